@@ -1,0 +1,17 @@
+"""What the outer world can do to us; wrong arguments are plain ``ValueError``."""
+
+
+class RobustlabError(Exception):
+    """One sentence on what was seen and what to do about it; the command prints it and exits with 2."""
+
+
+class DataError(RobustlabError):
+    """A data set or weight file cannot be had, or is not what it should be."""
+
+
+class RunError(RobustlabError):
+    """A run directory cannot be written, resumed or read."""
+
+
+class CheckpointError(RobustlabError):
+    """A checkpoint is damaged or belongs to another architecture."""

@@ -1,0 +1,112 @@
+"""The words that all rooms share: what a model, an attack, a batch, a data set and a recipe are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor, nn
+
+Images: TypeAlias = Tensor
+"""Inputs (N, ...), usually (N, C, H, W), any float dtype, in the units of ``bounds`` ([0, 1] for images)."""
+Labels: TypeAlias = Tensor
+"""Class numbers (N,), int64, in 0..K-1."""
+Logits: TypeAlias = Tensor
+"""Scores per class before the softmax (N, K)."""
+Scores: TypeAlias = Tensor
+"""One number per example (N,); larger is worse for the model."""
+Stop: TypeAlias = Literal["success", "never"]
+"""When an attack stops: at an example's first success (evaluation), or never early (training, transfer)."""
+Model: TypeAlias = Callable[[Tensor], Tensor]
+"""Anything that maps inputs (N, ...) to logits (N, K): an ``nn.Module`` or any callable."""
+RecipeState: TypeAlias = dict[str, Tensor]
+"""What a recipe carries from step to step; saved with every checkpoint."""
+Metrics: TypeAlias = dict[str, float]
+"""Numbers of one training step by name."""
+
+
+class Batch(NamedTuple):
+    """Some examples of a data set."""
+
+    x: Tensor
+    """Inputs (N, ...), float, in the units of the data set's bounds."""
+    y: Tensor
+    """Labels (N,), int64."""
+    ids: Tensor
+    """What each example is called in its data set (N,), int64: random draws follow these."""
+    seed: int = 0
+    """Seed of whatever is random about this batch; the training loop gives each step its own."""
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """A labelled data set of fixed size whose examples can be had in any order."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of their numbers."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, ids: Tensor) -> Batch:
+        """Examples by their number 0..len-1, in the order asked for."""
+
+
+class Attack(Protocol):
+    """A value that maps inputs to adversarial inputs and leaves no trace."""
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Searches the neighbourhood of each input for one that the model gets wrong.
+
+        Args:
+            model: from inputs (N, ...) to logits (N, K); used in the modes it is in.
+            x: inputs (N, ...), float, within the bounds of the threat model.
+            y: true labels (N,), int64.
+            target: labels to be reached (N,), int64; None: any wrong one.
+            stop: "success": first success, else the point of highest score. "never": full strength, last point.
+            seed: of all random draws.
+            ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
+
+        Returns: inputs (N, ...) like ``x``, inside budget and bounds exactly, without gradient.
+        Raises: ValueError for what cannot be attacked, with what was seen.
+        """
+
+
+class Corruption(Protocol):
+    """A value that maps images to corrupted images."""
+
+    def __call__(self, x: Tensor, *, severity: int, seed: int = 0, ids: Tensor | None = None) -> Tensor:
+        """Corrupts images (N, C, H, W) in [0, 1] at a severity of 1..5."""
+
+
+class Recipe(Protocol):
+    """How one training step is done; what it remembers is in the state, so that it can be saved and resumed."""
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """The state before the first step."""
+
+    def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
+        """Computes the losses of one batch and calls ``backward`` on each; the loop owns optimizer and schedule.
+
+        Args:
+            model: in training mode; its gradients are zero.
+            batch: on the model's device.
+            state: may be changed in place.
+            backward: adds the gradient of a scalar loss (scaled and reduced as the launcher needs) to the weights.
+
+        Returns: numbers to be shown and stored, at least "loss" and "accuracy".
+        """
