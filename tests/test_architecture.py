@@ -1,0 +1,192 @@
+"""The arrows of the house: who may import whom, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import robustlab
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "robustlab"
+
+SIBLINGS = {"attacks", "corruptions", "models", "data", "text", "explain"}
+JOBS = {"training", "evaluation"}
+BELOW_STUDIES = {"core", "regularization", "report", *SIBLINGS, *JOBS}
+ARROWS: dict[str, set[str]] = {
+    "core": set(),
+    **{room: {"core"} for room in SIBLINGS},
+    "regularization": {"core", "attacks"},
+    "training": {"core", "attacks", "corruptions", "data", "regularization"},
+    "evaluation": {"core", "attacks", "corruptions", "data"},
+    "report": {"core", "attacks", "corruptions", "data", "evaluation"},
+    "studies": BELOW_STUDIES,
+    "cli": {*BELOW_STUDIES, "studies"},
+    "app": {*BELOW_STUDIES, "studies"},
+}
+TORCH_ONLY = {"core", "attacks"}
+DOORS = {"cli", "app"}
+"""Rooms that nobody imports: they alone may import their framework at module level."""
+EAGER = {"torch", "numpy"}
+HEAVY = {"torchvision", "timm", "accelerate", "safetensors", "scipy", "sklearn", "PIL", "matplotlib", "typer", "rich"}
+
+
+class Import(NamedTuple):
+    """One imported module as it stands in a file."""
+
+    where: str
+    module: str
+    names: tuple[str, ...]
+    eager: bool
+    """Carried out when the file is imported: neither in a function nor for type checkers only."""
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
+    def room(self) -> str:
+        return self.module.split(".")[1] if self.module.startswith("robustlab.") else ""
+
+
+def imports(source: str, where: str) -> Iterator[Import]:
+    """All imports of a source text, wherever they stand in it."""
+    yield from _walk(ast.parse(source), where, eager=True)
+
+
+def _walk(node: ast.AST, where: str, *, eager: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        place = f"{where}:{getattr(child, 'lineno', 0)}"
+        if isinstance(child, ast.Import):
+            yield from (Import(place, alias.name, (), eager) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{place}: relative import"
+            names = tuple(alias.name for alias in child.names)
+            if child.module == "robustlab":
+                yield from (Import(place, f"robustlab.{name}", (), eager) for name in names)
+            else:
+                yield Import(place, child.module or "", names, eager)
+        else:
+            lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _for_types_only(child)
+            yield from _walk(child, where, eager=eager and not lazy)
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def of_room(room: str) -> list[Import]:
+    return [i for path in sorted((SRC / room).rglob("*.py")) for i in imports(path.read_text(), f"{room}/{path.name}")]
+
+
+def outside(found: list[Import]) -> list[Import]:
+    """What is neither ours nor Python's own (type checkers bring ``_typeshed``)."""
+    return [i for i in found if i.top not in {"robustlab", "_typeshed", *sys.stdlib_module_names}]
+
+
+ROOMS = sorted(path.name for path in SRC.iterdir() if any(path.glob("*.py")))
+
+
+def test_the_parser_sees_nested_lazy_and_type_imports() -> None:
+    source = (
+        "import torch\nfrom robustlab import core\nif TYPE_CHECKING:\n    import timm\n"
+        "def f():\n    if True:\n        from robustlab.data.images import load\n"
+    )
+    seen = [(i.module, i.room, i.eager) for i in imports(source, "x.py")]
+    assert seen == [
+        ("torch", "", True),
+        ("robustlab.core", "core", True),
+        ("timm", "", False),
+        ("robustlab.data.images", "data", False),
+    ]
+
+
+def test_every_room_has_its_place_in_the_house() -> None:
+    assert set(ROOMS) <= set(ARROWS), "a new room needs a decision note and its arrows here"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_follow_the_arrows(room: str) -> None:
+    allowed = ARROWS[room] | {room}
+    against = [f"{i.where} imports {i.module}" for i in of_room(room) if i.top == "robustlab" and i.room not in allowed]
+    assert not against, f"robustlab.{room} may import {sorted(allowed)} only"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_heavy_packages_are_imported_where_they_are_used(room: str) -> None:
+    allowed = EAGER | (HEAVY if room in DOORS else set())
+    against = [f"{i.where} imports {i.module}" for i in outside(of_room(room)) if i.eager and i.top not in allowed]
+    assert not against, "import it inside the function that needs it"
+
+
+@pytest.mark.parametrize("room", sorted(TORCH_ONLY & set(ROOMS)))
+def test_core_and_attacks_know_torch_alone(room: str) -> None:
+    assert [f"{i.where} imports {i.module}" for i in outside(of_room(room)) if i.top != "torch"] == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    declared = {_canonical(line) for line in lines}
+    homes = packages_distributions()
+    used = {i.top: i.where for room in ROOMS for i in outside(of_room(room))}
+    missing = {
+        top: where for top, where in used.items() if not declared & {_canonical(d) for d in homes.get(top, [top])}
+    }
+    assert not missing, "add it to pyproject.toml and to the decision note on dependencies"
+
+
+def _canonical(requirement: str) -> str:
+    return re.split(r"[^\w-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_importing_the_package_pulls_in_torch_and_nothing_heavier() -> None:
+    rooms = [f"robustlab.{room}" for room in ROOMS if room not in DOORS]
+    program = (
+        "import sys, torch, numpy\n"
+        f"heavy, seen = {sorted(HEAVY)}, set(sys.modules)\n"
+        f"for name in ['robustlab', *{rooms}]:\n"
+        "    __import__(name)\n"
+        "    new = [h for h in heavy if h in sys.modules and h not in seen]\n"
+        "    if new: sys.exit(f'{name} pulls in {new}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_alone_enters_no_room() -> None:
+    program = "import sys, robustlab; print([m for m in sys.modules if m.startswith('robustlab.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def _outsiders() -> list[Path]:
+    return [*sorted((ROOT / "notebooks").glob("[0-9]*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
+
+
+@pytest.mark.parametrize("path", _outsiders(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_notebooks_and_benchmarks_use_public_names(path: Path) -> None:
+    private = []
+    for found in imports(path.read_text(), path.name):
+        if found.top != "robustlab" or found.room in {"", *robustlab.__all__}:
+            continue
+        public = _public_names(found.room)
+        private += [f"{found.where}: {found.module}.{name}" for name in found.names if name not in public]
+        if found.module.count(".") > 1:
+            private.append(f"{found.where}: {found.module} is inside a room")
+    assert not private
+
+
+def _public_names(room: str) -> list[str]:
+    tree = ast.parse((SRC / room / "__init__.py").read_text())
+    lists = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+    return [str(name) for name in ast.literal_eval(lists[0])]
