@@ -1,0 +1,379 @@
+"""What an evaluation says: the result as frozen values, written to and read from ``report.json``.
+
+A run directory holds
+
+    manifest.json                     who, what, when, with what: enough to run it again
+    outcomes.sqlite                   a row per example, attack, eps, stage and restart (``schema.SCHEMA``)
+    adversarial/*.safetensors         x_adv per batch; adversarial/gallery.safetensors for the pictures of a report
+    report.json                       ``Evaluation.to_json()``
+
+All eps and sizes are in input units ([0, 1] for images). Shares are between 0 and 1. A share of nothing is NaN in
+Python and null in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from robustlab.evaluation.codec import decode, encode
+
+SCHEMA_VERSION = 1
+WORST = "worst case"
+"""What the curve over the worst of all attacks is called."""
+
+Severity: TypeAlias = Literal["info", "warning", "serious"]
+Evidence: TypeAlias = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share ``count / n`` and its exact (Clopper-Pearson) interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    n: int
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reader must know before believing the numbers."""
+
+    code: str
+    """Stable and machine readable, such as "probabilities-for-logits"."""
+    severity: Severity
+    title: str
+    """One sentence: what was seen."""
+    evidence: Evidence
+    """The numbers it rests on."""
+    advice: str
+    """One sentence: what to do."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model was evaluated."""
+
+    name: str
+    parameters: int
+    sha256: str
+    """Of parameters and buffers; of the logits on the first batch ("logits:...") if the model is a plain callable."""
+    classes: int
+    """Width of the logits."""
+    dtype: str
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Which examples it was evaluated on."""
+
+    name: str
+    split: str
+    """Empty where the data set does not say."""
+    n: int
+    population: int
+    """Size of the data set that the n were drawn from."""
+    drawn: str
+    """One phrase on how they were drawn, such as "simple random sample by a hash of the id, seed 0"."""
+    classes: tuple[str, ...]
+    sha256: str
+    """Of inputs and labels in the order of their ids."""
+    shape: tuple[int, ...]
+    """Of one input."""
+
+
+@dataclass(frozen=True)
+class ThreatInfo:
+    """What an attacker may do; eps stands with each result."""
+
+    norm: str
+    bounds: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is needed to run it again."""
+
+    id: str
+    created: str
+    """ISO 8601, UTC."""
+    command: str
+    """As typed, or how it was called from Python."""
+    versions: dict[str, str]
+    seed: int
+    batch_size: int
+    batch_plan: str
+    """One phrase on how examples are put into batches."""
+    threads: int
+    device: str
+    dtype: str
+    search_dtype: str
+    """Of the search twin; equal to dtype unless asked for otherwise."""
+    hardware: str
+    seconds: float
+    """Wall seconds of all sessions of the run together."""
+    sessions: int = 1
+    """More than one if the run was interrupted and resumed."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: how many of its examples, and how many of them are classified correctly."""
+
+    label: int
+    name: str
+    n: int
+    clean: int
+    robust: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often examples of one class were given another; only what occurred, so that K may be large."""
+
+    cells: tuple[tuple[int, int, int], ...]
+    """(true, predicted, count), sorted. Predicted is -1 where the logits were not finite."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, median and maximum of something over examples; NaN over none."""
+
+    mean: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of x_adv - x, flattened per example, over the fooled examples of a result."""
+
+    linf: Spread
+    l2: Spread
+    l1: Spread
+    n: int
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Passes of one example through the model, averaged over the examples that were attacked."""
+
+    forward: float
+    backward: float
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One stage of an attack: who it found still standing, and who fell in it."""
+
+    stage: str
+    attacked: int
+    fooled: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CleanResult:
+    """The model on inputs as they are."""
+
+    accuracy: Interval
+    per_class: tuple[ClassResult, ...]
+    """With ``robust == clean``."""
+    confusion: Confusion
+    mean_confidence: float
+    """Mean softmax probability of the predicted class."""
+    nonfinite: int
+    """Examples with a NaN or infinite logit; they count as wrong."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack at one eps."""
+
+    attack: str
+    """Its name in this evaluation (``AttackInfo.name``)."""
+    eps: float
+    robust: Interval
+    """Correct on x and on x_adv, over all n."""
+    success: Interval
+    """Misclassified on x_adv, among those correct on x."""
+    target_reached: Interval | None
+    """Of a targeted attack: at the target, among those correct on x."""
+    attacked: int
+    """Examples that the attack was run on: correct on x, and not fooled at a smaller eps already."""
+    reused: int
+    """Examples counted as fooled because they were at a smaller eps; included in robust and success."""
+    nonfinite: int
+    """Examples with a NaN or infinite logit at x_adv; they count as fooled."""
+    outside: int
+    """Examples whose x_adv broke budget or bounds; x_adv was refused and the example counts as not fooled."""
+    sizes: Sizes
+    queries: Queries
+    seconds: float
+    per_class: tuple[ClassResult, ...]
+    confusion: Confusion
+    """After the attack; before it see ``CleanResult.confusion``."""
+    mean_confidence: float
+    """Mean softmax probability of the (wrong) predicted class over the fooled; NaN if none."""
+    stages: tuple[StageResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """All attacks of one eps together: an example is robust if no attack fooled it."""
+
+    eps: float
+    attacks: tuple[str, ...]
+    robust: Interval
+    success: Interval
+    per_class: tuple[ClassResult, ...]
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Examples that were counted as fooled by reuse and attacked after all."""
+
+    n: int
+    disagreements: int
+    """Those that the attack did not fool at the larger eps."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Robust accuracy at one eps."""
+
+    eps: float
+    robust: Interval
+    reused: int
+    recheck: Recheck | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The security curve of one attack, or of the worst case; the first point is the clean accuracy at eps 0."""
+
+    attack: str
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """One attack of the evaluation."""
+
+    name: str
+    """Short and unique here, such as "PGD-40"."""
+    repr: str
+    """The attack as a value, with its own eps."""
+    targeted: bool = False
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One fooled example, with its pictures in a file of the run directory.
+
+    ``file`` is relative to the run directory; in it the tensors ``x`` and ``x_adv`` (G, ...) hold the clean and the
+    adversarial input at index ``row`` (``gallery.pictures`` reads them).
+    """
+
+    file: str
+    row: int
+    id: int
+    attack: str
+    eps: float
+    label: int
+    clean_prediction: int
+    clean_confidence: float
+    prediction: int
+    confidence: float
+    linf: float
+    l2: float
+    l1: float
+    target: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of ``evaluate``: everything that a report draws."""
+
+    model: ModelInfo
+    data: DataInfo
+    threat: ThreatInfo
+    run: RunInfo
+    attacks: tuple[AttackInfo, ...]
+    clean: CleanResult
+    results: tuple[AttackResult, ...]
+    """By attack in the order of ``attacks``, then by eps ascending."""
+    worst: tuple[WorstCase, ...]
+    """By eps ascending; its last entry is the headline."""
+    curves: tuple[Curve, ...]
+    """One per attack, then the worst case (``WORST``) if there is more than one attack."""
+    findings: tuple[Finding, ...]
+    """Serious first."""
+    gallery: tuple[GalleryItem, ...]
+    schema: int = SCHEMA_VERSION
+    directory: Path | None = field(default=None, compare=False)
+    """Where the run directory is; not written to JSON."""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        return encode(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> Evaluation:
+        """Reads what ``to_json`` wrote.
+
+        Raises: ValueError for another schema version, or where something is missing.
+        """
+        if data.get("schema") != SCHEMA_VERSION:
+            raise ValueError(
+                f"the result has schema {data.get('schema')!r}, this version of robustlab reads {SCHEMA_VERSION}"
+            )
+        return replace(decode(cls, data), directory=directory)
+
+    def result(self, attack: str, eps: float | None = None) -> AttackResult:
+        """The result of an attack by name, at its largest eps unless one is given.
+
+        Raises: ValueError if there is none.
+        """
+        found = [r for r in self.results if r.attack == attack and eps in (None, r.eps)]
+        if not found:
+            raise ValueError(
+                f"there is no result of {attack!r} at eps {eps}; there are {[a.name for a in self.attacks]}"
+            )
+        return found[-1]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same examples, paired.
+
+    ``eps`` None compares clean accuracy. ``difference`` is b minus a, with an interval for paired shares.
+    """
+
+    a: str
+    b: str
+    attack: str
+    """Name of the attack, ``WORST``, or "clean"."""
+    eps: float | None
+    n: int
+    both: int
+    """Correct under both."""
+    only_a: int
+    only_b: int
+    neither: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    """Exact McNemar test of "both models are equally often correct", two-sided."""
+    level: float = 0.95
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dict."""
+        return encode(self)

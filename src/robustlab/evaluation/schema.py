@@ -1,0 +1,43 @@
+"""Tables of ``outcomes.sqlite``; one transaction per batch, so that what is there is always whole batches."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS examples (  -- one row per example: the model on the clean input
+  id INTEGER PRIMARY KEY,              -- number in the data set
+  label INTEGER NOT NULL,
+  prediction INTEGER NOT NULL,         -- -1: logits not finite
+  confidence REAL,                     -- softmax probability of the prediction; NULL: not finite
+  correct INTEGER NOT NULL,
+  digest BLOB NOT NULL                 -- of input and label
+);
+CREATE TABLE IF NOT EXISTS outcomes (  -- one row per example, attack, eps, stage and restart
+  attack INTEGER NOT NULL,             -- position in the manifest's attacks
+  eps REAL NOT NULL,
+  kind TEXT NOT NULL,                  -- run: attacked; reused: fooled at a smaller eps; recheck: reused, yet attacked
+  stage INTEGER NOT NULL,              -- 0 unless the attack has stages
+  restart INTEGER NOT NULL,            -- 0 unless restarts are recorded one by one
+  id INTEGER NOT NULL,
+  fooled INTEGER NOT NULL,
+  prediction INTEGER NOT NULL,         -- of the user's own model at x_adv; -1: logits not finite
+  confidence REAL,
+  target INTEGER,                      -- NULL: not targeted
+  inside INTEGER NOT NULL,             -- x_adv keeps budget and bounds exactly
+  linf REAL, l2 REAL, l1 REAL,         -- sizes of x_adv - x
+  batch INTEGER NOT NULL,              -- number of the batch in its pass
+  PRIMARY KEY (attack, eps, kind, stage, restart, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch; the only table with a time column
+  attack INTEGER NOT NULL,             -- -1: the pass over clean inputs
+  eps REAL NOT NULL,
+  kind TEXT NOT NULL,                  -- clean, run or recheck
+  stage INTEGER NOT NULL,
+  restart INTEGER NOT NULL,
+  batch INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  forward INTEGER NOT NULL,            -- passes of single examples
+  backward INTEGER NOT NULL,
+  file TEXT,                           -- relative to the run directory; NULL: nothing kept
+  digest BLOB,                         -- of the file
+  seconds REAL NOT NULL,
+  PRIMARY KEY (attack, eps, kind, stage, restart, batch)
+) WITHOUT ROWID;
+"""
