@@ -1,0 +1,44 @@
+"""The words and parts that every other room is made of; needs torch only."""
+
+from robustlab.core.errors import CheckpointError, DataError, RobustlabError, RunError
+from robustlab.core.losses import (
+    Objective,
+    Score,
+    at_target,
+    cross_entropy,
+    dlr,
+    kl,
+    margin,
+    misclassified,
+    targeted,
+    unfinished,
+    untargeted,
+)
+from robustlab.core.modes import frozen
+from robustlab.core.norms import L1, L2, Linf, Norm
+from robustlab.core.random import Streams, fold_in, subset
+from robustlab.core.threat import Region, ThreatModel
+from robustlab.core.twin import Passes, Twin, as_twin, search_twin
+from robustlab.core.types import (
+    Attack,
+    Batch,
+    Corruption,
+    Examples,
+    Images,
+    Labels,
+    Logits,
+    Metrics,
+    Model,
+    Recipe,
+    RecipeState,
+    Scores,
+    Stop,
+)
+
+__all__ = [
+    "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
+    "Logits", "Metrics", "Model", "Norm", "Objective", "Passes", "Recipe", "RecipeState", "Region", "RobustlabError",
+    "RunError", "Score", "Scores", "Stop", "Streams", "ThreatModel", "Twin", "as_twin", "at_target", "cross_entropy",
+    "dlr", "fold_in", "frozen", "kl", "margin", "misclassified", "search_twin", "subset", "targeted", "unfinished",
+    "untargeted",
+]  # fmt: skip

@@ -1,0 +1,239 @@
+"""Per-example scores of logits, larger is worse for the model, and the objectives of an attack made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robustlab.core.twin import Twin, as_twin
+from robustlab.core.types import Logits, Model, Scores
+
+ScoreFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+_TINY = 1e-12
+
+
+class Score:
+    """A named function from logits (N, K) and the truth (N, ...) to scores (N,); its repr is its name."""
+
+    def __init__(self, function: ScoreFunction, name: str = "") -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, logits: Logits, truth: Tensor) -> Scores:
+        """One score per example (N,)."""
+        return self.function(logits, truth)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __neg__(self) -> Score:
+        """The score whose growth makes this one fall."""
+        return Score(_Negated(self), f"-{self.name}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __reduce__(self) -> str | tuple[type[Score], tuple[ScoreFunction, str]]:
+        """Pickles by name where the decorator hides the function of that name."""
+        return self.name if self.name.isidentifier() else (Score, (self.function, self.name))
+
+
+@dataclass(frozen=True)
+class _Negated:
+    score: Score
+
+    def __call__(self, logits: Logits, truth: Tensor) -> Scores:
+        return -self.score(logits, truth)
+
+
+def _wide(logits: Logits) -> Logits:
+    """Logits in at least float32: sums of exponentials do not fit half types."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _rival(logits: Logits, y: Tensor) -> Tensor:
+    """The largest logit of another class, (N,)."""
+    own = F.one_hot(y, logits.shape[1]).to(torch.bool)
+    return logits.masked_fill(own, -torch.inf).amax(dim=1)
+
+
+def _own(logits: Logits, y: Tensor) -> Tensor:
+    return logits.gather(1, y[:, None])[:, 0]
+
+
+@Score
+def cross_entropy(logits: Logits, y: Tensor) -> Scores:
+    """Negative log-probability of the true class.
+
+        -log softmax(z)_y
+
+    Args:
+        logits: (N, K), any float dtype; computed in at least float32.
+        y: true labels (N,), int64.
+
+    Returns: scores (N,), >= 0.
+    """
+    return F.cross_entropy(_wide(logits), y, reduction="none")
+
+
+@Score
+def margin(logits: Logits, y: Tensor) -> Scores:
+    """How far the best wrong class is ahead of the true one; positive means misclassified.
+
+        max_{i != y} z_i - z_y
+
+    Args:
+        logits: (N, K), any float dtype.
+        y: true labels (N,), int64.
+
+    Returns: scores (N,), in units of the logits.
+    Source: Carlini, Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, f_6.
+    """
+    wide = _wide(logits)
+    return _rival(wide, y) - _own(wide, y)
+
+
+@Score
+def dlr(logits: Logits, y: Tensor) -> Scores:
+    """Difference of logits ratio: the margin on a scale that does not depend on the size of the logits.
+
+        -(z_y - max_{i != y} z_i) / (z_p1 - z_p3 + 1e-12),   z_p1 >= z_p2 >= z_p3 ...
+
+    With two classes there is no third logit, and dividing by z_p1 - z_p2 would leave a constant: it is the margin then.
+
+    Args:
+        logits: (N, K), any float dtype.
+        y: true labels (N,), int64.
+
+    Returns: scores (N,), in [-1, 1] for K >= 3.
+    Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 6.
+    """
+    wide = _wide(logits)
+    if wide.shape[1] < 3:
+        return _rival(wide, y) - _own(wide, y)
+    top = wide.topk(3, dim=1).values
+    return (_rival(wide, y) - _own(wide, y)) / (top[:, 0] - top[:, 2] + _TINY)
+
+
+@Score
+def kl(logits: Logits, reference: Logits) -> Scores:
+    """Kullback-Leibler divergence of the predicted distribution from that of reference logits.
+
+        sum_i softmax(r)_i (log softmax(r)_i - log softmax(z)_i)
+
+    Args:
+        logits: (N, K), any float dtype.
+        reference: logits r (N, K), usually of the clean input and detached.
+
+    Returns: scores (N,), >= 0.
+    """
+    wide, fixed = F.log_softmax(_wide(logits), dim=1), F.log_softmax(_wide(reference), dim=1)
+    return F.kl_div(wide, fixed, reduction="none", log_target=True).sum(dim=1)
+
+
+def misclassified(logits: Logits, y: Tensor) -> Tensor:
+    """Whether the first largest logit is not the true class, (N,) bool."""
+    return logits.argmax(dim=1) != y
+
+
+def at_target(logits: Logits, target: Tensor) -> Tensor:
+    """Whether the first largest logit is the target class, (N,) bool."""
+    return logits.argmax(dim=1) == target
+
+
+def unfinished(logits: Logits, truth: Tensor) -> Tensor:
+    """Never: for objectives without a success, such as a divergence, (N,) bool."""
+    del truth
+    return torch.zeros(logits.shape[0], dtype=torch.bool, device=logits.device)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an attack maximises for one batch: a score per example, and when an example is finished.
+
+    Args:
+        twin: the model to search with and the user's own that decides.
+        truth: what scores are computed against, (N, ...): labels, targets or reference logits.
+        score: from logits and truth to scores (N,).
+        finish: from logits and truth to success (N,).
+        labels: the number of classes that the labels need.
+    """
+
+    twin: Twin
+    truth: Tensor
+    score: Score
+    finish: ScoreFunction
+    labels: int = 0
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and success of each row, both (N,), without gradient."""
+        score, finished, _ = self._evaluated(x, with_gradient=False)
+        return score, finished
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, success and the gradient of each score by its input: (N,), (N,) and the shape of ``x``."""
+        return self._evaluated(x, with_gradient=True)
+
+    def take(self, rows: Tensor) -> Objective:
+        """The objective of some of the examples; ``rows`` is a mask (N,)."""
+        return replace(self, truth=self.truth[rows])
+
+    def _evaluated(self, x: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+        parts = [
+            self._part(chunk, truth, with_gradient=with_gradient)
+            for chunk, truth in zip(self.twin.split(x), self.twin.split(self.truth), strict=True)
+        ]
+        score, finished, grad = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return score, self._confirmed(x, finished), grad
+
+    def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.set_grad_enabled(with_gradient):
+            x = x.detach().requires_grad_(with_gradient)
+            logits = self.twin.searched(x, self.labels, backward=with_gradient)
+            score = self.score(logits, truth)
+        finished = self.finish(logits.detach(), truth)
+        if not with_gradient or not score.requires_grad:
+            return score.detach(), finished, torch.zeros_like(x)
+        (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True, materialize_grads=True)
+        return score.detach(), finished, grad.nan_to_num_()
+
+    def _confirmed(self, x: Tensor, finished: Tensor) -> Tensor:
+        """Only what the user's own model gets wrong is a success."""
+        if not self.twin.distinct or not bool(finished.any()):
+            return finished
+        rows = finished.nonzero()[:, 0]
+        with torch.no_grad():
+            own = torch.cat([self.twin(part) for part in self.twin.split(x[rows])])
+        return finished.index_put((rows,), self.finish(own, self.truth[rows]))
+
+
+def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:
+    """Any wrong class will do: maximises the score of the true labels (N,)."""
+    return Objective(as_twin(model), y, score, misclassified, _classes_needed(y))
+
+
+def targeted(model: Model, target: Tensor, score: Score = cross_entropy) -> Objective:
+    """Only the target class will do: maximises minus the score of the target labels (N,)."""
+    return Objective(as_twin(model), target, -score, at_target, _classes_needed(target))
+
+
+def _classes_needed(y: Tensor) -> int:
+    """One more than the largest label.
+
+    Raises: ValueError if labels are not whole numbers >= 0 of shape (N,).
+    """
+    if y.ndim != 1 or y.dtype != torch.int64:
+        raise ValueError(f"labels must be class numbers (N,) of dtype int64, got {tuple(y.shape)} {y.dtype}")
+    if y.numel() and int(y.min()) < 0:
+        raise ValueError(f"labels must be class numbers 0..K-1, got {int(y.min())}")
+    return int(y.max()) + 1 if y.numel() else 0

@@ -1,0 +1,176 @@
+"""Where an adversarial input may be: a ball of a norm around the input, cut by the bounds of valid inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from robustlab.core.norms import Linf, Norm, per_example
+from robustlab.core.random import Streams
+
+_SLACK = 1 - 1e-12  # room for the rounding of a sum of squares in float64
+
+
+class Region(Protocol):
+    """The feasible set of one batch, prepared once so that each projection is cheap."""
+
+    def project_(self, x_adv: Tensor) -> Tensor:
+        """Moves each row into its feasible set; may overwrite ``x_adv``."""
+
+    def take(self, rows: Tensor) -> Region:
+        """The region of some of the examples; ``rows`` is a mask (N,)."""
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What an attacker may do: change the input by at most ``eps`` in ``norm`` and stay within ``bounds``.
+
+    The budget holds exactly: ``norm.size(x_adv.double() - x.double()) <= eps`` for every dtype and norm.
+
+    Args:
+        norm: a norm object.
+        eps: radius >= 0 in the units of ``bounds``; one for all, or one per example (kept as a tuple).
+        bounds: smallest and largest valid input value; may be infinite.
+
+    Raises: ValueError if eps is negative, NaN, or written in 0..255 units for inputs in [0, 1].
+
+    Example:
+        >>> ThreatModel(Linf(), 8 / 255)
+        ThreatModel(norm=Linf(), eps=0.03137254901960784, bounds=(0.0, 1.0))
+    """
+
+    norm: Norm = field(default_factory=Linf)
+    eps: float | Sequence[float] | Tensor = 8 / 255
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        eps = self.eps.tolist() if isinstance(self.eps, Tensor) else self.eps
+        kept = tuple(float(e) for e in eps) if isinstance(eps, Sequence) else float(eps)
+        low, high = float(self.bounds[0]), float(self.bounds[1])
+        if not low < high:
+            raise ValueError(f"bounds must be (low, high) with low < high, got {self.bounds}")
+        for value in kept if isinstance(kept, tuple) else (kept,):
+            _check_eps(value, self.norm, high - low)
+        object.__setattr__(self, "eps", kept)
+        object.__setattr__(self, "bounds", (low, high))
+
+    def radius(self, x: Tensor) -> Tensor:
+        """The eps of each example in float64, (N, 1, ..., 1) or ()."""
+        eps = torch.tensor(self.eps, dtype=torch.float64, device=x.device)
+        return per_example(eps, x.new_empty(()).double().expand(x.shape))
+
+    def region(self, x: Tensor) -> Region:
+        """The feasible set around a batch of inputs (N, ...)."""
+        if isinstance(self.norm, Linf):
+            return _Box.around(x, self.radius(x), self.bounds)
+        return _Ball(self.norm, x, self.radius(x).expand(x.shape[0], *[1] * (x.ndim - 1)), self.bounds)
+
+    def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """The points of the feasible set around ``x`` near ``x_adv``; both (N, ...) of one dtype."""
+        return self.region(x).project_(x_adv.clone())
+
+    def sample(self, x: Tensor, streams: Streams) -> Tensor:
+        """Uniform points of the ball around each input, cut to the bounds."""
+        return self.region(x).project_(self.perturbed(x, streams))
+
+    def perturbed(self, x: Tensor, streams: Streams) -> Tensor:
+        """Uniform points of the ball around each input, which may be out of bounds."""
+        eps = self.eps if isinstance(self.eps, float) else torch.tensor(self.eps, device=x.device)
+        return self.norm.sample(x, eps, streams).add_(x)
+
+    def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """Whether each row of ``x_adv`` is within budget and bounds, exactly, (N,) bool."""
+        low, high = self.bounds
+        flat = x_adv.reshape(x_adv.shape[0], -1)
+        inside = ((flat >= low) & (flat <= high)).all(dim=1)
+        return inside & (self.norm.size(x_adv.double() - x.double()) <= self.radius(x).reshape(-1))
+
+    def take(self, rows: Tensor) -> ThreatModel:
+        """The threat model of some of the examples; ``rows`` is a mask (N,) or row numbers."""
+        if isinstance(self.eps, float):
+            return self
+        return ThreatModel(self.norm, torch.tensor(self.eps, dtype=torch.float64)[rows.cpu()], self.bounds)
+
+
+def _check_eps(eps: float, norm: Norm, width: float) -> None:
+    if not (math.isfinite(eps) and eps >= 0):
+        raise ValueError(f"eps must be a finite number >= 0, got {eps}")
+    if isinstance(norm, Linf) and eps > width:
+        hint = f"; eps is in the units of the inputs: write {eps:g}/255" if width == 1 else ""
+        raise ValueError(f"eps={eps:g} is more than the whole range of the inputs ({width:g}){hint}")
+
+
+def _toward(point: Tensor, x: Tensor, limit: Tensor) -> Tensor:
+    """Moves each value by single last bits towards ``x`` until ``|point - x| <= limit`` in float64."""
+    for _ in range(4):
+        over = (point.double() - x.double()).abs() > limit
+        if not bool(over.any()):
+            break
+        point = torch.where(over, torch.nextafter(point, x), point)
+    return point
+
+
+def _inner_bounds(bounds: tuple[float, float], x: Tensor) -> tuple[float, float]:
+    """The smallest and largest numbers of the dtype of ``x`` within the bounds."""
+    low, high = (torch.tensor(b, dtype=x.dtype) for b in bounds)
+    if low.item() < bounds[0]:
+        low = torch.nextafter(low, torch.full_like(low, math.inf))
+    if high.item() > bounds[1]:
+        high = torch.nextafter(high, torch.full_like(high, -math.inf))
+    return low.item(), high.item()
+
+
+@dataclass(frozen=True)
+class _Box:
+    """An Linf ball cut by the bounds: a projection is one clamp."""
+
+    low: Tensor
+    high: Tensor
+
+    @staticmethod
+    def around(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> _Box:
+        low, high = _inner_bounds(bounds, x)
+        below = _toward((x.double() - radius).to(x.dtype), x, radius)
+        above = _toward((x.double() + radius).to(x.dtype), x, radius)
+        return _Box(below.clamp_(min=low), above.clamp_(max=high))
+
+    def project_(self, x_adv: Tensor) -> Tensor:
+        return torch.clamp(x_adv, self.low, self.high, out=x_adv)
+
+    def take(self, rows: Tensor) -> _Box:
+        return _Box(self.low[rows], self.high[rows])
+
+
+@dataclass(frozen=True)
+class _Ball:
+    """A ball of any norm cut by the bounds."""
+
+    norm: Norm
+    x: Tensor
+    radius: Tensor
+    bounds: tuple[float, float]
+
+    def project_(self, x_adv: Tensor) -> Tensor:
+        x, (low, high) = self.x, _inner_bounds(self.bounds, self.x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        delta = self.norm.project_box(x_adv.to(wide) - wide, self.radius.reshape(-1), low - wide, high - wide)
+        x_adv = (wide + delta).to(x.dtype).clamp_(low, high)
+        over = self.norm.size(x_adv.double() - x.double()) > self.radius.reshape(-1)
+        if bool(over.any()):
+            x_adv[over] = self.take(over)._mended(x_adv[over])
+        return x_adv
+
+    def _mended(self, x_adv: Tensor) -> Tensor:
+        """Shrinks in float64 and rounds each value towards ``x``, so that no rounding can leave the ball."""
+        delta = x_adv.double() - self.x.double()
+        size = self.norm.size(delta).reshape(self.radius.shape)
+        delta = delta * torch.where(size > 0, (self.radius / size) * _SLACK, 0)
+        return _toward((self.x.double() + delta).to(self.x.dtype), self.x, delta.abs())
+
+    def take(self, rows: Tensor) -> _Ball:
+        return _Ball(self.norm, self.x[rows], self.radius[rows], self.bounds)

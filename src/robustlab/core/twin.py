@@ -1,0 +1,163 @@
+"""The search twin: a copy of the model that gives the same logits faster, used only to find candidates.
+
+Weights need no gradient in it, BatchNorm in eval mode is folded into the convolution before it, 4-D weights are
+channels-last, and big inputs go through in micro-batches that fit the cache. Success is always decided by the user's
+own model in its own precision, and a twin whose logits differ from the model's is dropped.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.fold import folded
+from robustlab.core.types import Logits, Model
+
+_PROBED_ROWS = 4
+_TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
+_CACHE_VALUES = 5 * 3 * 224 * 224  # input values per micro-batch on a CPU, where activations still fit the cache
+
+
+@dataclass
+class Passes:
+    """How many examples have been passed through a model."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A model and what searches in its place; as a callable it is the user's own model.
+
+    Args:
+        model: decides.
+        search: gives gradients; may be the model itself.
+        rows: examples per micro-batch; None: all at once.
+        passes: counts the examples passed, by both.
+    """
+
+    model: Model
+    search: Model
+    rows: int | None = None
+    passes: Passes = field(default_factory=Passes, compare=False)
+
+    @property
+    def distinct(self) -> bool:
+        """Whether search is done by another than the model."""
+        return self.search is not self.model
+
+    def __call__(self, x: Tensor) -> Logits:
+        """Logits (N, K) of the user's own model."""
+        self.passes.forward += x.shape[0]
+        return checked_logits(self.model(x), x)
+
+    def searched(self, x: Tensor, classes: int = 0, *, backward: bool = False) -> Logits:
+        """Logits (N, K) of the search model, K at least ``classes``."""
+        self.passes.forward += x.shape[0]
+        self.passes.backward += x.shape[0] if backward else 0
+        return checked_logits(self.search(x), x, classes)
+
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The micro-batches of a batch."""
+        return (x,) if self.rows is None or x.shape[0] <= self.rows else torch.split(x, self.rows)
+
+
+def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:
+    """Logits as they should be.
+
+    Raises: ValueError if they are no tensor (N, K), too few for the labels, or not floating point.
+    """
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"the model returned a {type(logits).__name__}, expected logits (N, K) as a tensor: "
+            "wrap it with robustlab.models.adapted"
+        )
+    if logits.ndim != 2 or logits.shape[0] != x.shape[0] or logits.shape[1] < 2 or not logits.is_floating_point():
+        raise ValueError(
+            f"the model returned {tuple(logits.shape)} {logits.dtype} for {x.shape[0]} inputs, "
+            "expected floating-point logits (N, K) with K >= 2"
+        )
+    if logits.shape[1] < classes:
+        raise ValueError(f"labels go up to {classes - 1}, but the model has {logits.shape[1]} classes")
+    return logits
+
+
+def as_twin(model: Model) -> Twin:
+    """The model as a twin that searches with the model itself."""
+    return model if isinstance(model, Twin) else Twin(model, model)
+
+
+def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) -> Twin:
+    """Builds the fastest twin of a model that agrees with it on the first examples of ``x``.
+
+    Args:
+        model: any callable; only modules in eval mode get a copy, and a twin comes back unchanged.
+        x: inputs (N, ...) like those to be attacked.
+        dtype: of the search, torch.bfloat16 say; None: that of the model.
+
+    Returns: a twin; where nothing faster agrees, one that searches with the model itself.
+    """
+    if isinstance(model, Twin):
+        return model
+    if not isinstance(model, nn.Module) or not _separable(model):
+        return as_twin(model)
+    probe = x[:_PROBED_ROWS].detach()
+    with torch.no_grad():
+        expected = checked_logits(model(probe), probe)
+        for prepare in (folded, copy.deepcopy):
+            try:
+                search = _prepared(prepare(model), probe, dtype)
+                agrees = _agree(search(probe), expected, dtype)
+            except Exception:  # whatever a strange model does when copied or traced, it still works as itself
+                continue
+            if agrees:
+                return Twin(model, search, _micro_batch(x))
+    return Twin(model, model, _micro_batch(x))
+
+
+def _separable(model: nn.Module) -> bool:
+    """Whether each example's logits are its own: no sub-module in training mode, no hooks that might look around."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return not any(part.training or any(getattr(part, hook) for hook in hooks) for part in model.modules())
+
+
+def _prepared(search: nn.Module, probe: Tensor, dtype: torch.dtype | None) -> Model:
+    search.requires_grad_(requires_grad=False)
+    if probe.ndim == 4:
+        search.to(memory_format=torch.channels_last)
+    if dtype is None or dtype == probe.dtype:
+        return search
+    return _Narrow(search.to(dtype), dtype)
+
+
+@dataclass(frozen=True)
+class _Narrow:
+    """A model in another precision, from and to the precision of its input."""
+
+    search: nn.Module
+    dtype: torch.dtype
+
+    def __call__(self, x: Tensor) -> Logits:
+        logits: Tensor = self.search(x.to(self.dtype))
+        return logits.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _agree(logits: Logits, expected: Logits, dtype: torch.dtype | None) -> bool:
+    """Whether logits are equal up to rounding in the precision of the search."""
+    used = expected.dtype if dtype is None else dtype
+    tolerance = _TOLERANCE * max(1.0, math.sqrt(torch.finfo(used).eps / torch.finfo(torch.float32).eps))
+    scale = expected.abs().amax().clamp_min(1e-6)
+    return logits.shape == expected.shape and bool((logits - expected).abs().amax() <= tolerance * scale)
+
+
+def _micro_batch(x: Tensor) -> int | None:
+    """Examples per pass on a CPU, where big activations that leave the cache cost more than small batches do."""
+    if x.device.type != "cpu" or x.ndim < 3:
+        return None
+    rows = max(1, _CACHE_VALUES // max(1, x[0].numel()))
+    return rows if x[0].numel() >= 3 * 64 * 64 else None
