@@ -1,0 +1,89 @@
+"""The folder where prepared data sets stay, and how two processes share it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+_log = logging.getLogger(__name__)
+_LOCK_SECONDS = 900.0
+
+
+def home() -> Path:
+    """``$ROBUSTLAB_HOME``, else the platform's folder for caches."""
+    chosen = os.environ.get("ROBUSTLAB_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"), "robustlab")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "robustlab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "robustlab")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock that belongs to ``path``, so that one process at a time prepares it.
+
+    Where the folder cannot be written there is nothing to race for, and no lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(path) + ".lock", timeout=_LOCK_SECONDS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise TimeoutError(f"another process has held {lock.lock_file} for {_LOCK_SECONDS:.0f} s") from error
+    except OSError as error:
+        _log.warning("no lock at %s (%s)", lock.lock_file, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` make a file beside ``path`` and puts it in place in one step: readers see the old or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        with open(name, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Keeps tensors as safetensors; a disk that is full or read-only costs the next load time, nothing else."""
+    from safetensors.torch import save_file
+
+    try:
+        replace_atomically(path, lambda part: save_file(tensors, part, metadata=metadata))
+    except OSError as error:
+        _log.warning("%s cannot be kept (%s); set ROBUSTLAB_HOME to a folder with space", path, error)
+
+
+def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """What ``store`` kept there, or None if there is nothing or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as error:
+        _log.warning("%s is damaged (%s); it will be made again", path, error)
+        return None

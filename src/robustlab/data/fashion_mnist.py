@@ -1,0 +1,110 @@
+"""Fashion-MNIST in full: 60,000 training and 10,000 test images of clothes, 28x28 grey, 10 classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robustlab.core.errors import DataError
+from robustlab.data.cache import home, locked, store, stored
+from robustlab.data.idx import parse_idx
+from robustlab.data.memory import InMemory
+from robustlab.data.sources import DebianPackage, Folder, Mirror, Progress, PublishedFile, Source, first_that_works
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+# SHA-256 of the files once unpacked, as in the Debian package 0.0~git20200523.55506a9-1.
+_FILES = {
+    "train": (
+        PublishedFile("train-images-idx3-ubyte.gz", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        PublishedFile("train-labels-idx1-ubyte.gz", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    ),
+    "test": (
+        PublishedFile("t10k-images-idx3-ubyte.gz", "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        PublishedFile("t10k-labels-idx1-ubyte.gz", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    ),
+}
+# InMemory.sha256 of the prepared tensors: what is read from the cache is checked as well.
+_PREPARED = {
+    "train": "66e636fb6c5deea9f37f95715b371936d172b1a514a63e47d084b5549998f15b",
+    "test": "721463ae71bf179b84f82c1c4788c9b097e868ab671eb3185714949c87065bb9",
+}
+_DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
+
+
+def default_sources(root: Path | None = None) -> list[Source]:
+    """Where the files are looked for: the user's folder, Debian's, the official mirrors, the Debian package."""
+    from torchvision.datasets import FashionMNIST
+
+    places: list[Source] = [Folder(place) for place in ([root, root / "FashionMNIST" / "raw"] if root else [])]
+    places.append(Folder(Path("/", _DEBIAN_FOLDER)))
+    places += [Mirror(url) for url in FashionMNIST.mirrors]
+    return [*places, DebianPackage("dataset-fashion-mnist", _DEBIAN_FOLDER)]
+
+
+def fashion_mnist(
+    split: str = "test",
+    *,
+    root: Path | None = None,
+    sources: Sequence[Source] | None = None,
+    progress: Progress | None = None,
+) -> InMemory:
+    """The data set, from the cache or from the first source that has it.
+
+    Args:
+        split: "train" (60,000) or "test" (10,000).
+        root: folder of the cache, searched for the published files too; None: ``$ROBUSTLAB_HOME`` or the platform's.
+        sources: where to look, in order; None: ``default_sources``.
+        progress: told about downloads.
+
+    Returns: uint8 images (N, 1, 28, 28) with their labels; ``batch`` hands them out in [0, 1].
+
+    Raises:
+        ValueError: another split.
+        DataError: no source has it; says what was tried and why each failed.
+    """
+    if split not in _FILES:
+        raise ValueError(f"Fashion-MNIST has the splits 'train' and 'test', not {split!r}")
+    path = cache_path(split, root)
+    if (found := _from_cache(path, split)) is not None:
+        return found
+    with locked(path):
+        # Another process may have prepared it while this one waited.
+        return _from_cache(path, split) or _prepare(path, split, sources or default_sources(root), progress)
+
+
+def cache_path(split: str, root: Path | None = None) -> Path:
+    """The prepared tensors of a split."""
+    return (root or home() / "data") / f"fashion-mnist-{split}.safetensors"
+
+
+def _from_cache(path: Path, split: str) -> InMemory | None:
+    kept = stored(path)
+    if kept is None or not {"x", "y"} <= kept[0].keys():
+        return None
+    tensors, metadata = kept
+    found = InMemory(_name(split), CLASSES, tensors["x"], tensors["y"], metadata.get("source", str(path)))
+    return found if found.sha256 == _PREPARED[split] else None
+
+
+def _prepare(path: Path, split: str, sources: Sequence[Source], progress: Progress | None) -> InMemory:
+    (images, labels), source = first_that_works("Fashion-MNIST", _FILES[split], sources, progress)
+    found = InMemory(_name(split), CLASSES, parse_idx(images).unsqueeze(1), parse_idx(labels), source)
+    if found.sha256 != _PREPARED[split]:
+        raise DataError(f"Fashion-MNIST {split} from {source} does not have the expected content")
+    store(path, {"x": found.x, "y": found.y}, {"source": source})
+    return found
+
+
+def _name(split: str) -> str:
+    return f"Fashion-MNIST {split}"

@@ -1,0 +1,100 @@
+"""Data sets that fit in memory: stored as they came (uint8 for images), converted a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from robustlab.core.types import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Labelled examples held as two tensors.
+
+    Args:
+        name: what reports call it.
+        classes: names of the K classes, in the order of their numbers.
+        x: inputs (N, ...): uint8 in 0..255, handed out as float32 in [0, 1]; or any float dtype, handed out as it is.
+        y: labels (N,), integers in 0..K-1.
+        source: where the data came from, for reports.
+
+    Raises: ValueError for an empty set, integer images other than uint8, NaN, or labels that do not fit.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    x: Tensor
+    y: Tensor
+    source: str = "memory"
+
+    def __post_init__(self) -> None:
+        check_inputs(self.x)
+        check_labels(self.y, len(self.x), len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, ids: Tensor) -> Batch:
+        """Examples by their number 0..N-1, in the order asked for; inputs float, in [0, 1] if stored as uint8."""
+        check_ids(ids, len(self), self.name)
+        return Batch(unit(self.x.index_select(0, ids)), self.y.index_select(0, ids).long(), ids)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of class names, shapes, types and values: equal for equal content, whatever the source."""
+        head = [self.classes, *((str(part.dtype), list(part.shape)) for part in (self.x, self.y))]
+        digest = hashlib.sha256(json.dumps(head).encode())
+        for part in (self.x, self.y):
+            digest.update(part.contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+def unit(x: Tensor) -> Tensor:
+    """Images 0..255 as float32 in [0, 1], in one pass; floating-point inputs as they are."""
+    return x if x.is_floating_point() else torch.div(x, 255.0)
+
+
+def check_inputs(x: Tensor) -> None:
+    """Refuses what cannot be a set of inputs."""
+    if x.dim() < 2 or x.numel() == 0:
+        raise ValueError(f"inputs of shape {tuple(x.shape)}: there must be at least one example, shape (N, C, H, W)")
+    if not x.is_floating_point() and x.dtype is not torch.uint8:
+        raise ValueError(f"inputs are {x.dtype}: give images as uint8 in 0..255 or as floats in [0, 1]")
+    if x.is_floating_point() and not bool(x.isfinite().all()):
+        bad = (~x.flatten(1).isfinite().all(dim=1)).nonzero().flatten()
+        raise ValueError(f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is number {int(bad[0])}")
+
+
+def check_labels(y: Tensor, examples: int, classes: int) -> None:
+    """Refuses labels of another number, shape, type or range than the examples and classes ask for."""
+    if y.shape != (examples,):
+        raise ValueError(f"labels of shape {tuple(y.shape)} for {examples} inputs: give one number each, ({examples},)")
+    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool:
+        raise ValueError(f"labels are {y.dtype}: give integer class numbers")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels run from {low} to {high}, but with {classes} classes they must be in 0..{classes - 1}"
+        )
+
+
+def check_ids(ids: Tensor, examples: int, name: str) -> None:
+    """Refuses example numbers that the data set does not have."""
+    if ids.dim() != 1 or ids.dtype is not torch.int64:
+        raise ValueError(f"ids must be int64 of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < examples:
+        raise ValueError(f"{name} has examples 0..{examples - 1}, asked for {int(ids.min())}..{int(ids.max())}")
+
+
+def class_names(classes: Sequence[str] | int | None, y: Tensor) -> tuple[str, ...]:
+    """Class names: as given, numbered up to the count given, or numbered up to the largest label."""
+    if classes is None:
+        classes = int(y.max()) + 1 if y.numel() else 0
+    return tuple(str(k) for k in range(classes)) if isinstance(classes, int) else tuple(classes)

@@ -1,0 +1,189 @@
+"""Places where published files may be had; each hands out bytes, none is trusted before the checksum matches."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from robustlab.core.errors import DataError
+
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with the file's name, the bytes read so far and the bytes expected (None: unknown)."""
+Reader: TypeAlias = Callable[[str], bytes]
+"""From a file's name to its (packed) bytes; raises DataError or OSError."""
+
+_TIMEOUT = 20.0  # seconds without a byte
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A gzip file by its name, and the SHA-256 of what is inside (the packing differs from place to place)."""
+
+    name: str
+    sha256: str
+
+
+class Source(Protocol):
+    """A place to try."""
+
+    def __str__(self) -> str:
+        """What messages call it."""
+
+    def opened(self, progress: Progress | None) -> AbstractContextManager[Reader]:
+        """A context that gives a reader of the place's files."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files that are on this machine already, packed or not."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"folder {self.path}"
+
+    @contextmanager
+    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:  # noqa: ARG002 (nothing to wait for)
+        """Reads from the folder."""
+        if not self.path.is_dir():
+            raise DataError("no such folder")
+        yield self._read
+
+    def _read(self, name: str) -> bytes:
+        for path in (self.path / name, self.path / name.removesuffix(".gz")):
+            if path.is_file():
+                return path.read_bytes()
+        raise DataError(f"{name} is not in it")
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A web address under which the files lie."""
+
+    url: str
+    timeout: float = _TIMEOUT
+
+    def __str__(self) -> str:
+        return f"download from {self.url}"
+
+    @contextmanager
+    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:
+        """Reads over HTTP."""
+        yield lambda name: self._read(name, progress)
+
+    def _read(self, name: str, progress: Progress | None) -> bytes:
+        if not self.url.startswith(("http://", "https://")):
+            raise DataError("not an http address")
+        try:
+            with urllib.request.urlopen(self.url.rstrip("/") + "/" + name, timeout=self.timeout) as answer:
+                length = answer.headers.get("Content-Length")
+                return _received(
+                    iter(lambda: answer.read(_CHUNK), b""), name, int(length) if length else None, progress
+                )
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise DataError(f"{name}: the server answered {error.code} {error.reason}") from error
+        except urllib.error.URLError as error:
+            raise DataError(f"{name}: {error.reason}") from error
+
+
+def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: Progress | None) -> bytes:
+    content = bytearray()
+    for chunk in chunks:
+        content += chunk
+        if progress is not None:
+            progress(name, len(content), length)
+    if length is not None and len(content) != length:
+        raise DataError(f"{name}: truncated, {len(content)} of {length} bytes arrived")
+    return bytes(content)
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A Debian package, fetched and unpacked in a temporary folder: this needs no root and installs nothing."""
+
+    package: str
+    folder: str
+
+    def __str__(self) -> str:
+        return f"Debian package {self.package} (apt-get download)"
+
+    @contextmanager
+    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:
+        """Fetches and unpacks the package, then reads from the unpacked folder."""
+        if not (shutil.which("apt-get") and shutil.which("dpkg")):
+            raise DataError("this machine has no apt-get")
+        with tempfile.TemporaryDirectory(prefix="robustlab-") as scratch:
+            _run(["apt-get", "download", self.package], scratch)
+            for archive in Path(scratch).glob("*.deb"):
+                _run(["dpkg", "-x", str(archive), "unpacked"], scratch)
+            with Folder(Path(scratch, "unpacked", self.folder)).opened(progress) as read:
+                yield read
+
+
+def _run(command: Sequence[str], folder: str) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"'{' '.join(command)}' took more than 300 s") from error
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise DataError(
+            f"'{' '.join(command)}' failed: {last[0]} (is the package list there? 'apt-get update' makes it)"
+        )
+
+
+def fetch(files: Sequence[PublishedFile], source: Source, progress: Progress | None = None) -> list[bytes]:
+    """All files from one source, unpacked and checked.
+
+    Raises: DataError if the source lacks one, or one is truncated, damaged or of another content.
+    """
+    with source.opened(progress) as read:
+        return [_checked(file, _unpacked(file.name, read(file.name))) for file in files]
+
+
+def _unpacked(name: str, packed: bytes) -> bytes:
+    if packed[:2] != b"\x1f\x8b":
+        return packed
+    try:
+        return gzip.decompress(packed)
+    except EOFError as error:
+        raise DataError(f"{name}: truncated, the packed data ends after {len(packed)} bytes") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name}: damaged ({error})") from error
+
+
+def _checked(file: PublishedFile, content: bytes) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise DataError(f"{file.name}: not the published file, SHA-256 {found[:12]}… instead of {file.sha256[:12]}…")
+    return content
+
+
+def first_that_works(
+    what: str, files: Sequence[PublishedFile], sources: Sequence[Source], progress: Progress | None = None
+) -> tuple[list[bytes], str]:
+    """Tries the sources in order.
+
+    Returns: the files' contents, and the name of the source that had them.
+    Raises: DataError that lists each source with its reason, if none has them.
+    """
+    reasons = []
+    for source in sources:
+        try:
+            return fetch(files, source, progress), str(source)
+        except (DataError, OSError) as error:
+            reasons.append(f"  - {source}: {error}")
+    raise DataError(f"{what} cannot be had. Tried, in order:\n" + "\n".join(reasons))
