@@ -1,0 +1,54 @@
+# Every target is also a plain command: see README.md, "Without make".
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+ONE_THREAD := OMP_NUM_THREADS=1
+
+.PHONY: demo test check notebooks render format hooks constraints clean help
+
+help:
+	@echo "make demo       set up, then train, attack, harden and report on Fashion-MNIST (about two minutes)"
+	@echo "make test       the tests, with coverage"
+	@echo "make check      lint, format and types"
+	@echo "make notebooks  execute the notebooks' quick budget and compare with the rendered ones"
+	@echo "make render     execute the notebooks and write the rendered ones"
+	@echo "make format     mend what lint and format can mend"
+	@echo "make hooks      check every commit before it is made"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make demo PYTHON=...')"
+	$(PYTHON) -m venv $(VENV) || { echo "No venv here: apt-get install python3-venv, then again." >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[all]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/robustlab demo
+
+test: $(READY)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term:skip-covered
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/build.py --check
+
+render: $(READY)
+	$(BIN)/python notebooks/build.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+hooks: $(READY)
+	$(BIN)/pre-commit install
+
+constraints: $(READY)
+	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
