@@ -44,21 +44,23 @@ def _same_modes(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _same_gradients(module: nn.Module) -> Iterator[None]:
-    kept = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in module.parameters()]
+    """Takes every ``.grad`` away for the time being: nothing can be added to what is not there."""
+    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
+    for parameter, _, _ in kept:
+        parameter.grad = None
     try:
         yield
     finally:
-        for parameter, requires_grad, grad, values in kept:
+        for parameter, requires_grad, grad in kept:
             parameter.requires_grad_(requires_grad)
-            if grad is not None and values is not None:
-                grad.detach().copy_(values)
             parameter.grad = grad
 
 
 @contextmanager
 def _same_buffers(module: nn.Module) -> Iterator[None]:
-    kept: list[tuple[nn.Module, str, Tensor, Tensor]] = [
-        (part, name, buffer, buffer.clone())
+    """Writes back only what was written to: a needless write would break a graph that still needs the buffer."""
+    kept: list[tuple[nn.Module, str, Tensor, int, Tensor]] = [
+        (part, name, buffer, buffer._version, buffer.clone())
         for part in module.modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
@@ -66,8 +68,8 @@ def _same_buffers(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for part, name, buffer, values in kept:
-                if not torch.equal(buffer, values):
+            for part, name, buffer, version, values in kept:
+                if buffer._version != version:
                     buffer.copy_(values)
                 part._buffers[name] = buffer
 

@@ -22,6 +22,9 @@ class Region(Protocol):
     def project_(self, x_adv: Tensor) -> Tensor:
         """Moves each row into its feasible set; may overwrite ``x_adv``."""
 
+    def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
+        """The gradient without what would push a value that is at its bound out of it; may overwrite ``grad``."""
+
     def take(self, rows: Tensor) -> Region:
         """The region of some of the examples; ``rows`` is a mask (N,)."""
 
@@ -142,6 +145,11 @@ class _Box:
     def project_(self, x_adv: Tensor) -> Tensor:
         return torch.clamp(x_adv, self.low, self.high, out=x_adv)
 
+    def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
+        """The gradient itself: a step of one value does not take from the budget of another."""
+        del x_adv
+        return grad
+
     def take(self, rows: Tensor) -> _Box:
         return _Box(self.low[rows], self.high[rows])
 
@@ -171,6 +179,10 @@ class _Ball:
         size = self.norm.size(delta).reshape(self.radius.shape)
         delta = delta * torch.where(size > 0, (self.radius / size) * _SLACK, 0)
         return _toward((self.x.double() + delta).to(self.x.dtype), self.x, delta.abs())
+
+    def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
+        low, high = _inner_bounds(self.bounds, self.x)
+        return grad.masked_fill_(((x_adv <= low) & (grad < 0)) | ((x_adv >= high) & (grad > 0)), 0)
 
     def take(self, rows: Tensor) -> _Ball:
         return _Ball(self.norm, self.x[rows], self.radius[rows], self.bounds)

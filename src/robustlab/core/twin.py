@@ -156,8 +156,5 @@ def _agree(logits: Logits, expected: Logits, dtype: torch.dtype | None) -> bool:
 
 
 def _micro_batch(x: Tensor) -> int | None:
-    """Examples per pass on a CPU, where big activations that leave the cache cost more than small batches do."""
-    if x.device.type != "cpu" or x.ndim < 3:
-        return None
-    rows = max(1, _CACHE_VALUES // max(1, x[0].numel()))
-    return rows if x[0].numel() >= 3 * 64 * 64 else None
+    """Examples per pass on a CPU, where activations that leave the cache cost more than small batches do."""
+    return max(1, _CACHE_VALUES // max(1, x[0].numel())) if x.device.type == "cpu" else None

@@ -1,0 +1,237 @@
+"""The budgeted driver: climbs the score of each example inside its feasible set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.steps import State, Step, taken
+from robustlab.core import (
+    Model,
+    Objective,
+    Region,
+    Score,
+    Stop,
+    Streams,
+    ThreatModel,
+    Twin,
+    frozen,
+    search_twin,
+    targeted,
+    untargeted,
+)
+
+Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
+
+
+def at_input(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
+    """Starts at the input itself."""
+    del threat, streams
+    return x.clone()
+
+
+def uniform(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
+    """Starts anywhere in the ball around the input, maybe out of bounds: the driver projects."""
+    return threat.perturbed(x, streams)
+
+
+def maximise(
+    objective: Objective,
+    x: Tensor,
+    threat: ThreatModel,
+    step: Step[State],
+    *,
+    steps: int,
+    start: Tensor,
+    stop: Stop = "success",
+) -> Tensor:
+    """Repeats: score and gradient of each example; move; project.
+
+    With ``stop="success"`` an example leaves the batch at its first finished iterate, the start and the last one
+    included, and one that never finishes returns its iterate of highest score. With ``stop="never"`` all examples do
+    all steps, and the last iterate is returned without having been scored.
+
+    Args:
+        objective: what to climb, for the examples of ``x``.
+        x: inputs (N, ...) within bounds.
+        threat: where the result may be.
+        step: turns gradients into moves.
+        steps: number of moves, >= 0; each costs one forward and one backward pass to the input.
+        start: first iterates (N, ...) before projection; they are overwritten.
+        stop: when an example is left alone.
+
+    Returns: x_adv (N, ...), exactly inside budget and bounds.
+    Raises: ValueError if the model returns NaN.
+    """
+    region = threat.region(x)
+    x_adv = region.project_(start)
+    search = _Search(objective, region, x_adv, step.init(x_adv), step)
+    return search.full_strength(steps) if stop == "never" else search.until_success(steps)
+
+
+@dataclass
+class _Search(Generic[State]):
+    """The examples that are still being attacked."""
+
+    objective: Objective
+    region: Region
+    x_adv: Tensor
+    state: State
+    step: Step[State]
+
+    def move(self, grad: Tensor) -> None:
+        moves, self.state = self.step.update(self.region.inward(self.x_adv, grad), self.state)
+        self.x_adv = self.region.project_(self.x_adv.add_(moves))
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with the rows where the mask is true."""
+        self.objective, self.region = self.objective.take(rows), self.region.take(rows)
+        self.x_adv, self.state = self.x_adv[rows], taken(self.state, rows)
+
+    def full_strength(self, steps: int) -> Tensor:
+        undefined = torch.zeros((), dtype=torch.bool, device=self.x_adv.device)
+        for _ in range(steps):
+            score, _, grad = self.objective.gradient(self.x_adv)
+            undefined |= score.isnan().any()
+            self.move(grad)
+        if bool(undefined):
+            raise ValueError("the model returned NaN during the attack: look at its logits near these inputs")
+        return self.x_adv
+
+    def until_success(self, steps: int) -> Tensor:
+        best = Best.of(self.x_adv)
+        rows = torch.arange(self.x_adv.shape[0], device=self.x_adv.device)
+        for left in range(steps, 0, -1):
+            score, finished, grad = self.objective.gradient(self.x_adv)
+            best.update(rows, self.x_adv, score, finished)
+            dropped = int(finished.sum())
+            if dropped == rows.numel():
+                return best.x_adv
+            if dropped:
+                going = ~finished
+                rows, grad = rows[going], grad[going]
+                self.keep(going)
+            self.move(grad)
+            del grad, left
+        best.update(rows, self.x_adv, *self.objective(self.x_adv))
+        return best.x_adv
+
+
+@dataclass
+class Best:
+    """The best point of each example so far: a finished one, else that of highest score."""
+
+    x_adv: Tensor
+    score: Tensor
+
+    @staticmethod
+    def of(x_adv: Tensor) -> Best:
+        """Starts with points that nothing is known of."""
+        return Best(x_adv.clone(), torch.full((x_adv.shape[0],), -torch.inf, device=x_adv.device))
+
+    def update(self, rows: Tensor, x_adv: Tensor, score: Tensor, finished: Tensor) -> None:
+        """Takes over the points that are better.
+
+        Args:
+            rows: which examples these are (M,).
+            x_adv: their points (M, ...).
+            score: of these points (M,).
+            finished: whether nothing better can be asked for (M,).
+
+        Raises: ValueError if a score is NaN.
+        """
+        undefined = int(score.isnan().sum())
+        if undefined:
+            raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
+        score = score.float().masked_fill(finished, torch.inf)
+        better = score > self.score[rows]
+        self.score[rows[better]] = score[better]
+        self.x_adv[rows[better]] = x_adv[better]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a budgeted attack is made of."""
+
+    threat: ThreatModel
+    step: Step[Any]
+    steps: int
+    start: Start
+    score: Score
+
+
+class Planned(Protocol):
+    """An attack that the budgeted driver can run."""
+
+    def plan(self) -> Plan:
+        """Its parts."""
+
+
+def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itself
+    self: Planned,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    target: Tensor | None = None,
+    stop: Stop = "success",
+    seed: int = 0,
+    ids: Tensor | None = None,
+) -> Tensor:
+    """Runs the attack as ``robustlab.core.Attack`` says."""
+    plan = self.plan()
+    streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids))
+    with prepared(model, x) as (twin, x_in):
+        objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
+        start = plan.start(x_in, plan.threat, streams)
+        x_adv = maximise(objective, x_in, plan.threat, plan.step, steps=plan.steps, start=start, stop=stop)
+    return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+
+
+@contextmanager
+def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
+    """Everything an attack needs around its search: no trace is left, gradients work, the twin is built.
+
+    Args:
+        model: the user's own, or a twin of it.
+        x: inputs (N, ...).
+
+    Yields: the search twin, and the inputs detached and in the memory layout that it likes best.
+    """
+    own = model.model if isinstance(model, Twin) else model
+    with torch.inference_mode(mode=False), frozen(own):
+        x_in = x.detach().clone() if x.is_inference() else x.detach()
+        twin = search_twin(model, x_in)
+        channels_last = twin.distinct and x.ndim == 4
+        yield twin, x_in.contiguous(memory_format=torch.channels_last) if channels_last else x_in
+
+
+def checked_inputs(
+    x: Tensor, y: Tensor, threat: ThreatModel, *, target: Tensor | None = None, ids: Tensor | None = None
+) -> Tensor:
+    """Looks at what is to be attacked, and names the examples.
+
+    Returns: ids (N,), by default 0..N-1.
+    Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, and labels,
+        targets, ids or eps of another number than the inputs.
+    """
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
+    low, high = (float(v) for v in x.detach().aminmax())
+    if low != low or high != high:
+        raise ValueError("inputs contain NaN")
+    if low < threat.bounds[0] or high > threat.bounds[1]:
+        raise ValueError(f"inputs lie in [{low:g}, {high:g}], outside the bounds {threat.bounds} of the threat model")
+    for name, given in (("labels", y), ("targets", target), ("ids", ids)):
+        if given is not None and given.shape != x.shape[:1]:
+            raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")
+    if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
+        raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples")
+    return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)
