@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
+
+from robustlab.core.files import replace_atomically
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 900.0
@@ -48,21 +49,6 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` make a file beside ``path`` and puts it in place in one step: readers see the old or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -1,5 +1,23 @@
 """Classifiers: small ones to train, published ones with their normalisation baked in, and the user's own."""
 
+from robustlab.models.adapted import adapted, black_box
+from robustlab.models.checkpoint import save
+from robustlab.models.efficientnet import efficientnet_lite0
+from robustlab.models.layers import Normalise, normalised
+from robustlab.models.load import load, names
 from robustlab.models.small import BatchNormCNN, ShallowCNN
+from robustlab.models.timm_models import Shape
 
-__all__ = ["BatchNormCNN", "ShallowCNN"]
+__all__ = [
+    "BatchNormCNN",
+    "Normalise",
+    "ShallowCNN",
+    "Shape",
+    "adapted",
+    "black_box",
+    "efficientnet_lite0",
+    "load",
+    "names",
+    "normalised",
+    "save",
+]

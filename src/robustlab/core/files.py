@@ -1,0 +1,28 @@
+"""Writing files so that a reader, or a run that is killed, never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+
+def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` make a file beside ``path``, then puts it in place in one step: readers see the old or the new.
+
+    Args:
+        path: where the file goes; its folder is made if need be.
+        write: makes the file whose path it is given.
+
+    Raises: OSError if the folder cannot be written or the disk is full; what stood at ``path`` is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        write(part)
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

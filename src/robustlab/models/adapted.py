@@ -1,0 +1,123 @@
+"""Any classifier as a module from images to logits: other return types, probabilities, functions without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx
+
+from robustlab.core.types import Logits
+
+Output: TypeAlias = Literal["logits", "probabilities"]
+"""What a classifier returns."""
+Predict: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+"""From images (N, ...) as a numpy array to logits or probabilities (N, K)."""
+
+
+def adapted(
+    model: Callable[[Tensor], object], *, field: str | int | None = None, output: Output = "logits"
+) -> nn.Module:
+    """A torch classifier that returns something other than a tensor of logits, as a module that does.
+
+    Args:
+        model: module or function on tensors; gradients must flow through it.
+        field: key, attribute or position of the wanted tensor in what the model returns; None: the tensor itself,
+            else its ``logits``, else the only tensor there is.
+        output: "probabilities" are turned into logits by their logarithm.
+
+    Returns: a module from x to logits (N, K), with the model as a sub-module if it is one.
+    Raises: ValueError, when called, if the tensor is not found; says what the model returned.
+    """
+    return _Adapted(model, field, output)
+
+
+def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Module:
+    """A classifier on numpy arrays (scikit-learn's ``predict_proba``, ONNX, a service), as a module without gradients.
+
+    Attacks by queries and corruptions can use it; whatever asks for a gradient gets an error that says so.
+
+    Args:
+        predict: from float32 images (N, ...) in [0, 1] to numbers (N, K); flatten inside if it wants rows.
+        output: "probabilities" are turned into logits by their logarithm.
+    """
+    return _Adapted(_Predictor(predict), None, output)
+
+
+class _Adapted(nn.Module):
+    def __init__(self, model: Callable[[Tensor], object], field: str | int | None, output: Output) -> None:
+        super().__init__()
+        if output not in ("logits", "probabilities"):
+            raise ValueError(f"output must be 'logits' or 'probabilities', got {output!r}")
+        self.model = model
+        self.field = field
+        self.output = output
+
+    def forward(self, x: Tensor) -> Logits:
+        """Inputs (N, ...) to logits (N, K)."""
+        found = _tensor(self.model(x), self.field)
+        if self.output == "logits":
+            return found
+        # The smallest normal number keeps the logarithm finite where a probability is exactly zero.
+        return found.clamp_min(torch.finfo(found.dtype).tiny).log()
+
+
+def _tensor(answer: object, field: str | int | None) -> Tensor:
+    parts = _parts(answer)
+    if field is not None:
+        found = parts.get(field)
+    elif isinstance(answer, Tensor):
+        found = answer
+    else:
+        tensors = [part for part in parts.values() if isinstance(part, Tensor)]
+        found = parts.get("logits", tensors[0] if len(tensors) == 1 else None)
+    if isinstance(found, Tensor):
+        return found
+    asked = "give field=" if field is None else f"field={field!r} is no tensor in it:"
+    there = ", ".join(f"{key!r} ({type(part).__name__})" for key, part in parts.items()) or "nothing inside"
+    raise ValueError(f"the model returned a {type(answer).__name__}; {asked} one of {there}")
+
+
+def _parts(answer: object) -> dict[str | int, object]:
+    """What is inside an answer, by key, attribute or position."""
+    if isinstance(answer, Mapping):
+        return dict(answer)
+    if isinstance(answer, tuple | list):
+        names = getattr(answer, "_fields", range(len(answer)))
+        return dict(zip(names, answer, strict=True))
+    if isinstance(answer, Tensor) or not hasattr(answer, "__dict__"):
+        return {}
+    return cast("dict[str | int, object]", vars(answer))
+
+
+class _Predictor(nn.Module):
+    def __init__(self, predict: Predict) -> None:
+        super().__init__()
+        self.predict = predict
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer = np.asarray(self.predict(x.detach().to("cpu", torch.float32).numpy()))
+        if answer.ndim != 2 or len(answer) != len(x):
+            raise ValueError(f"predict returned shape {answer.shape} for {len(x)} inputs, expected (N, K) numbers")
+        found: Tensor = _NoGradient.apply(x, torch.from_numpy(answer).to(x.device, x.dtype))
+        return found
+
+
+class _NoGradient(Function):
+    """Hands on the second argument; asked for the gradient of the first, says why there is none."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, answer: Tensor) -> Tensor:  # noqa: ARG004
+        return answer.clone()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+        raise ValueError(
+            "this model is a black box without gradients: use RandomNoise or an attack by queries, or give the "
+            "torch model itself"
+        )

@@ -1,0 +1,108 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from robustlab.core.errors import CheckpointError
+from robustlab.models import checkpoint as files
+from robustlab.models.architecture import Architecture
+from robustlab.models.efficientnet import NAME as LITE0
+from robustlab.models.efficientnet import efficientnet_lite0
+from robustlab.models.layers import normalised
+from robustlab.models.small import BatchNormCNN, ShallowCNN
+from robustlab.models.timm_models import Shape, timm_model
+
+_SMALL = {"shallow-cnn": ShallowCNN, "batchnorm-cnn": BatchNormCNN}
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
+
+
+def names() -> tuple[str, ...]:
+    """What ``load`` knows by name."""
+    return (*_SMALL, LITE0, "timm:NAME", "package.module:function")
+
+
+def load(
+    name: str | None = None,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    size: int | None = None,
+    checkpoint: str | Path | None = None,
+    pretrained: bool | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """A classifier for images in [0, 1], in eval mode, on the CPU.
+
+    Args:
+        name: "shallow-cnn", "batchnorm-cnn", "efficientnet-lite0", a timm name with or without "timm:", a Python
+            path "package.module:function" whose function returns the model, or a checkpoint's path; None: what the
+            checkpoint says.
+        classes: number K of classes; None: what the checkpoint says, the published number, or 10.
+        channels: of the images; None: what the checkpoint says, the published number, or 1.
+        size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.
+        checkpoint: file with the weights, written by ``save``, by training, or anybody's state dict.
+        pretrained: with published weights; None: only if neither classes nor a checkpoint is given.
+        seed: of the initial weights; the global random state is not touched.
+
+    Raises:
+        ValueError: no such name, or nothing says which.
+        CheckpointError: the file is damaged, or of another architecture.
+        DataError: published weights cannot be had.
+    """
+    if name is not None and checkpoint is None and Path(name).suffix in _SUFFIXES:
+        name, checkpoint = None, name
+    kept = files.read(checkpoint) if checkpoint is not None else None
+    told = (kept.architecture if kept else None) or {}
+    wanted = {"name": name, "classes": classes, "channels": channels, "size": size}
+    plan = cast(Architecture, {**told, **{key: value for key, value in wanted.items() if value is not None}})
+    published = (classes is None and kept is None) if pretrained is None else pretrained and kept is None
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = _built(plan, checkpoint, pretrained=published)
+    if kept is not None:
+        files.fill(model, kept.weights, checkpoint or "")
+    return model.eval()
+
+
+def _built(plan: Architecture, checkpoint: str | Path | None, *, pretrained: bool) -> nn.Module:
+    if "name" not in plan:
+        if checkpoint is None:
+            raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
+        raise CheckpointError(f"{checkpoint} does not say which architecture it is of: give its name as well")
+    model = _named(str(plan["name"]), plan, pretrained=pretrained)
+    if "mean" in plan:
+        return normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
+    return model
+
+
+def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
+    given = {key: cast(int, plan[key]) for key in ("classes", "channels", "size") if key in plan}
+    if name in _SMALL:
+        return _SMALL[name](**given)
+    if name == LITE0:
+        return efficientnet_lite0(Shape(**given), pretrained=pretrained)
+    if ":" in name and not name.startswith("timm:"):
+        return _from_python(name)
+    return timm_model(name, Shape(**given), pretrained=pretrained)
+
+
+def _from_python(path: str) -> nn.Module:
+    """Calls the user's own function for the model."""
+    module, _, attribute = path.partition(":")
+    try:
+        make = cast("Callable[[], object]", getattr(importlib.import_module(module), attribute))
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"no model at {path!r}: {error}") from error
+    model = make if isinstance(make, nn.Module) else make()
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"{path} returned a {type(model).__name__}, expected a torch module (see robustlab.models.adapted)"
+        )
+    return model
