@@ -1,0 +1,162 @@
+"""Geometry of the security curve: recorded points to places on a drawing, nothing computed anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustlab.evaluation.record import Curve, CurvePoint
+from robustlab.report.words import budget, interval, percent
+
+MARKS = ("circle", "square", "diamond", "triangle", "cross")
+"""One per series, so that no reading depends on colour alone."""
+
+
+def mark_of(series: int) -> str:
+    """The shape of a series; when colours come round again, shapes are one further."""
+    return MARKS[(series + series // len(MARKS)) % len(MARKS)]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A drawing of ``width`` x ``height`` units with room for labels around the plot."""
+
+    width: int
+    height: int
+    left: int = 50
+    right: int = 16
+    top: int = 12
+    bottom: int = 44
+
+    def x(self, share: float) -> float:
+        """Place of a share 0..1 along the horizontal axis."""
+        return round(self.left + share * (self.width - self.left - self.right), 2)
+
+    def y(self, share: float) -> float:
+        """Place of an accuracy 0..1 along the vertical axis, 1 on top."""
+        return round(self.top + (1 - share) * (self.height - self.top - self.bottom), 2)
+
+
+WIDE = Frame(760, 340)
+NARROW = Frame(358, 300, left=46, right=10)
+SMALL = Frame(358, 230, left=46, right=10, bottom=40)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measured point with what a pointer over it says."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    hollow: bool
+    """Some of its examples were counted as fooled because they were at a smaller eps."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model's curve: a line, its interval band and its marks."""
+
+    series: int
+    name: str
+    path: str
+    band: str
+    marks: tuple[Mark, ...]
+
+    @property
+    def shape(self) -> str:
+        """Which mark it has."""
+        return mark_of(self.series)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A place on an axis and its label."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Everything a drawing of curves needs."""
+
+    frame: Frame
+    id: str
+    title: str
+    description: str
+    x_label: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    headline: float | None
+    """Where the eps of the headline is."""
+
+
+def chart(
+    curves: Sequence[tuple[str, Curve | None]], frame: Frame, *, id: str, title: str, norm: str, headline: float
+) -> Chart:
+    """Places the curves of several models on the same axes.
+
+    Args:
+        curves: name and curve of each model; None where a model has no such curve (its colour is kept for it).
+        frame: the size of the drawing.
+        id: unique in the page.
+        title: what the drawing is called for those who cannot see it.
+        norm: of the budget, for the axis.
+        headline: eps that the headline speaks of.
+    """
+    drawn = [(i, name, curve) for i, (name, curve) in enumerate(curves) if curve and curve.points]
+    all_eps = sorted({p.eps for _, _, c in drawn for p in c.points})
+    top = max(all_eps, default=0.0) or 1.0
+    return Chart(
+        frame=frame,
+        id=id,
+        title=title,
+        description=" ".join(_sentence(name, c) for _, name, c in drawn),
+        x_label=f"Size of the perturbation, eps ({norm})",
+        x_ticks=tuple(Tick(frame.x(e / top), budget(e)) for e in _spaced(all_eps, top, frame)),
+        y_ticks=tuple(Tick(frame.y(s), percent(s, 0)) for s in (0.0, 0.25, 0.5, 0.75, 1.0)),
+        lines=tuple(_line(i, name, c, frame, top) for i, name, c in drawn),
+        headline=frame.x(headline / top) if headline in all_eps else None,
+    )
+
+
+def _sentence(name: str, curve: Curve) -> str:
+    values = ", ".join(f"{percent(p.robust.value)} at {budget(p.eps)}" for p in curve.points)
+    return f"{name}: {values}."
+
+
+def _spaced(all_eps: Sequence[float], top: float, frame: Frame) -> list[float]:
+    """The eps whose labels fit beside each other; the last one always does, then those from the left."""
+    kept: list[float] = []
+    for eps in all_eps:
+        label = 7.0 * max(len(budget(eps)), 2) + 6
+        clear = not kept or frame.x(eps / top) - frame.x(kept[-1] / top) >= label
+        if clear and (eps == top or frame.x(1) - frame.x(eps / top) >= label):
+            kept.append(eps)
+    return kept
+
+
+def _line(series: int, name: str, curve: Curve, frame: Frame, top: float) -> Line:
+    measured = [p for p in curve.points if not math.isnan(p.robust.value)]
+    marks = tuple(_mark(name, p, frame, top) for p in measured)
+    upper = [f"{m.x},{m.high}" for m in marks]
+    lower = [f"{m.x},{m.low}" for m in reversed(marks)]
+    return Line(series, name, " ".join(f"{m.x},{m.y}" for m in marks), " ".join([*upper, *lower]), marks)
+
+
+def _mark(name: str, point: CurvePoint, frame: Frame, top: float) -> Mark:
+    share = point.robust
+    text = f"{name}, eps {budget(point.eps)}: {percent(share.value)} {interval(share)}, n = {share.n}"
+    return Mark(
+        x=frame.x(point.eps / top),
+        y=frame.y(share.value),
+        low=frame.y(share.low),
+        high=frame.y(share.high),
+        hollow=point.reused > 0,
+        text=f"{text}; {point.reused} fooled already at a smaller eps" if point.reused else text,
+    )

@@ -1,0 +1,117 @@
+"""Writes a report: one HTML file that needs nothing else, and the same numbers as JSON, Markdown and CSV."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustlab.core.errors import RunError
+from robustlab.evaluation.record import SCHEMA_VERSION, WORST, Comparison, Evaluation
+from robustlab.report import words
+from robustlab.report.chart import mark_of
+from robustlab.report.page import Page, page
+from robustlab.report.tables import to_csv, to_markdown
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def write(
+    evaluations: Sequence[Evaluation],
+    out: Path | str,
+    *,
+    comparisons: Sequence[Comparison] = (),
+    eps: float | None = None,
+    title: str | None = None,
+) -> Path:
+    """Writes ``report.html``, ``report.json``, ``report.md`` and ``report.csv``.
+
+    Args:
+        evaluations: of one model or of several, which are then shown side by side; all of the same norm and bounds.
+        out: directory, made if it is not there. For a single evaluation it may be its run directory.
+        comparisons: paired comparisons to be shown (``evaluation.compare``).
+        eps: of the headline, in input units; None: the largest that all evaluations have.
+        title: of the page; None: says what was evaluated.
+
+    Returns: the path of ``report.html``.
+
+    Raises:
+        ValueError: if there is no evaluation, or if they cannot stand on the same axes.
+        RunError: if the files cannot be written.
+    """
+    content = page(evaluations, comparisons, eps=eps, title=title)
+    directory = Path(out)
+    files = {
+        "report.json": to_json(evaluations, comparisons),
+        "report.csv": to_csv(evaluations),
+        "report.md": to_markdown(content),
+        "report.html": to_html(content),
+    }
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            _replace(directory / name, text)
+    except OSError as error:
+        raise RunError(f"cannot write the report to {directory}: {error.strerror}; choose another directory") from error
+    return directory / "report.html"
+
+
+def to_json(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison] = ()) -> str:
+    """The record: of one evaluation as it is, of several as a list together with their comparisons."""
+    if len(evaluations) == 1 and not comparisons:
+        return json.dumps(evaluations[0].to_json(), indent=1, ensure_ascii=False) + "\n"
+    record = {
+        "schema": SCHEMA_VERSION,
+        "evaluations": [e.to_json() for e in evaluations],
+        "comparisons": [c.to_json() for c in comparisons],
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_html(content: Page) -> str:
+    """The page as HTML; all text of users is escaped by the template engine."""
+    return _environment().get_template("report.html.j2").render(p=content)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("robustlab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value"):
+        made.filters[name] = getattr(words, name)
+    made.filters |= {"evidence": _evidence, "day": lambda created: created[:10]}
+    made.globals |= {"version": version("robustlab"), "mark_of": mark_of, "worst": WORST, "thin": words.THIN}
+    made.globals |= {"threat": _threat}
+    return made
+
+
+def _evidence(value: float | int | str) -> str:
+    return value if isinstance(value, str) else words.number(float(value))
+
+
+def _threat(norm: str, eps: float) -> str:
+    """What the attacker may do, in words."""
+    size = words.budget(eps)
+    if norm == "Linf":
+        return f"The attacker may change each input value by at most {size}."
+    return f"The attacker may change an example by at most {size} in {norm} norm."
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a whole file or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

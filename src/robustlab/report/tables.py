@@ -1,0 +1,145 @@
+"""The report for machines and for text: CSV rows and Markdown tables."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+
+from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval
+from robustlab.report.page import Page
+from robustlab.report.words import budget, count, duration, interval, p_value, percent, points
+
+COLUMNS = (
+    *("model", "data", "n", "norm", "attack", "eps", "correct", "accuracy", "low", "high", "level"),
+    *("attacked", "reused", "success", "success_low", "success_high", "target_reached"),
+    *("median_linf", "median_l2", "median_l1", "forward", "backward", "seconds"),
+)
+
+
+def to_csv(evaluations: Sequence[Evaluation]) -> str:
+    """One line per model, attack and eps; the clean accuracy is the attack "clean" at eps 0."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for e in evaluations:
+        common = {"model": _cell(e.model.name), "data": _cell(e.data.name), "n": e.data.n, "norm": e.threat.norm}
+        clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_share(e.clean.accuracy)}
+        writer.writerow(common | clean)
+        writer.writerows(common | _result(r) for r in e.results)
+        writer.writerows(common | {"attack": "worst case", "eps": w.eps, **_share(w.robust)} for w in e.worst)
+    return buffer.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Text that a spreadsheet will not take for a formula."""
+    return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _share(share: Interval) -> dict[str, object]:
+    return {
+        "correct": share.count,
+        "accuracy": share.value,
+        "low": share.low,
+        "high": share.high,
+        "level": share.level,
+    }
+
+
+def _result(r: AttackResult) -> dict[str, object]:
+    return {
+        **{"attack": _cell(r.attack), "eps": r.eps, "attacked": r.attacked, "reused": r.reused, "seconds": r.seconds},
+        **{"success": r.success.value, "success_low": r.success.low, "success_high": r.success.high},
+        "target_reached": "" if r.target_reached is None else r.target_reached.value,
+        **{f"median_{name}": getattr(r.sizes, name).median for name in ("linf", "l2", "l1")},
+        **{"forward": r.queries.forward, "backward": r.queries.backward},
+        **_share(r.robust),
+    }
+
+
+def to_markdown(page: Page) -> str:
+    """The page without its pictures, for a pull request or a terminal."""
+    parts = [f"# {_text(page.title)}", _sample(page)]
+    parts += ["## Do not trust these numbers yet", *_findings(page.serious)] if page.serious else []
+    parts += ["## How robust", _headline(page)]
+    parts += ["## What the doctor found", *_findings(page.other)] if page.other else []
+    parts += ["## Security curve", _curve(page)] if page.curve_rows else []
+    parts += ["## Model against model", _paired(page)] if page.comparisons else []
+    parts += ["## What the attacks took", _attacks(page), "## How to reproduce", _reproduce(page)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(text: str) -> str:
+    """Text of a user as plain text: no HTML, no Markdown, one line."""
+    one_line = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(one_line, quote=False))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _both(share: Interval) -> str:
+    return f"{percent(share.value)} {interval(share)}"
+
+
+def _sample(page: Page) -> str:
+    data = page.first.data
+    of = "" if data.n == data.population else f" of {count(data.population)}"
+    return f"{count(data.n)} examples{of} ({_text(data.drawn)}). Brackets: exact 95 % intervals."
+
+
+def _headline(page: Page) -> str:
+    robust = "" if page.eps is None else f"Robust accuracy at {page.first.threat.norm} eps {budget(page.eps)}"
+    rows = [
+        [_text(s.name), _both(s.evaluation.clean.accuracy), _both(s.worst.robust) if s.worst else ""]
+        for s in page.subjects
+    ]
+    return _table(["Model", "Clean accuracy", robust], rows)
+
+
+def _findings(findings: Sequence[tuple[str, Finding]]) -> list[str]:
+    return [
+        f"- **{_text(f.title)}** ({f.severity}, `{_text(f.code)}`, {_text(name)}) {_text(f.advice)} "
+        + _text(", ".join(f"{k}: {v}" for k, v in f.evidence.items()))
+        for name, f in findings
+    ]
+
+
+def _curve(page: Page) -> str:
+    rows = [[_text(r.attack), budget(r.eps), *(_both(i) if i else "" for i in r.shares)] for r in page.curve_rows]
+    return _table(["Attack", "eps", *(_text(s.name) for s in page.subjects)], rows)
+
+
+def _paired(page: Page) -> str:
+    rows = [
+        [
+            f"{_text(c.b)} over {_text(c.a)}",
+            "clean" if c.eps is None else f"{_text(c.attack)}, eps {budget(c.eps)}",
+            f"{points(c.difference)} [{points(c.low)}, {points(c.high)}]",
+            str(c.only_a),
+            str(c.only_b),
+            html.escape(p_value(c.p_value)),
+        ]
+        for c in page.comparisons
+    ]
+    head = ["Second over first", "Measured", "Difference in points", "Only first correct", "Only second correct", "p"]
+    return _table(head, rows)
+
+
+def _attacks(page: Page) -> str:
+    rows = [
+        [_text(s.name), _text(r.attack), _both(r.robust), _both(r.success), html.escape(duration(r.seconds))]
+        for s in page.subjects
+        for r in s.at_headline()
+    ]
+    return _table(["Model", "Attack", "Robust", "Success", "Time"], rows)
+
+
+def _reproduce(page: Page) -> str:
+    commands = [f"    {' '.join(command.split())}" for command in page.commands]
+    facts = [f"- {_text(f.name)}: {_text(' / '.join(f.values))}" for f in page.facts]
+    return "\n".join([*commands, "", *facts])

@@ -1,0 +1,77 @@
+"""Numbers as a reader wants to see them: shares, intervals, budgets, durations."""
+
+from __future__ import annotations
+
+import math
+
+from robustlab.evaluation.record import Interval
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+NOTHING = "\N{EN DASH}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.8957 as "89.6 %"; a share of nothing as a dash.
+
+    >>> percent(0.5, 0).replace(THIN, " ")
+    '50 %'
+    """
+    return NOTHING if math.isnan(share) else f"{100 * share:.{digits}f}{THIN}%"
+
+
+def interval(share: Interval, digits: int = 1) -> str:
+    """The interval alone in per cent, "[87.5, 91.4]"."""
+    if math.isnan(share.value):
+        return NOTHING
+    return f"[{100 * share.low:.{digits}f}, {100 * share.high:.{digits}f}]"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    return NOTHING if math.isnan(difference) else f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def budget(eps: float) -> str:
+    """Eps as it was probably typed: whole 255ths as a fraction, else the shortest decimal.
+
+    >>> budget(8 / 255), budget(0.1)
+    ('8/255', '0.1')
+    """
+    whole = round(eps * 255)
+    short = f"{eps:g}"
+    if 0 < whole < 255 and math.isclose(eps * 255, whole, rel_tol=1e-9) and float(short) != eps:
+        return f"{whole}/255"
+    return short
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A size or count with a few significant digits."""
+    if math.isnan(value):
+        return NOTHING
+    if value == int(value) and abs(value) < 1e15:
+        return count(int(value))
+    return f"{value:.{digits}g}" if abs(value) < 1000 else count(round(value))
+
+
+def count(value: int) -> str:
+    """A whole number with thin spaces between thousands."""
+    return f"{value:,}".replace(",", THIN) if abs(value) >= 10_000 else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "0.4 s", "12 s", "3 min 05 s" or "2 h 07 min"."""
+    if math.isnan(seconds):
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.2g}{THIN}s" if seconds >= 0.01 else f"<{THIN}0.01{THIN}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{THIN}s"
+    if whole < 3600:
+        return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
+    return f"{whole // 3600}{THIN}h {whole % 3600 // 60:02d}{THIN}min"
+
+
+def p_value(p: float) -> str:
+    """A p-value that does not pretend to be zero."""
+    return f"<{THIN}0.0001" if p < 1e-4 else f"{p:.2g}"
