@@ -1,6 +1,24 @@
 """Data sets: real images in [0, 1] with labels, by name or from the user's own tensors, data sets and folders."""
 
-from robustlab.data.catalogue import load, names
+from robustlab.data.catalogue import Description, describe, load, names
+from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.memory import InMemory
+from robustlab.data.photographs import Photograph, photographs
+from robustlab.data.progress import progress_bars
+from robustlab.data.splits import parts, sample
+from robustlab.data.wrapped import examples
 
-__all__ = ["InMemory", "load", "names"]
+__all__ = [
+    "Description",
+    "InMemory",
+    "Photograph",
+    "describe",
+    "examples",
+    "imagenet_classes",
+    "load",
+    "names",
+    "parts",
+    "photographs",
+    "progress_bars",
+    "sample",
+]

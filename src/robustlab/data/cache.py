@@ -73,3 +73,14 @@ def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     except (OSError, SafetensorError) as error:
         _log.warning("%s is damaged (%s); it will be made again", path, error)
         return None
+
+
+def metadata_of(path: Path) -> dict[str, str] | None:
+    """The metadata of what ``store`` kept there, or None; reads the file's head only."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return None

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
+from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
-from robustlab.data.fashion_mnist import fashion_mnist
+from robustlab.data.fashion_mnist import cache_path, default_sources, fashion_mnist
+from robustlab.data.folder import Framing, image_folder
+from robustlab.data.photographs import labelled_photographs
 from robustlab.data.sources import Progress
 
+_FOLDER = "folder:"
 _FALLBACK = "FALLING BACK to scikit-learn's digits (1,797 images, enlarged to 28x28): results are not comparable."
+
+
+class Description(NamedTuple):
+    """What a data set is and where it is."""
+
+    name: str
+    contents: str
+    licence: str
+    place: str | None
+    """Where it lies, or None if it would have to be fetched."""
+    source: str
+    """Where it was found, or the places that will be tried, in order."""
 
 
 def names() -> tuple[str, ...]:
     """What ``load`` knows by name."""
-    return ("fashion-mnist", "digits", "folder:PATH")
+    return ("fashion-mnist", "digits", "photographs", "folder:PATH")
 
 
 def load(
@@ -24,17 +41,21 @@ def load(
     *,
     split: str = "test",
     root: str | Path | None = None,
+    size: int | None = None,
+    channels: int = 3,
     fallback: bool = False,
     progress: Progress | None = None,
 ) -> Examples:
     """A labelled data set by name.
 
     Args:
-        name: "fashion-mnist", "digits", or "folder:PATH" with a folder of images per class.
-        split: "train" or "test"; see each data set.
+        name: "fashion-mnist", "digits", "photographs", or "folder:PATH" with a sub-folder of images per class.
+        split: "train" or "test"; "all" where the data set has no official splits.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
+        size: height and width of photographs and of images in folders; None: 224, or as they are.
+        channels: of images in folders, 3 or 1.
         fallback: take the digits, with a warning, if no source has Fashion-MNIST.
-        progress: told about downloads.
+        progress: told about downloads; see ``progress_bars``.
 
     Returns: examples whose ``batch`` gives float32 images (N, C, H, W) in [0, 1].
 
@@ -42,14 +63,51 @@ def load(
         ValueError: no such name or split.
         DataError: it cannot be had; says what was tried.
     """
+    if name.startswith(_FOLDER):
+        return image_folder(name.removeprefix(_FOLDER), split=split, framing=Framing(size, channels=channels))
     if name == "digits":
         return digits(split)
-    if name == "fashion-mnist":
-        try:
-            return fashion_mnist(split, root=Path(root) if root else None, progress=progress)
-        except DataError as error:
-            if not fallback:
-                raise
-            warnings.warn(f"{error}\n{_FALLBACK}", stacklevel=2)
-            return digits(split, enlarged=True)
-    raise ValueError(f"no data set is called {name!r}; there are {', '.join(names())}")
+    if name == "photographs":
+        return labelled_photographs(size or 224)
+    if name != "fashion-mnist":
+        raise ValueError(f"no data set is called {name!r}; there are {', '.join(names())}")
+    try:
+        return fashion_mnist(split, root=Path(root) if root else None, progress=progress)
+    except DataError as error:
+        if not fallback:
+            raise
+        warnings.warn(f"{error}\n{_FALLBACK}", stacklevel=2)
+        return digits(split, enlarged=True)
+
+
+def describe(root: str | Path | None = None) -> tuple[Description, ...]:
+    """Every data set that ``load`` knows: what it is, its licence, and where it is or would come from."""
+    return (
+        _fashion_mnist(Path(root) if root else None),
+        Description(
+            "digits",
+            "1,797 handwritten digits, 8x8 grey, 10 classes",
+            "CC BY 4.0 (UCI machine learning repository)",
+            "inside the package scikit-learn",
+            "installed",
+        ),
+        Description(
+            "photographs",
+            "5 photographs with their ImageNet class",
+            "CC0, public domain, CC BY 2.0: see NOTICE",
+            "inside the packages scikit-image and scikit-learn",
+            "installed with the notebooks",
+        ),
+        Description("folder:PATH", "a folder of images per class", "yours", None, "your disk"),
+    )
+
+
+def _fashion_mnist(root: Path | None) -> Description:
+    contents = "60,000 + 10,000 images of clothes, 28x28 grey, 10 classes"
+    found = {path: metadata_of(path) for path in (cache_path(split, root) for split in ("train", "test"))}
+    if None in found.values():
+        tried = "; ".join(str(source) for source in default_sources(root))
+        return Description("fashion-mnist", contents, "MIT (Zalando SE)", None, tried)
+    origins = {(metadata or {}).get("source", "unknown") for metadata in found.values()}
+    place = str(cache_path("test", root).parent)
+    return Description("fashion-mnist", contents, "MIT (Zalando SE)", place, "; ".join(sorted(origins)))

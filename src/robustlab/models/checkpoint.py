@@ -113,7 +113,7 @@ def _differences(weights: dict[str, Tensor], state: dict[str, Tensor]) -> list[s
     groups = {
         "lacks": [key for key in state if key not in shared],
         "has besides": [key for key in weights if key not in shared],
-        "shapes:": other,
+        "differs in shape:": other,
     }
     return [f"it {verb} {_listed(found)}" for verb, found in groups.items() if found]
 
