@@ -58,20 +58,21 @@ def _same_gradients(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _same_buffers(module: nn.Module) -> Iterator[None]:
-    """Writes back only what was written to: a needless write would break a graph that still needs the buffer."""
-    kept: list[tuple[nn.Module, str, Tensor, int, Tensor]] = [
-        (part, name, buffer, buffer._version, buffer.clone())
+    """Writes every buffer back, past the version counter: BatchNorm writes its statistics without counting it.
+
+    A write that is counted would break a graph of the caller's that still needs the buffer.
+    """
+    kept: list[tuple[nn.Module, str, Tensor, Tensor]] = [
+        (part, name, buffer, buffer.detach().clone())
         for part in module.modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for part, name, buffer, version, values in kept:
-                if buffer._version != version:
-                    buffer.copy_(values)
-                part._buffers[name] = buffer
+        for part, name, buffer, values in kept:
+            buffer.data.copy_(values)
+            part._buffers[name] = buffer
 
 
 @contextmanager
