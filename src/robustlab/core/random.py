@@ -30,7 +30,7 @@ def _signed(word: int) -> int:
 
 
 def _mix_int(word: int) -> int:
-    word &= _MASK
+    word = int(word) & _MASK  # int: of NumPy's and torch's integers, which overflow
     for shift, factor in zip(_SHIFTS, (*_FACTORS, 1), strict=True):
         word = ((word ^ (word >> shift)) * factor) & _MASK
     return word
