@@ -187,7 +187,7 @@ def _subject(series: int, evaluation: Evaluation, eps: float | None) -> Subject:
     targeted = {a.name for a in evaluation.attacks if a.targeted}
     strongest = min(results, key=lambda r: (r.attack in targeted, r.robust.value), default=None)
     confusion = before_after(evaluation, strongest) if strongest else None
-    return Subject(series, evaluation, worst, strongest, confusion, gallery(evaluation, GALLERY))
+    return Subject(series, evaluation, worst, strongest, confusion, gallery(evaluation, GALLERY, eps))
 
 
 def _title(evaluations: Sequence[Evaluation]) -> str:

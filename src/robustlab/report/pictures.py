@@ -7,12 +7,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from robustlab.core.errors import RunError
+from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.record import Evaluation, GalleryItem
 from robustlab.report.confusion import class_name
 from robustlab.report.words import budget, number, percent
@@ -41,29 +40,43 @@ class Triptych:
     caption: str
 
 
-def gallery(evaluation: Evaluation, most: int) -> tuple[Triptych, ...]:
-    """The recorded examples that are images, at most ``most``, with their perturbations amplified alike per eps."""
-    if evaluation.directory is None:
+def gallery(evaluation: Evaluation, most: int, eps: float | None) -> tuple[Triptych, ...]:
+    """Recorded examples that are images, their perturbations amplified alike for each eps.
+
+    Args:
+        evaluation: with its run directory.
+        most: how many at most.
+        eps: of the headline: examples of this budget are shown, of the largest one if there are none.
+    """
+    if evaluation.directory is None or not is_image_shape(evaluation.data.shape):
         return ()
-    loaded = [(item, *_load(evaluation.directory, item)) for item in evaluation.gallery[:most]]
-    shown = [(item, x, x_adv) for item, x, x_adv in loaded if is_image(x)]
-    factors = {eps: _amplification([x_adv - x for i, x, x_adv in shown if i.eps == eps]) for eps in _budgets(shown)}
+    items = selected(evaluation.gallery, most, eps)
+    clean, adversarial = pictures(evaluation, items)
+    factors = {
+        e: _amplification([a - x for i, x, a in zip(items, clean, adversarial, strict=True) if i.eps == e])
+        for e in {i.eps for i in items}
+    }
+    shown = zip(items, clean, adversarial, strict=True)
     return tuple(_triptych(evaluation, item, x, x_adv, factors[item.eps]) for item, x, x_adv in shown)
 
 
-def _load(directory: Path, item: GalleryItem) -> tuple[Tensor, Tensor]:
-    from safetensors import SafetensorError, safe_open
+def selected(items: Sequence[GalleryItem], most: int, eps: float | None) -> tuple[GalleryItem, ...]:
+    """Items of one budget, from every attack in turn, other examples where there are some; in the order recorded."""
+    budgets = sorted({item.eps for item in items})
+    budget_shown = eps if eps in budgets else budgets[-1] if budgets else None
+    waiting = [item for item in items if item.eps == budget_shown]
+    chosen: list[GalleryItem] = []
+    while waiting and len(chosen) < most:
+        attacks, seen = [item.attack for item in chosen], {item.id for item in chosen}
+        best = min(waiting, key=lambda item: (attacks.count(item.attack), item.id in seen))
+        waiting.remove(best)
+        chosen.append(best)
+    return tuple(sorted(chosen, key=items.index))
 
-    try:
-        with safe_open(directory / item.file, "pt") as file:
-            return file.get_slice("x")[item.row], file.get_slice("x_adv")[item.row]
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"the gallery {directory / item.file} cannot be read ({error}): evaluate again") from error
 
-
-def is_image(x: Tensor) -> bool:
+def is_image_shape(shape: Sequence[int]) -> bool:
     """Whether an input can be looked at: (1 or 3, H, W) or (H, W)."""
-    return (x.ndim == 3 and x.shape[0] in (1, 3)) or x.ndim == 2
+    return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))
 
 
 def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> str:
@@ -77,10 +90,6 @@ def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array[::step, ::step].squeeze())).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _budgets(shown: Sequence[tuple[GalleryItem, Tensor, Tensor]]) -> set[float]:
-    return {item.eps for item, _, _ in shown}
 
 
 def _amplification(deltas: Sequence[Tensor]) -> int:

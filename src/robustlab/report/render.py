@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustlab.core.errors import RunError
+from robustlab.core.files import replace_atomically
 from robustlab.evaluation.record import SCHEMA_VERSION, WORST, Comparison, Evaluation
 from robustlab.report import words
 from robustlab.report.chart import mark_of
@@ -52,9 +53,8 @@ def write(
         "report.html": to_html(content),
     }
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            _replace(directory / name, text)
+            replace_atomically(directory / name, partial(_put, text))
     except OSError as error:
         raise RunError(f"cannot write the report to {directory}: {error.strerror}; choose another directory") from error
     return directory / "report.html"
@@ -90,7 +90,13 @@ def _environment() -> Environment:
     for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value"):
         made.filters[name] = getattr(words, name)
     made.filters |= {"evidence": _evidence, "day": lambda created: created[:10]}
-    made.globals |= {"version": version("robustlab"), "mark_of": mark_of, "worst": WORST, "thin": words.THIN}
+    made.globals |= {
+        "version": version("robustlab"),
+        "mark_of": mark_of,
+        "worst": WORST,
+        "thin": words.THIN,
+        "sample": words.sample,
+    }
     made.globals |= {"threat": _threat}
     return made
 
@@ -107,11 +113,5 @@ def _threat(norm: str, eps: float) -> str:
     return f"The attacker may change an example by at most {size} in {norm} norm."
 
 
-def _replace(path: Path, text: str) -> None:
-    """Writes a whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _put(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval
 from robustlab.report.page import Page
-from robustlab.report.words import budget, count, duration, interval, p_value, percent, points
+from robustlab.report.words import budget, duration, interval, p_value, percent, points, sample
 
 COLUMNS = (
     *("model", "data", "n", "norm", "attack", "eps", "correct", "accuracy", "low", "high", "level"),
@@ -87,9 +87,8 @@ def _both(share: Interval) -> str:
 
 
 def _sample(page: Page) -> str:
-    data = page.first.data
-    of = "" if data.n == data.population else f" of {count(data.population)}"
-    return f"{count(data.n)} examples{of} ({_text(data.drawn)}). Brackets: exact 95 % intervals."
+    level = percent(page.first.clean.accuracy.level, 0)
+    return f"{_text(sample(page.first.data))} Brackets: exact {level} intervals."
 
 
 def _headline(page: Page) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from robustlab.evaluation.record import Interval
+from robustlab.evaluation.record import DataInfo, Interval
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
@@ -75,3 +75,11 @@ def duration(seconds: float) -> str:
 def p_value(p: float) -> str:
     """A p-value that does not pretend to be zero."""
     return f"<{THIN}0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def sample(data: DataInfo) -> str:
+    """How many examples, of how many, and how they were drawn."""
+    of = f"{data.split} examples" if data.split else "examples"
+    if data.n == data.population:
+        return f"All {count(data.n)} {of}."
+    return f"{count(data.n)} of {count(data.population)} {of} ({data.drawn})."
