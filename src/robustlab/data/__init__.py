@@ -3,7 +3,7 @@
 from robustlab.data.catalogue import Description, describe, load, names
 from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.memory import InMemory
-from robustlab.data.photographs import Photograph, photographs
+from robustlab.data.photos import Photograph, photographs
 from robustlab.data.progress import progress_bars
 from robustlab.data.splits import parts, sample
 from robustlab.data.wrapped import examples

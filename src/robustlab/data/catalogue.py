@@ -12,7 +12,7 @@ from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
 from robustlab.data.fashion_mnist import cache_path, default_sources, fashion_mnist
 from robustlab.data.folder import Framing, image_folder
-from robustlab.data.photographs import labelled_photographs
+from robustlab.data.photos import labelled_photographs
 from robustlab.data.sources import Progress
 
 _FOLDER = "folder:"

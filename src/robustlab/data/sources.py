@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import shutil
 import subprocess
 import tempfile
@@ -97,6 +98,8 @@ class Mirror:
             raise DataError(f"{name}: the server answered {error.code} {error.reason}") from error
         except urllib.error.URLError as error:
             raise DataError(f"{name}: {error.reason}") from error
+        except http.client.HTTPException as error:
+            raise DataError(f"{name}: the connection broke off ({error!r})") from error
 
 
 def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: Progress | None) -> bytes:
