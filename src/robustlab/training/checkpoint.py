@@ -1,0 +1,222 @@
+"""Checkpoints: one directory per complete epoch, put in place in one step, without anything that could run code.
+
+``epoch-0003/model.safetensors`` are the weights (``robustlab.models.load`` reads them), ``state.safetensors`` what the
+optimizer and the recipe remember, ``state.json`` the numbers and the history, and what run this is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import CheckpointError, Metrics, RecipeState, RunError
+
+MODEL, STATE, NUMBERS = "model.safetensors", "state.safetensors", "state.json"
+_FORMAT = 1
+_OPTIMIZER, _RECIPE = "optimizer/", "recipe/"
+_EPOCH = re.compile(r"epoch-(\d{4,})")
+Scalar: TypeAlias = bool | int | float | str | list["Scalar"] | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Everything about a checkpoint that is not a tensor."""
+
+    run: dict[str, str]
+    """What decides the result, by name: a checkpoint goes with no other run."""
+    epochs: tuple[Metrics, ...]
+    """The history so far; its length is the epoch."""
+    groups: list[dict[str, Scalar]]
+    """Options of the optimizer's parameter groups."""
+    values: dict[str, Scalar]
+    """Numbers in the optimizer's state that are not tensors, by parameter and name."""
+    scaler: dict[str, Scalar]
+    """State of the loss scaling in fp16."""
+    surroundings: dict[str, str]
+    """What may change the last bits: versions, threads, device."""
+
+
+def latest(out: str | Path) -> Path | None:
+    """The checkpoint of the last complete epoch in a run's directory, if there is one."""
+    found = _checkpoints(Path(out))
+    return found[-1] if found else None
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """All checkpoints of a run, the oldest first."""
+    found = {int(match[1]): path for path in out.glob("epoch-*") if (match := _EPOCH.fullmatch(path.name))}
+    return [found[epoch] for epoch in sorted(found)]
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Makes a run's directory and keeps other processes out of it.
+
+    Raises: RunError if it cannot be written, or somebody is training in it.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(f"another process is training in {out}: wait for it, or choose another directory") from error
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {error.strerror or error}") from error
+    try:
+        for part in out.glob(".epoch-*.part"):
+            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it wrote
+        yield
+    finally:
+        lock.release()
+
+
+def write(
+    out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: RecipeState, numbers: Numbers, *, keep: int
+) -> Path:
+    """Writes the checkpoint of one epoch, then removes those that are older than the ``keep`` last.
+
+    Returns: its directory.
+    Raises: CheckpointError if it cannot be written; the one before is still there.
+    """
+    final = out / f"epoch-{len(numbers.epochs):04d}"
+    part = out / f".{final.name}.{secrets.token_hex(6)}.part"
+    try:
+        part.mkdir()
+        _write_files(part, model, _optimizer_tensors(optimizer) | _prefixed(_RECIPE, state), numbers)
+        os.replace(part, final)
+    except OSError as error:
+        raise CheckpointError(f"{final} cannot be written: {error.strerror or error}; nothing else is lost") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    for old in _checkpoints(out)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _write_files(folder: Path, model: nn.Module, state: dict[str, Tensor], numbers: Numbers) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    architecture = getattr(model, "architecture", None)
+    metadata = {"architecture": json.dumps(architecture)} if isinstance(architecture, dict) else {}
+    try:
+        save_file(_plain(model.state_dict()), folder / MODEL, metadata=metadata)
+        save_file(_plain(state), folder / STATE)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    (folder / NUMBERS).write_text(json.dumps({"format": _FORMAT, **vars(numbers)}, indent=1))
+    for file in folder.iterdir():
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU: tied weights share storage, which the format does not allow."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{_OPTIMIZER}{index}/{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def optimizer_numbers(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Scalar]], dict[str, Scalar]]:
+    """What an optimizer remembers besides tensors: options of its groups, and numbers by "parameter/name".
+
+    Raises: CheckpointError if that is something which JSON cannot say.
+    """
+    whole = optimizer.state_dict()
+    groups = [{name: value for name, value in group.items() if name != "params"} for group in whole["param_groups"]]
+    values = {
+        f"{index}/{name}": value
+        for index, found in whole["state"].items()
+        for name, value in found.items()
+        if not isinstance(value, Tensor)
+    }
+    try:
+        json.dumps([groups, values])
+    except TypeError as error:
+        raise CheckpointError(f"the state of {type(optimizer).__name__} cannot be saved: {error}") from error
+    return groups, values
+
+
+def read_numbers(path: Path) -> Numbers:
+    """The part of a checkpoint that says what it is.
+
+    Raises: CheckpointError if it is damaged or of another format.
+    """
+    try:
+        found = json.loads((path / NUMBERS).read_text())
+        if found.pop("format") != _FORMAT:
+            raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
+        return Numbers(**{**found, "epochs": tuple(found["epochs"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def read(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: RecipeState, numbers: Numbers) -> None:
+    """Puts model, optimizer and recipe state back to where a checkpoint was.
+
+    Raises: CheckpointError if it is damaged, or of another model or recipe.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights, rest = load_file(path / MODEL), load_file(path / STATE)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    remembered = {name.removeprefix(_RECIPE): value for name, value in rest.items() if name.startswith(_RECIPE)}
+    if remembered.keys() != state.keys():
+        raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} is of another model: {error}") from error
+    for name, value in remembered.items():
+        state[name] = value.to(state[name].device)
+    _fill_optimizer(optimizer, rest, numbers)
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: Numbers) -> None:
+    per_parameter: dict[int, dict[str, Tensor | Scalar]] = {}
+    named = {n.removeprefix(_OPTIMIZER): v for n, v in tensors.items() if n.startswith(_OPTIMIZER)}
+    for key, value in {**named, **numbers.values}.items():
+        index, _, name = key.partition("/")
+        per_parameter.setdefault(int(index), {})[name] = value
+    groups = cast("list[dict[str, object]]", optimizer.state_dict()["param_groups"])
+    for group, saved in zip(groups, numbers.groups, strict=True):
+        group.update({name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+    optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # In the memory layout of the weight, as the optimizer had made it: fused kernels walk both in step.
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is truncated or damaged ({error}): remove it to go on from the checkpoint before it, or start anew"
+    )

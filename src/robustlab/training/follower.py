@@ -1,0 +1,112 @@
+"""A search twin that follows its model through training, so that crafting does not build one at every step.
+
+Folding BatchNorm means tracing the model, which takes longer than a training step of a small network. The structure
+stays the same from step to step: only the folded weights are computed again, everything else is shared.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from robustlab.core import Twin, search_twin
+from robustlab.core.fold import Weighted
+
+Fold: TypeAlias = tuple[Weighted, _BatchNorm, Weighted]
+"""A weighted layer and the norm layer after it, in the model; the layer that does both, in the twin."""
+_FOLLOWERS: WeakKeyDictionary[nn.Module, Follower] = WeakKeyDictionary()
+
+
+def forget(model: nn.Module) -> None:
+    """Lets the next ``following`` build the twin anew, for a model that may have been rebuilt since."""
+    _FOLLOWERS.pop(model, None)
+
+
+def following(model: nn.Module, x: Tensor) -> Twin:
+    """The search twin of a model, with the weights that it has now.
+
+    Args:
+        model: in the modes in which it is to be searched; in training mode it searches with itself.
+        x: inputs (N, ...) like those to be attacked.
+
+    Returns: a twin; its search must not be kept beyond the next update of the weights.
+    """
+    if any(part.training for part in model.modules()):
+        return Twin(model, model)
+    follower = _FOLLOWERS.get(model)
+    if follower is None or not follower.fits(model, x):
+        follower = _FOLLOWERS[model] = Follower(model, x)
+    return follower.caught_up(model)
+
+
+class Follower:
+    """What is needed to bring a search twin up to date; holds no reference to the model, but to its parts."""
+
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
+        twin = search_twin(model, x)
+        self.parts = tuple(model.modules())[1:]
+        self.shape = x.shape[1:]
+        self.search = twin.search if isinstance(twin.search, nn.Module) and twin.distinct else None
+        self.rows = twin.rows
+        if self.search is not None:
+            self.folds = _folds(self.search, dict(model.named_modules()))
+            self.shared = _shared(self.search, {part for _, _, part in self.folds})
+            if not self.shared.keys() <= _tensors(model).keys():
+                self.search = None
+
+    def fits(self, model: nn.Module, x: Tensor) -> bool:
+        """Whether the model still consists of the same parts, and takes the same inputs."""
+        parts = tuple(model.modules())[1:]
+        same = len(parts) == len(self.parts) and all(a is b for a, b in zip(parts, self.parts, strict=True))
+        return same and x.shape[1:] == self.shape
+
+    @torch.no_grad()
+    def caught_up(self, model: nn.Module) -> Twin:
+        """The twin with the model's present weights."""
+        if self.search is None:
+            return Twin(model, model, self.rows)
+        own = _tensors(model)
+        for name, tensor in self.shared.items():
+            tensor.data = own[name].data
+        for layer, norm, merged in self.folds:
+            _fold(layer, norm, merged)
+        return Twin(model, self.search, self.rows)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _folds(search: nn.Module, parts: dict[str, nn.Module]) -> list[Fold]:
+    """The weighted and norm layers of the model that are one layer in its twin."""
+    nodes = search.graph.nodes if isinstance(search, fx.GraphModule) else ()
+    found = []
+    for node in nodes:
+        norm = parts.get(node.target) if node.op == "call_module" else None
+        if isinstance(norm, _BatchNorm) and not isinstance(search.get_submodule(node.target), _BatchNorm):
+            source = node.args[0].target
+            found.append(cast(Fold, (parts[source], norm, search.get_submodule(source))))
+    return found
+
+
+def _shared(search: nn.Module, folded: set[nn.Module]) -> dict[str, Tensor]:
+    """Weights and buffers of the twin that are those of the model under the same name."""
+    own = {id(tensor) for part in folded for tensor in part.parameters()}
+    return {name: tensor for name, tensor in _tensors(search).items() if id(tensor) not in own}
+
+
+def _fold(layer: Weighted, norm: _BatchNorm, merged: Weighted) -> None:
+    """w' = w * scale,  b' = (b - mean) * scale + beta,  scale = gamma / sqrt(var + eps), per output channel."""
+    mean, var, bias = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), cast(Tensor, merged.bias)
+    scale = (var + norm.eps).rsqrt_()
+    if norm.affine:
+        scale.mul_(norm.weight)
+    merged.weight.copy_(layer.weight * scale.view(-1, *[1] * (layer.weight.ndim - 1)))
+    offset = -mean if layer.bias is None else layer.bias - mean
+    bias.copy_(offset.mul_(scale))
+    if norm.affine:
+        bias.add_(norm.bias)

@@ -1,0 +1,64 @@
+"""What run this is: everything that decides its result, as text, so that a checkpoint goes on with no other run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Examples, Recipe, RunError, subset
+from robustlab.training.settings import Settings
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_PROBED = 64  # examples that stand for a data set that does not know its own hash
+
+
+def run_of(model: nn.Module, recipe: Recipe, examples: Examples, settings: Settings) -> dict[str, str]:
+    """The run by name of its parts; the weights are not among them, as training changes them."""
+    parts = {
+        "model": _structure(model),
+        "recipe": repr(recipe),
+        "data": f"{examples.name}, {len(examples)} examples, {_content(examples)}",
+        **settings.described(),
+    }
+    return {name: _ADDRESS.sub("", text) for name, text in parts.items()}
+
+
+def surroundings(device: torch.device) -> dict[str, str]:
+    """What may change the last bits, but not the run."""
+    return {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": device.type}
+
+
+def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What is not as it was, in words."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return [f"{name} was {before.get(name)} and is {now.get(name)}" for name in names]
+
+
+def check_same(before: dict[str, str], now: dict[str, str], where: object) -> None:
+    """Refuses to go on with another run.
+
+    Raises: RunError that says what differs.
+    """
+    found = differences(before, now)
+    if found:
+        raise RunError(f"{where} belongs to another run: {'; '.join(found)}. Choose another directory")
+
+
+def _structure(model: nn.Module) -> str:
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
+    return f"{type(model).__name__}, {len(shapes)} tensors, {hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]}"
+
+
+def _content(examples: Examples) -> str:
+    known = getattr(examples, "sha256", None)
+    if isinstance(known, str):
+        return known
+    batch = examples.batch(subset(len(examples), min(_PROBED, len(examples))))
+    return hashlib.sha256(_bytes(batch.x) + _bytes(batch.y)).hexdigest()
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

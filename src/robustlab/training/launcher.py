@@ -1,0 +1,86 @@
+"""Hugging Face Accelerate, set up for one run: where it computes, in which precision, and no trace afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.training.settings import Settings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@contextmanager
+def launched(settings: Settings) -> Iterator[Accelerator]:
+    """An accelerator for the device and precision of a run.
+
+    Accelerate keeps its choice in global state, which a later call could not change and which may be the user's own;
+    it is put back when the block ends.
+
+    Raises: ValueError for a device that is not there, a precision that it lacks, or several processes.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    _check(settings)
+    shared = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
+    kept = [dict(state) for state in shared]
+    for state in shared:
+        state.clear()
+    try:
+        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
+        if accelerator.num_processes > 1:
+            raise ValueError(f"training runs in one process for now, but {accelerator.num_processes} were launched")
+        yield accelerator
+    finally:
+        for state, values in zip(shared, kept, strict=True):
+            state.clear()
+            state.update(values)
+
+
+def _check(settings: Settings) -> None:
+    backends = {
+        "cpu": True,
+        "auto": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not backends.get(settings.device):
+        there = [name for name, found in backends.items() if found]
+        raise ValueError(f"there is no device {settings.device!r} here: choose one of {', '.join(there)}")
+    best = next(name for name in ("cuda", "mps", "cpu") if backends[name])
+    if settings.device not in ("auto", "cpu", best):
+        raise ValueError(f"device {settings.device!r} was asked for, but Accelerate takes {best!r} where there is one")
+    if settings.precision == "fp16" and (settings.device == "cpu" or best == "cpu"):
+        raise ValueError("precision 'fp16' needs a GPU: take 'bf16' or 'fp32' on a CPU")
+
+
+@contextmanager
+def placed(model: nn.Module, device: torch.device, x: Tensor) -> Iterator[None]:
+    """Puts a model on a device, and brings it back when the block ends.
+
+    Convolutions on images run channels-last meanwhile, which is the faster layout on CPUs and in half precision.
+
+    Args:
+        model: changed in place.
+        device: where it is to be trained.
+        x: inputs (N, ...) like those to come.
+    """
+    home = next((p.device for p in model.parameters()), device)
+    switch = x.ndim == 4 and all(p.is_contiguous() for p in model.parameters())
+    model.to(device)
+    try:
+        if switch:
+            model.to(memory_format=torch.channels_last)
+        yield
+    finally:
+        if switch:
+            model.to(memory_format=torch.contiguous_format)
+        model.to(home)

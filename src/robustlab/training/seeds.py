@@ -1,0 +1,92 @@
+"""Where the randomness of training comes from: each draw is a pure function of the seed and the place in the run.
+
+Nothing is left over from one step to the next, so that a checkpoint needs no generator state and a resumed run draws
+what the uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Streams, fold_in
+
+_ORDER, _START, _STEP, _BATCH, _VALIDATION = range(5)
+Reseed: TypeAlias = Callable[[int], None]
+
+
+def batches(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The examples of one epoch in random order, in batches of equal size up to one example.
+
+    Nobody is left out, and no batch is so small that BatchNorm has nothing to average over.
+
+    Args:
+        examples: how many there are.
+        batch_size: the largest batch.
+        seed: of the run.
+        epoch: 1, 2, ...
+
+    Returns: ids of each batch, int64.
+    """
+    draws = Streams(fold_in(seed, _ORDER, epoch), torch.arange(examples)).words(1)[:, 0]
+    return torch.argsort(draws, stable=True).tensor_split(math.ceil(examples / batch_size))
+
+
+def of_start(seed: int) -> int:
+    """Seed of the generators while a recipe makes its first state."""
+    return fold_in(seed, _START)
+
+
+def of_step(seed: int, epoch: int, step: int, rank: int = 0) -> int:
+    """Seed of the generators in one step of one process (dropout, random data)."""
+    return fold_in(seed, _STEP, epoch, step, rank)
+
+
+def of_batch(seed: int, epoch: int, step: int) -> int:
+    """Seed that a batch carries; draws made from it also follow the ids, so processes share it."""
+    return fold_in(seed, _BATCH, epoch, step)
+
+
+def of_validation(seed: int, epoch: int) -> int:
+    """Seed of the generators while the user's validation runs."""
+    return fold_in(seed, _VALIDATION, epoch)
+
+
+@contextmanager
+def private_generators(device: torch.device) -> Iterator[Reseed]:
+    """Gives the global generators to the block and puts them back when it ends, however it ends.
+
+    These are the generators of torch on the CPU and on ``device``, of ``random`` and of NumPy.
+
+    Yields: a function that seeds them all.
+    """
+    backend = None if device.type == "cpu" else getattr(torch, device.type)
+    numpy = sys.modules.get("numpy")
+    states = (torch.get_rng_state(), random.getstate(), numpy and numpy.random.get_state())
+    device_state = backend and backend.get_rng_state()
+
+    def reseed(seed: int) -> None:
+        # torch.manual_seed would also queue a seed for every GPU, which costs a stack trace where there is none.
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        if numpy:
+            numpy.random.seed(seed & 0xFFFFFFFF)
+        if backend:
+            backend.manual_seed(seed)
+
+    try:
+        yield reseed
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        if numpy:
+            numpy.random.set_state(states[2])
+        if backend:
+            backend.set_rng_state(device_state)

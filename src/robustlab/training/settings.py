@@ -1,0 +1,85 @@
+"""How a training run goes, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from robustlab.core import Metrics
+from robustlab.training.optimizers import MakeOptimizer, sgd
+from robustlab.training.schedule import OneCycle, Schedule
+
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long, with what, and from which seed a model is trained.
+
+    Args:
+        epochs: passes over the data, at least 1.
+        batch_size: the largest number of examples in a step; an epoch is cut into batches of equal size up to one.
+        optimizer: makes the optimizer for the model's parameters: ``sgd()``, ``adamw()``, ``tuned(...)``.
+        schedule: factor of the learning rate at each step.
+        seed: of the order of the data and of all draws during training (not of the model's first weights).
+        precision: "bf16" and "fp16" compute most of the forward pass in that type.
+        device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
+        resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
+        keep: how many checkpoints stay on disk.
+
+    Raises: ValueError for values that no run can have.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    optimizer: MakeOptimizer = field(default_factory=sgd)
+    schedule: Schedule = field(default_factory=OneCycle)
+    seed: int = 0
+    precision: Precision = "fp32"
+    device: str = field(default="auto", repr=False, compare=False)
+    resume: bool = field(default=False, repr=False, compare=False)
+    keep: int = field(default=2, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise ValueError(f"precision must be 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
+
+    def described(self) -> dict[str, str]:
+        """What decides the result, by name, as text: a run may be resumed only with the same."""
+        return {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+class Progress(NamedTuple):
+    """Where a run stands after a step."""
+
+    epoch: int
+    """1, 2, ..."""
+    epochs: int
+    step: int
+    """Of this epoch: 1, 2, ..."""
+    steps: int
+    metrics: Metrics
+    """Of this step."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run recorded.
+
+    Args:
+        epochs: for each complete epoch: means over its examples of what the recipe measured, what the validation
+            returned (as ``validation_NAME``), "epoch", "learning_rate" of the last step and "seconds".
+        checkpoint: directory of the last checkpoint, if the run had an output directory; ``model.safetensors`` in it
+            are the weights.
+    """
+
+    epochs: tuple[Metrics, ...]
+    checkpoint: Path | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        """One number over the epochs, e.g. ``history["loss"]``."""
+        return [epoch[name] for epoch in self.epochs]
