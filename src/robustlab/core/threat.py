@@ -14,6 +14,7 @@ from robustlab.core.norms import Linf, Norm, per_example
 from robustlab.core.random import Streams
 
 _SLACK = 1 - 1e-12  # room for the rounding of a sum of squares in float64
+_EDGE = 1 - 5e-13  # closer to the surface, whether it is inside depends on the order of the sum
 
 
 class Region(Protocol):
@@ -75,7 +76,7 @@ class ThreatModel:
 
     def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """The points of the feasible set around ``x`` near ``x_adv``; both (N, ...) of one dtype."""
-        return self.region(x).project_(x_adv.clone())
+        return self.region(x.detach()).project_(x_adv.detach().clone())
 
     def sample(self, x: Tensor, streams: Streams) -> Tensor:
         """Uniform points of the ball around each input, cut to the bounds."""
@@ -83,7 +84,7 @@ class ThreatModel:
 
     def perturbed(self, x: Tensor, streams: Streams) -> Tensor:
         """Uniform points of the ball around each input, which may be out of bounds."""
-        eps = self.eps if isinstance(self.eps, float) else torch.tensor(self.eps, device=x.device)
+        eps = self.eps if isinstance(self.eps, float) else self.radius(x).reshape(-1)
         return self.norm.sample(x, eps, streams).add_(x)
 
     def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
@@ -168,7 +169,7 @@ class _Ball:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         delta = self.norm.project_box(x_adv.to(wide) - wide, self.radius.reshape(-1), low - wide, high - wide)
         x_adv = (wide + delta).to(x.dtype).clamp_(low, high)
-        over = self.norm.size(x_adv.double() - x.double()) > self.radius.reshape(-1)
+        over = self.norm.size(x_adv.double() - x.double()) > self.radius.reshape(-1) * _EDGE
         if bool(over.any()):
             x_adv[over] = self.take(over)._mended(x_adv[over])
         return x_adv
