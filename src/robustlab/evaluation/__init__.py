@@ -1,1 +1,41 @@
 """Measures how robust a model is, and how far the measurement can be trusted."""
+
+from robustlab.evaluation.compare import compare
+from robustlab.evaluation.doctor import diagnose
+from robustlab.evaluation.gallery import pictures
+from robustlab.evaluation.inputs import inspect_inputs
+from robustlab.evaluation.metrics import clopper_pearson, mcnemar
+from robustlab.evaluation.plan import Progress, Settings
+from robustlab.evaluation.record import (
+    WORST,
+    AttackInfo,
+    AttackResult,
+    ClassResult,
+    CleanResult,
+    Comparison,
+    Confusion,
+    Curve,
+    CurvePoint,
+    DataInfo,
+    Evaluation,
+    Finding,
+    GalleryItem,
+    Interval,
+    ModelInfo,
+    Queries,
+    Recheck,
+    RunInfo,
+    Sizes,
+    Spread,
+    StageResult,
+    ThreatInfo,
+    WorstCase,
+)
+from robustlab.evaluation.run import evaluate, read_run
+
+__all__ = [
+    "WORST", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
+    "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
+    "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "WorstCase", "clopper_pearson",
+    "compare", "diagnose", "evaluate", "inspect_inputs", "mcnemar", "pictures", "read_run",
+]  # fmt: skip

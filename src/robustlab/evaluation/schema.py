@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS outcomes (  -- one row per example, attack, eps, stag
   batch INTEGER NOT NULL,              -- number of the batch in its pass
   PRIMARY KEY (attack, eps, kind, stage, restart, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch; the only table with a time column
+CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch
   attack INTEGER NOT NULL,             -- -1: the pass over clean inputs
   eps REAL NOT NULL,
   kind TEXT NOT NULL,                  -- clean, run or recheck
@@ -40,4 +40,30 @@ CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch; the only 
   seconds REAL NOT NULL,
   PRIMARY KEY (attack, eps, kind, stage, restart, batch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the run
+  session INTEGER PRIMARY KEY,
+  started TEXT NOT NULL,               -- ISO 8601, UTC
+  seconds REAL NOT NULL
+);
 """
+
+COUNTED = "kind IN ('run', 'reused')"
+"""The rows that an accuracy is counted from; a recheck only checks."""
+_RANK = "(4 * (fooled AND target IS prediction) + 2 * fooled) * 1000000 + stage * 1000 + restart"
+
+
+def finished(*, targeted: bool) -> str:
+    """The condition of an outcome that nothing better can be asked for."""
+    return "fooled = 1 AND target IS prediction" if targeted else "fooled = 1"
+
+
+def outcomes(condition: str = COUNTED) -> str:
+    """The query for the outcome of each example in one attack at one eps; takes their values as parameters.
+
+    Of an example's rows in several stages and restarts, the one that counts is a finished one, else one that fooled,
+    else the last. Sqlite takes the other columns from the row where the maximum is.
+    """
+    return (
+        "SELECT id, kind, fooled, prediction, confidence, target, inside, linf, l2, l1, stage, restart, batch, "
+        f"max({_RANK}) FROM outcomes WHERE attack = ? AND eps = ? AND {condition} GROUP BY id"
+    )

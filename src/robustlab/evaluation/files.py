@@ -1,0 +1,137 @@
+"""Files of a run directory: written whole or not at all, and what the disk says put into words."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from robustlab.core import RunError
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def disk(directory: Path) -> Iterator[None]:
+    """Says what went wrong with a run directory, and that nothing is lost.
+
+    Raises: RunError for every OSError and database error.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+
+
+def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    code = getattr(error, "sqlite_errorcode", None)
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return f"the disk is full, nothing more can be written to {directory}: free some space"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code == sqlite3.SQLITE_READONLY:
+        return f"{directory} cannot be written to ({error}): choose another directory or change its permissions"
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"the database in {directory} is damaged ({error}): start over in a new directory"
+    return f"the run directory {directory} failed ({error})"
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file so that it is there whole or not at all; ``durable``: also if the machine stops."""
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Writes a JSON file; NaN is refused."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Reads a JSON object.
+
+    Raises: RunError if there is none, or it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): is {path.parent} a run directory?") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): start over in a new directory") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no JSON object: start over in a new directory")
+    return content
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, durable: bool = True) -> bytes:
+    """Writes tensors as safetensors.
+
+    Returns: a digest of the file.
+    """
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, content, durable=durable)
+    return digest(content)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads tensors that ``write_tensors`` wrote.
+
+    Raises: RunError if the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to have it written anew") from error
+
+
+def read_row(path: Path, number: int) -> Tensor:
+    """The x_adv of one example in a file of a batch; the rest of the file is not read.
+
+    Raises: RunError if the file is missing or damaged, or the example is not in it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            row = int((file.get_tensor("ids") == number).nonzero()[0, 0])
+            found: Tensor = file.get_slice("x_adv")[row]
+    except (OSError, SafetensorError, IndexError) as error:
+        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to have it written anew") from error
+    return found
+
+
+def intact(path: Path, expected: bytes) -> bool:
+    """Whether a file is there with the digest that was recorded."""
+    return path.is_file() and digest(path.read_bytes()) == expected
+
+
+def digest(content: bytes | memoryview) -> bytes:
+    """16 bytes that stand for some content."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def sweep(directory: Path) -> None:
+    """Removes what a killed process left half written."""
+    for path in (*directory.glob("*" + _PARTIAL), *directory.glob("*/*" + _PARTIAL)):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,266 @@
+"""The input doctor: looks at a model and its data before any attack, for faults that would make the numbers wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from robustlab.core import Batch, Model, ThreatModel, frozen
+from robustlab.data import examples
+from robustlab.data.wrapped import Given
+from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, output_faults
+from robustlab.evaluation.metrics import mcnemar
+from robustlab.evaluation.plan import chosen
+from robustlab.evaluation.record import Finding
+from robustlab.evaluation.subject import whereabouts
+
+PROBED = 128
+"""Examples that are looked at, a simple random sample."""
+_SINGLES = 4  # examples that are also asked alone
+_PAIRED = 32  # examples whose distances to each other are taken
+_ENOUGH = 20  # examples below which an accuracy says nothing about chance
+_REPEATED = 1e-4  # of the largest logit: more than the rounding of one batch run twice
+_REGROUPED = 1e-3  # of the largest logit: more than the rounding of other batch sizes; wider for half precision
+_SURE = 1e-3  # p-value below which another scaling of the inputs is certainly better
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def inspect_inputs(
+    model: Model, data: Given, threat: ThreatModel | None = None, *, ids: Tensor | None = None, seed: int = 0
+) -> tuple[Finding, ...]:
+    """Looks for faults of model and data that would make a robust accuracy wrong.
+
+    Found are: inputs that are integers, NaN, in 0..255 or normalised outside the model; labels that do not fit; a model
+    that returns no logits, probabilities or NaN, that was left in training mode, that answers differently the second
+    time or in other company, that expects other units, or is no better than chance; a budget too large to mean
+    anything. Thresholds are the constants of this module.
+
+    Args:
+        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        data: labelled examples, or what ``robustlab.data.examples`` makes some of.
+        threat: norm, eps and bounds; None: bounds (0, 1) and no check of eps.
+        ids: the examples to choose from; None: all.
+        seed: of the choice.
+
+    Returns: findings; empty if nothing was found.
+    Raises: DataError if the data set ends early.
+    """
+    every = examples(data)
+    ids = torch.arange(len(every)) if ids is None else ids
+    batch = fetched(every, chosen(ids, PROBED, "doctor", seed))
+    bounds = (0.0, 1.0) if threat is None else threat.bounds
+    found = [*batch_faults(batch, bounds), *_training(model)]
+    if any(f.code in FATAL for f in found):
+        return tuple(found)
+    home, dtype = whereabouts(model)
+    placed = Batch(batch.x.to(home, dtype), batch.y.to(home), batch.ids)
+    with frozen(model, training=False), torch.no_grad():
+        return (*found, *_answers(model, placed, bounds), *_budget(placed, threat))
+
+
+def _training(model: Model) -> Iterator[Finding]:
+    if not isinstance(model, nn.Module):
+        return
+    left = Counter(type(m).__name__ for m in model.modules() if m.training and _mode_matters(m))
+    if left:
+        names = ", ".join(f"{count} {name}" for name, count in sorted(left.items()))
+        yield Finding(
+            "training-mode",
+            "warning",
+            f"The model was in training mode ({names}); it is evaluated in eval mode.",
+            {"layers": left.total()},
+            "Call model.eval() before you use the model elsewhere, or its answers depend on the batch and on chance.",
+        )
+
+
+def _mode_matters(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) or "drop" in type(module).__name__.lower()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A model, in eval mode, with its answer to a batch."""
+
+    model: Model
+    batch: Batch
+    logits: Tensor
+
+    @property
+    def scale(self) -> float:
+        return max(float(self.logits.abs().nan_to_num(0.0, 0.0).amax()), 1e-6)
+
+    def correct(self, x: Tensor | None = None) -> Tensor:
+        logits = self.logits if x is None else self.model(x)
+        return logits.argmax(dim=1) == self.batch.y
+
+
+def _answers(model: Model, batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
+    try:
+        output: object = model(batch.x)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        title = f"The model cannot take inputs of shape {tuple(batch.x.shape)}: {str(error).strip().splitlines()[0]}."
+        yield Finding("inputs-not-accepted", "serious", title, {}, "Give inputs of the shape that the model is for.")
+        return
+    faults = [*output_faults(output, batch.x)]
+    if isinstance(output, Tensor) and not faults:
+        faults = [*label_faults(batch.y, output.shape[1])]
+    if not isinstance(output, Tensor) or faults:
+        yield from faults
+        return
+    asked = _Asked(model, batch, output)
+    for check in (_undefined, _probabilities, _unsteady, _chance):
+        yield from check(asked)
+    if bounds == (0.0, 1.0):
+        yield from _units(asked)
+
+
+def _undefined(asked: _Asked) -> Iterator[Finding]:
+    bad, n = int((~asked.logits.amax(dim=1).isfinite()).sum()), len(asked.logits)
+    if bad:
+        code = "only-nan-logits" if bad == n else "nan-logits"
+        title = f"The model returned NaN or infinite logits for {bad} of {n} clean inputs; they count as wrong."
+        yield Finding(code, "serious", title, {"nan": bad, "n": n}, "Find out why before you trust any number here.")
+
+
+def _probabilities(asked: _Asked) -> Iterator[Finding]:
+    logits = asked.logits.double()
+    if bool((logits >= 0).all() and ((logits.sum(dim=1) - 1).abs() < 1e-3).all()):
+        yield Finding(
+            "probabilities-for-logits",
+            "serious",
+            "The model returns probabilities, not logits: gradients through a second softmax vanish and attacks fail.",
+            {"n": len(logits), "largest": float(logits.max())},
+            "Leave out the softmax at the end of the model.",
+        )
+
+
+def _unsteady(asked: _Asked) -> Iterator[Finding]:
+    """Whether the same input gets the same answer again, and in other company."""
+    again = _differ(asked.logits, asked.model(asked.batch.x)) / asked.scale
+    if again > _REPEATED:
+        yield Finding(
+            "random-outputs",
+            "serious",
+            "The model answers the same inputs differently the second time: one run of an attack says little.",
+            {"difference": again, "threshold": _REPEATED},
+            "Switch the randomness off, or attack the average over many draws.",
+        )
+        return
+    apart, allowed = _company(asked) / asked.scale, _REGROUPED * _coarseness(asked.logits.dtype)
+    if apart > allowed:
+        yield Finding(
+            "batch-dependence",
+            "serious",
+            "The answer to an input depends on the other inputs in its batch, or on its place among them.",
+            {"difference": apart, "threshold": allowed},
+            "Look for BatchNorm that stays in training mode, and for code that mixes examples.",
+        )
+
+
+def _company(asked: _Asked) -> float:
+    """The largest change of a logit when inputs are asked alone, or with others and in another order."""
+    x, n = asked.batch.x, len(asked.batch.x)
+    order = torch.arange(n - 1, -1, -1, device=x.device)
+    half = order[: max(1, n // 2)]
+    found = [_differ(asked.model(x[half]), asked.logits[half])]
+    try:
+        found += [_differ(asked.model(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
+    except (ValueError, RuntimeError):  # BatchNorm in training mode refuses a single example
+        return float("inf")
+    return max(found)
+
+
+def _differ(a: Tensor, b: Tensor) -> float:
+    """Largest difference; NaN in the same place is none."""
+    gap = (a - b).abs().nan_to_num(float("inf"))
+    return float(gap.masked_fill(a.isfinite().logical_not() & b.isfinite().logical_not(), 0.0).amax())
+
+
+def _coarseness(dtype: torch.dtype) -> float:
+    return max(1.0, float((torch.finfo(dtype).eps / torch.finfo(torch.float32).eps) ** 0.5))
+
+
+def _chance(asked: _Asked) -> Iterator[Finding]:
+    """Whether accuracy could be that of always giving the most frequent class (one-sided binomial test, 5 %)."""
+    from scipy.special import bdtrc
+
+    n, hits = len(asked.batch.y), int(asked.correct().sum())
+    share = int(asked.batch.y.bincount().max()) / n
+    if n < _ENOUGH or share == 1 or (hits > 0 and float(bdtrc(hits - 1, n, share)) <= 0.05):
+        return
+    yield Finding(
+        "near-chance",
+        "serious",
+        f"Clean accuracy is near chance: {hits} of {n}, where the most frequent class alone gives {share:.0%}.",
+        {"accuracy": hits / n, "chance": share, "n": n},
+        "Check weights, preprocessing and the order of classes: robust accuracy of such a model means nothing.",
+    )
+
+
+def _units(asked: _Asked) -> Iterator[Finding]:
+    """Whether the model does better on inputs in other units (exact McNemar test)."""
+    x = asked.batch.x
+    mean, std = _moments(x)
+    offers = {
+        "model-expects-0-255": (x * 255, "in 0..255", "Scale in front of it: evaluate lambda x: model(255 * x)"),
+        "model-expects-normalised": (
+            (x - mean) / std,
+            "normalised by mean and deviation",
+            "Put its normalisation into the model: robustlab.models.normalised(model, mean, std)",
+        ),
+    }
+    own = asked.correct()
+    for code, (other, units, advice) in offers.items():
+        theirs = asked.correct(other)
+        lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
+        if gained > lost and mcnemar(lost, gained) < _SURE:
+            title = (
+                f"The model is right more often on inputs {units} ({int(theirs.sum())} of {len(own)}) than in [0, 1]"
+            )
+            evidence = {"accuracy": float(own.double().mean()), "other": float(theirs.double().mean()), "n": len(own)}
+            yield Finding(code, "serious", f"{title} ({int(own.sum())}).", dict(evidence), f"{advice}.")
+            return
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation for colour images, else those of the inputs themselves."""
+    if x.ndim == 4 and x.shape[1] == 3:
+        mean, std = (torch.tensor(v, device=x.device, dtype=x.dtype)[:, None, None] for v in _IMAGENET)
+        return mean, std
+    return x.mean(), x.std().clamp_min(1e-6)
+
+
+def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
+    """Whether eps is in the units of the inputs, and small beside the distance between classes."""
+    if threat is None:
+        return
+    eps = threat.eps if isinstance(threat.eps, float) else max(threat.eps)
+    width = threat.bounds[1] - threat.bounds[0]
+    if str(threat.norm) == "Linf" and 0 < eps < width / 1000:
+        title = f"eps {eps:g} is less than a thousandth of the range of the inputs ({width:g})."
+        evidence = {"eps": eps, "range": width}
+        yield Finding("eps-too-small", "serious", title, dict(evidence), "eps is in the units of the inputs: scale it.")
+    nearest = _nearest(batch, threat)
+    if nearest is None or 2 * eps < nearest:
+        return
+    yield Finding(
+        "eps-too-large",
+        "serious" if eps >= nearest else "warning",
+        f"eps {eps:g} is large: half of the inputs have one of another class within {nearest:g} ({threat.norm}).",
+        {"eps": eps, "distance": nearest, "n": min(_PAIRED, len(batch.x))},
+        "Give eps in the units of the inputs, for images in [0, 1] as 8 / 255; at half the distance classes meet.",
+    )
+
+
+def _nearest(batch: Batch, threat: ThreatModel) -> float | None:
+    """The median distance to the nearest example of another class, among some examples."""
+    x, y = batch.x[:_PAIRED].double(), batch.y[:_PAIRED]
+    found = [threat.norm.size(x[y != label] - one).min() for one, label in zip(x, y, strict=True) if (y != label).any()]
+    return float(torch.stack(found).median()) if found else None

@@ -1,0 +1,108 @@
+"""What no number should be computed from: faults of a batch and of what the model returns for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Batch, DataError, Examples
+from robustlab.evaluation.record import Finding
+
+FATAL = frozenset({
+    "integer-inputs", "no-inputs", "nan-inputs", "inputs-0-255", "inputs-normalised-outside", "inputs-outside-bounds",
+    "labels-wrong", "labels-out-of-range", "inputs-not-accepted", "not-logits", "only-nan-logits",
+})  # fmt: skip
+"""Codes of findings that an evaluation does not start with."""
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raises ValueError for the first finding that an evaluation must not start with."""
+    for finding in findings:
+        if finding.code in FATAL:
+            raise ValueError(f"{finding.title.removesuffix('.')}. {finding.advice}")
+
+
+def fetched(examples: Examples, ids: Tensor) -> Batch:
+    """Examples by id.
+
+    Raises: DataError if the data set ends early.
+    """
+    try:
+        batch = examples.batch(ids)
+    except IndexError as error:
+        raise DataError(_short(examples, f"example {int(ids.max())} cannot be read ({error})")) from error
+    if batch.x.shape[:1] != ids.shape:
+        raise DataError(
+            _short(examples, f"of {len(ids)} examples up to number {int(ids.max())} it gave {len(batch.x)}")
+        )
+    return batch._replace(ids=ids)
+
+
+def _short(examples: Examples, what: str) -> str:
+    return f"{examples.name} ends early: it says that it has {len(examples)} examples, but {what}; check its files"
+
+
+def batch_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
+    """What is wrong with inputs and labels, the worst first; later checks rely on the earlier ones."""
+    x, y = batch.x, batch.y
+    if not x.is_floating_point():
+        title = f"Inputs are {str(x.dtype).removeprefix('torch.')}, expected floating point in {bounds}."
+        yield _fault("integer-inputs", title, "For images write x / 255.")
+        return
+    if x.ndim < 2 or not x.numel():
+        title = f"Inputs have shape {tuple(x.shape)}, expected (N, ...) with at least one example."
+        yield _fault("no-inputs", title, "Give a batch of images (N, C, H, W).")
+        return
+    yield from _range_faults(batch, bounds)
+    if y.shape != x.shape[:1] or y.dtype != torch.int64:
+        title = f"Labels are {y.dtype} of shape {tuple(y.shape)}, expected torch.int64 of shape ({len(x)},)."
+        yield _fault("labels-wrong", title, "Give one class number 0..K-1 per example.")
+
+
+def _range_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
+    low, high = (float(v) for v in batch.x.aminmax())
+    if low != low or high != high:
+        bad = batch.ids[batch.x.flatten(1).isnan().any(dim=1).cpu()]
+        title = f"Inputs contain NaN, in {len(bad)} of {len(batch.x)} examples, first in example {int(bad[0])}."
+        yield _fault("nan-inputs", title, "Clean the data or leave these examples out.", nan=len(bad), n=len(batch.x))
+        return
+    if low >= bounds[0] and high <= bounds[1]:
+        return
+    title = f"Inputs lie in [{low:g}, {high:g}], outside the bounds {bounds}."
+    if bounds == (0.0, 1.0) and low >= 0 and high <= 255:
+        yield _fault("inputs-0-255", title, "Divide images by 255.", low=low, high=high)
+    elif bounds == (0.0, 1.0) and low < 0 and max(-low, high) < 20:
+        advice = "Give images in [0, 1] and let the model normalise: robustlab.models.normalised(model, mean, std)."
+        yield _fault("inputs-normalised-outside", title, advice, low=low, high=high)
+    else:
+        yield _fault(
+            "inputs-outside-bounds", title, "Give the threat model the bounds of the data.", low=low, high=high
+        )
+
+
+def label_faults(y: Tensor, classes: int) -> Iterator[Finding]:
+    """Whether labels are classes of the model."""
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        title = f"Labels run from {low} to {high}, but the model has {classes} classes, 0..{classes - 1}."
+        yield _fault(
+            "labels-out-of-range", title, "Give a model for these classes.", low=low, high=high, classes=classes
+        )
+
+
+def output_faults(output: object, x: Tensor) -> Iterator[Finding]:
+    """Whether what the model returned for inputs (N, ...) are logits (N, K)."""
+    if not isinstance(output, Tensor):
+        title = f"The model returned a {type(output).__name__}, expected logits (N, K) as a tensor."
+        yield _fault("not-logits", title, "Wrap it with robustlab.models.adapted.")
+    elif output.ndim != 2 or len(output) != len(x) or output.shape[1] < 2 or not output.is_floating_point():
+        title = f"The model returned {tuple(output.shape)} {output.dtype} for {len(x)} inputs, expected logits (N, K)."
+        single = output.ndim == 2 and output.shape[1] == 1
+        advice = "Make one logit z into two, [-z, z] / 2, with" if single else "Return floats with K >= 2, by"
+        yield _fault("not-logits", title, f"{advice} robustlab.models.adapted.")
+
+
+def _fault(code: str, title: str, advice: str, **evidence: float) -> Finding:
+    return Finding(code, "serious", title, dict(evidence), advice)

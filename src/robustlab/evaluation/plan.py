@@ -1,0 +1,252 @@
+"""What will be run, on whom, in which batches: pure functions of the caller's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks import Restarts, Targeted, WorstOf, at_eps, threat_of
+from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
+
+Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
+Attacks: TypeAlias = Sequence[Attack] | Mapping[str, Attack]
+BATCH_PLAN = "ids ascending, cut into batches; only examples not fooled yet, cut anew for each eps, stage and restart"
+RECHECKED = 32
+"""Examples that are attacked anew where reuse counted them as fooled, or a tenth of them if that is more."""
+_LABELS = {"batch": 1, "recheck": 2, "gallery": 3, "doctor": 4}
+
+
+class Progress(NamedTuple):
+    """How far an evaluation is; told after every batch."""
+
+    what: str
+    """Name of the attack, "clean" or "doctor"."""
+    eps: float | None
+    done: int
+    """Examples of this pass that are done."""
+    total: int
+    share: float
+    """Of the whole evaluation, by passes over the data, 0..1."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate; what is evaluated are arguments of ``evaluate``.
+
+    Args:
+        batch_size: examples per batch; part of what makes results bit-equal.
+        seed: of the subset, of all random draws of the attacks, and of a model that draws itself.
+        device: "auto": where the model is; otherwise the model must be there.
+        search_dtype: precision of the search, torch.bfloat16 say; None: that of the model. Success is always decided
+            by the model in its own precision.
+        name: what reports call the model; empty: its class or function.
+        level: of all intervals.
+        keep: which x_adv are kept: "all", or those that "gallery" pictures may be taken from; None: all if there is a
+            run directory to keep them in.
+        doctor: whether to probe the model before and the evaluation after (a bounded number of further passes).
+        progress: called after every batch.
+        command: how this was called, for the manifest; empty: the command line of the process.
+    """
+
+    batch_size: int = 128
+    seed: int = 0
+    device: str = "auto"
+    search_dtype: torch.dtype | None = None
+    name: str = ""
+    level: float = 0.95
+    keep: Literal["all", "gallery"] | None = None
+    doctor: bool = True
+    progress: Callable[[Progress], None] | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
+
+
+class Part(NamedTuple):
+    """One stage or restart of an attack, run only on what those before it left standing."""
+
+    name: str
+    attack: Attack
+    seed: int
+    stage: int = 0
+    restart: int = 0
+
+
+class Pass(NamedTuple):
+    """One walk over some of the examples; what its rows and batches are filed under."""
+
+    attack: int
+    """Position in the plan; -1 for the clean pass."""
+    eps: float
+    kind: Kind
+    stage: int = 0
+    restart: int = 0
+
+
+CLEAN = Pass(-1, 0.0, "clean")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attack of the plan with the budgets that it is run at.
+
+    Args:
+        name: unique in the plan.
+        attack: with its own eps.
+        eps: ascending.
+        swept: whether eps was given for all attacks, else it is the attack's own.
+    """
+
+    name: str
+    attack: Attack
+    eps: tuple[float, ...]
+    swept: bool
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Norm, bounds and the attack's own eps."""
+        return threat_of(self.attack)
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the attack is finished only at a target; as a stage of a ``WorstOf``, any wrong class will do."""
+        attack = self.attack
+        while isinstance(attack, Restarts):
+            attack = attack.attack
+        return isinstance(attack, Targeted)
+
+    def at(self, eps: float) -> Attack:
+        """The attack at one of its budgets."""
+        return at_eps(self.attack, eps) if self.swept else self.attack
+
+    def parts(self, eps: float, seed: int) -> tuple[Part, ...]:
+        """Stages of a ``WorstOf`` and runs of ``Restarts``, in their order; with the seeds that they would use."""
+        return tuple(_parts(self.at(eps), seed))
+
+
+def _parts(attack: Attack, seed: int) -> Iterator[Part]:
+    stages = attack.attacks if isinstance(attack, WorstOf) else (attack,)
+    for s, stage in enumerate(stages):
+        runs = (stage.attack,) * stage.count if isinstance(stage, Restarts) else (stage,)
+        for r, run in enumerate(runs):
+            name = label(run) if len(runs) == 1 else f"{label(run)}, restart {r + 1}"
+            yield Part(name, run, _folded(_folded(seed, s), r), s, r)
+
+
+def _folded(seed: int, number: int) -> int:
+    return seed if number == 0 else fold_in(seed, number)
+
+
+def label(attack: Attack) -> str:
+    """A short name for an attack, such as "PGD-40" or "targeted PGD-40 x5"."""
+    if isinstance(attack, Restarts):
+        return f"{label(attack.attack)} x{attack.count}"
+    if isinstance(attack, Targeted):
+        return f"targeted {label(attack.attack)}"
+    if isinstance(attack, WorstOf):
+        return "worst of " + ", ".join(label(one) for one in attack.attacks)
+    steps = getattr(attack, "steps", None)
+    name = getattr(attack, "__name__", type(attack).__name__)
+    return f"{name}-{steps}" if isinstance(steps, int) else name
+
+
+def entries(attacks: Attacks, eps: float | Sequence[float] | None) -> tuple[Entry, ...]:
+    """The plan: which attack at which budgets.
+
+    Args:
+        attacks: in order, or by the names that reports shall use.
+        eps: one or more budgets for all attacks, in input units; None: each attack's own. 0 is left out: that is
+            clean accuracy.
+
+    Raises: ValueError for no attacks, no eps above 0, an eps per example, or attacks that differ in norm or bounds.
+    """
+    named = list(attacks.items()) if isinstance(attacks, Mapping) else [(label(a), a) for a in attacks]
+    if not named:
+        raise ValueError("no attacks were given: evaluate(model, data, attacks=[PGD(ThreatModel(Linf(), 8 / 255))])")
+    found = tuple(
+        Entry(_unique(name, [n for n, _ in named[:i]]), a, _budgets(a, eps), eps is not None)
+        for i, (name, a) in enumerate(named)
+    )
+    common_threat(found)
+    return found
+
+
+def _unique(name: str, before: Sequence[str]) -> str:
+    return f"{name} ({before.count(name) + 1})" if name in before else name
+
+
+def _budgets(attack: Attack, eps: float | Sequence[float] | None) -> tuple[float, ...]:
+    own = threat_of(attack).eps
+    if eps is None:
+        if not isinstance(own, float):
+            raise ValueError(f"{label(attack)} has one eps per example: an evaluation needs one eps for all")
+        return (own,)
+    budgets = sorted({float(e) for e in ([eps] if isinstance(eps, int | float) else eps)} - {0.0})
+    if not budgets:
+        raise ValueError(f"eps={eps} holds no budget above 0: give at least one, such as 8 / 255")
+    for budget in budgets:
+        at_eps(attack, budget)  # raises where it is no budget in input units
+    return tuple(budgets)
+
+
+def common_threat(plan: Sequence[Entry]) -> ThreatModel:
+    """Norm and bounds that all attacks share, with the largest eps of the plan.
+
+    Raises: ValueError if they differ.
+    """
+    threats = [entry.threat for entry in plan]
+    kinds = {(str(t.norm), t.bounds) for t in threats}
+    if len(kinds) > 1:
+        raise ValueError(f"the attacks differ in norm or bounds, {sorted(kinds)}: run one evaluation for each")
+    return ThreatModel(threats[0].norm, max(e for entry in plan for e in entry.eps), threats[0].bounds)
+
+
+def drawn(population: int, n: int | None, seed: int) -> tuple[Tensor, str]:
+    """Which examples are evaluated, ascending, and how to say it in a report.
+
+    Raises: ValueError if n is not in 1..population.
+    """
+    if n is None or n == population:
+        return torch.arange(population), f"all {population}"
+    if not 1 <= n <= population:
+        raise ValueError(f"n={n} examples were asked for, the data set has {population}: choose 1..{population}")
+    return subset(population, n, seed), f"simple random sample without replacement by a hash of the id, seed {seed}"
+
+
+def batches(ids: Tensor, size: int) -> tuple[Tensor, ...]:
+    """The batch plan: ids in the order given, cut into pieces; whole batches are what processes would share out."""
+    return torch.split(ids, size) if ids.numel() else ()
+
+
+def chosen(ids: Tensor, size: int, purpose: str, seed: int) -> Tensor:
+    """A simple random sample of some ids by their hash, ascending; all of them if there are fewer.
+
+    Whether an id is chosen before another depends on the two, purpose and seed alone.
+    """
+    return ranked(ids, purpose, seed)[:size].sort().values
+
+
+def ranked(ids: Tensor, purpose: str, seed: int) -> Tensor:
+    """Ids in the order of their hash."""
+    hashes = Streams(fold_in(seed, _LABELS[purpose]), ids).words(1)[:, 0]
+    return ids[torch.argsort(hashes, stable=True)]
+
+
+def rechecked(reused: Tensor, entry: int, eps: float, seed: int) -> Tensor:
+    """Which of the reused examples are attacked after all: a tenth, at least ``RECHECKED``."""
+    count = max(RECHECKED, -(-reused.numel() // 10))
+    return chosen(reused, count, "recheck", fold_in(seed, entry, *eps.as_integer_ratio()))
+
+
+def batch_seed(seed: int, number: int, passed: Pass) -> int:
+    """Seed of the global generators during one batch, for models that draw from them."""
+    labels = (passed.attack + 1, *passed.eps.as_integer_ratio(), len(passed.kind), passed.stage, passed.restart, number)
+    return fold_in(seed, _LABELS["batch"], *labels)

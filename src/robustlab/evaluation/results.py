@@ -1,0 +1,227 @@
+"""From the rows of a run to its result; the same rows give the same result, in one session or in many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustlab.evaluation.manifest import Manifest
+from robustlab.evaluation.metrics import ClassTally, ConfusionTally, ShareTally, SpreadTally
+from robustlab.evaluation.record import (
+    WORST,
+    AttackResult,
+    CleanResult,
+    Curve,
+    CurvePoint,
+    Evaluation,
+    Finding,
+    GalleryItem,
+    Queries,
+    Recheck,
+    Sizes,
+    StageResult,
+    WorstCase,
+)
+from robustlab.evaluation.schema import COUNTED, finished, outcomes
+from robustlab.evaluation.store import Reader
+
+_ORDER = {"serious": 0, "warning": 1, "info": 2}
+
+
+def assemble(
+    manifest: Manifest, reader: Reader, findings: Sequence[Finding] = (), gallery: Sequence[GalleryItem] = ()
+) -> Evaluation:
+    """Draws the result from the rows of a run.
+
+    Args:
+        manifest: of the run.
+        reader: of its rows.
+        findings: of the doctors.
+        gallery: pictures that were set aside.
+    """
+    level = manifest.level
+    clean = _clean(reader, manifest.data.classes, level)
+    cells = [(i, info.name, eps) for i, info in enumerate(manifest.attacks) for eps in manifest.eps[i]]
+    results = tuple(_attack(reader, manifest, i, eps) for i, _, eps in cells)
+    budgets = sorted({eps for _, _, eps in cells})
+    worst = tuple(_worst(reader, manifest, eps, [name for _, name, e in cells if e == eps]) for eps in budgets)
+    seconds, sessions = reader.one("SELECT coalesce(sum(seconds), 0), count(*) FROM sessions")
+    return Evaluation(
+        model=manifest.model,
+        data=replace(manifest.data, sha256=_content(reader)),
+        threat=manifest.threat,
+        run=replace(manifest.run, seconds=seconds, sessions=sessions),
+        attacks=manifest.attacks,
+        clean=clean,
+        results=results,
+        worst=worst,
+        curves=_curves(reader, manifest, clean, results, worst),
+        findings=tuple(sorted(findings, key=lambda f: _ORDER[f.severity])),
+        gallery=tuple(gallery),
+    )
+
+
+def _content(reader: Reader) -> str:
+    found = hashlib.sha256()
+    for (digests,) in reader.stream("SELECT digest FROM examples ORDER BY id"):
+        found.update(b"".join(digests))
+    return found.hexdigest()
+
+
+def _clean(reader: Reader, names: Sequence[str], level: float) -> CleanResult:
+    share, classes, confusion, confidence = ShareTally(), ClassTally(), ConfusionTally(), SpreadTally()
+    query = "SELECT label, prediction, correct, confidence FROM examples ORDER BY id"
+    for label, prediction, correct, sure in reader.stream(query):
+        labels, predictions, hits = _whole(label), _whole(prediction), _flags(correct)
+        share.update(hits)
+        classes.update(labels, hits, hits)
+        confusion.update(labels, predictions)
+        confidence.update(_known(sure))
+    undefined = reader.one("SELECT count(*) FROM examples WHERE prediction < 0")[0]
+    seconds = reader.one("SELECT coalesce(sum(seconds), 0) FROM batches WHERE attack < 0")[0]
+    return CleanResult(
+        share.compute(level), classes.compute(names), confusion.compute(), confidence.compute().mean, undefined, seconds
+    )
+
+
+@dataclass
+class _Tallies:
+    """What is counted over the outcomes of one attack at one eps."""
+
+    robust: ShareTally = field(default_factory=ShareTally)
+    success: ShareTally = field(default_factory=ShareTally)
+    reached: ShareTally = field(default_factory=ShareTally)
+    classes: ClassTally = field(default_factory=ClassTally)
+    confusion: ConfusionTally = field(default_factory=ConfusionTally)
+    confidence: SpreadTally = field(default_factory=SpreadTally)
+    sizes: tuple[SpreadTally, ...] = field(default_factory=lambda: (SpreadTally(), SpreadTally(), SpreadTally()))
+
+    def update(self, columns: tuple[tuple[object, ...], ...]) -> None:
+        label, correct, before, fooled, after, sure, target, *sizes = columns
+        labels, clean, hit = _whole(label), _flags(correct), _flags(fooled)
+        predictions = np.where(hit, _whole(after), _whole(before))
+        self.robust.update(clean & ~hit)
+        self.success.update(hit[clean])
+        self.reached.update((hit & (predictions == _whole(target)))[clean])
+        self.classes.update(labels, clean, clean & ~hit)
+        self.confusion.update(labels, predictions)
+        self.confidence.update(_known(np.asarray(sure, np.float64)[hit]))
+        for tally, values in zip(self.sizes, sizes, strict=True):
+            tally.update(np.asarray(values, np.float64)[hit])
+
+
+_JOINED = (
+    "SELECT e.label, e.correct, e.prediction, coalesce(o.fooled, 0), coalesce(o.prediction, 0), o.confidence, "
+    f"coalesce(o.target, -2), o.linf, o.l2, o.l1 FROM examples e LEFT JOIN ({outcomes()}) o ON o.id = e.id "
+    "ORDER BY e.id"
+)
+
+
+def _attack(reader: Reader, manifest: Manifest, attack: int, eps: float) -> AttackResult:
+    tallies, level = _Tallies(), manifest.level
+    for columns in reader.stream(_JOINED, attack, eps):
+        tallies.update(columns)
+    info, cell = manifest.attacks[attack], "FROM outcomes WHERE attack = ? AND eps = ? AND kind"
+    attacked = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run'", attack, eps)[0]
+    reused = reader.one(f"SELECT count(*) {cell} = 'reused'", attack, eps)[0]
+    undefined = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run' AND prediction < 0", attack, eps)[0]
+    outside = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run' AND inside = 0", attack, eps)[0]
+    forward, backward, seconds = reader.one(
+        "SELECT coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0.0) FROM batches "
+        "WHERE attack = ? AND eps = ? AND kind = 'run'",
+        attack,
+        eps,
+    )
+    linf, l2, l1 = (tally.compute() for tally in tallies.sizes)
+    return AttackResult(
+        attack=info.name,
+        eps=eps,
+        robust=tallies.robust.compute(level),
+        success=tallies.success.compute(level),
+        target_reached=tallies.reached.compute(level) if info.targeted else None,
+        attacked=attacked,
+        reused=reused,
+        nonfinite=undefined,
+        outside=outside,
+        sizes=Sizes(linf, l2, l1, tallies.success.count),
+        queries=Queries(forward / max(attacked, 1), backward / max(attacked, 1)),
+        seconds=seconds,
+        per_class=tallies.classes.compute(manifest.data.classes),
+        confusion=tallies.confusion.compute(),
+        mean_confidence=tallies.confidence.compute().mean,
+        stages=_stages(reader, manifest.parts[attack], attack, eps),
+    )
+
+
+def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tuple[StageResult, ...]:
+    if len(names) < 2:
+        return ()
+    where = "WHERE attack = ? AND eps = ? AND kind = 'run' GROUP BY stage, restart ORDER BY stage, restart"
+    rows = reader.all(f"SELECT count(*), sum(fooled) FROM outcomes {where}", attack, eps)
+    times = reader.all(f"SELECT sum(seconds) FROM batches {where}", attack, eps)
+    # A stage that nobody is left for has no rows; those come last.
+    counts = [(n, fooled, s) for (n, fooled), (s,) in zip(rows, times, strict=True)]
+    counts += [(0, 0, 0.0)] * (len(names) - len(counts))
+    return tuple(StageResult(name, *count) for name, count in zip(names, counts, strict=True))
+
+
+def _worst(reader: Reader, manifest: Manifest, eps: float, names: Sequence[str]) -> WorstCase:
+    robust, success, classes = ShareTally(), ShareTally(), ClassTally()
+    query = (
+        "SELECT e.label, e.correct, coalesce(max(o.fooled), 0) FROM examples e LEFT JOIN outcomes o "
+        f"ON o.id = e.id AND o.eps = ? AND o.{COUNTED} GROUP BY e.id ORDER BY e.id"
+    )
+    for label, correct, fooled in reader.stream(query, eps):
+        clean, hit = _flags(correct), _flags(fooled)
+        robust.update(clean & ~hit)
+        success.update(hit[clean])
+        classes.update(_whole(label), clean, clean & ~hit)
+    level = manifest.level
+    return WorstCase(
+        eps, tuple(names), robust.compute(level), success.compute(level), classes.compute(manifest.data.classes)
+    )
+
+
+def _curves(
+    reader: Reader,
+    manifest: Manifest,
+    clean: CleanResult,
+    results: Sequence[AttackResult],
+    worst: Sequence[WorstCase],
+) -> tuple[Curve, ...]:
+    start = CurvePoint(0.0, clean.accuracy, 0)
+    curves = []
+    for i, info in enumerate(manifest.attacks):
+        own = [r for r in results if r.attack == info.name]
+        points = [CurvePoint(r.eps, r.robust, r.reused, _recheck(reader, manifest, i, r.eps)) for r in own]
+        curves.append(Curve(info.name, (start, *points)))
+    if len(curves) > 1:
+        curves.append(Curve(WORST, (start, *(CurvePoint(w.eps, w.robust, 0) for w in worst))))
+    return tuple(curves)
+
+
+def _recheck(reader: Reader, manifest: Manifest, attack: int, eps: float) -> Recheck | None:
+    done = finished(targeted=manifest.attacks[attack].targeted)
+    query = (
+        f"SELECT count(*), coalesce(sum(1 - done), 0) FROM (SELECT max({done}) AS done FROM outcomes "
+        "WHERE attack = ? AND eps = ? AND kind = 'recheck' GROUP BY id)"
+    )
+    n, disagreements = reader.one(query, attack, eps)
+    return Recheck(n, disagreements) if n else None
+
+
+def _whole(values: object) -> NDArray[np.int64]:
+    return np.asarray(values, np.int64)
+
+
+def _flags(values: object) -> NDArray[np.bool_]:
+    return np.asarray(values, np.bool_)
+
+
+def _known(values: object) -> NDArray[np.float64]:
+    numbers = np.asarray(values, np.float64)
+    return numbers[~np.isnan(numbers)]

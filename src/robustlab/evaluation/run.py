@@ -1,0 +1,289 @@
+"""The evaluation of one model: clean, then each attack at each eps, a batch at a time, resumable after each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks import threat_of
+from robustlab.core import Model, Passes, RunError, frozen
+from robustlab.data import examples as as_examples
+from robustlab.data.wrapped import Given
+from robustlab.evaluation.doctor import Case, probe_findings, record_findings, strongest
+from robustlab.evaluation.files import disk, read_json, write_json
+from robustlab.evaluation.gallery import candidates, hang
+from robustlab.evaluation.inputs import inspect_inputs
+from robustlab.evaluation.intake import fetched, label_faults, refuse
+from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests, settle
+from robustlab.evaluation.plan import (
+    CLEAN,
+    Attacks,
+    Entry,
+    Kind,
+    Part,
+    Pass,
+    Progress,
+    Settings,
+    batch_seed,
+    batches,
+    common_threat,
+    drawn,
+    entries,
+    rechecked,
+)
+from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.results import assemble
+from robustlab.evaluation.schema import COUNTED, finished
+from robustlab.evaluation.store import Columns, Cost, Store, Value, opened
+from robustlab.evaluation.subject import Judged, Subject, subject
+
+
+class Worked(NamedTuple):
+    """What came of one batch."""
+
+    rows: Columns
+    tensors: Mapping[str, Tensor]
+    """Kept in a file; empty: no file."""
+    passes: Passes
+
+
+Work: TypeAlias = Callable[[Tensor], Worked]
+
+
+def evaluate(
+    model: Model,
+    data: Given,
+    *,
+    attacks: Attacks,
+    eps: float | Sequence[float] | None = None,
+    n: int | None = None,
+    out: str | Path | None = None,
+    settings: Settings | None = None,
+) -> Evaluation:
+    """Measures how robust a model is, and how far the measurement can be trusted.
+
+    The model is asked in eval mode and left as it was found. Examples that it gets wrong are not attacked. An example
+    that an attack fooled at a smaller eps counts as fooled at a larger one, since the larger budget allows the same
+    x_adv; a random part of these is attacked all the same, and a disagreement becomes a finding. (A targeted attack
+    reuses only what reached its target.)
+
+    Args:
+        model: from inputs (N, ...) to logits (N, K).
+        data: labelled examples, or what ``robustlab.data.examples`` makes some of, such as (x, y).
+        attacks: in order, or by name; all with the same norm and bounds.
+        eps: one or more budgets for all attacks, in input units; None: each attack's own.
+        n: size of a simple random sample to be evaluated; None: all examples.
+        out: run directory; if it holds the same run, unfinished, the run goes on. None: nothing is kept beyond this
+            process.
+        settings: batch size, seed, device and so on.
+
+    Returns: the result.
+
+    Raises:
+        ValueError: for what no number should be computed from, with what was seen.
+        RunError: the run directory cannot be written, or holds another run.
+        DataError: the data set does not give what it promises.
+    """
+    settings, examples, plan = settings or Settings(), as_examples(data), entries(attacks, eps)
+    threat = common_threat(plan)
+    ids, how = drawn(len(examples), n, settings.seed)
+    settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))
+    findings = inspect_inputs(model, examples, threat, ids=ids, seed=settings.seed) if settings.doctor else ()
+    refuse(findings)
+    with _home(out) as home, frozen(model, training=False), opened(home, durable=out is not None) as store:
+        one = subject(model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
+        manifest = settle(describe(one, ids, how, plan, settings), home, begun=store.begun)
+        if (home / "report.json").exists():
+            return read_run(home)
+        store.begin(now())
+        run = Run(one, store, plan, manifest, ids, settings, candidates(ids, manifest))
+        run.attack_all()
+        evaluation = run.concluded(findings)
+    if out is None:
+        weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)
+    return evaluation
+
+
+@contextmanager
+def _home(out: str | Path | None) -> Iterator[Path]:
+    """The run directory, or a temporary one that goes if the run fails."""
+    if out is not None:
+        yield Path(out)
+        return
+    directory = Path(tempfile.mkdtemp(prefix="robustlab-"))
+    try:
+        yield directory
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def read_run(directory: str | Path) -> Evaluation:
+    """The result of a finished run.
+
+    Raises: RunError if there is no run, it is not finished, or its report is damaged.
+    """
+    path = Path(directory)
+    read_manifest(path)
+    if not (path / "report.json").exists():
+        raise RunError(f"the run in {path} is not finished: call evaluate with the same arguments to go on with it")
+    try:
+        return Evaluation.from_json(read_json(path / "report.json"), path)
+    except ValueError as error:
+        raise RunError(f"{path / 'report.json'} cannot be used: {error}; delete it and run evaluate again") from error
+
+
+@dataclass
+class Run:
+    """A run that goes on: what is asked, and how far it is."""
+
+    subject: Subject
+    store: Store
+    plan: tuple[Entry, ...]
+    manifest: Manifest
+    ids: Tensor
+    settings: Settings
+    pictured: Tensor
+    """Ids of the examples whose x_adv may become pictures."""
+    walked: int = field(default=0, init=False)
+
+    def attack_all(self) -> None:
+        """Whatever is not committed yet: the clean pass, then all attacks in order."""
+        self.walk(CLEAN, "clean", self.ids, self.answer)
+        correct = self.store.reader.ids("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
+        for number, entry in enumerate(self.plan):
+            for before, eps in zip((None, *entry.eps), entry.eps, strict=False):
+                self.attack(number, eps, before, correct)
+
+    def attack(self, number: int, eps: float, smaller: float | None, correct: Tensor) -> None:
+        """One attack at one eps, on what it did not finish at the smaller one."""
+        reused = torch.empty(0, dtype=torch.int64)
+        if smaller is not None:
+            self.store.reuse(number, eps, smaller, finished(targeted=self.plan[number].targeted))
+            query = "SELECT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = 'reused' ORDER BY id"
+            reused = self.store.reader.ids(query, number, eps)
+        self.attack_parts(number, eps, "run", _without(correct, reused))
+        if smaller is not None:
+            self.attack_parts(number, eps, "recheck", rechecked(reused, number, eps, self.settings.seed))
+
+    def attack_parts(self, number: int, eps: float, kind: Kind, ids: Tensor) -> None:
+        """Each stage and restart of an attack, on what those before it left standing."""
+        entry = self.plan[number]
+        query = (
+            f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = ? "
+            f"AND (stage, restart) < (?, ?) AND {finished(targeted=entry.targeted)} ORDER BY id"
+        )
+        for part in entry.parts(eps, self.settings.seed):
+            passed = Pass(number, eps, kind, part.stage, part.restart)
+            left = _without(ids, self.store.reader.ids(query, *passed))
+            self.walk(passed, entry.name, left, partial(self.fool, part, kept=kind == "run"))
+
+    def walk(self, passed: Pass, name: str, ids: Tensor, work: Work) -> None:
+        """Goes through examples batch by batch; each is committed before the next begins."""
+        done, total = self.store.done(passed), 0
+        for number, part in enumerate(batches(ids, self.settings.batch_size)):
+            if number not in done:
+                torch.manual_seed(batch_seed(self.settings.seed, number, passed))
+                start = perf_counter()
+                rows, tensors, passes = work(part)
+                cost = Cost(passes.forward, passes.backward, perf_counter() - start)
+                self.store.commit(passed, number, rows, cost, tensors)
+            total += len(part)
+            self.tell(name, passed, total, len(ids))
+        self.walked += 1
+
+    def answer(self, ids: Tensor) -> Worked:
+        """The rows of a clean batch."""
+        raw = fetched(self.subject.examples, ids)
+        batch = self.subject.placed(raw)
+        answers = self.subject.answers(batch.x)
+        refuse(label_faults(batch.y, self.manifest.model.classes))
+        rows: dict[str, list[Value]] = {
+            "id": ids.tolist(),
+            "label": batch.y.tolist(),
+            "prediction": answers.prediction.tolist(),
+            "confidence": answers.confidence.tolist(),
+            "correct": (answers.prediction == batch.y).int().tolist(),
+            "digest": list(row_digests(raw)),
+        }
+        return Worked(rows, {}, Passes(forward=len(ids)))
+
+    def fool(self, part: Part, ids: Tensor, *, kept: bool) -> Worked:
+        """The rows and the x_adv of a batch under attack."""
+        batch = self.subject.load(ids)
+        before = replace(self.subject.twin.passes)
+        x_adv, target = self.subject.attacked(part.attack, batch, part.seed)
+        passes = self.subject.twin.passes
+        spent = Passes(passes.forward - before.forward, passes.backward - before.backward)
+        judged = self.subject.judged(threat_of(part.attack), batch, x_adv)
+        return Worked(_rows(ids, judged, target), self.kept(ids, x_adv, judged.fooled) if kept else {}, spent)
+
+    def kept(self, ids: Tensor, x_adv: Tensor, fooled: Tensor) -> dict[str, Tensor]:
+        """The x_adv that go to disk: all, or only what may become a picture."""
+        if self.settings.keep == "all":
+            return {"ids": ids, "x_adv": x_adv}
+        rows = torch.isin(ids, self.pictured) & fooled.cpu()
+        return {"ids": ids[rows], "x_adv": x_adv.cpu()[rows]} if bool(rows.any()) else {}
+
+    def concluded(self, findings: Sequence[Finding]) -> Evaluation:
+        """The result, with doctor's findings and pictures, written to the run directory."""
+        store = self.store
+        evaluation = assemble(self.manifest, store.reader)
+        found = [*findings, *record_findings(evaluation)]
+        if self.settings.doctor:
+            self.tell("doctor", CLEAN, 0, 1)
+            found += probe_findings(self.case(evaluation))
+        pictures = hang(self.subject, self.manifest, store, self.ids)
+        store.close_books()
+        evaluation = assemble(self.manifest, store.reader, found, pictures)
+        with disk(store.directory):
+            write_json(store.directory / "report.json", evaluation.to_json())
+        self.tell("doctor", CLEAN, 1, 1)
+        return replace(evaluation, directory=store.directory)
+
+    def case(self, evaluation: Evaluation) -> Case:
+        """What the doctor looks at: the strongest attack at its largest eps."""
+        number = strongest(self.plan, evaluation)
+        entry, reader = self.plan[number], self.store.reader
+        eps = entry.eps[-1]
+        query = f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND fooled = 1"
+        correct = reader.ids("SELECT id FROM examples WHERE correct = 1")
+        fooled = torch.isin(self.ids, reader.ids(query, number, eps))
+        return Case(self.subject, entry.at(eps), self.ids, torch.isin(self.ids, correct), fooled, self.settings)
+
+    def tell(self, what: str, passed: Pass, done: int, total: int) -> None:
+        """Says how far the run is."""
+        if self.settings.progress is None:
+            return
+        walks = sum(len(e.parts(e.eps[0], 0)) * (2 * len(e.eps) - 1) for e in self.plan) + 1
+        share = 1.0 if what == "doctor" and done else min(1.0, (self.walked + done / max(total, 1)) / (walks + 1))
+        self.settings.progress(Progress(what, passed.eps if passed != CLEAN else None, done, total, share))
+
+
+def _without(ids: Tensor, others: Tensor) -> Tensor:
+    return ids[~torch.isin(ids, others)]
+
+
+def _rows(ids: Tensor, judged: Judged, target: Tensor | None) -> dict[str, list[Value]]:
+    return {
+        "id": ids.tolist(),
+        "fooled": judged.fooled.int().tolist(),
+        "prediction": judged.answers.prediction.tolist(),
+        "confidence": judged.answers.confidence.tolist(),
+        "target": [None] * len(ids) if target is None else target.tolist(),
+        "inside": judged.inside.int().tolist(),
+        "linf": judged.linf.tolist(),
+        "l2": judged.l2.tolist(),
+        "l1": judged.l1.tolist(),
+    }

@@ -1,0 +1,206 @@
+"""The model under evaluation and its examples: loading, answering, attacking and judging one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Targeted
+from robustlab.core import (
+    L1,
+    L2,
+    Attack,
+    Batch,
+    Examples,
+    Linf,
+    Logits,
+    Model,
+    Stop,
+    ThreatModel,
+    Twin,
+    search_twin,
+)
+from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
+
+UNDEFINED = -1
+"""The prediction where logits hold NaN or +inf; it equals no label, so such an example counts as wrong."""
+
+
+class Answers(NamedTuple):
+    """What the user's own model says."""
+
+    prediction: Tensor
+    """Classes (N,), int64; ``UNDEFINED`` where logits are not finite."""
+    confidence: Tensor
+    """Softmax probability of the prediction (N,), float64; NaN where undefined."""
+    undefined: Tensor
+    """Whether logits were not finite, (N,) bool."""
+
+
+class Judged(NamedTuple):
+    """What an attack achieved on a batch, all (N,)."""
+
+    answers: Answers
+    inside: Tensor
+    """Whether x_adv keeps budget and bounds exactly; where it does not, it is refused."""
+    fooled: Tensor
+    linf: Tensor
+    l2: Tensor
+    l1: Tensor
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, in eval mode, and the examples that it is asked about.
+
+    Args:
+        model: the user's own.
+        examples: by id.
+        device: where the model is.
+        dtype: of the model's weights; inputs are cast to it.
+        bounds: of valid inputs.
+        twin: what attacks get as the model.
+    """
+
+    model: Model
+    examples: Examples
+    device: torch.device
+    dtype: torch.dtype
+    bounds: tuple[float, float]
+    twin: Twin
+
+    def load(self, ids: Tensor) -> Batch:
+        """Examples as the model takes them.
+
+        Raises:
+            DataError: the data set does not give what its length promises.
+            ValueError: inputs or labels that cannot be evaluated.
+        """
+        return self.placed(fetched(self.examples, ids))
+
+    def placed(self, batch: Batch) -> Batch:
+        """Checked examples on the model's device, in its precision."""
+        refuse(batch_faults(batch, self.bounds))
+        return Batch(batch.x.to(self.device, self.dtype), batch.y.to(self.device), batch.ids.to(self.device))
+
+    def answers(self, x: Tensor) -> Answers:
+        """What the user's own model says to inputs (N, ...), in pieces that fit the cache."""
+        with torch.no_grad():
+            parts = [_answer(self.twin(part)) for part in self.twin.split(x)]
+        return parts[0] if len(parts) == 1 else Answers(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def attacked(self, attack: Attack, batch: Batch, seed: int, stop: Stop = "success") -> tuple[Tensor, Tensor | None]:
+        """Runs an attack.
+
+        Returns: x_adv (N, ...), and the targets (N,) if the attack chose any.
+        Raises: ValueError if x_adv has another shape than x.
+        """
+        target = (
+            attack.targets(self.twin, batch.x, batch.y, seed=seed, ids=batch.ids)
+            if isinstance(attack, Targeted)
+            else None
+        )
+        x_adv = _defined(attack, self.twin, batch, target=target, seed=seed, stop=stop)
+        if x_adv.shape != batch.x.shape:
+            raise ValueError(f"the attack returned {tuple(x_adv.shape)} for inputs {tuple(batch.x.shape)}: {attack!r}")
+        return x_adv.detach().to(batch.x), target
+
+    def judged(self, threat: ThreatModel, batch: Batch, x_adv: Tensor) -> Judged:
+        """Looks at x_adv with the user's own model; NaN logits count as fooled, a broken budget does not."""
+        answers = self.answers(x_adv)
+        pieces = zip(self.twin.split(batch.x), self.twin.split(x_adv), strict=True)
+        inside, linf, l2, l1 = (torch.cat(c) for c in zip(*(_sizes(threat, x, a) for x, a in pieces), strict=True))
+        return Judged(answers, inside, (answers.prediction != batch.y) & inside, linf, l2, l1)
+
+
+def subject(
+    model: Model, examples: Examples, threat: ThreatModel, *, device: str, search_dtype: torch.dtype | None
+) -> Subject:
+    """Prepares a model, which is in eval mode already; the search twin is built here, once.
+
+    Raises: ValueError if the model is on another device than asked for.
+    """
+    home, dtype = whereabouts(model)
+    if device not in ("auto", str(home), home.type):
+        raise ValueError(
+            f"device={device!r} was asked for, but the model is on {home}: move it with model.to({device!r})"
+        )
+    bare = Subject(model, examples, home, dtype, threat.bounds, Twin(model, model))
+    x = bare.load(torch.arange(min(8, len(examples)))).x
+    first_answer(model, x)
+    return replace(bare, twin=search_twin(model, x, dtype=search_dtype))
+
+
+def first_answer(model: Model, x: Tensor) -> Tensor:
+    """The logits of the first inputs that a model is ever asked about.
+
+    Raises: ValueError if it fails on them, or returns something else.
+    """
+    try:
+        with torch.no_grad():
+            output = model(x)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"the model cannot take inputs of shape {tuple(x.shape)} {x.dtype}: {reason}") from error
+    refuse(output_faults(output, x))
+    return output
+
+
+def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype of a model's weights; those of torch's defaults if it has none."""
+    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
+    floating = [t.dtype for t in tensors if t.is_floating_point()]
+    device = tensors[0].device if tensors else torch.get_default_device()
+    return device, floating[0] if floating else torch.get_default_dtype()
+
+
+def _answer(logits: Logits) -> Answers:
+    top = logits.detach().double().softmax(dim=1)
+    undefined = ~logits.amax(dim=1).isfinite()
+    confidence, prediction = top.max(dim=1)
+    return Answers(
+        prediction.masked_fill(undefined, UNDEFINED), confidence.masked_fill(undefined, torch.nan), undefined
+    )
+
+
+def _sizes(threat: ThreatModel, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    delta = x_adv.double() - x.double()
+    return threat.contains(x, x_adv), Linf().size(delta), L2().size(delta), L1().size(delta)
+
+
+def _defined(attack: Attack, twin: Twin, batch: Batch, *, target: Tensor | None, seed: int, stop: Stop) -> Tensor:
+    """Runs the attack; where the model gives it NaN, runs it again with NaN as one more class, which is wrong."""
+
+    def run(model: Twin) -> Tensor:
+        return attack(model, batch.x, batch.y, target=target, stop=stop, seed=seed, ids=batch.ids)
+
+    try:
+        return run(twin)
+    except ValueError as error:
+        seen: list[int] = []
+        own = _with_undefined(twin.model, seen)
+        search = _with_undefined(twin.search, seen) if twin.distinct else own
+        x_adv = run(replace(twin, model=own, search=search))
+        if not any(seen):
+            raise error from None
+        return x_adv
+
+
+def _with_undefined(model: Model, seen: list[int]) -> Callable[[Tensor], Tensor]:
+    """The model with one more class, the answer where its logits are undefined and far below all others elsewhere."""
+
+    def answer(x: Tensor) -> Tensor:
+        logits = model(x)
+        undefined = ~logits.detach().amax(dim=1, keepdim=True).isfinite()
+        seen.append(int(undefined.sum()))
+        defined = torch.where(undefined, torch.zeros_like(logits), logits)
+        extra = torch.where(undefined, 1.0, defined.detach().amin(dim=1, keepdim=True) - 100)
+        return torch.cat([defined, extra.to(logits)], dim=1)
+
+    return answer
