@@ -148,6 +148,18 @@ def test_contains_is_exact_at_the_edge() -> None:
     assert ThreatModel(L2(), eps, (-1, 1)).contains(x, points).tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_bounds_are_compared_as_the_numbers_that_were_written(dtype: torch.dtype) -> None:
+    x = torch.tensor([[0.5]], dtype=dtype)
+    threat = ThreatModel(L2(), 1.0, (0.1, 0.7))
+    for bound, inwards in ((0.1, 1.0), (0.7, 0.0)):
+        point = torch.tensor([[bound]], dtype=dtype)
+        outside = not 0.1 <= point.item() <= 0.7
+        assert threat.contains(x, point).item() is not outside
+        inner = torch.nextafter(point, torch.full_like(point, inwards)) if outside else point
+        assert torch.equal(threat.project(x, torch.full_like(x, 2 * bound - 0.5)), inner)
+
+
 def test_float32_eps_is_compared_as_the_number_that_was_written() -> None:
     x = torch.zeros(1, 1)
     above = torch.tensor([[0.1]])  # in float32 this is 0.10000000149
