@@ -1,0 +1,284 @@
+"""Auto-PGD: projected gradient steps whose length follows each example's own progress, and its targeted form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.apgd_rules import Rule, first_points, rule_for
+from robustlab.attacks.maximise import checked_inputs, prepared
+from robustlab.attacks.ranked import Attempted, Job, Lanes, targeted_dlr, towards_likely
+from robustlab.core import (
+    L1,
+    Model,
+    Objective,
+    Region,
+    Score,
+    Stop,
+    Streams,
+    ThreatModel,
+    cross_entropy,
+    targeted,
+    unfinished,
+    untargeted,
+)
+
+Phases = tuple[tuple[float, float], ...]
+_PLAIN: Phases = ((1.0, 1.0),)
+_NARROWING: Phases = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
+
+
+def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) -> Attempted:
+    """Repeats: move, score, keep the best; at checkpoints the rule looks back.
+
+    With ``stop="success"`` a row leaves at its first finished iterate, the start and the last one included, and one
+    that never finishes returns its iterate of highest score. With ``stop="never"`` all return that.
+
+    Args:
+        job: what to climb.
+        region: where the result may be.
+        rule: how to move.
+        start: first points (M, ...), inside the region.
+        steps: number of moves; each costs one forward and backward pass, and there is one more forward pass.
+
+    Returns: x_adv (M, ...) and scores.
+    Raises: ValueError if the model returns NaN.
+    """
+    found = Attempted(torch.empty_like(job.x), torch.full((job.x.shape[0],), -torch.inf, device=job.x.device))
+    at = _Climb.begin(job, region, rule, start)
+    due = rule.checkpoints(steps)
+    for step in range(1, steps + 1):
+        if job.stop == "success" and not at.leave(found):
+            return found
+        at.move(with_gradient=step < steps)
+        if step in due:
+            at.look_back(due[step])
+    if job.stop == "never" or at.leave(found):
+        found.x_adv[at.rows], found.score[at.rows] = at.x_best, at.score_best.float()
+    return found
+
+
+@dataclass
+class _Climb:
+    """The rows that are still climbing."""
+
+    objective: Objective
+    region: Region
+    rule: Rule
+    lanes: Lanes
+    rows: Tensor
+    x_adv: Tensor
+    score: Tensor
+    finished: Tensor
+    grad: Tensor
+    x_best: Tensor
+    score_best: Tensor
+    grad_best: Tensor
+    gains: Tensor
+
+    @staticmethod
+    def begin(job: Job, region: Region, rule: Rule, start: Tensor) -> _Climb:
+        score, finished, grad = job.objective.gradient(start)
+        rows = torch.arange(start.shape[0], device=start.device)
+        points = (start, _defined(score), finished, grad, start, score, grad, torch.zeros_like(score))
+        return _Climb(job.objective, region, rule, job.lanes, rows, *points)
+
+    def leave(self, found: Attempted) -> bool:
+        """Sets finished rows aside and calls off what they make needless; returns whether any is left."""
+        if bool(self.finished.any()):
+            found.x_adv[self.rows[self.finished]] = self.x_adv[self.finished]
+            found.score[self.rows[self.finished]] = torch.inf
+            self.keep(self.lanes.going(self.finished))
+        return self.rows.numel() > 0
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some rows."""
+        for name, part in list(vars(self).items()):
+            setattr(self, name, part[rows] if isinstance(part, Tensor) else part.take(rows))
+
+    def move(self, *, with_gradient: bool) -> None:
+        """One step, its score and, unless it is the last, its gradient."""
+        self.x_adv = self.region.project_(self.rule.move(self))
+        if with_gradient:
+            score, self.finished, self.grad = self.objective.gradient(self.x_adv)
+        else:
+            score, self.finished = self.objective(self.x_adv)
+        self.gains += score > self.score
+        self.score = _defined(score)
+        better = score > self.score_best
+        self.score_best = torch.where(better, score, self.score_best)
+        better = better.reshape(-1, *[1] * (self.x_adv.ndim - 1))
+        self.x_best = torch.where(better, self.x_adv, self.x_best)
+        self.grad_best = torch.where(better, self.grad, self.grad_best)
+
+    def look_back(self, window: int) -> None:
+        """Lets some rows go on from their best point."""
+        back = self.rule.look_back(self, window).reshape(-1, *[1] * (self.x_adv.ndim - 1))
+        self.x_adv = torch.where(back, self.x_best, self.x_adv)
+        self.grad = torch.where(back, self.grad_best, self.grad)
+        self.gains.zero_()
+
+
+def _defined(score: Tensor) -> Tensor:
+    undefined = int(score.isnan().sum())
+    if undefined:
+        raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
+    return score
+
+
+class _Settings(Protocol):
+    """What both attacks have."""
+
+    @property
+    def threat(self) -> ThreatModel: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rho(self) -> float: ...
+    @property
+    def phases(self) -> Phases | None: ...
+
+
+def _check(self: _Settings) -> None:
+    if not isinstance(self.steps, int) or self.steps < 1:
+        raise ValueError(f"steps must be a whole number >= 1, got {self.steps}")
+    if not 0 <= self.rho <= 1:
+        raise ValueError(f"rho must be a share of the steps in [0, 1], got {self.rho}")
+    if self.phases is not None and (not self.phases or self.phases[-1][0] != 1):
+        raise ValueError(f"the last phase must be in the ball itself, with a factor of 1, got {self.phases}")
+
+
+def _search(self: _Settings, job: Job) -> Attempted:
+    """Climbs in wider balls first, if there are phases; only what is found in the last one counts."""
+    phases = _divided(self.phases or (_NARROWING if isinstance(job.threat.norm, L1) else _PLAIN), self.steps)
+    full = job._replace(objective=replace(job.objective, finish=unfinished), stop="never")
+    start = first_points(job.x, _widened(job.threat, phases[0][0]), job.streams)
+    found = Attempted(start, start)
+    for number, (factor, steps) in enumerate(phases, start=1):
+        part = job if number == len(phases) and job.stop == "success" else full
+        threat = _widened(job.threat, factor)
+        region = threat.region(job.x)
+        start = region.project_(found.x_adv)
+        rule = rule_for(job.x, threat, start, rho=self.rho, restarted=len(phases) > 1)
+        found = climb(part, region, rule, start, steps=steps)
+    return found
+
+
+def _widened(threat: ThreatModel, factor: float) -> ThreatModel:
+    if factor == 1:
+        return threat
+    eps = threat.eps * factor if isinstance(threat.eps, float) else tuple(e * factor for e in threat.eps)
+    return replace(threat, eps=eps)
+
+
+def _divided(phases: Phases, steps: int) -> list[tuple[float, int]]:
+    """Factor and steps of each phase; the last one gets what is left, and all if that would be nothing."""
+    first = [(factor, math.ceil(share * steps)) for factor, share in phases[:-1]]
+    left = steps - sum(count for _, count in first)
+    return [*first, (1.0, left)] if left > 0 else [(1.0, steps)]
+
+
+@dataclass(frozen=True)
+class APGD:
+    """Auto-PGD: projected gradient ascent with momentum that finds its own step size, from a random point.
+
+    With ``stop="never"`` it returns each example's iterate of highest score.
+
+    Args:
+        threat: norm, eps and bounds.
+        steps: number of steps.
+        score: what is maximised, ``cross_entropy`` or ``dlr`` say.
+        rho: share of steps with a gain that is enough to keep the step size (Linf and L2).
+        phases: factors of eps and shares of the steps, for searches that begin in a wider ball; None: for L1
+            ((3, 0.3), (2, 0.3), (1, 0.4)), else the ball alone.
+
+    Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+    Attacks, ICML 2020; for L1: Mind the Box, ICML 2021.
+    """
+
+    threat: ThreatModel
+    steps: int = 100
+    score: Score = cross_entropy
+    rho: float = 0.75
+    phases: Phases | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Runs the attack as ``robustlab.core.Attack`` says."""
+        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+        with prepared(model, x) as (twin, x_in):
+            objective = untargeted(twin, y, self.score) if target is None else targeted(twin, target, self.score)
+            job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
+            x_adv = _search(self, job).x_adv
+        return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+
+
+@dataclass(frozen=True)
+class APGDT:
+    """Auto-PGD towards each of the likeliest wrong classes in turn, by the targeted difference of logits ratio.
+
+    Any wrong class is a success; inputs that are misclassified already come back as they are. If the call names a
+    target, it is the only one tried and the only success.
+
+    Args:
+        threat: norm, eps and bounds.
+        steps: number of steps towards each class.
+        targets: how many classes, at most; a model with K classes has K - 1.
+        rho: as in ``APGD``.
+        phases: as in ``APGD``.
+
+    Source: as ``APGD``, section 4.
+    """
+
+    threat: ThreatModel
+    steps: int = 100
+    targets: int = 9
+    rho: float = 0.75
+    phases: Phases | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.targets < 1:
+            raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Runs the attack as ``robustlab.core.Attack`` says."""
+        return towards_likely(
+            self,
+            partial(_search, self),
+            targeted_dlr,
+            model,
+            x,
+            y,
+            target=target,
+            stop=stop,
+            seed=seed,
+            ids=ids,
+        )

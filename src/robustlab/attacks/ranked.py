@@ -1,0 +1,248 @@
+"""One attack towards each of an example's likeliest wrong classes: which classes, in what order, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.maximise import Best, checked_inputs, prepared
+from robustlab.core import (
+    Logits,
+    Model,
+    Objective,
+    Score,
+    Scores,
+    Stop,
+    Streams,
+    ThreatModel,
+    Twin,
+    at_target,
+    misclassified,
+)
+
+_TINY = 1e-12
+_ROWS = 128  # attempts that share a batch: enough to keep a processor busy
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Which rows of a batch are attempts at the same example, and which of those comes first.
+
+    An attempt is called off once an earlier one at the same example has succeeded: what is found is then the same as if
+    the attempts had been made one after another.
+
+    Args:
+        example: the example of each row (M,).
+        rank: of each row among the attempts at its example (M,).
+        first: lowest rank that has succeeded, for each example (N,).
+    """
+
+    example: Tensor
+    rank: Tensor
+    first: Tensor
+
+    @staticmethod
+    def of(examples: int, attempts: int, device: torch.device) -> Lanes:
+        """Rows for so many attempts at each example, those at one example next to each other."""
+        example = torch.arange(examples, device=device)
+        return Lanes(
+            example.repeat_interleave(attempts),
+            torch.arange(attempts, device=device).repeat(examples),
+            torch.full_like(example, attempts),
+        )
+
+    def going(self, finished: Tensor) -> Tensor:
+        """The rows (K,) that go on after these have finished (M,)."""
+        self.first.scatter_reduce_(0, self.example[finished], self.rank[finished], "amin")
+        return (self.rank < self.first[self.example]).nonzero()[:, 0]
+
+    def take(self, rows: Tensor) -> Lanes:
+        """The lanes of some of the rows."""
+        return Lanes(self.example[rows], self.rank[rows], self.first)
+
+
+class Job(NamedTuple):
+    """A batch of attempts, one row each."""
+
+    objective: Objective
+    x: Tensor
+    """Inputs (M, ...)."""
+    threat: ThreatModel
+    """Of these inputs."""
+    streams: Streams
+    """Each row's own."""
+    stop: Stop
+    lanes: Lanes
+
+
+class Attempted(NamedTuple):
+    """What came of a job."""
+
+    x_adv: Tensor
+    """The best point of each row (M, ...)."""
+    score: Tensor
+    """Of these points (M,): infinite where finished, -infinite where called off."""
+
+
+Attempt: TypeAlias = Callable[[Job], Attempted]
+
+
+class AnyTarget(Protocol):
+    """An attack that goes for several classes."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Norm, eps and bounds."""
+
+    @property
+    def targets(self) -> int:
+        """How many classes, at most."""
+
+
+def towards_likely(  # noqa: PLR0913 -- the arguments of every attack, and what it is made of
+    self: AnyTarget,
+    attempt: Attempt,
+    score: Score,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    target: Tensor | None,
+    stop: Stop,
+    seed: int,
+    ids: Tensor | None,
+) -> Tensor:
+    """Runs an attack towards the likeliest wrong classes, or towards the target alone if there is one.
+
+    Args:
+        self: the attack.
+        attempt: does one job, in which the truth of each row is its label and its target.
+        score: from logits and truth (N, 2), label and target, to scores.
+        model: as in ``robustlab.core.Attack``, like the rest.
+        x: inputs (N, ...).
+        y: labels (N,).
+        target: the only class to be tried, and the only success.
+        stop: "success" leaves inputs that are misclassified already as they are.
+        seed: of all draws.
+        ids: names of the examples (N,).
+
+    Returns: x_adv (N, ...).
+    """
+    streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+    with prepared(model, x) as (twin, x_in):
+        targets, wrong = _likely(twin, x_in, y, self.targets)
+        if target is not None:
+            targets, wrong = target[:, None], torch.zeros_like(wrong)
+        objective = _pairs(twin, y, targets, score, strict=target is not None)
+        job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
+        rows = (~wrong if stop == "success" else torch.ones_like(wrong)).nonzero()[:, 0]
+        x_adv = _each_in_turn(attempt, job, targets, rows)
+    return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+
+
+def _each_in_turn(attempt: Attempt, job: Job, targets: Tensor, rows: Tensor) -> Tensor:
+    """Tries the targets (N, T) in their order; few examples take several of them at once."""
+    best, tried = Best.of(job.x), 0
+    while tried < targets.shape[1] and rows.numel():
+        width = min(targets.shape[1] - tried, max(1, _room(job.objective.twin) // rows.numel()))
+        found = attempt(_part(job, rows, targets, tried, width))
+        chosen = _chosen(found.score.reshape(-1, width))
+        score = found.score[chosen]
+        finished = score.isposinf()
+        best.update(rows, found.x_adv[chosen], score, finished)
+        rows = rows[~finished] if job.stop == "success" else rows
+        tried += width
+    return best.x_adv
+
+
+def _part(job: Job, rows: Tensor, targets: Tensor, tried: int, width: int) -> Job:
+    """The next few targets of some of the examples."""
+    lanes = Lanes.of(rows.numel(), width, rows.device)
+    examples, number = rows[lanes.example], tried + lanes.rank
+    truth = torch.stack([job.objective.truth[examples, 0], targets[examples, number]], dim=1)
+    objective = replace(job.objective, truth=truth)
+    # Draws follow example and target, in whatever batch they are.
+    ids = job.streams.take(examples).fork(0x7A46E7).words(1)[:, 0] + number * 0x5851F42D4C957F2D
+    streams = Streams(job.streams.seed, ids)
+    return Job(objective, job.x[examples], job.threat.take(examples), streams, job.stop, lanes)
+
+
+def _chosen(score: Tensor) -> Tensor:
+    """The row of each example's first finished attempt, else of that with the highest score, (N,) of scores (N, W)."""
+    finished = score.isposinf()
+    place = torch.where(finished.any(dim=1), finished.int().argmax(dim=1), score.argmax(dim=1))
+    return place + score.shape[1] * torch.arange(score.shape[0], device=score.device)
+
+
+def _room(twin: Twin) -> int:
+    """How many rows are worth putting into one batch: no more than one micro-batch of a big network."""
+    return _ROWS if twin.rows is None else min(_ROWS, twin.rows)
+
+
+def _likely(twin: Twin, x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The wrong classes of highest logit by the user's own model (N, T), T <= K - 1; and what is wrong already (N,)."""
+    with torch.no_grad():
+        logits = torch.cat([twin(part) for part in twin.split(x)])
+    classes = logits.shape[1]
+    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise ValueError(f"labels must be class numbers 0..{classes - 1}, got {int(y.min())}..{int(y.max())}")
+    own = torch.nn.functional.one_hot(y, classes).to(torch.bool)
+    wrong = logits.float().masked_fill(own, -torch.inf)
+    return wrong.topk(min(count, classes - 1), dim=1).indices, misclassified(logits, y)
+
+
+def _pairs(twin: Twin, y: Tensor, targets: Tensor, score: Score, *, strict: bool) -> Objective:
+    """Maximises a score of label and first target; success is any wrong class, or if strict the target alone."""
+    classes = int(torch.maximum(y.max(), targets.max())) + 1
+    return Objective(twin, torch.stack([y, targets[:, 0]], dim=1), score, _there if strict else _wrong, classes)
+
+
+def _wrong(logits: Logits, truth: Tensor) -> Tensor:
+    return misclassified(logits, truth[:, 0])
+
+
+def _there(logits: Logits, truth: Tensor) -> Tensor:
+    return at_target(logits, truth[:, 1])
+
+
+@Score
+def gap(logits: Logits, truth: Tensor) -> Scores:
+    """How far the target class is ahead of the label.
+
+        z_t - z_y
+
+    Args:
+        logits: (N, K), any float dtype.
+        truth: labels and targets (N, 2), int64.
+
+    Returns: scores (N,), in units of the logits.
+    """
+    label, target = logits.to(torch.promote_types(logits.dtype, torch.float32)).gather(1, truth).unbind(1)
+    return target - label
+
+
+@Score
+def targeted_dlr(logits: Logits, truth: Tensor) -> Scores:
+    """Difference of logits ratio towards a target.
+
+        (z_t - z_y) / (z_p1 - (z_p3 + z_p4) / 2 + 1e-12),   z_p1 >= z_p2 >= z_p3 ...
+
+    With three classes the denominator is z_p1 - z_p3; with two it would leave a constant, and there is none.
+
+    Args:
+        logits: (N, K), any float dtype.
+        truth: labels and targets (N, 2), int64.
+
+    Returns: scores (N,).
+    Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 7, which needs four
+    classes.
+    """
+    if logits.shape[1] < 3:
+        return gap(logits, truth)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    top = wide.topk(min(4, wide.shape[1]), dim=1).values
+    return gap(wide, truth) / (top[:, 0] - top[:, 2:].mean(dim=1) + _TINY)
