@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -44,8 +45,9 @@ class Score:
         return hash(self.function)
 
     def __reduce__(self) -> str | tuple[type[Score], tuple[ScoreFunction, str]]:
-        """Pickles by name where the decorator hides the function of that name."""
-        return self.name if self.name.isidentifier() else (Score, (self.function, self.name))
+        """Pickles by name where it was put in the place of its function, as the decorator does."""
+        placed = getattr(sys.modules.get(getattr(self, "__module__", "")), self.name, None) is self
+        return self.name if placed else (Score, (self.function, self.name))
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def dlr(logits: Logits, y: Tensor) -> Scores:
         logits: (N, K), any float dtype.
         y: true labels (N,), int64.
 
-    Returns: scores (N,), in [-1, 1] for K >= 3.
+    Returns: scores (N,); for K >= 3 in [-1, 0] where the model is right, positive where it is wrong.
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 6.
     """
     wide = _wide(logits)
