@@ -33,7 +33,8 @@ def following(model: nn.Module, x: Tensor) -> Twin:
         model: in the modes in which it is to be searched; in training mode it searches with itself.
         x: inputs (N, ...) like those to be attacked.
 
-    Returns: a twin; its search must not be kept beyond the next update of the weights.
+    Returns: a twin that also decides by itself, as nothing is decided while training; it must not be kept beyond the
+        next update of the weights.
     """
     if any(part.training for part in model.modules()):
         return Twin(model, model)
@@ -74,7 +75,7 @@ class Follower:
             tensor.data = own[name].data
         for layer, norm, merged in self.folds:
             _fold(layer, norm, merged)
-        return Twin(model, self.search, self.rows)
+        return Twin(self.search, self.search, self.rows)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
