@@ -152,8 +152,9 @@ def test_objectives_of_some_rows_keep_their_labels() -> None:
     assert torch.equal(objective.take(rows)(x[rows])[0], objective(x)[0][rows])
 
 
-def test_a_model_that_ignores_its_input_has_zero_gradient() -> None:
-    constant = logits_of(5, 3)
+@pytest.mark.parametrize("learnable", [False, True])
+def test_a_model_that_ignores_its_input_has_zero_gradient(*, learnable: bool) -> None:
+    constant = logits_of(5, 3).requires_grad_(learnable)
     score, _, grad = untargeted(lambda _: constant, labels_of(5, 3)).gradient(logits_of(5, 4))
     assert torch.equal(grad, torch.zeros(5, 4, dtype=torch.float64))
     assert torch.equal(score, cross_entropy(constant, labels_of(5, 3)))
