@@ -1,5 +1,7 @@
 """Draws what an evaluation recorded: one HTML page that needs nothing else, and JSON, Markdown and CSV."""
 
+from robustlab.report.pictures import is_image_shape
 from robustlab.report.render import write
+from robustlab.report.sheet import Row, sheet
 
-__all__ = ["write"]
+__all__ = ["Row", "is_image_shape", "sheet", "write"]

@@ -154,7 +154,7 @@ def page(
             _chart(subjects, name, SMALL, headline or 0.0, f"curve-{i}") for i, name in enumerate(names[:-1])
         ),
         curve_rows=tuple(row for name in reversed(names) for row in _curve_rows(evaluations, name)),
-        comparisons=tuple(comparisons),
+        comparisons=tuple(_shown(comparisons, headline)),
         class_rows=tuple(_class_rows(subjects)),
         facts=tuple(_facts(evaluations)),
         commands=tuple(dict.fromkeys(e.run.command for e in evaluations)),
@@ -179,6 +179,14 @@ def _headline(evaluations: Sequence[Evaluation], eps: float | None) -> float | N
     if eps not in common:
         raise ValueError(f"eps {eps} for the headline was not measured for every model; there are {common}")
     return eps
+
+
+def _shown(comparisons: Sequence[Comparison], eps: float | None) -> list[Comparison]:
+    """Of each pair of models: clean, and at the headline's eps the worst case, or each attack if there is none."""
+    at_eps = [c for c in comparisons if c.eps is not None and c.eps == eps]
+    judged = {(c.a, c.b) for c in at_eps if c.attack == WORST}
+    kept = [c for c in at_eps if c.attack == WORST or (c.a, c.b) not in judged]
+    return [c for c in comparisons if c.eps is None or c in kept]
 
 
 def _subject(series: int, evaluation: Evaluation, eps: float | None) -> Subject:

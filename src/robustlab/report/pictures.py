@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.evaluation.gallery import pictures
@@ -53,7 +54,7 @@ def gallery(evaluation: Evaluation, most: int, eps: float | None) -> tuple[Tript
     items = selected(evaluation.gallery, most, eps)
     clean, adversarial = pictures(evaluation, items)
     factors = {
-        e: _amplification([a - x for i, x, a in zip(items, clean, adversarial, strict=True) if i.eps == e])
+        e: amplification([a - x for i, x, a in zip(items, clean, adversarial, strict=True) if i.eps == e])
         for e in {i.eps for i in items}
     }
     shown = zip(items, clean, adversarial, strict=True)
@@ -79,20 +80,26 @@ def is_image_shape(shape: Sequence[int]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))
 
 
+def as_array(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.uint8]:
+    """An image (C, H, W) or (H, W) in ``bounds`` as 0..255, (H, W) or (H, W, 3)."""
+    low, high = bounds
+    values = ((image.detach().float().cpu() - low) / (high - low)).clamp(0, 1).mul(255).round().byte().numpy()
+    array: NDArray[np.uint8] = values.transpose(1, 2, 0) if values.ndim == 3 else values
+    return array.squeeze(-1) if array.shape[-1] == 1 and array.ndim == 3 else array
+
+
 def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> str:
     """An image (C, H, W) or (H, W) in ``bounds`` as a data URI."""
     from PIL import Image
 
-    low, high = bounds
-    array = ((image.detach().float().cpu() - low) / (high - low)).clamp(0, 1).mul(255).round().byte().numpy()
-    array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    array = as_array(image, bounds)
     step = math.ceil(max(array.shape[:2]) / LARGEST)
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array[::step, ::step].squeeze())).save(buffer, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(array[::step, ::step])).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _amplification(deltas: Sequence[Tensor]) -> int:
+def amplification(deltas: Sequence[Tensor]) -> int:
     """The whole number that brings the largest change close to black or white."""
     largest = max((float(d.abs().max()) for d in deltas), default=0.0)
     return max(1, int(0.5 / largest + 1e-6)) if largest > 0 else 1

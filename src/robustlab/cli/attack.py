@@ -1,0 +1,141 @@
+"""robustlab attack: make adversarial examples of some images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import parse, show
+from robustlab.cli.run import directory
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from robustlab.core import Batch
+    from robustlab.report import Row
+
+EXAMPLE = "robustlab attack runs/standard --data fashion-mnist --attack targeted-pgd --eps 0.1 --limit 8"
+Ids = Annotated[
+    str | None,
+    typer.Option("--ids", help="Numbers of examples, by commas; default: a random sample.", rich_help_panel=o.WHAT),
+]
+
+
+def attack(
+    model: o.Model,
+    architecture: o.Architecture = None,
+    classes: o.Classes = None,
+    data: o.Data = "fashion-mnist",
+    split: o.Split = "test",
+    size: o.Size = None,
+    attack: Annotated[str, typer.Option("--attack", help=f"One of {parse.ATTACKS}.", rich_help_panel=o.WHAT)] = "pgd",
+    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255",
+    norm: o.Norm = "linf",
+    steps: o.Steps = 40,
+    restarts: o.Restarts = 1,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many examples.", rich_help_panel=o.WHAT)] = 8,
+    ids: Ids = None,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
+    json: o.Json = False,
+) -> None:
+    """Makes adversarial examples of some images: adversarial.safetensors, and a sheet of pictures as PNG.
+
+    The file holds x, x_adv, y, ids, prediction and prediction_adv. Images in [0, 1].
+    """
+    from robustlab.core import frozen
+    from robustlab.report import is_image_shape, sheet
+
+    place = parse.device(device)
+    way = parse.attack(attack, parse.threat(norm, parse.budgets([eps])[-1]), steps=steps, restarts=restarts)
+    subject = parse.model(model, architecture, classes, place)
+    examples = parse.data(data, split, size=size)
+    batch = examples.batch(_chosen(ids, len(examples), limit, seed))
+    x, y = batch.x.to(place), batch.y.to(place)
+    with frozen(subject, training=False):
+        x_adv = way(subject, x, y, seed=seed, ids=batch.ids.to(place))
+        made = Made(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
+    home = directory(out, attack, model)
+    _write(made, home)
+    if is_image_shape(x.shape[1:]):
+        sheet(_rows(made, examples.classes), home / "sheet.png")
+    _shown(made, examples.classes, json=json)
+    show.say(f"Written to {home}", "good")
+
+
+class Made(NamedTuple):
+    """Adversarial examples and what the model says to them."""
+
+    batch: Batch
+    x_adv: Tensor
+    before: Tensor
+    """Softmax probabilities (N, K) of the clean inputs."""
+    after: Tensor
+
+
+def _chosen(ids: str | None, population: int, limit: int, seed: int) -> Tensor:
+    import torch
+
+    from robustlab.core import subset
+
+    if ids is None:
+        return subset(population, min(limit, population), seed)
+    try:
+        return torch.tensor([int(word) for word in ids.split(",")])
+    except ValueError:
+        raise typer.BadParameter(f"--ids {ids!r} is no list of numbers: write --ids 3,14,15") from None
+
+
+def _probabilities(model: nn.Module, x: Tensor) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        return torch.softmax(model(x), dim=1).cpu()
+
+
+def _write(made: Made, home: Path) -> None:
+    from safetensors.torch import save_file
+
+    from robustlab.core import RunError
+
+    tensors = {"x": made.batch.x, "x_adv": made.x_adv, "y": made.batch.y, "ids": made.batch.ids}
+    tensors |= {"prediction": made.before.argmax(1), "prediction_adv": made.after.argmax(1)}
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, home / "adversarial.safetensors")
+    except OSError as error:
+        raise RunError(f"cannot write to {home}: {error.strerror}; choose another directory with --out") from error
+
+
+def _rows(made: Made, classes: Sequence[str]) -> list[Row]:
+    from robustlab.report import Row
+
+    return [
+        Row(x, x_adv, _said(before, classes), _said(after, classes))
+        for x, x_adv, before, after in zip(made.batch.x, made.x_adv, made.before, made.after, strict=True)
+    ]
+
+
+def _said(probabilities: Tensor, classes: Sequence[str]) -> str:
+    """The predicted class and its probability."""
+    number = int(probabilities.argmax())
+    name = classes[number] if number < len(classes) else f"class {number}"
+    return f"{name} {float(probabilities[number]):.0%}"
+
+
+def _shown(made: Made, classes: Sequence[str], *, json: bool) -> None:
+    """A line per example."""
+    head = ("example", "label", "before", "after")
+    rows = [
+        (str(int(number)), classes[int(label)], _said(before, classes), _said(after, classes))
+        for number, label, before, after in zip(made.batch.ids, made.batch.y, made.before, made.after, strict=True)
+    ]
+    if json:
+        show.machine([dict(zip(head, row, strict=True)) for row in rows])
+    else:
+        show.table(head, rows)

@@ -1,0 +1,85 @@
+"""Options that several commands have, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustlab.cli.parse import ATTACKS
+
+WHAT, HOW, OUTPUT = "What", "How", "Output"
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="package.module:function returning the model, a timm name, a checkpoint, or a training run's directory.",
+        show_default=False,
+    ),
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        "--architecture", help="Name of the architecture, for a checkpoint that does not say.", rich_help_panel=WHAT
+    ),
+]
+Classes = Annotated[
+    int | None,
+    typer.Option("--classes", min=2, help="Number of classes, where the model can have any.", rich_help_panel=WHAT),
+]
+Data = Annotated[
+    str, typer.Option("--data", help="Name of a data set, or a folder with one folder per class.", rich_help_panel=WHAT)
+]
+Split = Annotated[str, typer.Option("--split", help="Which part of the data set.", rich_help_panel=WHAT)]
+Size = Annotated[
+    int | None,
+    typer.Option("--size", min=1, help="Side in pixels that images of a folder are brought to.", rich_help_panel=WHAT),
+]
+Attacks = Annotated[
+    list[str],
+    typer.Option("--attack", help=f"One or more, by commas or repeated: {ATTACKS}.", rich_help_panel=WHAT),
+]
+Eps = Annotated[
+    list[str],
+    typer.Option(
+        "--eps", help="Budget in units of [0, 1], as 0.1 or 8/255; several by commas or repeated.", rich_help_panel=WHAT
+    ),
+]
+Norm = Annotated[str, typer.Option("--norm", help="linf, l2 or l1.", rich_help_panel=WHAT)]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Of iterated attacks.", rich_help_panel=WHAT)]
+Restarts = Annotated[
+    int, typer.Option("--restarts", min=1, help="Runs of attacks that start at random.", rich_help_panel=WHAT)
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples at a time.", rich_help_panel=HOW)]
+Seed = Annotated[int, typer.Option("--seed", help="Of every random draw.", rich_help_panel=HOW)]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or mps; auto takes cuda, mps or cpu.", rich_help_panel=HOW)
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Only so many examples, a simple random sample.", rich_help_panel=WHAT),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel=OUTPUT)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="Directory of the run; if it holds this run unfinished, it goes on.", rich_help_panel=OUTPUT
+    ),
+]
+Runs = Annotated[list[Path], typer.Argument(help="Directories of runs.", show_default=False)]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 4 if there is a serious finding.", rich_help_panel=OUTPUT)
+]
+FailUnder = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-under",
+        min=0.0,
+        max=1.0,
+        help="Exit with 3 if the lower bound of robust accuracy at the largest eps is below this share, e.g. 0.3.",
+        rich_help_panel=OUTPUT,
+    ),
+]

@@ -1,0 +1,131 @@
+"""From words on the command line to values: eps, norms, attacks, models, data sets, devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from robustlab.core import Attack, Examples, Norm, ThreatModel
+
+Maker = Callable[["ThreatModel", int], "Attack"]
+ATTACKS = "fgsm, fgsm-rs, bim, pgd, mi-fgsm, noise; targeted- in front of the first five: towards a random wrong class"
+
+
+def budgets(values: Sequence[str]) -> tuple[float, ...]:
+    """Eps as typed: "0.1", "8/255", several with commas between them or by repeating the option.
+
+    >>> budgets(["1/4,0.5"])
+    (0.25, 0.5)
+    """
+    found = [_number(word) for value in values for word in value.split(",") if word.strip()]
+    if not found:
+        raise typer.BadParameter("no eps was given: write --eps 0.1 or --eps 8/255")
+    return tuple(dict.fromkeys(sorted(found)))
+
+
+def _number(word: str) -> float:
+    above, slash, below = word.strip().partition("/")
+    try:
+        value = float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(f"eps {word.strip()!r} is no number: write 0.1 or 8/255") from None
+    if not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"eps {word.strip()} must be a finite number, 0 or more")
+    return value
+
+
+def norm(name: str) -> Norm:
+    """linf, l2 or l1."""
+    from robustlab.core import L1, L2, Linf
+
+    norms: dict[str, Norm] = {"linf": Linf(), "l2": L2(), "l1": L1()}
+    if name.lower() not in norms:
+        raise typer.BadParameter(f"there is no norm {name!r}: choose linf, l2 or l1")
+    return norms[name.lower()]
+
+
+def threat(name: str, eps: float) -> ThreatModel:
+    """A threat model for images in [0, 1]."""
+    from robustlab.core import ThreatModel
+
+    return ThreatModel(norm(name), eps)
+
+
+def attacks(words: Sequence[str], threat: ThreatModel, *, steps: int, restarts: int = 1) -> list[Attack]:
+    """Attacks by their names on the command line, see ``ATTACKS``."""
+    names = [name.strip().lower() for word in words for name in word.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter("no attack was given: write --attack pgd")
+    return [attack(name, threat, steps=steps, restarts=restarts) for name in names]
+
+
+def attack(name: str, threat: ThreatModel, *, steps: int, restarts: int = 1) -> Attack:
+    """One attack by its name; restarts are for those that start at random."""
+    from robustlab.attacks import BIM, FGSM, MIFGSM, PGD, RandomNoise, Restarts, Targeted
+
+    makers: dict[str, Maker] = {
+        "fgsm": lambda threat, _: FGSM(threat),
+        "fgsm-rs": lambda threat, _: FGSM(threat, random_start=True),
+        "bim": BIM,
+        "pgd": PGD,
+        "mi-fgsm": MIFGSM,
+        "noise": lambda threat, _: RandomNoise(threat),
+    }
+    kind = name.removeprefix("targeted-")
+    if kind not in makers or name == "targeted-noise":
+        raise typer.BadParameter(f"there is no attack {name!r}: choose from {ATTACKS}")
+    made = makers[kind](threat, steps)
+    made = Targeted(made) if kind != name else made
+    return Restarts(made, restarts) if restarts > 1 and kind in {"fgsm-rs", "pgd", "noise"} else made
+
+
+def device(name: str) -> torch.device:
+    """The device by name; "auto" takes the accelerator if there is one, else the CPU."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if name == "auto":
+        return found
+    if name.partition(":")[0] not in {"cpu", found.type}:
+        raise typer.BadParameter(f"there is no device {name!r} here: choose auto, cpu or {found.type}")
+    return torch.device(name)
+
+
+def data(name: str, split: str, *, size: int | None = None, limit: int | None = None, seed: int = 0) -> Examples:
+    """A data set by name, or the folder of images per class at a path; a random sample of it with a limit."""
+    from robustlab.cli.show import notes
+    from robustlab.data import load, progress_bars, sample
+
+    known = f"folder:{name}" if Path(name).is_dir() else name
+    with progress_bars(notes()) as bars:
+        found = load(known, split=split, size=size, progress=bars)
+    return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
+
+
+def model(name: str, architecture: str | None, classes: int | None, place: torch.device) -> nn.Module:
+    """A model by Python path, timm name, checkpoint, or the directory of a training run."""
+    from robustlab.models import load
+
+    file = str(_weights(Path(name))) if Path(name).is_dir() else name
+    if architecture is not None:
+        return load(architecture, classes=classes, checkpoint=file).to(place)
+    return load(file, classes=classes).to(place)
+
+
+def _weights(run: Path) -> Path:
+    """The weights in the directory of a training run: the finished ones, else those of its last complete epoch."""
+    from robustlab.training import latest
+
+    last = latest(run)
+    for found in (run / "model.safetensors", *([last / "model.safetensors"] if last else [])):
+        if found.is_file():
+            return found
+    raise typer.BadParameter(f"{run} holds no checkpoint: give a file, or the directory of a training run")

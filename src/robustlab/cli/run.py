@@ -1,0 +1,71 @@
+"""Run directories: their default names, and what to say when a run is stopped."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from robustlab.cli.show import say, share
+
+if TYPE_CHECKING:
+    from robustlab.evaluation import Comparison, Evaluation
+
+HOME = Path("runs")
+BELOW, SERIOUS, STOPPED = 3, 4, 130
+"""Exit codes: below ``--fail-under``; a serious finding with ``--strict``; interrupted."""
+
+
+def directory(out: Path | None, *words: str) -> Path:
+    """The directory asked for, else one under runs/ with time and words in its name."""
+    if out is not None:
+        return out
+    plain = [re.sub(r"[^\w.-]+", "-", Path(word).stem if "/" in word else word).strip("-.") for word in words]
+    return HOME / "-".join([datetime.now().strftime("%Y%m%d-%H%M%S"), *filter(None, plain)])
+
+
+@contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Turns Ctrl-C into exit code 130 and a line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. What was done is kept; to go on: {_again(out)}", "warning")
+        raise typer.Exit(STOPPED) from None
+
+
+def _again(out: Path) -> str:
+    typed = ["robustlab", *sys.argv[1:]]
+    named = any(word == "--out" or word.startswith("--out=") for word in typed)
+    return shlex.join(typed if named else [*typed, "--out", str(out)])
+
+
+def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> None:
+    """Ends with the exit code that a build gate looks at."""
+    serious = [f for f in result.findings if f.severity == "serious"]
+    if strict and serious:
+        say(f"{len(serious)} serious finding{'s' if len(serious) > 1 else ''}: {serious[0].title}", "error")
+        raise typer.Exit(SERIOUS)
+    worst = result.worst[-1]
+    if fail_under is not None and not worst.robust.low >= fail_under:
+        say(
+            f"robust accuracy {share(worst.robust)} at eps {worst.eps:g}: the lower bound is below {fail_under:g}",
+            "error",
+        )
+        raise typer.Exit(BELOW)
+
+
+def compared(results: Sequence[Evaluation]) -> list[Comparison]:
+    """Every pair of evaluations that saw the same examples, compared."""
+    from robustlab.evaluation import compare
+
+    pairs = [(a, b) for a, b in combinations(results, 2) if a.data.sha256 == b.data.sha256 and a.threat == b.threat]
+    return [found for a, b in pairs for found in compare(a, b)]

@@ -1,0 +1,52 @@
+"""robustlab runs: what was evaluated so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import show
+from robustlab.cli.run import HOME
+
+EXAMPLE = "robustlab runs runs"
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look, at any depth.")] = HOME, json: o.Json = False
+) -> None:
+    """Lists run directories with their headline."""
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}")
+    found = [_line(manifest.parent) for manifest in sorted(folder.rglob("manifest.json"))]
+    if json:
+        show.machine(found)
+        return
+    head = ("run", "model", "data", "n", "clean", "robust", "at")
+    show.table(head, [[str(line.get(name, "")) for name in head] for line in found])
+    for line in found:
+        if "problem" in line:
+            show.say(str(line["problem"]), "warning")
+
+
+def _line(place: Path) -> dict[str, object]:
+    from robustlab.core import RobustlabError
+    from robustlab.evaluation import read_run
+    from robustlab.report.words import budget, percent
+
+    try:
+        e = read_run(place)
+    except RobustlabError as error:
+        return {"run": str(place), "problem": str(error)}
+    worst = e.worst[-1]
+    return {
+        "run": str(place),
+        "model": e.model.name,
+        "data": e.data.name,
+        "n": e.data.n,
+        "clean": percent(e.clean.accuracy.value),
+        "robust": show.share(worst.robust),
+        "at": f"{e.threat.norm} {budget(worst.eps)}",
+    }

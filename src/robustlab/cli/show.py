@@ -1,0 +1,160 @@
+"""What the commands put on the terminal: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from robustlab.evaluation import Comparison, Evaluation, Finding, Interval, Progress
+    from robustlab.studies import Step
+
+Tone = Literal["plain", "good", "warning", "error"]
+_STYLES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "error": "bold red"}
+
+
+@cache
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def notes() -> Console:
+    """Standard error, for progress and remarks."""
+    return _console(stderr=True)
+
+
+def say(text: str, tone: Tone = "plain") -> None:
+    """A remark on standard error."""
+    head = {"error": "Error: ", "warning": "Warning: "}.get(tone, "")
+    notes().print(head, end="", style=_STYLES[tone], markup=False)
+    notes().print(text, style=_STYLES[tone] if not head else "", markup=False)
+
+
+def machine(record: object) -> None:
+    """A result as JSON on standard output."""
+    print(json.dumps(record, indent=1, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """A result as a table on standard output; columns after the first are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, title=title and Text(title), title_justify="left", title_style="bold")
+    for number, name in enumerate(head):
+        made.add_column(Text(name), justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    _console(stderr=False).print(made, soft_wrap=False)
+
+
+@contextmanager
+def evaluating(title: str) -> Iterator[Callable[[Progress], None]]:
+    """One bar over a whole evaluation; what it gives goes into ``Settings.progress``."""
+    from robustlab.report.words import budget
+
+    with _bars() as bars:
+        task = bars.add_task(f"evaluate {title}", total=1.0, said="")
+
+        def show(at: Progress) -> None:
+            bars.update(
+                task, completed=at.share, said=at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
+            )
+
+        yield show
+
+
+def evaluations(results: Sequence[Evaluation]) -> None:
+    """Clean accuracy and the worst case at each eps, a column per model."""
+    from robustlab.report.words import budget, sample
+
+    first = results[0]
+    rows = [["clean", *(share(e.clean.accuracy) for e in results)]]
+    for eps in sorted({w.eps for e in results for w in e.worst}):
+        at = [next((w.robust for w in e.worst if w.eps == eps), None) for e in results]
+        rows.append([f"{first.threat.norm} {budget(eps)}", *(share(s) if s else "" for s in at)])
+    attacks = ", ".join(a.name for a in first.attacks)
+    table(["accuracy", *(e.model.name for e in results)], rows, title=f"{sample(first.data)} Attacks: {attacks}.")
+
+
+def comparisons(found: Sequence[Comparison]) -> None:
+    """Paired comparisons, a table for each pair of models."""
+    from robustlab.report.words import budget, p_value, points
+
+    for a, b in dict.fromkeys((c.a, c.b) for c in found):
+        rows = [
+            [
+                "clean" if c.eps is None else f"{c.attack}, eps {budget(c.eps)}",
+                f"{points(c.difference)} [{points(c.low)}, {points(c.high)}]",
+                str(c.only_b),
+                str(c.only_a),
+                p_value(c.p_value),
+            ]
+            for c in found
+            if (c.a, c.b) == (a, b)
+        ]
+        table(["measured", "points more", "only it", "only other", "p"], rows, title=f"{b} over {a}")
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """What the doctors found, serious first."""
+    tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
+    for one in found:
+        evidence = ", ".join(f"{key} {value}" for key, value in one.evidence.items())
+        notes().print(f"{one.severity}: ", style=_STYLES[tones[one.severity]], end="", markup=False)
+        notes().print(f"{one.title} {one.advice} ({one.code}: {evidence})", markup=False)
+
+
+def share(value: Interval) -> str:
+    """A share with its interval."""
+    from robustlab.report.words import interval, percent
+
+    return f"{percent(value.value)} {interval(value)}"
+
+
+def paragraph(title: str, lines: Sequence[str]) -> None:
+    """A result in words on standard output."""
+    out = _console(stderr=False)
+    out.print(title, style="bold", markup=False)
+    for line in lines:
+        out.print(f"  {line}", markup=False)
+
+
+def diagnosis(found: Sequence[Finding]) -> None:
+    """Findings as the result of a command, on standard output."""
+    for one in found:
+        evidence = ", ".join(f"{key} {value}" for key, value in one.evidence.items())
+        paragraph(f"{one.severity}: {one.title}", [one.advice, f"{one.code}: {evidence}"])
+    if not found:
+        paragraph("Nothing found.", [])
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[Step], None]]:
+    """A bar per task of a study, added when the task begins."""
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(at: Step) -> None:
+            if at.task not in tasks:
+                tasks[at.task] = bars.add_task(at.task, total=1.0, said="")
+            bars.update(tasks[at.task], completed=at.share, said=at.said)
+
+        yield show
+
+
+def _bars() -> Bars:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    name, said = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[said]}"))
+    return Progress(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), said, console=notes())

@@ -1,0 +1,178 @@
+"""The demo: one network trained in three ways, attacked in three ways, side by side in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+from robustlab import training
+from robustlab.attacks import FGSM, PGD, Targeted
+from robustlab.core import Attack, Examples, Linf, Recipe, ThreatModel
+from robustlab.data import load, sample
+from robustlab.evaluation import Comparison, Evaluation, Progress, Settings, compare, evaluate
+from robustlab.models import load as load_model
+from robustlab.models import save
+from robustlab.report import write
+
+Budget: TypeAlias = Literal["full", "quick"]
+EPS = 0.1
+THREAT = ThreatModel(Linf(), EPS)
+"""What the robust networks are trained against, and what the headline of the report speaks of."""
+
+
+class Step(NamedTuple):
+    """How far the demo is."""
+
+    task: str
+    """What is being done, such as "train standard"."""
+    share: float
+    """Of this task, 0..1."""
+    said: str
+    """A few words on where it is."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does.
+
+    Args:
+        images: for training; None: all.
+        epochs: passes over them, for each network.
+        batch_size: of training.
+        eps: of the security curve.
+    """
+
+    images: int | None
+    epochs: int
+    batch_size: int
+    eps: tuple[float, ...]
+
+
+SIZES: dict[Budget, Size] = {
+    "full": Size(None, 3, 128, (0.01, 0.02, 0.05, 0.1, 0.15, 0.2)),
+    "quick": Size(10_000, 2, 128, (0.02, 0.1)),
+}
+LEARNING_RATE = 4e-3
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Args:
+        report: the HTML page.
+        evaluations: of the networks, in the order of the page.
+        comparisons: of each pair of them.
+        eps: of the headline.
+    """
+
+    report: Path
+    evaluations: tuple[Evaluation, ...]
+    comparisons: tuple[Comparison, ...]
+    eps: float
+
+
+Show: TypeAlias = Callable[[Step], None]
+
+
+def demo(
+    out: str | Path = "runs/demo",
+    *,
+    seed: int = 0,
+    n: int = 1000,
+    budget: Budget = "full",
+    device: str = "auto",
+    progress: Show | None = None,
+) -> Demo:
+    """Trains the shallow CNN on Fashion-MNIST as usual and adversarially, attacks all, and writes a report.
+
+    The networks: standard training; adversarial training with FGSM from a random start (Wong et al. 2020); with PGD
+    (Madry et al. 2018). The attacks: FGSM, PGD-40, and PGD-40 towards a random wrong class. Where Fashion-MNIST cannot
+    be had, scikit-learn's digits take its place, with a warning that says what was tried.
+
+    Args:
+        out: directory; if it holds this demo unfinished, it goes on.
+        seed: of weights, training, subset and attacks.
+        n: number of test images, a simple random sample.
+        budget: "full" trains on everything; "quick" is for a first look and for tests.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        progress: told how far each part is.
+
+    Returns: the report's path and what it is drawn from.
+
+    Raises: RunError if the directory holds another demo, or cannot be written.
+    """
+    if budget not in SIZES:
+        raise ValueError(f"the demo has the budgets {', '.join(SIZES)}, not {budget!r}")
+    tell, size, home = progress or _silent, SIZES[budget], Path(out)
+    train, test = (_fetched(split, tell) for split in ("train", "test"))
+    examples = train if size.images is None or size.images >= len(train) else sample(train, size.images, seed=seed)
+    results = []
+    for name, recipe in recipes().items():
+        way = training.Settings(
+            size.epochs, size.batch_size, training.adamw(LEARNING_RATE), seed=seed, device=device, resume=True
+        )
+        model = _trained(name, recipe, examples, way, home / "models" / name, tell)
+        how = Settings(seed=seed, name=name, keep="gallery", progress=partial(_measuring, tell, name))
+        run = home / "runs" / name
+        results.append(
+            evaluate(model, test, attacks=attacks(), eps=size.eps, n=min(n, len(test)), out=run, settings=how)
+        )
+    pairs = tuple(found for a, b in combinations(results, 2) for found in compare(a, b))
+    return Demo(write(results, home, comparisons=pairs, eps=EPS), tuple(results), pairs, EPS)
+
+
+def recipes() -> dict[str, Recipe]:
+    """How the networks are trained, by their name in the report."""
+    return {
+        "standard": training.standard(),
+        "FGSM-trained": training.adversarial(FGSM(THREAT, step_size=1.25 * EPS, random_start=True)),
+        "PGD-trained": training.adversarial(PGD(THREAT, steps=5, step_size=0.04)),
+    }
+
+
+def attacks() -> list[Attack]:
+    """What all networks are attacked with."""
+    return [FGSM(THREAT), PGD(THREAT, steps=40), Targeted(PGD(THREAT, steps=40))]
+
+
+def _fetched(split: str, tell: Show) -> Examples:
+    """Fashion-MNIST, from the cache or from where it is published."""
+
+    def bytes_done(name: str, done: int, expected: int | None) -> None:
+        tell(Step(f"fetch {name}", done / expected if expected else 0.0, f"{done / 1e6:.1f} MB"))
+
+    return load("fashion-mnist", split=split, fallback=True, progress=bytes_done)
+
+
+def _trained(
+    name: str, recipe: Recipe, examples: Examples, settings: training.Settings, out: Path, tell: Show
+) -> nn.Module:
+    """A network trained from the seed, or taken up where an earlier session left it."""
+    model = load_model("shallow-cnn", classes=len(examples.classes), seed=settings.seed)
+    training.fit(model, recipe, examples, settings, out=out, progress=partial(_training, tell, name))
+    save(model, out / "model.safetensors")
+    found = torch.accelerator.current_accelerator(check_available=True) if settings.device == "auto" else None
+    return model.to(found or (settings.device if settings.device != "auto" else "cpu"))
+
+
+def _training(tell: Show, name: str, at: training.Progress) -> None:
+    done = (at.epoch - 1) * at.steps + at.step
+    said = f"epoch {at.epoch} of {at.epochs}, accuracy {at.metrics['accuracy']:.0%}"
+    tell(Step(f"train {name}", done / (at.epochs * at.steps), said))
+
+
+def _measuring(tell: Show, name: str, at: Progress) -> None:
+    said = at.what if at.eps is None else f"{at.what}, eps {at.eps:g}"
+    tell(Step(f"attack {name}", at.share, said))
+
+
+def _silent(step: Step) -> None:
+    """Shows nothing."""
