@@ -25,6 +25,7 @@ from robustlab.core import (
     targeted,
     untargeted,
 )
+from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
 
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
 
@@ -42,12 +43,11 @@ def uniform(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
 
 def maximise(
     objective: Objective,
-    x: Tensor,
-    threat: ThreatModel,
+    region: Region,
+    start: Tensor,
     step: Step[State],
     *,
     steps: int,
-    start: Tensor,
     stop: Stop = "success",
 ) -> Tensor:
     """Repeats: score and gradient of each example; move; project.
@@ -57,18 +57,16 @@ def maximise(
     all steps, and the last iterate is returned without having been scored.
 
     Args:
-        objective: what to climb, for the examples of ``x``.
-        x: inputs (N, ...) within bounds.
-        threat: where the result may be.
+        objective: what to climb.
+        region: where the result may be; it is used up.
+        start: first iterates (N, ...) before projection; they are overwritten.
         step: turns gradients into moves.
         steps: number of moves, >= 0; each costs one forward and one backward pass to the input.
-        start: first iterates (N, ...) before projection; they are overwritten.
         stop: when an example is left alone.
 
     Returns: x_adv (N, ...), exactly inside budget and bounds.
     Raises: ValueError if the model returns NaN.
     """
-    region = threat.region(x)
     x_adv = region.project_(start)
     search = _Search(objective, region, x_adv, step.init(x_adv), step)
     return search.full_strength(steps) if stop == "never" else search.until_success(steps)
@@ -89,9 +87,9 @@ class _Search(Generic[State]):
         self.x_adv = self.region.project_(self.x_adv.add_(moves))
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with the rows where the mask is true."""
-        self.objective, self.region = self.objective.take(rows), self.region.take(rows)
-        self.x_adv, self.state = self.x_adv[rows], taken(self.state, rows)
+        """Goes on with the rows of these ascending numbers, in the memory that all rows had."""
+        self.objective, self.region = self.objective.take(rows), self.region.keep_(rows)
+        self.x_adv, self.state = kept_rows_(self.x_adv, rows), taken(self.state, rows)
 
     def full_strength(self, steps: int) -> Tensor:
         undefined = torch.zeros((), dtype=torch.bool, device=self.x_adv.device)
@@ -105,7 +103,7 @@ class _Search(Generic[State]):
 
     def until_success(self, steps: int) -> Tensor:
         best = Best.of(self.x_adv)
-        rows = torch.arange(self.x_adv.shape[0], device=self.x_adv.device)
+        rows = all_rows(self.x_adv)
         for left in range(steps, 0, -1):
             score, finished, grad = self.objective.gradient(self.x_adv)
             best.update(rows, self.x_adv, score, finished)
@@ -113,8 +111,8 @@ class _Search(Generic[State]):
             if dropped == rows.numel():
                 return best.x_adv
             if dropped:
-                going = ~finished
-                rows, grad = rows[going], grad[going]
+                going = (~finished).nonzero()[:, 0]
+                rows, grad = rows[going], kept_rows_(grad, going)
                 self.keep(going)
             self.move(grad)
             del grad, left
@@ -149,9 +147,9 @@ class Best:
         if undefined:
             raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
         score = score.float().masked_fill(finished, torch.inf)
-        better = score > self.score[rows]
+        better = (score > self.score[rows]).nonzero()[:, 0]
         self.score[rows[better]] = score[better]
-        self.x_adv[rows[better]] = x_adv[better]
+        copy_rows_(self.x_adv, rows[better], x_adv, better)
 
 
 @dataclass(frozen=True)
@@ -188,8 +186,9 @@ def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itsel
     streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids))
     with prepared(model, x) as (twin, x_in):
         objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
-        start = plan.start(x_in, plan.threat, streams)
-        x_adv = maximise(objective, x_in, plan.threat, plan.step, steps=plan.steps, start=start, stop=stop)
+        region, start = plan.threat.region(x_in), plan.start(x_in, plan.threat, streams)
+        del x_in  # it may be a copy, and the search needs it no more
+        x_adv = maximise(objective, region, start, plan.step, steps=plan.steps, stop=stop)
     return torch.empty_like(x, requires_grad=False).copy_(x_adv)
 
 
@@ -205,10 +204,9 @@ def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
     """
     own = model.model if isinstance(model, Twin) else model
     with torch.inference_mode(mode=False), frozen(own):
-        x_in = x.detach().clone() if x.is_inference() else x.detach()
-        twin = search_twin(model, x_in)
-        channels_last = twin.distinct and x.ndim == 4
-        yield twin, x_in.contiguous(memory_format=torch.channels_last) if channels_last else x_in
+        x = x.detach().clone() if x.is_inference() else x.detach()
+        twin = search_twin(model, x)
+        yield twin, x.contiguous(memory_format=torch.channels_last) if twin.distinct and x.ndim == 4 else x
 
 
 def checked_inputs(

@@ -34,7 +34,7 @@ class Step(NamedTuple, Generic[State]):
     init: Callable[[Tensor], State]
     """From the start (N, ...) to the state before the first step."""
     update: Callable[[Tensor, State], tuple[Tensor, State]]
-    """From the gradient of the score (N, ...) and the state to the move (N, ...) and the next state."""
+    """From the gradient of the score (N, ...), which may be overwritten, and the state to the move and next state."""
 
 
 def taken(state: State, rows: Tensor) -> State:
@@ -59,7 +59,7 @@ def _sized(size: Size) -> tuple[Callable[[Tensor], Memory], Callable[[Tensor, Me
 def steepest(norm: Norm, size: Size) -> Step[Memory]:
     """Moves by ``size`` along the direction of steepest ascent; for Linf the sign of the gradient."""
     init, scaled = _sized(size)
-    return Step(init, lambda grad, memory: (scaled(norm.steepest(grad), memory), memory))
+    return Step(init, lambda grad, memory: (scaled(norm.steepest_(grad), memory), memory))
 
 
 def momentum(norm: Norm, size: Size, decay: float) -> Step[Memory]:

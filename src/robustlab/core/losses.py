@@ -187,16 +187,23 @@ class Objective:
         return self._evaluated(x, with_gradient=True)
 
     def take(self, rows: Tensor) -> Objective:
-        """The objective of some of the examples; ``rows`` is a mask (N,)."""
+        """The objective of some of the examples; ``rows`` is a mask (N,) or row numbers."""
         return replace(self, truth=self.truth[rows])
 
     def _evaluated(self, x: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [
-            self._part(chunk, truth, with_gradient=with_gradient)
-            for chunk, truth in zip(self.twin.split(x), self.twin.split(self.truth), strict=True)
-        ]
-        score, finished, grad = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-        return score, self._confirmed(x, finished), grad
+        parts = self.twin.split(x)
+        if len(parts) == 1:
+            score, finished, grad = self._part(x, self.truth, with_gradient=with_gradient)
+            return score, self._confirmed(x, finished), grad
+        grad = torch.empty_like(x) if with_gradient else x
+        scores, ends = [], []
+        for part, truth, into in zip(parts, self.twin.split(self.truth), self.twin.split(grad), strict=True):
+            score, finished, slope = self._part(part, truth, with_gradient=with_gradient)
+            scores.append(score)
+            ends.append(finished)
+            if with_gradient:
+                into.copy_(slope)
+        return torch.cat(scores), self._confirmed(x, torch.cat(ends)), grad
 
     def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(with_gradient):
@@ -204,8 +211,10 @@ class Objective:
             logits = self.twin.searched(x, self.labels, backward=with_gradient)
             score = self.score(logits, truth)
         finished = self.finish(logits.detach(), truth)
-        if not with_gradient or not score.requires_grad:
-            return score.detach(), finished, torch.zeros_like(x)
+        if not with_gradient:
+            return score, finished, x
+        if not score.requires_grad:
+            return score, finished, torch.zeros_like(x)
         (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True, materialize_grads=True)
         return score.detach(), finished, grad.nan_to_num_()
 
@@ -215,7 +224,7 @@ class Objective:
             return finished
         rows = finished.nonzero()[:, 0]
         with torch.no_grad():
-            own = torch.cat([self.twin(part) for part in self.twin.split(x[rows])])
+            own = torch.cat([self.twin(x[part]) for part in self.twin.split(rows)])
         return finished.index_put((rows,), self.finish(own, self.truth[rows]))
 
 

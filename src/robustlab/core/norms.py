@@ -29,6 +29,9 @@ class Norm(Protocol):
     def steepest(self, grad: Tensor) -> Tensor:
         """The unit-norm direction along which a function with this gradient grows most; 0 where the gradient is 0."""
 
+    def steepest_(self, grad: Tensor) -> Tensor:
+        """The same, written over the gradient."""
+
     def normalise(self, delta: Tensor) -> Tensor:
         """The perturbation divided by its size; 0 stays 0."""
 
@@ -52,6 +55,12 @@ def _flat(x: Tensor) -> Tensor:
     return x.reshape(x.shape[0], -1)
 
 
+def _length(delta: Tensor, order: float) -> Tensor:
+    """The vector norm of each row (N,), without a temporary copy."""
+    length: Tensor = torch.linalg.vector_norm(delta, order, dim=tuple(range(1, delta.ndim)))
+    return length
+
+
 def _rows(values: Tensor, like: Tensor) -> Tensor:
     """Numbers per example (N,) in the shape (N, 1, ..., 1)."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
@@ -63,8 +72,13 @@ def _checked(eps: Radius) -> Radius:
     return eps
 
 
+def _divisor(size: Tensor, like: Tensor) -> Tensor:
+    """Sizes (N,) in the shape (N, 1, ..., 1), with 1 for 0."""
+    return _rows(torch.where(size > 0, size, 1), like)
+
+
 def _divided(delta: Tensor, size: Tensor) -> Tensor:
-    return delta / _rows(torch.where(size > 0, size, torch.ones_like(size)), delta)
+    return delta / _divisor(size, delta)
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Linf:
 
     def size(self, delta: Tensor) -> Tensor:
         """max_i |d_i|, (N,)."""
-        return _flat(delta).abs().amax(dim=1)
+        return _length(delta, torch.inf)
 
     def project(self, delta: Tensor, eps: Radius) -> Tensor:
         """Clamps each value to [-eps, eps]."""
@@ -93,6 +107,10 @@ class Linf:
     def steepest(self, grad: Tensor) -> Tensor:
         """sign(g)."""
         return grad.sign()
+
+    def steepest_(self, grad: Tensor) -> Tensor:
+        """sign(g), in place."""
+        return grad.sign_()
 
     def normalise(self, delta: Tensor) -> Tensor:
         """d / max_i |d_i|."""
@@ -120,8 +138,7 @@ class L2:
 
     def size(self, delta: Tensor) -> Tensor:
         """sqrt(sum_i d_i**2), (N,)."""
-        size: Tensor = torch.linalg.vector_norm(_flat(delta), dim=1)
-        return size
+        return _length(delta, 2)
 
     def project(self, delta: Tensor, eps: Radius) -> Tensor:
         """Scales down what is longer than eps; rows already inside come back unchanged."""
@@ -135,7 +152,12 @@ class L2:
 
     def steepest(self, grad: Tensor) -> Tensor:
         """g / ||g||_2, safe where squares of small numbers would underflow."""
-        return self.normalise(Linf().normalise(grad))
+        return self.steepest_(grad.clone())
+
+    def steepest_(self, grad: Tensor) -> Tensor:
+        """g / ||g||_2, in place."""
+        grad.div_(_divisor(_length(grad, torch.inf), grad))
+        return grad.div_(_divisor(_length(grad, 2), grad))
 
     def normalise(self, delta: Tensor) -> Tensor:
         """d / ||d||_2."""
@@ -161,7 +183,7 @@ class L1:
 
     def size(self, delta: Tensor) -> Tensor:
         """sum_i |d_i|, (N,)."""
-        return _flat(delta).abs().sum(dim=1)
+        return _length(delta, 1)
 
     def project(self, delta: Tensor, eps: Radius) -> Tensor:
         """Soft thresholding: sign(d) max(|d| - t, 0), with the smallest t >= 0 that fits."""
@@ -187,6 +209,10 @@ class L1:
         size = grad.abs()
         top = (size == _rows(Linf().size(grad), grad)) & (size > 0)
         return self.normalise(torch.where(top, grad.sign(), 0))
+
+    def steepest_(self, grad: Tensor) -> Tensor:
+        """The same, in place."""
+        return grad.copy_(self.steepest(grad))
 
     def normalise(self, delta: Tensor) -> Tensor:
         """d / sum_i |d_i|."""

@@ -77,6 +77,10 @@ class Streams:
         """The streams of some of the examples; ``rows`` is a mask (N,) or row numbers."""
         return Streams(self.seed, self.ids[rows])
 
+    def __getitem__(self, rows: slice) -> Streams:
+        """The streams of consecutive examples."""
+        return Streams(self.seed, self.ids[rows])
+
     def fork(self, *labels: int) -> Streams:
         """Streams for another purpose, unrelated to these."""
         return Streams(fold_in(self.seed, *labels), self.ids)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustlab.core.norms import Linf, Norm, per_example
 from robustlab.core.random import Streams
+from robustlab.core.rows import kept_rows_, row_chunks
 
 _SLACK = 1 - 1e-12  # room for the rounding of a sum of squares in float64
 _EDGE = 1 - 5e-13  # closer to the surface, whether it is inside depends on the order of the sum
@@ -27,7 +28,10 @@ class Region(Protocol):
         """The gradient without what would push a value that is at its bound out of it; may overwrite ``grad``."""
 
     def take(self, rows: Tensor) -> Region:
-        """The region of some of the examples; ``rows`` is a mask (N,)."""
+        """The region of some of the examples; ``rows`` is a mask (N,) or row numbers."""
+
+    def keep_(self, rows: Tensor) -> Region:
+        """The same for ascending row numbers (M,); this region may be overwritten."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,11 @@ class ThreatModel:
 
     def perturbed(self, x: Tensor, streams: Streams) -> Tensor:
         """Uniform points of the ball around each input, which may be out of bounds."""
-        eps = self.eps if isinstance(self.eps, float) else self.radius(x).reshape(-1)
-        return self.norm.sample(x, eps, streams).add_(x)
+        radius, out = self.radius(x), torch.empty_like(x)
+        for rows in row_chunks(x):
+            eps = radius[rows].reshape(-1) if radius.ndim else radius
+            out[rows] = self.norm.sample(x[rows], eps, streams[rows]).add_(x[rows])
+        return out
 
     def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """Whether each row of ``x_adv`` is within budget and bounds, exactly, (N,) bool."""
@@ -139,9 +146,12 @@ class _Box:
     @staticmethod
     def around(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> _Box:
         low, high = _inner_bounds(bounds, x)
-        below = _toward((x.double() - radius).to(x.dtype), x, radius)
-        above = _toward((x.double() + radius).to(x.dtype), x, radius)
-        return _Box(below.clamp_(min=low), above.clamp_(max=high))
+        box = _Box(torch.empty_like(x), torch.empty_like(x))
+        for rows in row_chunks(x):
+            part, eps = x[rows], radius[rows] if radius.ndim else radius
+            box.low[rows] = _toward((part.double() - eps).to(x.dtype), part, eps).clamp_(min=low)
+            box.high[rows] = _toward((part.double() + eps).to(x.dtype), part, eps).clamp_(max=high)
+        return box
 
     def project_(self, x_adv: Tensor) -> Tensor:
         return torch.clamp(x_adv, self.low, self.high, out=x_adv)
@@ -154,6 +164,9 @@ class _Box:
     def take(self, rows: Tensor) -> _Box:
         return _Box(self.low[rows], self.high[rows])
 
+    def keep_(self, rows: Tensor) -> _Box:
+        return _Box(kept_rows_(self.low, rows), kept_rows_(self.high, rows))
+
 
 @dataclass(frozen=True)
 class _Ball:
@@ -165,6 +178,11 @@ class _Ball:
     bounds: tuple[float, float]
 
     def project_(self, x_adv: Tensor) -> Tensor:
+        for rows in row_chunks(x_adv):
+            x_adv[rows] = self.take(rows)._projected(x_adv[rows])
+        return x_adv
+
+    def _projected(self, x_adv: Tensor) -> Tensor:
         x, (low, high) = self.x, _inner_bounds(self.bounds, self.x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         delta = self.norm.project_box(x_adv.to(wide) - wide, self.radius.reshape(-1), low - wide, high - wide)
@@ -183,7 +201,13 @@ class _Ball:
 
     def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
         low, high = _inner_bounds(self.bounds, self.x)
-        return grad.masked_fill_(((x_adv <= low) & (grad < 0)) | ((x_adv >= high) & (grad > 0)), 0)
+        for rows in row_chunks(grad):
+            x, g = x_adv[rows], grad[rows]
+            g.masked_fill_(((x <= low) & (g < 0)) | ((x >= high) & (g > 0)), 0)
+        return grad
 
-    def take(self, rows: Tensor) -> _Ball:
+    def take(self, rows: Tensor | slice) -> _Ball:
         return _Ball(self.norm, self.x[rows], self.radius[rows], self.bounds)
+
+    def keep_(self, rows: Tensor) -> _Ball:
+        return self.take(rows)  # its x may be the caller's
