@@ -55,6 +55,7 @@ def test_photographs_are_squares_in_unit_range() -> None:
         assert photo.x.shape == (1, 3, 64, 64)
         assert 0 <= float(photo.x.min()) < float(photo.x.max()) <= 1
     assert imagenet_classes()[int(found["coffee"].y)] == "espresso"
+    assert imagenet_classes()[281] == "tabby"
     with pytest.raises(ValueError, match="'astronaut' shows nothing that ImageNet has a class for"):
         _ = found["astronaut"].y
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from robustlab.core.errors import DataError
 from robustlab.data import InMemory, load
@@ -83,6 +84,22 @@ def test_a_cache_that_cannot_be_written_costs_only_a_warning(
     assert len(found) == 3
     assert "cannot be kept" in caplog.text
     assert "set ROBUSTLAB_HOME to a folder with space" in caplog.text
+
+
+@pytest.mark.usefixtures("made")
+def test_a_full_disk_costs_only_a_warning(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: object, path: Path, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with caplog.at_level(logging.WARNING):
+        found = fashion_mnist(root=tmp_path, sources=[Mirror(site.url + "/ok")])
+    assert len(found) == 3
+    assert "No space left on device" in caplog.text
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_two_processes_prepare_it_once(made: InMemory, published: Files, site: Site, tmp_path: Path) -> None:

@@ -53,11 +53,12 @@ def locked(path: Path) -> Iterator[None]:
 
 def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Keeps tensors as safetensors; a disk that is full or read-only costs the next load time, nothing else."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
         replace_atomically(path, lambda part: save_file(tensors, part, metadata=metadata))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         _log.warning("%s cannot be kept (%s); set ROBUSTLAB_HOME to a folder with space", path, error)
 
 
