@@ -42,7 +42,7 @@ def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
     return f"the run directory {directory} failed ({error})"
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool) -> None:
     """Writes a file so that it is there whole or not at all; ``durable``: also if the machine stops."""
     partial = path.with_name(path.name + _PARTIAL)
     try:
@@ -57,9 +57,9 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
         raise
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
+def write_json(path: Path, content: Mapping[str, object], *, durable: bool) -> None:
     """Writes a JSON file; NaN is refused."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), durable=durable)
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -78,8 +78,8 @@ def read_json(path: Path) -> dict[str, object]:
     return content
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, durable: bool = True) -> bytes:
-    """Writes tensors as safetensors.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> bytes:
+    """Writes tensors as safetensors; not waiting for the disk, since the digest shows what a power cut took.
 
     Returns: a digest of the file.
     """
@@ -87,7 +87,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, durable: bool = 
 
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     path.parent.mkdir(exist_ok=True)
-    write_bytes(path, content, durable=durable)
+    write_bytes(path, content, durable=False)
     return digest(content)
 
 

@@ -32,6 +32,7 @@ from robustlab.evaluation.record import (
     RunInfo,
     ThreatInfo,
 )
+from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
 
 _SAMPLED = 256  # examples whose content is compared on resume
@@ -68,7 +69,7 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
         plan: the attacks.
         settings: of the run.
     """
-    probe = fetched(subject.examples, chosen(ids, _SAMPLED, "batch", 0))
+    probe = fetched(subject.examples, chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
     few = subject.load(chosen(ids, min(32, settings.batch_size), "batch", 0))
     torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
     with torch.no_grad():
@@ -101,23 +102,23 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
     return Manifest(model, data, threat, run, attacks, eps, parts, essentials, settings.level)
 
 
-def settle(manifest: Manifest, directory: Path, *, begun: bool) -> Manifest:
+def settle(manifest: Manifest, store: Store) -> Manifest:
     """Writes the manifest of a new run, or reads that of one to be resumed.
 
     Args:
         manifest: of what is asked for now.
-        directory: of the run.
-        begun: whether it holds outcomes already.
+        store: of the run.
 
     Returns: the manifest that counts: on resume the one that the run was begun with.
     Raises: RunError if the directory holds another run, naming the first differences, or something that is no run.
     """
+    directory = store.directory
     path = directory / "manifest.json"
     if not path.exists():
-        if begun:
+        if store.begun:
             raise RunError(f"{directory} holds outcomes without a manifest: choose another directory")
         with disk(directory):
-            write_json(path, encode(manifest))
+            write_json(path, encode(manifest), durable=store.durable)
         return manifest
     there = read_manifest(directory).essentials
     differences = [

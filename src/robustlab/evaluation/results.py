@@ -32,24 +32,15 @@ from robustlab.evaluation.store import Reader
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
 
-def assemble(
-    manifest: Manifest, reader: Reader, findings: Sequence[Finding] = (), gallery: Sequence[GalleryItem] = ()
-) -> Evaluation:
-    """Draws the result from the rows of a run.
-
-    Args:
-        manifest: of the run.
-        reader: of its rows.
-        findings: of the doctors.
-        gallery: pictures that were set aside.
-    """
+def assemble(manifest: Manifest, reader: Reader) -> Evaluation:
+    """Draws the result from the rows of a run, as yet without findings and pictures."""
     level = manifest.level
     clean = _clean(reader, manifest.data.classes, level)
     cells = [(i, info.name, eps) for i, info in enumerate(manifest.attacks) for eps in manifest.eps[i]]
     results = tuple(_attack(reader, manifest, i, eps) for i, _, eps in cells)
     budgets = sorted({eps for _, _, eps in cells})
     worst = tuple(_worst(reader, manifest, eps, [name for _, name, e in cells if e == eps]) for eps in budgets)
-    seconds, sessions = reader.one("SELECT coalesce(sum(seconds), 0), count(*) FROM sessions")
+    seconds, sessions = _seconds(reader)
     return Evaluation(
         model=manifest.model,
         data=replace(manifest.data, sha256=_content(reader)),
@@ -60,9 +51,25 @@ def assemble(
         results=results,
         worst=worst,
         curves=_curves(reader, manifest, clean, results, worst),
-        findings=tuple(sorted(findings, key=lambda f: _ORDER[f.severity])),
-        gallery=tuple(gallery),
+        findings=(),
+        gallery=(),
     )
+
+
+def completed(
+    evaluation: Evaluation, reader: Reader, findings: Sequence[Finding], gallery: Sequence[GalleryItem]
+) -> Evaluation:
+    """The result with what came after the last batch: findings, serious first, pictures, and the time it took."""
+    by_code = {(f.code, str(f.evidence.get("attack")), str(f.evidence.get("eps"))): f for f in findings}
+    ordered = sorted(by_code.values(), key=lambda f: _ORDER[f.severity])
+    run = replace(evaluation.run, seconds=_seconds(reader)[0])
+    return replace(evaluation, findings=tuple(ordered), gallery=tuple(gallery), run=run)
+
+
+def _seconds(reader: Reader) -> tuple[float, int]:
+    """Wall seconds of all sessions, and how many there were."""
+    seconds, sessions = reader.one("SELECT coalesce(sum(seconds), 0.0), count(*) FROM sessions")
+    return seconds, sessions
 
 
 def _content(reader: Reader) -> str:
@@ -172,8 +179,8 @@ def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tu
 def _worst(reader: Reader, manifest: Manifest, eps: float, names: Sequence[str]) -> WorstCase:
     robust, success, classes = ShareTally(), ShareTally(), ClassTally()
     query = (
-        "SELECT e.label, e.correct, coalesce(max(o.fooled), 0) FROM examples e LEFT JOIN outcomes o "
-        f"ON o.id = e.id AND o.eps = ? AND o.{COUNTED} GROUP BY e.id ORDER BY e.id"
+        "SELECT e.label, e.correct, coalesce(o.fooled, 0) FROM examples e LEFT JOIN (SELECT id, max(fooled) AS fooled "
+        f"FROM outcomes WHERE eps = ? AND {COUNTED} GROUP BY id) o ON o.id = e.id ORDER BY e.id"
     )
     for label, correct, fooled in reader.stream(query, eps):
         clean, hit = _flags(correct), _flags(fooled)

@@ -43,7 +43,7 @@ from robustlab.evaluation.plan import (
     rechecked,
 )
 from robustlab.evaluation.record import Evaluation, Finding
-from robustlab.evaluation.results import assemble
+from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.schema import COUNTED, finished
 from robustlab.evaluation.store import Columns, Cost, Store, Value, opened
 from robustlab.evaluation.subject import Judged, Subject, subject
@@ -103,7 +103,7 @@ def evaluate(
     refuse(findings)
     with _home(out) as home, frozen(model, training=False), opened(home, durable=out is not None) as store:
         one = subject(model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
-        manifest = settle(describe(one, ids, how, plan, settings), home, begun=store.begun)
+        manifest = settle(describe(one, ids, how, plan, settings), store)
         if (home / "report.json").exists():
             return read_run(home)
         store.begin(now())
@@ -242,13 +242,14 @@ class Run:
         evaluation = assemble(self.manifest, store.reader)
         found = [*findings, *record_findings(evaluation)]
         if self.settings.doctor:
+            torch.manual_seed(batch_seed(self.settings.seed, 0, CLEAN))
             self.tell("doctor", CLEAN, 0, 1)
             found += probe_findings(self.case(evaluation))
         pictures = hang(self.subject, self.manifest, store, self.ids)
         store.close_books()
-        evaluation = assemble(self.manifest, store.reader, found, pictures)
+        evaluation = completed(evaluation, store.reader, found, pictures)
         with disk(store.directory):
-            write_json(store.directory / "report.json", evaluation.to_json())
+            write_json(store.directory / "report.json", evaluation.to_json(), durable=store.durable)
         self.tell("doctor", CLEAN, 1, 1)
         return replace(evaluation, directory=store.directory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,7 +125,7 @@ class Store:
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Writes tensors into a file of the run directory."""
         with disk(self.directory):
-            write_tensors(self.directory / name, tensors, durable=self.durable)
+            write_tensors(self.directory / name, tensors)
 
     def close_books(self) -> None:
         """Files the time since the last batch."""
@@ -140,7 +141,7 @@ class Store:
     def _file(self, passed: Pass, number: int, tensors: Mapping[str, Tensor]) -> tuple[str, bytes]:
         kind = f"{passed.kind}-{passed.stage}-{passed.restart}"
         name = f"adversarial/{passed.attack:02d}-eps{passed.eps!r}-{kind}-{number:06d}.safetensors"
-        return name, write_tensors(self.directory / name, tensors, durable=self.durable)
+        return name, write_tensors(self.directory / name, tensors)
 
     def _insert(self, passed: Pass, number: int, rows: Columns) -> None:
         names, values = list(rows), zip(*rows.values(), strict=True)
@@ -213,22 +214,35 @@ def opened(directory: Path, *, durable: bool = True) -> Iterator[Store]:
         try:
             yield Store(directory, database, durable)
         finally:
-            database.close()
+            _closed(database)
     finally:
         lock.release()
 
 
 def _connected(directory: Path, *, durable: bool) -> sqlite3.Connection:
-    """A rollback journal rather than WAL: one file when idle, readable from read-only places and network drives."""
+    """Opens the database with a write-ahead log, which does not wait for the disk at each commit.
+
+    Where the file system has no shared memory for it (network drives), sqlite keeps its rollback journal instead.
+    """
     database = sqlite3.connect(directory / "outcomes.sqlite", isolation_level=None)
     try:
-        database.execute("PRAGMA journal_mode = TRUNCATE")
-        database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
         database.executescript(SCHEMA)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _closed(database: sqlite3.Connection) -> None:
+    """Leaves one plain file, which can be read from anywhere."""
+    try:
+        database.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error:
+        logging.getLogger(__name__).warning("the log of the outcomes stays beside them; the next session merges it")
+    finally:
+        database.close()
 
 
 @contextmanager
