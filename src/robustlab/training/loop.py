@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class DivergedError(RobustlabError):
-    """The weights or the loss are no numbers any more."""
+    """The loss is no number any more."""
 
 
 def fit(
@@ -158,9 +158,9 @@ class _Run:
             with self.accelerator.autocast():
                 metrics = self.recipe.step(self.model, batch, self.state, self.accelerator.backward)
         except ValueError as error:  # attacks refuse a model that returns NaN
-            if all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            if _finite_logits(self.model, batch.x):
                 raise
-            raise self.diverged("the weights are not finite", place) from error
+            raise self.diverged("the logits are not finite", place) from error
         if not math.isfinite(metrics["loss"]):
             raise self.diverged(f"the loss is {metrics['loss']}", place)
         self.optimizer.step()
@@ -233,3 +233,8 @@ def _check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """Looks at the model's logits before anything is changed."""
     with frozen(model, training=False), torch.no_grad():
         checked_logits(model(x), x, classes)
+
+
+def _finite_logits(model: nn.Module, x: Tensor) -> bool:
+    with frozen(model, training=False), torch.no_grad():
+        return bool(model(x).isfinite().all())
