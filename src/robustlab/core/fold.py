@@ -33,8 +33,9 @@ def folded(model: nn.Module) -> nn.Module:
     """
     if not any(isinstance(part, _BatchNorm) for part in model.modules()):
         return copy.deepcopy(model)
-    graph = _Tracer().trace(model)
-    traced = fx.GraphModule(copy.deepcopy(model), graph)
+    copied = copy.deepcopy(model)  # it is the copy that is traced: a model may keep what passes through it
+    graph = _Tracer().trace(copied)
+    traced = fx.GraphModule(copied, graph)
     parts = dict(traced.named_modules())
     calls = [node.target for node in graph.nodes if node.op == "call_module"]
     for node in graph.nodes:

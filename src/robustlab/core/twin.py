@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.fold import folded
 from robustlab.core.types import Logits, Model
@@ -54,17 +55,29 @@ class Twin:
     def __call__(self, x: Tensor) -> Logits:
         """Logits (N, K) of the user's own model."""
         self.passes.forward += x.shape[0]
-        return checked_logits(self.model(x), x)
+        return _passed(self.model, x)
 
     def searched(self, x: Tensor, classes: int = 0, *, backward: bool = False) -> Logits:
         """Logits (N, K) of the search model, K at least ``classes``."""
         self.passes.forward += x.shape[0]
         self.passes.backward += x.shape[0] if backward else 0
-        return checked_logits(self.search(x), x, classes)
+        return _passed(self.search, x, classes)
 
     def split(self, x: Tensor) -> tuple[Tensor, ...]:
         """The micro-batches of a batch."""
         return (x,) if self.rows is None or x.shape[0] <= self.rows else torch.split(x, self.rows)
+
+
+def _passed(model: Model, x: Tensor, classes: int = 0) -> Logits:
+    """Checked logits.
+
+    Raises: ValueError if the model writes over its input, which is the attack's only copy.
+    """
+    before = None if x.is_inference() else x._version
+    logits = checked_logits(model(x), x, classes)
+    if before is not None and x._version != before:
+        raise ValueError("the model changes its input in place: let it work on a copy, x = x - mean say, not x -= mean")
+    return logits
 
 
 def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:
@@ -106,9 +119,9 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
         return model
     if not isinstance(model, nn.Module) or not _separable(model):
         return as_twin(model)
-    probe = x[:_PROBED_ROWS].detach()
+    probe = x[:_PROBED_ROWS].detach().clone()
     with torch.no_grad():
-        expected = checked_logits(model(probe), probe)
+        expected = _passed(model, probe)
         for prepare in (folded, copy.deepcopy):
             try:
                 search = _prepared(prepare(model), probe, dtype)
@@ -121,9 +134,16 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
 
 
 def _separable(model: nn.Module) -> bool:
-    """Whether each example's logits are its own: no sub-module in training mode, no hooks that might look around."""
+    """Whether each example's logits are its own: no statistics of the batch, no hooks that might look around."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return not any(part.training or any(getattr(part, hook) for hook in hooks) for part in model.modules())
+    return not any(
+        part.training or _by_batch(part) or any(getattr(part, hook) for hook in hooks) for part in model.modules()
+    )
+
+
+def _by_batch(part: nn.Module) -> bool:
+    """Whether this is a BatchNorm that has no running statistics and so uses those of the batch in any mode."""
+    return isinstance(part, _BatchNorm) and part.running_mean is None
 
 
 def _prepared(search: nn.Module, probe: Tensor, dtype: torch.dtype | None) -> Model:
