@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import APGD, APGDT
-from robustlab.attacks.apgd_rules import Halving, Sparse
+from robustlab.attacks.apgd_rules import Halving, Sparse, rule_for
+from robustlab.attacks.ranked import targeted_dlr
 from robustlab.core import (
     L1,
     L2,
@@ -40,6 +41,18 @@ class Recorder(nn.Module):
         self.seen.append(x.detach().clone())
         logits: Tensor = self.model(x)
         return logits
+
+
+@dataclass
+class At:
+    """Where a rule finds itself."""
+
+    region: Region
+    x_adv: Tensor
+    grad: Tensor
+    x_best: Tensor
+    score_best: Tensor
+    gains: Tensor
 
 
 class Hill(nn.Module):
@@ -134,6 +147,43 @@ def test_looks_back_after_shrinking_windows(steps: int, windows: list[int]) -> N
     assert all(step < steps for step in due)
 
 
+def test_halves_where_gains_are_few_or_the_best_has_not_risen_since_the_length_was_kept() -> None:
+    x = torch.zeros(1, 4)
+    threat = ThreatModel(Linf(), 0.25, FREE)
+    at = At(threat.region(x), x, torch.ones(1, 4), x, torch.tensor([1.0]), torch.tensor([8.0]))
+    rule = rule_for(x, threat, x, rho=0.75, restarted=False)
+    assert torch.equal(rule.move(at), torch.full((1, 4), 0.25))
+    looks = [rule.look_back(at, 10).item()]  # the first time: gains alone
+    looks.append(rule.look_back(at, 10).item())  # many gains, yet the best is what it was
+    looks.append(rule.look_back(at, 10).item())  # the length is new: gains alone
+    at.score_best = torch.tensor([2.0])
+    looks.append(rule.look_back(at, 10).item())  # the best has risen
+    at.score_best, at.gains = torch.tensor([3.0]), torch.tensor([7.0])
+    looks.append(rule.look_back(at, 10).item())  # few gains
+    assert looks == [False, True, False, False, True]
+    assert isinstance(rule, Halving)
+    assert rule.length.item() == 2 * 0.25 / 4
+
+
+def test_goes_the_way_that_can_be_worked_out_by_hand() -> None:
+    """One value, the top at 0.55, from 0.8; windows of 2, 1, 1 ...; lengths 0.6, 0.6, 0.3, 0.15 three times, 0.075."""
+    model = Recorder(Hill(torch.tensor(0.55, dtype=torch.float64), height=-5.0))
+    x = torch.full((20, 1), 0.5, dtype=torch.float64)
+    APGD(ThreatModel(Linf(), 0.3), steps=10)(Twin(model, model), x, torch.zeros(20, dtype=torch.int64), stop="never")
+    way = torch.stack(model.seen)[:, :, 0]
+    way = way[:8, way[0] > 0.5]
+    by_hand = torch.tensor([0.8, 0.2, 0.5, 0.8, 0.6125, 0.528125, 0.61953125, 0.584375], dtype=torch.float64)
+    assert way.shape[1] > 3
+    assert torch.allclose(way, by_hand[:, None].expand_as(way), rtol=0, atol=1e-12)
+
+
+def test_the_last_point_counts() -> None:
+    x, y = torch.full((20, 1), 0.5), torch.zeros(20, dtype=torch.int64)
+    model = Hill(torch.tensor(1.0), height=0.1)  # the second class from 0.69 upwards
+    x_adv = APGD(ThreatModel(Linf(), 0.3), steps=1)(model, x, y)
+    assert torch.allclose(x_adv, torch.full_like(x, 0.8))
+
+
 def test_returns_the_best_of_all_points_at_full_strength() -> None:
     model = Recorder(curved())
     x, y = labelled(model, 6)
@@ -194,15 +244,6 @@ def test_wider_phases_come_first_and_do_not_count() -> None:
 
 
 def test_sparse_steps_change_the_largest_gradients_only() -> None:
-    @dataclass
-    class At:
-        region: Region
-        x_adv: Tensor
-        grad: Tensor
-        x_best: Tensor
-        score_best: Tensor
-        gains: Tensor
-
     x = torch.zeros(1, 10)
     grad = torch.tensor([[1.0, -9.0, 3.0, 0.0, 8.0, -2.0, 0.5, 0.1, 0.2, 0.3]])
     one_changed = torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
@@ -245,6 +286,35 @@ def test_the_targeted_form_reaches_what_a_linear_model_allows(classes: int) -> N
     eps = float(needed.amin(1).median())
     x_adv = APGDT(ThreatModel(Linf(), eps, FREE), steps=20)(model, x, y)
     assert torch.equal(model(x_adv).argmax(1) != y, needed.amin(1) < eps)
+
+
+def test_an_example_that_has_fallen_is_not_attacked_towards_more_classes() -> None:
+    class Spike(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            far = (x - 0.5).abs().flatten(1).sum(1, keepdim=True)
+            return torch.cat([1 - 1000 * far, torch.zeros(len(x), 9)], dim=1)
+
+    twin = as_twin(Spike())
+    x, y = torch.full((130, 2), 0.5), torch.zeros(130, dtype=torch.int64)
+    APGDT(ThreatModel(Linf(), 0.1), steps=5)(twin, x, y)
+    assert twin.passes.forward == 130 + 130
+
+
+def test_every_target_has_draws_of_its_own() -> None:
+    model = Recorder(curved())
+    x, y = labelled(model, 1)
+    model.seen.clear()
+    APGDT(ThreatModel(Linf(), 0.01), steps=1)(Twin(model, model), x, y)
+    assert model.seen[1].shape == (9, 12)
+    assert len({tuple(row) for row in model.seen[1].tolist()}) == 9
+
+
+def test_targeted_dlr_is_the_formula() -> None:
+    logits = torch.tensor([[1.0, 7.0, 2.0, 4.0, 0.0], [3.0, 1.0, 2.0, 0.0, 9.0]])
+    truth = torch.tensor([[1, 3], [1, 4]])
+    assert torch.allclose(targeted_dlr(logits, truth), torch.tensor([(4 - 7) / (7 - 1.5), (9 - 1) / (9 - 1.5)]))
+    assert torch.allclose(targeted_dlr(logits[:, :3], truth % 3), torch.tensor([(1 - 7) / (7 - 1), 0.0]))
+    assert torch.equal(targeted_dlr(logits[:, :2], truth % 2), torch.tensor([0.0, 2.0]))
 
 
 def test_a_target_in_the_call_is_the_only_success() -> None:
