@@ -15,6 +15,7 @@ from robustlab.attacks import PGD, RandomNoise, Restarts, threat_of
 from robustlab.core import Attack, Model, Stop, ThreatModel, Twin, frozen, margin, untargeted
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
+from robustlab.evaluation.intake import logit_faults
 from robustlab.evaluation.metrics import clopper_pearson, mcnemar
 from robustlab.evaluation.plan import Entry, Settings, batches, chosen
 from robustlab.evaluation.record import Evaluation, Evidence, Finding
@@ -119,11 +120,7 @@ def strongest(plan: Sequence[Entry], evaluation: Evaluation) -> int:
 
 def record_findings(evaluation: Evaluation) -> Iterator[Finding]:
     """What the recorded outcomes themselves give away."""
-    undefined = evaluation.clean.nonfinite
-    if undefined:
-        title = f"The model returned NaN or infinite logits for {undefined} clean inputs; they count as wrong."
-        evidence: Evidence = {"nan": undefined, "n": evaluation.data.n}
-        yield Finding("nan-logits", "serious", title, evidence, "Find out why before you trust any number here.")
+    yield from logit_faults(evaluation.clean.nonfinite, evaluation.data.n)
     for result in evaluation.results:
         where: Evidence = {"attack": result.attack, "eps": result.eps}
         if result.nonfinite:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustlab.core import Batch, Model, ThreatModel, frozen
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, output_faults
+from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
 from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import Finding
@@ -122,11 +122,7 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float]) -> Iterato
 
 
 def _undefined(asked: _Asked) -> Iterator[Finding]:
-    bad, n = int((~asked.logits.amax(dim=1).isfinite()).sum()), len(asked.logits)
-    if bad:
-        code = "only-nan-logits" if bad == n else "nan-logits"
-        title = f"The model returned NaN or infinite logits for {bad} of {n} clean inputs; they count as wrong."
-        yield Finding(code, "serious", title, {"nan": bad, "n": n}, "Find out why before you trust any number here.")
+    yield from logit_faults(int((~asked.logits.amax(dim=1).isfinite()).sum()), len(asked.logits))
 
 
 def _probabilities(asked: _Asked) -> Iterator[Finding]:

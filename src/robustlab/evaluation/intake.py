@@ -104,5 +104,13 @@ def output_faults(output: object, x: Tensor) -> Iterator[Finding]:
         yield _fault("not-logits", title, f"{advice} robustlab.models.adapted.")
 
 
+def logit_faults(undefined: int, n: int) -> Iterator[Finding]:
+    """Whether logits of clean inputs were NaN or infinite, and how many."""
+    if undefined:
+        code = "only-nan-logits" if undefined == n else "nan-logits"
+        title = f"The model returned NaN or infinite logits for {undefined} of {n} clean inputs; they count as wrong."
+        yield _fault(code, title, "Find out why before you trust any number here.", nan=undefined, n=n)
+
+
 def _fault(code: str, title: str, advice: str, **evidence: float) -> Finding:
     return Finding(code, "serious", title, dict(evidence), advice)

@@ -153,7 +153,10 @@ def read_manifest(directory: Path) -> Manifest:
 def row_digests(batch: Batch) -> list[bytes]:
     """What stands for each example's input and label."""
     rows = batch.x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-    return [digest(row.data) + int(y).to_bytes(8, "little") for row, y in zip(rows, batch.y.tolist(), strict=True)]
+    return [
+        digest(row.data) + int(y).to_bytes(8, "little", signed=True)
+        for row, y in zip(rows, batch.y.tolist(), strict=True)
+    ]
 
 
 def _short(value: object) -> str:

@@ -212,8 +212,10 @@ def common_threat(plan: Sequence[Entry]) -> ThreatModel:
 def drawn(population: int, n: int | None, seed: int) -> tuple[Tensor, str]:
     """Which examples are evaluated, ascending, and how to say it in a report.
 
-    Raises: ValueError if n is not in 1..population.
+    Raises: ValueError if there are none, or n is not in 1..population.
     """
+    if not population:
+        raise ValueError("the data set holds no examples: give at least one")
     if n is None or n == population:
         return torch.arange(population), f"all {population}"
     if not 1 <= n <= population:

@@ -24,7 +24,7 @@ from robustlab.evaluation.doctor import Case, probe_findings, record_findings, s
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.intake import fetched, label_faults, refuse
+from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
 from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests, settle
 from robustlab.evaluation.plan import (
     CLEAN,
@@ -161,6 +161,8 @@ class Run:
     def attack_all(self) -> None:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
         self.walk(CLEAN, "clean", self.ids, self.answer)
+        undefined = self.store.reader.one("SELECT count(*) FROM examples WHERE prediction < 0")[0]
+        refuse(logit_faults(undefined, len(self.ids)))
         correct = self.store.reader.ids("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
         for number, entry in enumerate(self.plan):
             for before, eps in zip((None, *entry.eps), entry.eps, strict=False):
