@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ class Best:
         undefined = int(score.isnan().sum())
         if undefined:
             raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
-        score = score.float().masked_fill(finished, torch.inf)
+        score = score.float().clamp_max(torch.finfo(torch.float32).max).masked_fill(finished, torch.inf)
         better = (score > self.score[rows]).nonzero()[:, 0]
         self.score[rows[better]] = score[better]
         copy_rows_(self.x_adv, rows[better], x_adv, better)
@@ -223,8 +224,8 @@ def checked_inputs(
     if not x.is_floating_point():
         raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
     low, high = (float(v) for v in x.detach().aminmax())
-    if low != low or high != high:
-        raise ValueError("inputs contain NaN")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("inputs contain NaN or infinite values")
     if low < threat.bounds[0] or high > threat.bounds[1]:
         raise ValueError(f"inputs lie in [{low:g}, {high:g}], outside the bounds {threat.bounds} of the threat model")
     for name, given in (("labels", y), ("targets", target), ("ids", ids)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +14,15 @@ from robustlab.core import Score, ThreatModel, cross_entropy
 def _length(threat: ThreatModel, step_size: float | None, factor: float) -> Size:
     """The step size if there is one, else a multiple of eps."""
     if step_size is not None:
-        return step_size
+        return float(step_size)
     return threat.eps * factor if isinstance(threat.eps, float) else tuple(e * factor for e in threat.eps)
 
 
 def _checked(steps: int, step_size: float | None = None) -> int:
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number >= 1, got {steps}")
-    if step_size is not None and not step_size > 0:
-        raise ValueError(f"step_size must be > 0 in the units of the inputs, got {step_size}")
+    if step_size is not None and not 0 < step_size < math.inf:
+        raise ValueError(f"step_size must be a finite number > 0 in the units of the inputs, got {step_size}")
     return steps
 
 

@@ -53,7 +53,8 @@ def _sized(size: Size) -> tuple[Callable[[Tensor], Memory], Callable[[Tensor, Me
     """How a length is remembered, and how directions are multiplied by it."""
     if isinstance(size, float):
         return lambda _: (), lambda direction, _: direction.mul_(size)
-    return lambda x: (per_example(torch.tensor(size), x),), lambda direction, memory: direction.mul_(memory[0])
+    sizes = torch.tensor(size, dtype=torch.float64)
+    return lambda x: (per_example(sizes, x),), lambda direction, memory: direction.mul_(memory[0])
 
 
 def steepest(norm: Norm, size: Size) -> Step[Memory]:

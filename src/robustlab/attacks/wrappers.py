@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks.maximise import Best
+from robustlab.attacks.maximise import Best, checked_inputs
 from robustlab.core import (
     Attack,
     Model,
@@ -59,39 +59,47 @@ class WorstOf:
         ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the attacks in their order, as ``robustlab.core.Attack`` says."""
-        ids = torch.arange(x.shape[0], device=x.device) if ids is None else ids
+        for threat in _threats(self):
+            checked_inputs(x, y, threat, target=target, ids=ids)
         rows = torch.arange(x.shape[0], device=x.device)
-        with frozen(model.model if isinstance(model, Twin) else model), torch.no_grad():
-            twin = search_twin(model, x.detach()) if x.numel() else as_twin(model)
-        best: Best | None = None
+        ids, best = rows if ids is None else ids, Best.of(x.detach())
+        with torch.inference_mode(mode=False), frozen(model.model if isinstance(model, Twin) else model):
+            twin = search_twin(model, x.detach())
         for number, attack in enumerate(self.attacks):
-            goal = None if target is None else target[rows]
-            part = at_rows(attack, rows)
-            x_adv = part(twin, x[rows], y[rows], target=goal, stop=stop, seed=fold_seed(seed, number), ids=ids[rows])
-            best = Best.of(x.detach()) if best is None else best
+            goal, part = None if target is None else target[rows], at_rows(attack, rows)
+            own_seed = part_seed(self, seed, number)
+            x_adv = part(twin, x[rows], y[rows], target=goal, stop=stop, seed=own_seed, ids=ids[rows])
             finished = _judged(best, rows, x_adv, twin, y[rows], goal)
             if stop == "success":
                 rows = rows[~finished]
             if not rows.numel():
                 break
-        assert best is not None
         return best.x_adv
 
 
 def _judged(best: Best, rows: Tensor, x_adv: Tensor, twin: Twin, y: Tensor, goal: Tensor | None) -> Tensor:
     """Keeps what is better by the user's own model; returns which rows are finished."""
-    own = as_twin(twin.model)
+    own = Twin(twin.model, twin.model, twin.rows, twin.passes)
     objective = untargeted(own, y, margin) if goal is None else targeted(own, goal, margin)
     with frozen(twin.model):
         score, finished = objective(x_adv)
-    twin.passes.forward += own.passes.forward
     best.update(rows, x_adv, score, finished)
     return finished
 
 
-def fold_seed(seed: int, number: int) -> int:
-    """The seed of a part of an attack; the first part has the seed of the whole."""
-    return seed if number == 0 else fold_in(seed, number)
+def part_seed(wrapper: Attack, seed: int, number: int) -> int:
+    """The seed of a part of a wrapper, which no part of another level shares; the first has the seed of the whole."""
+    return seed if number == 0 else fold_in(seed, _depth(wrapper), number)
+
+
+def _depth(attack: Attack) -> int:
+    """How many wrappers there are around the innermost attack."""
+    return 1 + max((_depth(part) for part in _parts(attack)), default=-1)
+
+
+def _parts(attack: Attack) -> tuple[Attack, ...]:
+    """The attacks that an attack is made of, none if it is no wrapper."""
+    return (*getattr(attack, "attacks", ()), *filter(None, [getattr(attack, "attack", None)]))
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,10 @@ class Targeted:
     attack: Attack
     rule: TargetRule = "random"
 
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(TargetRule):
+            raise ValueError(f"rule must be one of {', '.join(get_args(TargetRule))}, got {self.rule!r}")
+
     def __call__(
         self,
         model: Model,
@@ -157,10 +169,14 @@ class Targeted:
 
     def targets(self, model: Model, x: Tensor, y: Tensor, *, seed: int = 0, ids: Tensor | None = None) -> Tensor:
         """The class chosen for each example (N,), never its label."""
+        for threat in _threats(self):
+            checked_inputs(x, y, threat, ids=ids)
         twin = as_twin(model)
         with frozen(twin.model), torch.no_grad():
-            logits = torch.cat([twin(part) for part in twin.split(x)])
+            logits = torch.cat([twin(part) for part in twin.split(x.detach().clone())])
         classes = logits.shape[1]
+        if int(y.min()) < 0 or int(y.max()) >= classes:
+            raise ValueError(f"labels must be class numbers 0..{classes - 1}, got {int(y.min())}..{int(y.max())}")
         if self.rule == "next":
             return (y + 1) % classes
         if self.rule == "random":
@@ -177,13 +193,19 @@ def threat_of(attack: Attack) -> ThreatModel:
 
     Raises: ValueError if there is none.
     """
+    found = next(_threats(attack), None)
+    if found is None:
+        raise ValueError(f"{type(attack).__name__} has no threat model: give it a field 'threat'")
+    return found
+
+
+def _threats(attack: Attack) -> Iterator[ThreatModel]:
+    """The threat models of an attack and of those inside it."""
     threat = getattr(attack, "threat", None)
     if isinstance(threat, ThreatModel):
-        return threat
-    inner: tuple[Attack, ...] = (*getattr(attack, "attacks", ()), *filter(None, [getattr(attack, "attack", None)]))
-    if not inner:
-        raise ValueError(f"{type(attack).__name__} has no threat model: give it a field 'threat'")
-    return threat_of(inner[0])
+        yield threat
+    for part in _parts(attack):
+        yield from _threats(part)
 
 
 def _with_threat(attack: A, change: Callable[[ThreatModel], ThreatModel]) -> A:
@@ -210,6 +232,6 @@ def at_eps(attack: A, eps: float) -> A:
 
 def at_rows(attack: A, rows: Tensor) -> A:
     """The same attack for some of the examples of a call: only an eps per example differs."""
-    if isinstance(threat_of(attack).eps, float):
+    if all(isinstance(threat.eps, float) for threat in _threats(attack)):
         return attack
     return _with_threat(attack, lambda threat: threat.take(rows))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import Restarts, Targeted, WorstOf, at_eps, threat_of
+from robustlab.attacks.wrappers import part_seed
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
@@ -138,11 +139,7 @@ def _parts(attack: Attack, seed: int) -> Iterator[Part]:
         runs = (stage.attack,) * stage.count if isinstance(stage, Restarts) else (stage,)
         for r, run in enumerate(runs):
             name = label(run) if len(runs) == 1 else f"{label(run)}, restart {r + 1}"
-            yield Part(name, run, _folded(_folded(seed, s), r), s, r)
-
-
-def _folded(seed: int, number: int) -> int:
-    return seed if number == 0 else fold_in(seed, number)
+            yield Part(name, run, part_seed(stage, part_seed(attack, seed, s), r), s, r)
 
 
 def label(attack: Attack) -> str:
