@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from robustlab.core import Twin, as_twin, margin, search_twin, untargeted
@@ -85,7 +85,11 @@ def parametrised() -> nn.Module:
     return nn.Sequential(*plain, weight_norm(nn.Conv2d(4, 5, 3)), nn.BatchNorm2d(5), nn.AvgPool2d((8, 6)), nn.Flatten())
 
 
-FOLDED = {convolutional: 0, linear: 0, activated: 0}
+def pooled() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 4 * 3, 5))
+
+
+FOLDED = {convolutional: 0, linear: 0, activated: 0, pooled: 0}
 """Models whose BatchNorm layers all go, with the number that is left."""
 COPIED = {parametrised: 1, SharedNorm: 1, SharedConvolution: 1, Branching: 1}
 """Models that keep some or all."""
@@ -124,6 +128,14 @@ def test_making_a_twin_leaves_the_model_as_it_was(make: Callable[[], nn.Module])
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.values(), strict=True))
     assert [type(part) for part in model.modules()] == parts
     assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in model.parameters())
+
+
+def test_a_relu_goes_behind_the_pooling_after_it() -> None:
+    search = search_twin(randomised(pooled()), inputs()).search
+    assert isinstance(search, fx.GraphModule)
+    assert [type(search.get_submodule(str(n.target))) for n in search.graph.nodes if n.op == "call_module"] == [
+        nn.Conv2d, nn.MaxPool2d, nn.ReLU, nn.Flatten, nn.Linear,
+    ]  # fmt: skip
 
 
 class Keeping(nn.Module):

@@ -1,15 +1,21 @@
-"""Folding BatchNorm in eval mode into the convolution or linear layer before it."""
+"""Rewriting a model into one that computes the same function of its input, faster.
+
+BatchNorm in eval mode goes into the convolution or linear layer before it; a ReLU before a max-pooling goes behind it,
+where there is less to do; and a ReLU writes over its input where nobody else needs that.
+"""
 
 from __future__ import annotations
 
 import copy
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import TypeAlias, cast
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+_Pooling: TypeAlias = nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d
 
 
 class _Tracer(fx.Tracer):
@@ -20,40 +26,57 @@ class _Tracer(fx.Tracer):
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """Copies a model, with every BatchNorm that follows a convolution or linear layer folded into it.
+    """Copies a model and rewrites the copy; the same function up to rounding.
 
-    The copy computes the same function up to rounding. A norm layer that carries its own activation (as timm's do)
-    leaves that activation behind.
+    A norm layer that carries its own activation (as timm's do) leaves that activation behind.
 
     Args:
         model: in eval mode; not changed.
 
-    Returns: a module; without a foldable BatchNorm an ordinary copy.
+    Returns: a module; its ``meta["folds"]`` lists the names (layer, norm layer) of what became one layer.
     Raises: whatever torch.fx raises for a model that it cannot trace.
     """
-    if not any(isinstance(part, _BatchNorm) for part in model.modules()):
-        return copy.deepcopy(model)
     copied = copy.deepcopy(model)  # it is the copy that is traced: a model may keep what passes through it
-    graph = _Tracer().trace(copied)
-    traced = fx.GraphModule(copied, graph)
-    parts = dict(traced.named_modules())
-    calls = [node.target for node in graph.nodes if node.op == "call_module"]
-    for node in graph.nodes:
-        norm = parts.get(node.target) if node.op == "call_module" else None
-        if isinstance(norm, _BatchNorm) and norm.track_running_stats:
-            source = node.args[0]
-            if _foldable(source, parts) and calls.count(source.target) == calls.count(node.target) == 1:
-                traced.set_submodule(source.target, _merged(parts[source.target], norm))
-                traced.set_submodule(node.target, _remainder(norm))
+    traced = fx.GraphModule(copied, _Tracer().trace(copied))
+    _fold_norms(traced)
+    _pool_first(traced)
+    _write_over(traced)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
     return traced.eval()
 
 
-def _foldable(source: object, parts: dict[str, nn.Module]) -> bool:
-    """Whether the node before a norm layer is a weighted layer whose output nobody else sees."""
-    if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
-        return False
-    part = parts.get(str(source.target))
-    return isinstance(part, Weighted) and not hasattr(part, "parametrizations")
+def _calls(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module, fx.Node]]:
+    """Calls of a layer on the output of another that only it sees; both layers are called once in all."""
+    parts = dict(traced.named_modules())
+    targets = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    for node in list(traced.graph.nodes):
+        source = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
+            continue
+        if targets.count(node.target) == targets.count(source.target) == 1:
+            yield node, parts[str(node.target)], source
+
+
+def _fold_norms(traced: fx.GraphModule) -> None:
+    folds = traced.meta["folds"] = []
+    for node, norm, source in _calls(traced):
+        layer, (name, norm_name) = traced.get_submodule(str(source.target)), (str(source.target), str(node.target))
+        foldable = isinstance(layer, Weighted) and not hasattr(layer, "parametrizations")
+        if foldable and isinstance(norm, _BatchNorm) and norm.track_running_stats:
+            folds.append((name, norm_name))
+            traced.set_submodule(name, _merged(layer, norm))
+            _replace(traced, node, [getattr(norm, part, None) for part in ("drop", "act")])
+
+
+def _replace(traced: fx.GraphModule, node: fx.Node, rest: list[nn.Module | None]) -> None:
+    """Puts what a norm layer does besides normalising in its place."""
+    parts = [part for part in rest if isinstance(part, nn.Module) and not isinstance(part, nn.Identity)]
+    if parts:
+        traced.set_submodule(str(node.target), parts[0] if len(parts) == 1 else nn.Sequential(*parts))
+    else:
+        node.replace_all_uses_with(cast(fx.Node, node.args[0]))
+        traced.graph.erase_node(node)
 
 
 def _merged(layer: nn.Module, norm: _BatchNorm) -> nn.Module:
@@ -62,7 +85,18 @@ def _merged(layer: nn.Module, norm: _BatchNorm) -> nn.Module:
     return fuse_conv_bn_eval(layer, norm)  # type: ignore[type-var]
 
 
-def _remainder(norm: _BatchNorm) -> nn.Module:
-    """What a norm layer does besides normalising."""
-    extra = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
-    return nn.Sequential(*extra) if extra else nn.Identity()
+def _pool_first(traced: fx.GraphModule) -> None:
+    """max(relu(a), relu(b)) = relu(max(a, b)), with the same gradient: swaps the two layers."""
+    for node, pooling, source in _calls(traced):
+        if isinstance(pooling, _Pooling) and not pooling.return_indices:
+            relu = traced.get_submodule(str(source.target))
+            if type(relu) is nn.ReLU:
+                traced.set_submodule(str(source.target), pooling)
+                traced.set_submodule(str(node.target), relu)
+
+
+def _write_over(traced: fx.GraphModule) -> None:
+    """Lets a ReLU write over the output of layers whose own gradient does not need it."""
+    for node, relu, source in _calls(traced):
+        if type(relu) is nn.ReLU and isinstance(traced.get_submodule(str(source.target)), Weighted | _Pooling):
+            cast(nn.ReLU, traced.get_submodule(str(node.target))).inplace = True

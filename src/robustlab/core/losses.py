@@ -180,11 +180,20 @@ class Objective:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and success of each row, both (N,), without gradient."""
         score, finished, _ = self._evaluated(x, with_gradient=False)
-        return score, finished
+        return score, self._confirmed(x, finished)
 
-    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, success and the gradient of each score by its input: (N,), (N,) and the shape of ``x``."""
-        return self._evaluated(x, with_gradient=True)
+    def gradient(self, x: Tensor, *, confirm: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, success and the gradient of each score by its input.
+
+        Args:
+            x: inputs (N, ...).
+            confirm: asks the user's own model about each success of the search model, which costs a forward pass for
+                those; not needed where success changes nothing.
+
+        Returns: (N,), (N,) bool, and the shape of ``x``.
+        """
+        score, finished, grad = self._evaluated(x, with_gradient=True)
+        return score, self._confirmed(x, finished) if confirm else finished, grad
 
     def take(self, rows: Tensor) -> Objective:
         """The objective of some of the examples; ``rows`` is a mask (N,) or row numbers."""
@@ -193,8 +202,7 @@ class Objective:
     def _evaluated(self, x: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.twin.split(x)
         if len(parts) == 1:
-            score, finished, grad = self._part(x, self.truth, with_gradient=with_gradient)
-            return score, self._confirmed(x, finished), grad
+            return self._part(x, self.truth, with_gradient=with_gradient)
         grad = torch.empty_like(x) if with_gradient else x
         scores, ends = [], []
         for part, truth, into in zip(parts, self.twin.split(self.truth), self.twin.split(grad), strict=True):
@@ -203,7 +211,7 @@ class Objective:
             ends.append(finished)
             if with_gradient:
                 into.copy_(slope)
-        return torch.cat(scores), self._confirmed(x, torch.cat(ends)), grad
+        return torch.cat(scores), torch.cat(ends), grad
 
     def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(with_gradient):

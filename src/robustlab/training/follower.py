@@ -84,14 +84,11 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _folds(search: nn.Module, parts: dict[str, nn.Module]) -> list[Fold]:
     """The weighted and norm layers of the model that are one layer in its twin."""
-    nodes = search.graph.nodes if isinstance(search, fx.GraphModule) else ()
-    found = []
-    for node in nodes:
-        norm = parts.get(node.target) if node.op == "call_module" else None
-        if isinstance(norm, _BatchNorm) and not isinstance(search.get_submodule(node.target), _BatchNorm):
-            source = node.args[0].target
-            found.append(cast(Fold, (parts[source], norm, search.get_submodule(source))))
-    return found
+    names: list[tuple[str, str]] = search.meta["folds"] if isinstance(search, fx.GraphModule) else []
+    return [
+        (cast(Weighted, parts[layer]), cast(_BatchNorm, parts[norm]), cast(Weighted, search.get_submodule(layer)))
+        for layer, norm in names
+    ]
 
 
 def _shared(search: nn.Module, folded: set[nn.Module]) -> dict[str, Tensor]:
