@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -25,21 +26,27 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from robustlab import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")]
+
+
 @app.callback()
-def robustlab(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,  # noqa: ARG001 -- main takes it out
-) -> None:
+def robustlab(version: Version = False, debug: Debug = False) -> None:
     """Measures how robust a classifier is, how far the number can be trusted, and what breaks it.
 
     Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 robust accuracy below --fail-under; 4 a serious
     finding with --strict; 130 interrupted (a run can be resumed).
     """
-    if version:
-        from robustlab import __version__
-
-        print(__version__)
-        raise typer.Exit
 
 
 def _register() -> None:
@@ -65,7 +72,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # so that package.module:function is found where the user stands
     try:
-        code = app([a for a in typed if a != "--debug"], prog_name="robustlab", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            code = app([a for a in typed if a != "--debug"], prog_name="robustlab", standalone_mode=False)
     except KeyboardInterrupt:
         return STOPPED
     except Exception as error:
@@ -75,6 +84,10 @@ def main(args: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _warned(message: Warning | str, *_: object) -> None:
+    say(str(message), "warning")
+
+
 def _explained(error: Exception) -> int:
     """Says what a known error says; others are faults of ours and keep their traceback."""
     from robustlab.core.errors import RobustlabError
@@ -82,7 +95,7 @@ def _explained(error: Exception) -> int:
     usage = getattr(error, "format_message", None)  # how typer's own errors say it
     if usage is not None:
         where = getattr(getattr(error, "ctx", None), "command_path", "robustlab")
-        say(f"{usage()} See '{where} --help'.", "error")
+        say(f"{usage().rstrip('.')}. See '{where} --help'.", "error")
     elif isinstance(error, RobustlabError | ValueError):
         say(str(error) or type(error).__name__, "error")
     else:

@@ -101,12 +101,16 @@ def device(name: str) -> torch.device:
 
 def data(name: str, split: str, *, size: int | None = None, limit: int | None = None, seed: int = 0) -> Examples:
     """A data set by name, or the folder of images per class at a path; a random sample of it with a limit."""
-    from robustlab.cli.show import notes
-    from robustlab.data import load, progress_bars, sample
+    from robustlab.cli.show import bars
+    from robustlab.data import load, sample
 
     known = f"folder:{name}" if Path(name).is_dir() else name
-    with progress_bars(notes()) as bars:
-        found = load(known, split=split, size=size, progress=bars)
+    with bars() as show:
+
+        def fetched(file: str, done: int, expected: int | None) -> None:
+            show(f"fetch {file}", done / expected if expected else 0.0, f"{done / 1e6:.1f} MB")
+
+        found = load(known, split=split, size=size, progress=fetched)
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 

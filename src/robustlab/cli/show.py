@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
     from robustlab.evaluation import Comparison, Evaluation, Finding, Interval, Progress
-    from robustlab.studies import Step
 
 Tone = Literal["plain", "good", "warning", "error"]
 _STYLES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "error": "bold red"}
@@ -63,15 +60,33 @@ def evaluating(title: str) -> Iterator[Callable[[Progress], None]]:
     """One bar over a whole evaluation; what it gives goes into ``Settings.progress``."""
     from robustlab.report.words import budget
 
-    with _bars() as bars:
-        task = bars.add_task(f"evaluate {title}", total=1.0, said="")
+    with bars() as show:
+        yield lambda at: show(
+            f"evaluate {title}", at.share, at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
+        )
 
-        def show(at: Progress) -> None:
-            bars.update(
-                task, completed=at.share, said=at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
-            )
 
+@contextmanager
+def bars() -> Iterator[Callable[[str, float, str], None]]:
+    """A bar per task, drawn from when something is first said of it: name, share 0..1, words."""
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    name, said = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[said]}"))
+    drawn = Progress(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), said, console=notes())
+    tasks: dict[str, TaskID] = {}
+
+    def show(task: str, share: float, words: str) -> None:
+        if not tasks:
+            drawn.start()
+        if task not in tasks:
+            tasks[task] = drawn.add_task(task, total=1.0, said="")
+        drawn.update(tasks[task], completed=share, said=words)
+
+    try:
         yield show
+    finally:
+        if tasks:
+            drawn.stop()
 
 
 def evaluations(results: Sequence[Evaluation]) -> None:
@@ -137,24 +152,3 @@ def diagnosis(found: Sequence[Finding]) -> None:
         paragraph(f"{one.severity}: {one.title}", [one.advice, f"{one.code}: {evidence}"])
     if not found:
         paragraph("Nothing found.", [])
-
-
-@contextmanager
-def steps() -> Iterator[Callable[[Step], None]]:
-    """A bar per task of a study, added when the task begins."""
-    with _bars() as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(at: Step) -> None:
-            if at.task not in tasks:
-                tasks[at.task] = bars.add_task(at.task, total=1.0, said="")
-            bars.update(tasks[at.task], completed=at.share, said=at.said)
-
-        yield show
-
-
-def _bars() -> Bars:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    name, said = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[said]}"))
-    return Progress(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), said, console=notes())

@@ -22,7 +22,8 @@ from robustlab.report.confusion import BeforeAfter, before_after
 from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.words import budget
 
-GALLERY = 6
+GALLERY = {True: 6, False: 3}
+"""Pictures per model: of one alone, of each of several."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def page(
     """
     _check(evaluations)
     headline = _headline(evaluations, eps)
-    subjects = tuple(_subject(i, e, headline) for i, e in enumerate(evaluations))
+    pictures = GALLERY[len(evaluations) == 1]
+    subjects = tuple(_subject(i, e, headline, pictures) for i, e in enumerate(evaluations))
     findings = [(e.model.name, f) for e in evaluations for f in e.findings]
     names = _curve_names(evaluations)
     return Page(
@@ -189,13 +191,13 @@ def _shown(comparisons: Sequence[Comparison], eps: float | None) -> list[Compari
     return [c for c in comparisons if c.eps is None or c in kept]
 
 
-def _subject(series: int, evaluation: Evaluation, eps: float | None) -> Subject:
+def _subject(series: int, evaluation: Evaluation, eps: float | None, pictures: int) -> Subject:
     worst = next((w for w in evaluation.worst if w.eps == eps), None)
     results = [r for r in evaluation.results if r.eps == eps]
     targeted = {a.name for a in evaluation.attacks if a.targeted}
     strongest = min(results, key=lambda r: (r.attack in targeted, r.robust.value), default=None)
     confusion = before_after(evaluation, strongest) if strongest else None
-    return Subject(series, evaluation, worst, strongest, confusion, gallery(evaluation, GALLERY, eps))
+    return Subject(series, evaluation, worst, strongest, confusion, gallery(evaluation, pictures, eps))
 
 
 def _title(evaluations: Sequence[Evaluation]) -> str:

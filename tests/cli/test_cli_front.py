@@ -1,0 +1,161 @@
+"""The front door: help, wrong use, exit codes, what it costs to open."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+
+from robustlab.cli import parse
+from robustlab.cli.main import app, main
+from robustlab.cli.parse import attack, budgets, threat
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor")
+Command = Callable[..., Any]
+
+
+def words_of(text: str) -> list[str]:
+    """Text without frames and line breaks, whatever the width."""
+    return re.sub(r"[─│╭╮╰╯]", " ", text).split()
+
+
+def test_help_is_quick_because_it_needs_no_torch() -> None:
+    program = (
+        "import sys\nfrom robustlab.cli.main import main\nmain(['evaluate', '--help'])\n"
+        "sys.exit(','.join(m for m in ('torch', 'numpy', 'PIL', 'matplotlib') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "\n"), "something heavy was imported"
+    assert "--fail-under" in done.stdout
+
+
+def test_guide_says_what_the_commands_say() -> None:
+    program = "import make_cli; print(make_cli.page())"
+    plain = {k: v for k, v in os.environ.items() if k not in {"TERMINAL_WIDTH", "GITHUB_ACTIONS", "FORCE_COLOR"}}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / "docs",
+        env={**plain, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    stored = (ROOT / "docs" / "guide" / "cli.md").read_text(encoding="utf-8")
+    assert words_of(done.stdout) == words_of(stored), "write it anew: python docs/make_cli.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_in_the_help_are_valid(name: str) -> None:
+    group = get_command(app)
+    one = group.commands[name]  # type: ignore[attr-defined]  # the app is a group of commands
+    assert one.epilog is not None
+    program, spoken, *words = shlex.split(one.epilog.removeprefix("Example: "))
+    assert (program, spoken) == ("robustlab", name)
+    one.make_context(name, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("evaluate", "Missing argument"),
+        ("evaluate m --no-such", "No such option"),
+        ("evaluate m --limit 0", "--limit"),
+        ("evaluate m --fail-under 1.5", "--fail-under"),
+        ("evaluate m --eps tiny", "eps 'tiny' is no number: write 0.1 or 8/255"),
+        ("evaluate m --eps 8/0", "eps '8/0' is no number"),
+        ("evaluate m --eps -0.1", "eps -0.1 must be a finite number, 0 or more"),
+        ("evaluate m --eps nan", "eps nan must be a finite number"),
+        ("evaluate m --eps 8", "write 8/255"),
+        ("evaluate m --eps ,", "no eps was given"),
+        ("evaluate m --norm l7", "there is no norm 'l7': choose linf, l2 or l1"),
+        ("evaluate m --attack deep", "there is no attack 'deep': choose from fgsm"),
+        ("evaluate m --attack targeted-noise", "there is no attack 'targeted-noise'"),
+        ("evaluate nowhere:model", "no model at 'nowhere:model'"),
+        ("evaluate tiny:absent", "has no attribute 'absent'"),
+        ("evaluate tiny:nothing", "returned a int, expected a torch module"),
+        ("evaluate lost.safetensors", "there is no checkpoint lost.safetensors"),
+        ("evaluate empty", "empty holds no checkpoint"),
+        ("evaluate tiny:means --data absent", "no data set is called 'absent'"),
+        ("evaluate tiny:means --data digits --limit 9999 --eps 0.1", "n=9999 examples were asked for"),
+        ("evaluate tiny:means --device tpu", "there is no device 'tpu' here: choose auto, cpu"),
+        ("attack tiny:means --data digits --ids 1,x", "--ids '1,x' is no list of numbers"),
+        ("attack tiny:means --data digits --ids 9999", "asked for 9999"),
+        ("train shallow-cnn --recipe magic", "there is no recipe 'magic'"),
+        ("train shallow-cnn --optimizer lion", "there is no optimizer 'lion'"),
+        ("train shallow-cnn --schedule zigzag", "there is no schedule 'zigzag'"),
+        ("train shallow-cnn --precision fp8", "precision must be"),
+        ("report absent", "absent"),
+        ("compare absent absent", "absent"),
+        ("runs absent", "there is no folder absent"),
+        ("demo --budget huge", "the demo has the budgets full, quick, not 'huge'"),
+        ("nonsense", "No such command"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(words: str, said: str, command: Command, place: Path) -> None:
+    (place / "empty").mkdir()
+    done = command(*words.split())
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.startswith("Error: ")
+    assert done.err.count("\n") == 1
+    assert not done.out
+    assert not (place / "runs").exists(), "nothing is begun with wrong arguments"
+
+
+def test_debug_shows_where_an_error_comes_from() -> None:
+    with pytest.raises(ValueError, match="no model at 'nowhere:model'"):
+        main(["evaluate", "nowhere:model", "--debug"])
+
+
+def test_faults_of_ours_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: list[str]) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(parse, "budgets", broken)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        main(["evaluate", "m"])
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_a_line_too(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(_: list[str]) -> None:
+        warnings.warn("something is amiss", stacklevel=1)
+        raise ValueError("and then it stopped")
+
+    monkeypatch.setattr(parse, "budgets", warn)
+    assert command("evaluate", "m").err == "Warning: something is amiss\nError: and then it stopped\n"
+
+
+def test_version(command: Command) -> None:
+    from robustlab import __version__
+
+    assert command("--version") == (0, f"{__version__}\n", "")
+
+
+def test_eps_by_commas_and_repeated_fractions_and_decimals() -> None:
+    assert budgets(["8/255,0.1", "0", "0.1"]) == (0.0, 8 / 255, 0.1)
+    with pytest.raises(typer.BadParameter, match="'1/2/3' is no number"):
+        budgets(["1/2/3"])
+
+
+def test_attack_names_make_the_attacks_they_say() -> None:
+    from robustlab.attacks import FGSM, PGD, Restarts, Targeted
+
+    limits = threat("L2", 0.5)
+    assert str(limits.norm) == "L2"
+    assert attack("pgd", limits, steps=7) == PGD(limits, 7)
+    assert attack("fgsm-rs", limits, steps=7) == FGSM(limits, random_start=True)
+    assert attack("targeted-pgd", limits, steps=7, restarts=3) == Restarts(Targeted(PGD(limits, 7)), 3)
+    assert attack("fgsm", limits, steps=7, restarts=3) == FGSM(limits), "restarts of what has no random start are idle"
