@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robustlab.attacks.maximise import Plan, at_input, run, uniform
-from robustlab.attacks.steps import Adam, Optimizer, Size, Step, momentum, steepest
+from robustlab.attacks.steps import Optimizer, Size, Step, adam, momentum, steepest
 from robustlab.core import Score, ThreatModel, cross_entropy
 
 
@@ -148,7 +148,7 @@ class OptimizerPGD:
     Args:
         threat: norm, eps and bounds.
         optimizer: ``SGD``, ``Adam``, ``RMSprop``, ``Adagrad`` of this room, or ``TorchOptimizer`` around a class of
-            ``torch.optim``; None: Adam with a learning rate of eps / 10 (the mean eps, if there is one per example).
+            ``torch.optim``; None: Adam with a learning rate of eps / 10.
         steps: number of steps.
         random_start: start uniformly in the ball, else at the input.
         score: what is maximised.
@@ -168,8 +168,7 @@ class OptimizerPGD:
     def _rule(self) -> Step[Any]:
         if self.optimizer is not None:
             return self.optimizer.rule()
-        size = _length(self.threat, None, 0.1)
-        return Adam(size if isinstance(size, float) else sum(size) / len(size)).rule()
+        return adam(_length(self.threat, None, 0.1))
 
     __call__ = run
 

@@ -121,17 +121,22 @@ class Adam:
 
     def rule(self) -> Step[Memory]:
         """The step rule; its state is (m, v, t)."""
-        first, second = self.betas
+        return adam(float(self.lr), self.betas, self.eps)
 
-        def update(grad: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-            mean, square, count = memory
-            count = count + 1
-            mean = mean * first + grad * (1 - first)
-            square = square * second + grad.square() * (1 - second)
-            root = (square / (1 - second**count)).sqrt_().add_(self.eps)
-            return mean / (1 - first**count) / root * self.lr, (mean, square, count)
 
-        return Step(lambda x: (torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(_one_value(x))), update)
+def adam(lr: Size, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Step[Memory]:
+    """The step rule of ``Adam``, with one learning rate for all or one per example."""
+    (first, second), (init, scaled) = betas, _sized(lr)
+
+    def update(grad: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        mean, square, count, *size = memory
+        count = count + 1
+        mean = mean * first + grad * (1 - first)
+        square = square * second + grad.square() * (1 - second)
+        root = (square / (1 - second**count)).sqrt_().add_(eps)
+        return scaled(mean / (1 - first**count) / root, tuple(size)), (mean, square, count, *size)
+
+    return Step(lambda x: (*(torch.zeros_like(part) for part in (x, x, _one_value(x))), *init(x)), update)
 
 
 @dataclass(frozen=True)
