@@ -16,6 +16,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+import robustlab
 from robustlab.cli import parse
 from robustlab.cli.main import app, main
 from robustlab.cli.parse import attack, budgets, threat
@@ -139,9 +140,7 @@ def test_warnings_are_a_line_too(command: Command, monkeypatch: pytest.MonkeyPat
 
 
 def test_version(command: Command) -> None:
-    from robustlab import __version__
-
-    assert command("--version") == (0, f"{__version__}\n", "")
+    assert command("--version") == (0, f"{robustlab.__version__}\n", "")
 
 
 def test_eps_by_commas_and_repeated_fractions_and_decimals() -> None:

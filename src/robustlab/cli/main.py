@@ -28,9 +28,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from robustlab import __version__
+        from importlib.metadata import version
 
-        print(__version__)
+        print(version("robustlab"))
         raise typer.Exit
 
 
@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.path.insert(0, os.getcwd())  # so that package.module:function is found where the user stands
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warned
+            warnings.showwarning = lambda message, *_: say(str(message), "warning")
             code = app([a for a in typed if a != "--debug"], prog_name="robustlab", standalone_mode=False)
     except KeyboardInterrupt:
         return STOPPED
@@ -82,10 +82,6 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         return _explained(error)
     return code if isinstance(code, int) else 0
-
-
-def _warned(message: Warning | str, *_: object) -> None:
-    say(str(message), "warning")
 
 
 def _explained(error: Exception) -> int:

@@ -134,7 +134,7 @@ def recipes() -> dict[str, Recipe]:
     return {
         "standard": training.standard(),
         "FGSM-trained": training.adversarial(FGSM(THREAT, step_size=1.25 * EPS, random_start=True)),
-        "PGD-trained": training.adversarial(PGD(THREAT, steps=5, step_size=0.04)),
+        "PGD-trained": training.adversarial(PGD(THREAT, steps=3, step_size=0.06)),
     }
 
 
