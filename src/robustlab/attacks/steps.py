@@ -22,7 +22,7 @@ class Sliceable(Protocol):
     """State of another kind, which has a row per example."""
 
     def take(self, rows: Tensor) -> Self:
-        """The rows where the mask (N,) is true."""
+        """The rows with these numbers (M,)."""
 
 
 State = TypeVar("State", bound=Memory | Sliceable)
@@ -38,7 +38,7 @@ class Step(NamedTuple, Generic[State]):
 
 
 def taken(state: State, rows: Tensor) -> State:
-    """The state of the examples where the mask (N,) is true."""
+    """The state of the examples with these numbers (M,)."""
     if isinstance(state, tuple):
         return cast("State", tuple(part[rows] for part in state))
     return state.take(rows)

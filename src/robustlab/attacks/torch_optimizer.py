@@ -77,8 +77,8 @@ class _PerExample:
         return torch.stack([point.detach() for point in self.points])
 
     def take(self, rows: Tensor) -> _PerExample:
-        """The optimizer of the examples where the mask (N,) is true, with their memory."""
-        kept = [point for point, wanted in zip(self.points, rows.tolist(), strict=True) if wanted]
+        """The optimizer of the examples with these numbers (M,), with their memory."""
+        kept = [self.points[row] for row in rows.tolist()]
         part = _PerExample.fresh(type(self.optimizer), self.options, kept)
         for old, new in zip(kept, part.points, strict=True):
             part.optimizer.state[new] = self.optimizer.state[old]
@@ -93,7 +93,7 @@ def _check_independent(kind: type[torch.optim.Optimizer], options: dict[str, obj
         both = _PerExample.fresh(kind, options, list(grads[0]))
         part = _PerExample.fresh(kind, options, list(grads[0]))
         together = [both.moves(grad)[0] for grad in grads]
-        first = torch.tensor([True, False])
+        first = torch.tensor([0])
         alone = [part.moves(grads[0])[0]]
         part = part.take(first)
         alone += [part.moves(grad[first])[0] for grad in grads[1:]]
