@@ -1,6 +1,7 @@
 """Adversarial attacks: values that map inputs to adversarial inputs and leave no trace."""
 
 from robustlab.attacks.apgd import APGD, APGDT
+from robustlab.attacks.fab import FAB, FABT
 from robustlab.attacks.maximise import at_input, maximise, uniform
 from robustlab.attacks.pgd import BIM, FGSM, MIFGSM, PGD, OptimizerPGD, RandomNoise
 from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step, momentum, steepest
@@ -8,7 +9,7 @@ from robustlab.attacks.torch_optimizer import TorchOptimizer
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
 
 __all__ = [
-    "APGD", "APGDT", "BIM", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "Optimizer", "OptimizerPGD",
-    "RMSprop", "RandomNoise", "Restarts", "Step", "Targeted", "TorchOptimizer", "WorstOf", "at_eps", "at_input",
-    "maximise", "momentum", "steepest", "threat_of", "uniform",
+    "APGD", "APGDT", "BIM", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "Optimizer",
+    "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Step", "Targeted", "TorchOptimizer", "WorstOf", "at_eps",
+    "at_input", "maximise", "momentum", "steepest", "threat_of", "uniform",
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from robustlab.core import (
     ThreatModel,
     Twin,
     at_target,
+    margin,
     misclassified,
 )
 
@@ -223,6 +224,19 @@ def gap(logits: Logits, truth: Tensor) -> Scores:
     """
     label, target = logits.to(torch.promote_types(logits.dtype, torch.float32)).gather(1, truth).unbind(1)
     return target - label
+
+
+@Score
+def ahead(logits: Logits, truth: Tensor) -> Scores:
+    """How far the target class is ahead of the best other one, (N,); positive means that it is reached.
+
+        z_t - max_{i != t} z_i
+
+    Args:
+        logits: (N, K), any float dtype.
+        truth: labels and targets (N, 2), int64.
+    """
+    return -margin(logits, truth[:, 1])
 
 
 @Score

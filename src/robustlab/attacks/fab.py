@@ -1,0 +1,220 @@
+"""Fast adaptive boundary attack: small perturbations by steps onto the linearised decision boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.hyperplane import dual, to_hyperplane
+from robustlab.attacks.maximise import checked_inputs, prepared
+from robustlab.attacks.ranked import Attempted, Job, Lanes, ahead, gap, towards_likely
+from robustlab.attacks.smallest import approach
+from robustlab.core import Model, Norm, Objective, Stop, Streams, ThreatModel, margin, targeted, unfinished, untargeted
+
+Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
+"""From points (N, ...) to how far another class is ahead of the label (N,), and the gradient of that (N, ...)."""
+
+_TINY = 1e-12
+_LEAST = 1e-8  # a distance is at least this, so that shares of two distances are defined
+
+
+class _Settings(Protocol):
+    """What both attacks have."""
+
+    @property
+    def threat(self) -> ThreatModel: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def alpha_max(self) -> float: ...
+    @property
+    def overshoot(self) -> float: ...
+    @property
+    def backward(self) -> float: ...
+
+
+def _check(self: _Settings) -> None:
+    if not isinstance(self.steps, int) or self.steps < 1:
+        raise ValueError(f"steps must be a whole number >= 1, got {self.steps}")
+    if not 0 <= self.alpha_max <= 1 or not 0 <= self.backward <= 1:
+        raise ValueError(f"alpha_max and backward must be shares in [0, 1], got {self.alpha_max} and {self.backward}")
+    dual(self.threat.norm)
+
+
+def _move(
+    self: _Settings, boundary: Boundary, objective: Objective, x: Tensor, x_adv: Tensor, finished: Tensor
+) -> Tensor:
+    """A step back towards the input where the last point was finished, then one onto the boundary, or a bit beyond.
+
+        x' = (1 - a) (x_adv + eta d1) + a (x + eta d2),   a = min(||d1|| / (||d1|| + ||d2||), alpha_max)
+
+    d1 and d2 are the smallest changes of x_adv and of x that reach the boundary as it is linearised at x_adv.
+    """
+    norm, bounds = self.threat.norm, self.threat.bounds
+    x_adv = torch.where(_rows(finished, x), x + (x_adv - x) * self.backward, x_adv)
+    lead, slope = boundary(objective, x_adv)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    points, slope = torch.cat([x_adv, x]).to(wide), slope.to(wide)
+    back = ((x_adv - x).to(wide) * slope).flatten(1).sum(dim=1)
+    rise = torch.cat([-lead, back - lead]).to(wide)
+    change = to_hyperplane(points, torch.cat([slope, slope]), rise, norm, bounds)
+    near, far = norm.size(change).clamp_min(_LEAST).chunk(2)
+    share = _rows((near / (near + far)).clamp_max(self.alpha_max), x)
+    there, here = (points + self.overshoot * change).chunk(2)
+    return ((1 - share) * there + share * here).clamp_(*bounds).to(x.dtype)
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The boundary where the score is 0."""
+    score, _, slope = replace(objective, finish=unfinished).gradient(x)
+    return score, slope
+
+
+def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The boundary to that class which a linear model would reach with the smallest change.
+
+    argmin_k |z_k - z_y| / ||grad z_k - grad z_y||_dual
+    """
+    twin = objective.twin
+    parts = [
+        _nearest_class(norm, objective.take(rows), x[rows])
+        for rows in twin.split(torch.arange(len(x), device=x.device))
+    ]
+    lead, slope = zip(*parts, strict=True)
+    return torch.cat(lead), torch.cat(slope)
+
+
+def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
+    y = objective.truth[:, None]
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = objective.twin.searched(x, objective.labels, backward=True)
+        gaps = logits - logits.gather(1, y)
+    slopes = [_gradient(gaps[:, k], x) for k in range(gaps.shape[1])]
+    objective.twin.passes.backward += len(x) * (len(slopes) - 1)
+    steepness = torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
+    gaps = gaps.detach().to(torch.promote_types(gaps.dtype, torch.float32))
+    nearest = (gaps.abs() / (steepness + _TINY)).scatter(1, y, torch.inf).argmin(dim=1)
+    return gaps.gather(1, nearest[:, None])[:, 0], torch.stack(slopes)[nearest, torch.arange(len(x), device=x.device)]
+
+
+def _gradient(gaps: Tensor, x: Tensor) -> Tensor:
+    if not gaps.requires_grad:
+        return torch.zeros_like(x)
+    (slope,) = torch.autograd.grad(gaps.sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return slope.nan_to_num_()
+
+
+@dataclass(frozen=True)
+class FAB:
+    """Fast adaptive boundary attack towards whichever class is nearest; with a target in the call, towards that one.
+
+    It looks for the smallest perturbation: with ``stop="never"`` the result is the smallest one found in all steps, if
+    it is within the budget. Each step costs a backward pass per class: with many classes use ``FABT``.
+
+    Args:
+        threat: norm, eps and bounds.
+        steps: number of steps.
+        random_start: start at a random point half as far out as the budget reaches, else at the input.
+        alpha_max: how much a step may lean towards the input.
+        overshoot: how far a step goes, in distances to the boundary.
+        backward: how much of a successful perturbation is kept for the next step.
+
+    Source: Croce, Hein, Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack, ICML 2020,
+    algorithm 1 without its final search, like the released code.
+    """
+
+    threat: ThreatModel
+    steps: int = 100
+    random_start: bool = field(default=False, kw_only=True)
+    alpha_max: float = 0.1
+    overshoot: float = 1.05
+    backward: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Runs the attack as ``robustlab.core.Attack`` says."""
+        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+        with prepared(model, x) as (twin, x_in):
+            objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)
+            boundary = partial(_of_nearest_class, self.threat.norm) if target is None else _of_score
+            job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
+            x_adv = approach(job, partial(_move, self, boundary), self._start(job), steps=self.steps).x_adv
+        return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+
+    def _start(self, job: Job) -> Tensor:
+        if not self.random_start:
+            return job.x
+        direction = self.threat.norm.normalise(self.threat.norm.sample(job.x, 1.0, job.streams))
+        return (job.x + direction * (job.threat.radius(job.x) / 2).to(job.x.dtype)).clamp_(*self.threat.bounds)
+
+
+@dataclass(frozen=True)
+class FABT:
+    """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn, one backward pass a step.
+
+    Any wrong class is a success; inputs that are misclassified already come back as they are. If the call names a
+    target, it is the only one tried and the only success.
+
+    Args:
+        threat: norm, eps and bounds.
+        steps: number of steps towards each class.
+        targets: how many classes, at most; a model with K classes has K - 1.
+        alpha_max: as in ``FAB``, like the rest.
+        overshoot: how far a step goes.
+        backward: how much of a successful perturbation is kept.
+
+    Source: as ``FAB``, section 3.4; Croce, Hein, Reliable Evaluation ..., ICML 2020, section 5.
+    """
+
+    threat: ThreatModel
+    steps: int = 100
+    targets: int = 9
+    alpha_max: float = 0.1
+    overshoot: float = 1.05
+    backward: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.targets < 1:
+            raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Runs the attack as ``robustlab.core.Attack`` says."""
+        score = gap if target is None else ahead
+        call = partial(towards_likely, target=target, stop=stop, seed=seed, ids=ids)
+        return call(self, self._attempt, score, model, x, y)
+
+    def _attempt(self, job: Job) -> Attempted:
+        return approach(job, partial(_move, self, _of_score), job.x, steps=self.steps)

@@ -1,0 +1,126 @@
+"""The smallest-norm driver: looks for the wrong point that is nearest to each input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.ranked import Attempted, Job, Lanes
+from robustlab.core import Objective, Stop, ThreatModel
+
+Move: TypeAlias = Callable[[Objective, Tensor, Tensor, Tensor], Tensor]
+"""From the objective, inputs, points and whether these are finished to the next points, all of the same rows."""
+
+
+def approach(job: Job, move: Move, start: Tensor, *, steps: int) -> Attempted:
+    """Repeats: move; score; keep the nearest finished point of each row.
+
+    With ``stop="success"`` a row leaves when a finished point is within the budget. A row that never has one returns
+    the better, by score, of its input and its nearest finished point drawn back into the budget. With ``stop="never"``
+    all do all steps, and the nearest finished point is returned, drawn back into the budget if it is too far, or the
+    input if there is none; the score is then minus the distance.
+
+    Args:
+        job: what to look for; its objective says what is finished.
+        move: how to get nearer.
+        start: first points (M, ...) within bounds.
+        steps: number of moves; each costs what the move costs, and one forward pass.
+
+    Returns: x_adv (M, ...), exactly inside budget and bounds, and scores.
+    """
+    nearest = _Nearest.of(job.x)
+    at = _Way.begin(job, start)
+    for _ in range(steps):
+        if not at.settle(nearest, stop=job.stop):
+            break
+        at.move(move)
+    at.settle(nearest, stop=job.stop)
+    return _scored(job, nearest) if job.stop == "success" else _drawn_back(job, nearest)
+
+
+@dataclass
+class _Nearest:
+    """The nearest finished point of each row, and whether that was within the budget."""
+
+    x_adv: Tensor
+    distance: Tensor
+    inside: Tensor
+
+    @staticmethod
+    def of(x: Tensor) -> _Nearest:
+        unknown = torch.full((x.shape[0],), torch.inf, device=x.device)
+        return _Nearest(x.clone(), unknown, torch.zeros_like(unknown, dtype=torch.bool))
+
+
+@dataclass
+class _Way:
+    """The rows that are still on their way."""
+
+    objective: Objective
+    threat: ThreatModel
+    lanes: Lanes
+    rows: Tensor
+    x: Tensor
+    x_adv: Tensor
+    finished: Tensor
+
+    @staticmethod
+    def begin(job: Job, start: Tensor) -> _Way:
+        rows = torch.arange(len(start), device=start.device)
+        return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, _finished(job.objective, start))
+
+    def move(self, move: Move) -> None:
+        self.x_adv = move(self.objective, self.x, self.x_adv, self.finished)
+        self.finished = _finished(self.objective, self.x_adv)
+
+    def settle(self, nearest: _Nearest, *, stop: Stop) -> bool:
+        """Keeps what is nearer, and sets aside what is near enough; returns whether any row is left."""
+        if bool(self.finished.any()):
+            distance = self.threat.norm.size(self.x_adv - self.x).float()
+            nearer = self.finished & (distance < nearest.distance[self.rows])
+            rows = self.rows[nearer]
+            nearest.distance[rows], nearest.x_adv[rows] = distance[nearer], self.x_adv[nearer]
+            if stop == "success":
+                self.leave(nearest)
+        return self.rows.numel() > 0
+
+    def leave(self, nearest: _Nearest) -> None:
+        inside = self.finished & self.threat.contains(self.x, self.x_adv)
+        nearest.x_adv[self.rows[inside]], nearest.inside[self.rows[inside]] = self.x_adv[inside], True
+        if bool(inside.any()):
+            self.keep(self.lanes.going(inside))
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some rows."""
+        for name, part in list(vars(self).items()):
+            setattr(self, name, part[rows] if isinstance(part, Tensor) else part.take(rows))
+
+
+def _finished(objective: Objective, x_adv: Tensor) -> Tensor:
+    score, finished = objective(x_adv)
+    undefined = int(score.isnan().sum())
+    if undefined:
+        raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
+    return finished
+
+
+def _scored(job: Job, nearest: _Nearest) -> Attempted:
+    """The points within the budget that were found; for other rows the better of two feasible points."""
+    score = torch.full_like(nearest.distance, torch.inf)
+    rows = (~nearest.inside).nonzero()[:, 0]
+    if rows.numel():
+        x, objective = job.x[rows], job.objective.take(rows)
+        drawn_back = job.threat.take(rows).project(x, nearest.x_adv[rows])
+        there, finished = objective(drawn_back)
+        there, here = there.float().masked_fill(finished, torch.inf), objective(x)[0].float()
+        better = (there > here).reshape(-1, *[1] * (x.ndim - 1))
+        nearest.x_adv[rows], score[rows] = torch.where(better, drawn_back, x), torch.maximum(there, here)
+    return Attempted(nearest.x_adv, score)
+
+
+def _drawn_back(job: Job, nearest: _Nearest) -> Attempted:
+    return Attempted(job.threat.project(job.x, nearest.x_adv), -nearest.distance)
