@@ -30,6 +30,13 @@ _STEPS = 40  # of the unbounded attack
 _STANDING = 0.05  # share of examples that may stand by chance where none should
 _LOSS = (0.02, 0.05)  # robust accuracy lost by more steps: worth a warning, serious
 _DISAGREEING = (0.01, 0.10)  # share of rechecked examples: worth a warning; far more than an iterative attack shows
+_EXPLAINS = {
+    "accuracy-above-clean": ("unbounded-attack-fails", "noise-as-good", "more-steps-help"),
+    "zero-gradients": ("unbounded-attack-fails", "noise-as-good", "more-steps-help"),
+    "noise-as-good": ("unbounded-attack-fails",),
+    "more-steps-help": ("noise-as-good",),
+}
+"""Which findings follow from which: one cause is one serious finding."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +157,14 @@ def _reuse(attack: str, eps: float, again: tuple[int, int], level: float) -> Fin
 
 
 def probe_findings(case: Case) -> Iterator[Finding]:
-    """Runs all probes; nothing is said where too few examples are left for a probe."""
-    for probe in (_above_clean, _noise, _unbounded, _more_steps, _zero_gradients):
-        finding = probe(case)
-        if finding is not None:
-            yield finding
+    """Runs all probes; nothing is said where too few examples are left for a probe.
+
+    What another finding explains is no more than a warning.
+    """
+    found = [f for probe in (_above_clean, _zero_gradients, _unbounded, _noise, _more_steps) if (f := probe(case))]
+    explained = {code for f in found for code in _EXPLAINS.get(f.code, ())}
+    for finding in found:
+        yield replace(finding, severity="warning") if finding.code in explained else finding
 
 
 def _above_clean(case: Case) -> Finding | None:
@@ -210,7 +220,7 @@ def _unbounded(case: Case) -> Finding | None:
     widest = torch.full_like(case.subject.load(ids[:1]).x, high - low, dtype=torch.float64)
     eps = float(case.threat.norm.size(widest))
     threat = replace(case.threat, eps=eps)
-    standing = int((~case.run(PGD(threat, _STEPS, score=margin), ids)).sum())
+    standing = int((~case.run(PGD(threat, _STEPS, random_start=False, score=margin), ids)).sum())
     if _may_be_chance(standing, len(ids), _STANDING):
         return None
     return Finding(

@@ -115,14 +115,14 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float]) -> Iterato
         yield from faults
         return
     asked = _Asked(model, batch, output)
-    for check in (_undefined, _probabilities, _unsteady, _chance):
-        yield from check(asked)
-    if bounds == (0.0, 1.0):
-        yield from _units(asked)
-
-
-def _undefined(asked: _Asked) -> Iterator[Finding]:
-    yield from logit_faults(int((~asked.logits.amax(dim=1).isfinite()).sum()), len(asked.logits))
+    faults = [*logit_faults(int((~output.amax(dim=1).isfinite()).sum()), len(output))]
+    yield from faults
+    if any(f.code in FATAL for f in faults):
+        return
+    yield from _probabilities(asked)
+    yield from _unsteady(asked)
+    other_units = list(_units(asked)) if bounds == (0.0, 1.0) else []
+    yield from other_units or _chance(asked)
 
 
 def _probabilities(asked: _Asked) -> Iterator[Finding]:
@@ -213,16 +213,15 @@ def _units(asked: _Asked) -> Iterator[Finding]:
         ),
     }
     own = asked.correct()
-    for code, (other, units, advice) in offers.items():
-        theirs = asked.correct(other)
-        lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
-        if gained > lost and mcnemar(lost, gained) < _SURE:
-            title = (
-                f"The model is right more often on inputs {units} ({int(theirs.sum())} of {len(own)}) than in [0, 1]"
-            )
-            evidence = {"accuracy": float(own.double().mean()), "other": float(theirs.double().mean()), "n": len(own)}
-            yield Finding(code, "serious", f"{title} ({int(own.sum())}).", dict(evidence), f"{advice}.")
-            return
+    found = {code: asked.correct(other) for code, (other, _, _) in offers.items()}
+    code, theirs = max(found.items(), key=lambda item: int(item[1].sum()))
+    lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
+    if gained <= lost or mcnemar(lost, gained) >= _SURE:
+        return
+    _, units, advice = offers[code]
+    title = f"The model is right more often on inputs {units} ({int(theirs.sum())} of {len(own)}) than in [0, 1]"
+    evidence = {"accuracy": float(own.double().mean()), "other": float(theirs.double().mean()), "n": len(own)}
+    yield Finding(code, "serious", f"{title} ({int(own.sum())}).", dict(evidence), f"{advice}.")
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,7 +238,7 @@ def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
         return
     eps = threat.eps if isinstance(threat.eps, float) else max(threat.eps)
     width = threat.bounds[1] - threat.bounds[0]
-    if str(threat.norm) == "Linf" and 0 < eps < width / 1000:
+    if str(threat.norm) == "Linf" and width < float("inf") and 0 < eps < width / 1000:
         title = f"eps {eps:g} is less than a thousandth of the range of the inputs ({width:g})."
         evidence = {"eps": eps, "range": width}
         yield Finding("eps-too-small", "serious", title, dict(evidence), "eps is in the units of the inputs: scale it.")

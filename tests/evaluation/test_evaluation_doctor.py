@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts
+from robustlab.core import Attack, Linf, ThreatModel, cross_entropy
+from robustlab.evaluation import Finding, Settings, diagnose, evaluate
+
+if TYPE_CHECKING:
+    from tests.evaluation.conftest import Digits
+
+THREAT = ThreatModel(Linf(), 0.1)
+STRONG = PGD(THREAT, 20)
+
+
+class Astray(nn.Module):
+    """A sound model whose gradient leads nowhere: it reaches the input through one corner only."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x.detach())
+        return logits + 1e-4 * x[:, :, 0, 0] * torch.arange(10.0)
+
+
+class Rounded(nn.Module):
+    """A sound model behind a rounding layer, through which no gradient passes."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner((x * 8).round() / 8)
+        return logits
+
+
+class Scaled(nn.Module):
+    """A sound model with logits so large that the gradient of the cross-entropy underflows."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x) * 1e4
+        return logits
+
+
+def serious(findings: tuple[Finding, ...]) -> list[str]:
+    return [f.code for f in findings if f.severity == "serious"]
+
+
+def downhill(eps: float) -> Attack:
+    """An attack with its sign the wrong way round."""
+    return PGD(ThreatModel(Linf(), eps), 10, score=-cross_entropy)
+
+
+FAULTS: dict[str, tuple[type[nn.Module], Attack]] = {
+    "accuracy-above-clean": (nn.Identity, downhill(0.1)),
+    "noise-as-good": (Astray, PGD(ThreatModel(Linf(), 0.3), 20)),
+    "unbounded-attack-fails": (Astray, PGD(ThreatModel(Linf(), 0.02), 20)),
+    "more-steps-help": (nn.Identity, PGD(THREAT, 2, 0.01)),
+    "zero-gradients": (Rounded, STRONG),
+}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_planted_fault_is_found_by_its_own_code_alone(code: str, digits: Digits, standard: nn.Module) -> None:
+    around, attack = FAULTS[code]
+    model = standard if around is nn.Identity else around(standard)
+    findings = diagnose(model, digits.test, attack=attack, n=300)
+    assert serious(findings) == [code]
+    (finding,) = [f for f in findings if f.code == code]
+    assert finding.evidence["n"] in (32, 64) or finding.evidence["n"] < 32  # type: ignore[operator]  # a number
+
+
+def test_underflow_is_found_as_zero_gradients(digits: Digits, standard: nn.Module) -> None:
+    findings = diagnose(Scaled(standard), digits.test, attack=STRONG)
+    assert serious(findings) == ["zero-gradients"]
+    (finding,) = [f for f in findings if f.code == "zero-gradients"]
+    assert finding.evidence["zero"] == finding.evidence["n"] == 64
+
+
+def test_a_single_step_alone_is_told_to_take_more(digits: Digits, standard: nn.Module) -> None:
+    findings = diagnose(standard, digits.test, attack=FGSM(THREAT, 0.03), n=300)
+    assert serious(findings) == ["more-steps-help"]
+    (finding,) = [f for f in findings if f.severity == "serious"]
+    assert "PGD" in str(finding.evidence["with"])
+
+
+def test_more_steps_are_given_through_wrappers(digits: Digits, standard: nn.Module) -> None:
+    weak = Restarts(PGD(THREAT, 1, 0.01), 2)
+    (finding,) = [f for f in diagnose(standard, digits.test, attack=weak, n=300) if f.severity == "serious"]
+    assert finding.evidence["with"] == repr(Restarts(PGD(THREAT, 40, 0.01), 2))
+
+
+def test_sound_models_are_left_alone(
+    digits: Digits, standard: nn.Module, with_norm: nn.Module, hardened: nn.Module
+) -> None:
+    for seed in range(2):
+        for model in (standard, with_norm, hardened):
+            settings = Settings(seed=seed)
+            for eps in (0.02, 0.3):
+                attack = PGD(ThreatModel(Linf(), eps), 20)
+                assert evaluate(model, digits.test, attacks=[attack], n=150, settings=settings).findings == ()
+
+
+def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Module) -> None:
+    attacks: dict[str, Attack] = {"noise": RandomNoise(THREAT), "weak": PGD(THREAT, 1, 0.01), "strong": PGD(THREAT, 20)}
+    got = evaluate(standard, digits.test, attacks=attacks, n=150)
+    assert got.findings == ()
+    weak = evaluate(standard, digits.test, attacks=[attacks["noise"], attacks["weak"]], n=150)
+    assert serious(weak.findings) == ["more-steps-help"]
+
+
+def test_findings_come_first_when_serious(digits: Digits, standard: nn.Module) -> None:
+    got = evaluate(Rounded(standard), digits.test, attacks=[STRONG], n=150)
+    severities = [f.severity for f in got.findings]
+    assert serious(got.findings) == ["zero-gradients"]
+    assert severities == sorted(severities, key=("serious", "warning", "info").index)
+
+
+def test_the_doctor_stays_silent_where_there_is_nothing_to_probe() -> None:
+    x, y = torch.rand(30, 4), torch.arange(30) % 2
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        wrong = 1 - model(x).argmax(1)
+    assert diagnose(model, (x, wrong), attack=RandomNoise(THREAT)) == ()
+    assert y.sum() == 15
+
+
+def test_the_doctor_is_deterministic(digits: Digits, standard: nn.Module) -> None:
+    attack = PGD(THREAT, 2, 0.01)
+    before = torch.get_rng_state()
+    first = diagnose(standard, digits.test, attack=attack)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert diagnose(standard, digits.test, attack=attack) == first
