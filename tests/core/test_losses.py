@@ -162,9 +162,19 @@ def test_a_model_that_ignores_its_input_has_zero_gradient(*, learnable: bool) ->
 
 def test_gradients_that_are_no_numbers_become_numbers() -> None:
     objective = untargeted(lambda x: x.sqrt() * torch.tensor([1.0, -1.0]), torch.tensor([1, 1]), margin)
-    _, _, grad = objective.gradient(torch.tensor([[0.0, 4.0], [1.0, 4.0]]))
+    _, _, grad = objective.gradient(torch.tensor([[0.0, 4.0], [1.0, 4.0]]), stop="never")
     assert grad.isfinite().all()
     assert grad[1].tolist() == [0.5, 0.25]
+
+
+def test_what_is_finished_as_a_whole_gets_no_gradient_unless_asked_for() -> None:
+    objective = untargeted(linear(logits_of(4, 3)), torch.zeros(2, dtype=torch.int64))
+    x = torch.linalg.lstsq(logits_of(4, 3).T, torch.tensor([[0.0, 5, 0], [0, 0, 5]], dtype=torch.float64).T).solution.T
+    _, finished, none = objective.gradient(x)
+    _, _, some = objective.gradient(x, stop="never")
+    assert finished.all()
+    assert not none.any()
+    assert some.any()
 
 
 def test_passes_are_counted_forward_and_backward() -> None:

@@ -180,8 +180,8 @@ def test_bounds_may_be_any(norm: Norm, bounds: tuple[float, float], dtype: torch
 
 
 def test_an_infinite_point_is_brought_back() -> None:
-    x = torch.full((1, 2), 0.5)
-    far = torch.tensor([[math.inf, -math.inf]])
+    x = torch.full((1, 2), 0.5, dtype=torch.float64)
+    far = torch.tensor([[math.inf, -math.inf]], dtype=torch.float64)
     assert ThreatModel(Linf(), 0.25).project(x, far).tolist() == [[0.75, 0.25]]
 
 

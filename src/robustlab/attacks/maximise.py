@@ -95,7 +95,7 @@ class _Search(Generic[State]):
     def full_strength(self, steps: int) -> Tensor:
         undefined = torch.zeros((), dtype=torch.bool, device=self.x_adv.device)
         for _ in range(steps):
-            score, _, grad = self.objective.gradient(self.x_adv, confirm=False)
+            score, _, grad = self.objective.gradient(self.x_adv, stop="never")
             undefined |= score.isnan().any()
             self.move(grad)
         if bool(undefined):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustlab.core.twin import Twin, as_twin
-from robustlab.core.types import Logits, Model, Scores
+from robustlab.core.types import Logits, Model, Scores, Stop
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _TINY = 1e-12
@@ -179,61 +179,64 @@ class Objective:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and success of each row, both (N,), without gradient."""
-        score, finished, _ = self._evaluated(x, with_gradient=False)
-        return score, self._confirmed(x, finished)
+        score, finished, _ = self._evaluated(x, with_gradient=False, confirm=True)
+        return score, finished
 
-    def gradient(self, x: Tensor, *, confirm: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def gradient(self, x: Tensor, *, stop: Stop = "success") -> tuple[Tensor, Tensor, Tensor]:
         """Scores, success and the gradient of each score by its input.
 
         Args:
             x: inputs (N, ...).
-            confirm: asks the user's own model about each success of the search model, which costs a forward pass for
-                those; not needed where success changes nothing.
+            stop: "success": the user's own model is asked about each success of the search model, which costs a
+                forward pass for those, and a micro-batch that is finished as a whole gets no gradient but zeros.
+                "never": success is what the search model says, and all get their gradient.
 
         Returns: (N,), (N,) bool, and the shape of ``x``.
         """
-        score, finished, grad = self._evaluated(x, with_gradient=True)
-        return score, self._confirmed(x, finished) if confirm else finished, grad
+        return self._evaluated(x, with_gradient=True, confirm=stop == "success")
 
     def take(self, rows: Tensor) -> Objective:
         """The objective of some of the examples; ``rows`` is a mask (N,) or row numbers."""
         return replace(self, truth=self.truth[rows])
 
-    def _evaluated(self, x: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _evaluated(self, x: Tensor, *, with_gradient: bool, confirm: bool) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.twin.split(x)
         if len(parts) == 1:
-            return self._part(x, self.truth, with_gradient=with_gradient)
+            return self._part(x, self.truth, with_gradient=with_gradient, confirm=confirm)
         grad = torch.empty_like(x) if with_gradient else x
         scores, ends = [], []
         for part, truth, into in zip(parts, self.twin.split(self.truth), self.twin.split(grad), strict=True):
-            score, finished, slope = self._part(part, truth, with_gradient=with_gradient)
+            score, finished, slope = self._part(part, truth, with_gradient=with_gradient, confirm=confirm)
             scores.append(score)
             ends.append(finished)
             if with_gradient:
                 into.copy_(slope)
         return torch.cat(scores), torch.cat(ends), grad
 
-    def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(with_gradient):
             x = x.detach().requires_grad_(with_gradient)
-            logits = self.twin.searched(x, self.labels, backward=with_gradient)
+            logits = self.twin.searched(x, self.labels)
             score = self.score(logits, truth)
         finished = self.finish(logits.detach(), truth)
+        if confirm:
+            finished = self._confirmed(x.detach(), truth, finished)
         if not with_gradient:
             return score, finished, x
-        if not score.requires_grad:
-            return score, finished, torch.zeros_like(x)
+        if not score.requires_grad or (confirm and bool(finished.all())):
+            return score.detach(), finished, torch.zeros_like(x, requires_grad=False)
+        self.twin.passes.backward += x.shape[0]
         (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True, materialize_grads=True)
         return score.detach(), finished, grad.nan_to_num_()
 
-    def _confirmed(self, x: Tensor, finished: Tensor) -> Tensor:
+    def _confirmed(self, x: Tensor, truth: Tensor, finished: Tensor) -> Tensor:
         """Only what the user's own model gets wrong is a success."""
         if not self.twin.distinct or not bool(finished.any()):
             return finished
         rows = finished.nonzero()[:, 0]
         with torch.no_grad():
-            own = torch.cat([self.twin(x[part]) for part in self.twin.split(rows)])
-        return finished.index_put((rows,), self.finish(own, self.truth[rows]))
+            own = self.finish(self.twin(x[rows]), truth[rows])
+        return finished.index_put((rows,), own)
 
 
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:

@@ -126,6 +126,17 @@ def _toward(point: Tensor, x: Tensor, limit: Tensor) -> Tensor:
     return point
 
 
+def _safe_radius(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Radii so little smaller that no sum with an input can round out of the ball; NaN where that would matter.
+
+    One last bit of the largest possible sum is less than a hundred-thousandth of eps then, and adding is all that is
+    left to do. Small radii, unbounded inputs and other dtypes than float32 go the exact way in float64.
+    """
+    bit = (max(abs(bound) for bound in bounds) + radius) * torch.finfo(torch.float32).eps
+    fine = (radius > 1e5 * bit) if x.dtype == torch.float32 else torch.zeros_like(radius, dtype=torch.bool)
+    return torch.where(fine, radius - bit, torch.nan).to(x.dtype)
+
+
 def _inner_bounds(bounds: tuple[float, float], x: Tensor) -> tuple[float, float]:
     """The smallest and largest numbers of the dtype of ``x`` within the bounds."""
     low, high = (torch.tensor(b, dtype=x.dtype) for b in bounds)
@@ -146,11 +157,15 @@ class _Box:
     @staticmethod
     def around(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> _Box:
         low, high = _inner_bounds(bounds, x)
-        box = _Box(torch.empty_like(x), torch.empty_like(x))
+        box, inner = _Box(torch.empty_like(x), torch.empty_like(x)), _safe_radius(x, radius, bounds)
         for rows in row_chunks(x):
-            part, eps = x[rows], radius[rows] if radius.ndim else radius
-            box.low[rows] = _toward((part.double() - eps).to(x.dtype), part, eps).clamp_(min=low)
-            box.high[rows] = _toward((part.double() + eps).to(x.dtype), part, eps).clamp_(max=high)
+            part, eps, safe = (t[rows] if t.ndim else t for t in (x, radius, inner))
+            below, above = part - safe, part + safe
+            exact = safe.isnan()
+            if bool(exact.any()):
+                below = torch.where(exact, _toward((part.double() - eps).to(x.dtype), part, eps), below)
+                above = torch.where(exact, _toward((part.double() + eps).to(x.dtype), part, eps), above)
+            box.low[rows], box.high[rows] = below.clamp_(min=low), above.clamp_(max=high)
         return box
 
     def project_(self, x_adv: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustlab.core.fold import folded
 from robustlab.core.types import Logits, Model
 
-_PROBED_ROWS = 4
+_PROBED_ROWS = 2
 _TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
 _CACHE_VALUES = 5 * 3 * 224 * 224  # input values per micro-batch on a CPU, where activations still fit the cache
 
@@ -58,7 +58,7 @@ class Twin:
         return _passed(self.model, x)
 
     def searched(self, x: Tensor, classes: int = 0, *, backward: bool = False) -> Logits:
-        """Logits (N, K) of the search model, K at least ``classes``."""
+        """Logits (N, K) of the search model, K at least ``classes``; ``backward`` counts a backward pass as well."""
         self.passes.forward += x.shape[0]
         self.passes.backward += x.shape[0] if backward else 0
         return _passed(self.search, x, classes)
