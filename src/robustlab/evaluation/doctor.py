@@ -282,7 +282,7 @@ def _zero_gradients(case: Case) -> Finding | None:
     zero = 0
     for part in batches(ids, case.settings.batch_size):
         batch = case.subject.load(part)
-        _, _, grad = untargeted(Twin(case.subject.model, case.subject.model), batch.y).gradient(batch.x)
+        _, _, grad = untargeted(Twin(case.subject.model, case.subject.model), batch.y).gradient(batch.x, stop="never")
         zero += int((grad.flatten(1) == 0).all(dim=1).sum())
     if _may_be_chance(zero, len(ids), _STANDING):
         return None
