@@ -129,6 +129,16 @@ def test_finds_the_smallest_perturbation_of_a_linear_model(
     assert torch.allclose(norm.size(x_adv - x), best, rtol=0.01)
 
 
+def test_more_steps_never_lose_a_smaller_perturbation() -> None:
+    model = curved()
+    x, y = labelled(model, 20)
+    sizes = [L2().size(FAB(ThreatModel(L2(), 5.0), steps=n)(model, x, y, stop="never") - x) for n in range(2, 16)]
+    found = torch.stack(sizes)
+    found[found == 0] = torch.inf  # nothing yet: the input itself came back
+    assert (found[1:] <= found[:-1]).all()
+    assert (found[-1] < found[0]).sum() > 10
+
+
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 @pytest.mark.parametrize("kind", [FAB, FABT])
 def test_succeeds_where_the_budget_is_enough(kind: type[FAB] | type[FABT], norm: Norm) -> None:
