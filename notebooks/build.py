@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="notebooks at a time")
     options = parser.parse_args(arguments)
     os.environ["ROBUSTLAB_BUDGET"] = options.budget
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a hub's progress bar, which nobody sees here
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
     faults = orphans()
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:

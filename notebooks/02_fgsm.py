@@ -1,0 +1,270 @@
+# %% [markdown]
+# # The fast gradient sign method
+#
+# **Why does one small step change what a network sees?**
+#
+# We train a small network on pictures of clothes, ask it for one gradient, and change every pixel by a few grey values
+# in the direction of the sign of that gradient. People hardly notice; the network loses much of its accuracy. The
+# reason is not that networks are wild functions. It is that they are nearly *linear* ones, of many inputs.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import torch
+
+from robustlab import data
+from robustlab.attacks import FGSM, RandomNoise, at_eps
+from robustlab.core import L1, L2, Linf, ThreatModel, cross_entropy, margin, misclassified, subset
+from robustlab.models import ShallowCNN
+from robustlab.training import Settings, fit, standard
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+SEED = 0
+
+# %% [markdown]
+# ## A network to attack
+#
+# Two convolutions and two dense layers, 84,552 weights. The full budget trains it longer; what follows holds for both.
+
+# %%
+torch.manual_seed(SEED)
+model = ShallowCNN()
+train = data.load("fashion-mnist", split="train")
+fit(model, standard(), train, Settings(epochs=2 if QUICK else 10, seed=SEED))
+model.requires_grad_(requires_grad=False)
+
+# %% [markdown]
+# We attack 1,000 random images that it has not seen. Images are in [0, 1], and so is the budget of an attack.
+
+# %%
+test = data.load("fashion-mnist", split="test")
+x, y, ids, _ = test.batch(subset(len(test), 1000, seed=SEED))
+clean_error = misclassified(model(x), y).double().mean().item()
+print(f"{clean_error:.1%} of the clean images are classified wrongly")
+
+# %%
+assert clean_error < 0.2
+
+# %% [markdown]
+# ## The idea
+#
+# Training asks how the loss $J$ changes with the *weights*. The same backward pass says how it changes with the
+# *input*. Near an input $x$ with label $y$, for a small perturbation $\delta$,
+#
+# $$J(x + \delta, y) \approx J(x, y) + \delta^\top g, \qquad g = \nabla_x J(x, y).$$
+#
+# Say that an attacker may change every pixel by at most $\varepsilon$, that is $\|\delta\|_\infty \le \varepsilon$.
+# Each term $\delta_i g_i$ of the sum is then largest for $\delta_i = \varepsilon\,\mathrm{sign}(g_i)$, so
+#
+# $$x_\mathrm{adv} = x + \varepsilon\,\mathrm{sign}(g), \qquad
+# J(x_\mathrm{adv}, y) \approx J(x, y) + \varepsilon \|g\|_1 .$$
+#
+# This is the *fast gradient sign method* (Goodfellow, Shlens, Szegedy, 2015).
+
+# %% [markdown]
+# ## By hand
+#
+# Losses are kept per example and *summed*: the gradient of one image then does not depend on its neighbours in the
+# batch, as it would with a mean.
+
+# %%
+leaf = x.clone().requires_grad_()
+loss = cross_entropy(model(leaf), y)
+(gradient,) = torch.autograd.grad(loss.sum(), leaf)
+
+# %% [markdown]
+# One step, and back to valid grey values: a clipped perturbation is only smaller, so it stays within the budget.
+
+# %%
+eps = 0.05
+by_hand = (x + eps * gradient.sign()).clamp(0, 1)
+
+# %% [markdown]
+# The library's attack is a value: a threat model (which norm, how much, which range) inside an attack. Attacks usually
+# leave an image alone as soon as it is misclassified. `stop="never"` asks for the full step on all of them, which is
+# what we did by hand.
+
+# %%
+threat = ThreatModel(Linf(), eps, bounds=(0.0, 1.0))
+x_adv = FGSM(threat)(model, x, y, stop="never")
+
+# %%
+torch.testing.assert_close(x_adv, by_hand, atol=1e-6, rtol=0)
+assert threat.contains(x, x_adv).all()
+
+# %% [markdown]
+# ## What it looks like
+#
+# The first image that was right and is wrong now. The perturbation is drawn from $-\varepsilon$ (blue) to
+# $+\varepsilon$ (red).
+
+# %%
+before, after = model(x).softmax(dim=1), model(x_adv).softmax(dim=1)
+fooled = (before.argmax(dim=1) == y) & (after.argmax(dim=1) != y)
+n = int(fooled.nonzero()[0])
+
+
+def title(probabilities: torch.Tensor) -> str:
+    return f"{test.classes[probabilities.argmax()]}, {probabilities.max():.0%} sure"
+
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
+axes[0].imshow(x[n, 0], cmap="gray", vmin=0, vmax=1)
+axes[1].imshow((x_adv - x)[n, 0], cmap="coolwarm", vmin=-eps, vmax=eps)
+axes[2].imshow(x_adv[n, 0], cmap="gray", vmin=0, vmax=1)
+for axis, text in zip(axes, (title(before[n]), "the change", title(after[n])), strict=True):
+    axis.set_title(text)
+    axis.axis("off")
+plt.show()
+
+# %%
+assert (x_adv - x).abs().max() <= eps + 1e-6
+assert fooled.double().mean() > 0.2
+
+# %% [markdown]
+# ## How linear is the network?
+#
+# The formula predicts the loss at the attacked images from one gradient. Let us hold the prediction against the loss
+# that the network really has there, for growing budgets, and against *random noise* of the same budget.
+
+# %%
+budgets = [0.004, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1]
+losses: dict[str, list[float]] = {"predicted": [], "FGSM": [], "noise": []}
+for budget in budgets:
+    at = ThreatModel(Linf(), budget)
+    moved = FGSM(at)(model, x, y, stop="never")
+    noisy = RandomNoise(at)(model, x, y, stop="never")
+    losses["predicted"].append((loss + ((moved - x) * gradient).flatten(1).sum(dim=1)).mean().item())
+    losses["FGSM"].append(cross_entropy(model(moved), y).mean().item())
+    losses["noise"].append(cross_entropy(model(noisy), y).mean().item())
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+for name, style in (("predicted", "--"), ("FGSM", "o-"), ("noise", "s-")):
+    axis.plot(budgets, losses[name], style, label=name)
+axis.set(xlabel="eps", ylabel="mean loss")
+axis.legend()
+plt.show()
+
+# %%
+gain = {name: [value - loss.mean().item() for value in values] for name, values in losses.items()}
+assert 0.8 < gain["FGSM"][0] / gain["predicted"][0] < 1.3
+assert all(step > 10 * noise for step, noise in zip(gain["FGSM"], gain["noise"], strict=True))
+
+# %% [markdown]
+# For small budgets the prediction holds: around its inputs the network is close to linear. Further out the loss grows
+# even faster, because the cross-entropy of a sure mistake has no ceiling. Noise does nothing at any budget: its terms
+# $\delta_i g_i$ have random signs and cancel, while the attack gives all of them the same sign.
+#
+# How much that matters depends on the number of inputs. Take a linear score $w^\top x$ with random weights of length
+# one. The attack gains $\varepsilon\|w\|_1$, which grows with the root of the number of inputs; noise does not.
+
+# %%
+inputs = torch.logspace(1, 5, 9).long().tolist()
+weights = [torch.nn.functional.normalize(torch.randn(n), dim=0) for n in inputs]
+attacked = [eps * w.norm(p=1).item() for w in weights]
+noise = [(w @ (eps * (2 * torch.rand(len(w), 200) - 1))).std().item() for w in weights]
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+axis.loglog(inputs, attacked, "o-", label="sign of the gradient")
+axis.loglog(inputs, noise, "s-", label="noise (standard deviation)")
+axis.set(xlabel="number of inputs", ylabel="change of the score")
+axis.legend()
+plt.show()
+
+# %%
+assert attacked[-1] / attacked[0] > 50
+assert noise[-1] / noise[0] < 3
+
+# %% [markdown]
+# ## The security curve
+#
+# One budget tells little: how the error grows with the budget tells what the network is worth. `at_eps` is the same
+# attack with another budget.
+
+# %%
+curve = [0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1]
+errors = {}
+for attack in (FGSM(threat), RandomNoise(threat)):
+    points = [at_eps(attack, budget)(model, x, y, ids=ids) for budget in curve]
+    errors[type(attack).__name__] = [misclassified(model(p), y).double().mean().item() for p in points]
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+for name, values in errors.items():
+    axis.plot(curve, [1 - value for value in values], "o-", label=name)
+axis.set(xlabel="eps", ylabel="accuracy", ylim=(0, 1))
+axis.legend()
+plt.show()
+
+# %%
+assert errors["FGSM"][0] == errors["RandomNoise"][0] == clean_error
+assert errors["FGSM"][-1] > clean_error + 0.5
+assert errors["RandomNoise"][-1] < clean_error + 0.1
+
+# %% [markdown]
+# ## Other norms
+#
+# The sign belongs to the $L_\infty$ ball. In general the best perturbation of size $\varepsilon$ for a linear function
+# is $\varepsilon$ times the *steepest direction* of the norm: $g / \|g\|_2$ for $L_2$; for $L_1$ everything goes to
+# the pixels with the largest $|g_i|$. Only the norm object changes.
+
+# %%
+threats = [ThreatModel(Linf(), 0.05), ThreatModel(L2(), 1.0), ThreatModel(L1(), 4.0)]
+deltas = [FGSM(t)(model, x, y, stop="never") - x for t in threats]
+figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
+for axis, t, delta in zip(axes, threats, deltas, strict=True):
+    top = delta[n].abs().max()
+    axis.imshow(delta[n, 0], cmap="coolwarm", vmin=-top, vmax=top)
+    axis.set_title(f"{t.norm}, eps {t.eps:g}\npixels changed: {(delta[n].abs() > 1e-6).sum()}")
+    axis.axis("off")
+plt.show()
+
+# %%
+touched = [(delta[n].abs() > 1e-6).sum().item() for delta in deltas]
+assert touched[2] < 10 < touched[0]
+assert all((t.norm.size(d.double()) <= t.eps + 1e-6).all() for t, d in zip(threats, deltas, strict=True))
+
+# %% [markdown]
+# ## What we saw
+#
+# - One gradient with respect to the input is enough to attack: FGSM is the exact best answer to a *linear* network.
+# - Ours is close to linear: one gradient predicts how the loss sets off. Noise of the same size does next to nothing.
+# - The gain adds up over the inputs: many tiny changes, all with the right sign, make a large one.
+# - A budget belongs to a norm, and robustness is a curve over budgets, not a number.
+#
+# The prediction is not perfect, so one step is not the best that an attacker can do. That is the next notebook.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Which two classes lose most to FGSM at the budget above? Guess first.
+
+# %% tags=["solution"]
+wrong = misclassified(model(x_adv), y)
+lost = [(wrong & (y == k)).sum().item() / (y == k).sum().item() for k in range(10)]
+most = sorted(range(10), key=lost.__getitem__)[-2:]
+print([f"{test.classes[k]}: {lost[k]:.0%} wrong" for k in most])
+
+# %% [markdown]
+# **2.** The attack climbs the cross-entropy. Another score, the *margin* $\max_{k \ne y} z_k - z_y$ of the logits $z$,
+# is positive exactly where the network is wrong. Attack with it (`FGSM(threat, score=margin)`). Is it stronger?
+
+# %% tags=["solution"]
+by_margin = misclassified(model(FGSM(threat, score=margin)(model, x, y, stop="never")), y).double().mean().item()
+print(f"cross-entropy: {wrong.double().mean():.1%} wrong, margin: {by_margin:.1%} wrong")
+assert abs(by_margin - wrong.double().mean().item()) < 0.15
+
+# %% [markdown]
+# **3.** Pictures are stored with 8 bits per pixel. Round the attacked images to multiples of 1/255: are they still
+# wrong? And those of an attack with a budget of 0.4/255?
+
+# %% tags=["solution"]
+for budget in (eps, 0.4 / 255):
+    moved = at_eps(FGSM(threat), budget)(model, x, y, stop="never")
+    stored = (moved * 255).round() / 255
+    print(f"eps {budget:.4f}:", *(f"{misclassified(model(v), y).double().mean():.1%} wrong" for v in (moved, stored)))
+assert torch.equal(misclassified(model(stored), y), misclassified(model(x), y))
