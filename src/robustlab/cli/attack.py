@@ -53,8 +53,8 @@ def attack(
 
     place = parse.device(device)
     way = parse.attack(attack, parse.threat(norm, parse.budgets([eps])[-1]), steps=steps, restarts=restarts)
-    subject = parse.model(model, architecture, classes, place)
-    examples = parse.data(data, split, size=size)
+    loaded, examples = parse.model(model, architecture, classes, place), parse.data(data, split, size=size)
+    subject = parse.fitting(loaded, examples)
     batch = examples.batch(_chosen(ids, len(examples), limit, seed))
     x, y = batch.x.to(place), batch.y.to(place)
     with frozen(subject, training=False):

@@ -133,3 +133,22 @@ def _weights(run: Path) -> Path:
         if found.is_file():
             return found
     raise typer.BadParameter(f"{run} holds no checkpoint: give a file, or the directory of a training run")
+
+
+def fitting(model: nn.Module, examples: Examples) -> nn.Module:
+    """The model, after it has taken one of the examples."""
+    import torch
+
+    from robustlab.core import frozen
+
+    x = examples.batch(torch.tensor([0])).x
+    home = next((p.device for p in model.parameters()), x.device)
+    try:
+        with frozen(model, training=False), torch.no_grad():
+            model(x.to(home))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the model cannot take inputs of shape {tuple(x.shape)} from {examples.name}: "
+            f"{str(error).splitlines()[0]}; is --data or --size right for it?"
+        ) from error
+    return model

@@ -47,7 +47,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | No
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, title=title and Text(title), title_justify="left", title_style="bold")
+    if title:
+        paragraph(title, [])
+    made = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(head):
         made.add_column(Text(name), justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
     for row in rows:

@@ -91,7 +91,7 @@ def train(
     way = _recipe(recipe, attack, parse.threat(norm, parse.budgets([eps])[-1]), Strength(steps, mix))
     examples = parse.data(data, split, size=size, limit=limit, seed=seed)
     place = directory(out, model, recipe)
-    network = _network(model, examples, seed)
+    network = parse.fitting(_network(model, examples, seed), examples)
     with resumable(place), progress_bar(f"train {model}", console=show.notes()) as progress:
         history = fit(network, way, examples, settings, out=place, progress=progress)
     save(network, place / "model.safetensors")
