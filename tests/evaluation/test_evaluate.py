@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts, Targeted, WorstOf
-from robustlab.core import L2, Linf, Stop, ThreatModel, subset
+from robustlab.core import L2, Attack, Linf, Stop, ThreatModel, subset
 from robustlab.core.types import Model
-from robustlab.evaluation import WORST, Evaluation, Progress, Settings, evaluate, pictures
+from robustlab.evaluation import WORST, Evaluation, Progress, Settings, evaluate, files, pictures
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Moved, Points, Threshold
@@ -236,16 +237,25 @@ def test_stages_and_restarts_are_recorded_row_by_row(
     assert found == [(0, 0, 300), (1, 0, 300 - fooled), (1, 1, 300 - fooled)]
 
 
-def test_parts_run_one_by_one_find_what_the_whole_finds(digits: Digits, standard: nn.Module) -> None:
-    attack = Restarts(PGD(ThreatModel(Linf(), 0.08), 3), 3)
-    got = evaluate(standard, digits.test, attacks=[attack], n=150, settings=Settings(doctor=False, batch_size=150))
+@pytest.mark.parametrize("wrap", [lambda a: Restarts(a, 3), lambda a: WorstOf((FGSM(a.threat), Restarts(a, 3)))])
+def test_parts_run_one_by_one_find_what_the_whole_finds(
+    wrap: Callable[[PGD], Attack], digits: Digits, standard: nn.Module, readable: Path
+) -> None:
+    attack = wrap(PGD(ThreatModel(Linf(), 0.08), 3))
+    settings = Settings(doctor=False, batch_size=150)
+    got = evaluate(standard, digits.test, attacks=[attack], n=150, out=readable, settings=settings)
     ids = subset(len(digits.y_test), 150)
-    x, y = digits.x_test[ids], digits.y_test[ids]
     with torch.no_grad():
-        right = standard(x).argmax(1) == y
-        whole = attack(standard, x[right], y[right], ids=ids[right])
-        assert got.results[0].success.count == int((standard(whole).argmax(1) != y[right]).sum())
-    assert got.results[0].stages[1].fooled + got.results[0].stages[2].fooled > 0
+        ids = ids[standard(digits.x_test[ids]).argmax(1) == digits.y_test[ids]]
+    x, y = digits.x_test[ids], digits.y_test[ids]
+    whole = dict(zip(ids.tolist(), attack(standard, x, y, ids=ids), strict=True))
+    database = sqlite3.connect(readable / "outcomes.sqlite")
+    query = "SELECT id, file FROM outcomes JOIN batches USING (attack, stage, restart, batch) WHERE fooled AND restart"
+    late = database.execute(query).fetchall()
+    database.close()
+    assert len(late) == sum(s.fooled for s in got.results[0].stages[1:] if "restart 1" not in s.stage) > 0
+    for number, file in late:
+        torch.testing.assert_close(files.read_row(readable / file, number), whole[number])
 
 
 def test_targets_are_recorded_and_counted(digits: Digits, standard: nn.Module) -> None:

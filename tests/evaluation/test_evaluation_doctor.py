@@ -128,12 +128,11 @@ def test_findings_come_first_when_serious(digits: Digits, standard: nn.Module) -
 
 
 def test_the_doctor_stays_silent_where_there_is_nothing_to_probe() -> None:
-    x, y = torch.rand(30, 4), torch.arange(30) % 2
-    model = nn.Linear(4, 2)
+    torch.manual_seed(0)
+    x, model = torch.rand(30, 4), nn.Linear(4, 2)
     with torch.no_grad():
         wrong = 1 - model(x).argmax(1)
-    assert diagnose(model, (x, wrong), attack=RandomNoise(THREAT)) == ()
-    assert y.sum() == 15
+    assert diagnose(model, (x, wrong), attack=FGSM(THREAT)) == ()
 
 
 def test_the_doctor_is_deterministic(digits: Digits, standard: nn.Module) -> None:

@@ -136,10 +136,11 @@ class Entry:
 def _parts(attack: Attack, seed: int) -> Iterator[Part]:
     stages = attack.attacks if isinstance(attack, WorstOf) else (attack,)
     for s, stage in enumerate(stages):
+        own = part_seed(attack, seed, s)
         runs = (stage.attack,) * stage.count if isinstance(stage, Restarts) else (stage,)
         for r, run in enumerate(runs):
             name = label(run) if len(runs) == 1 else f"{label(run)}, restart {r + 1}"
-            yield Part(name, run, part_seed(stage, part_seed(attack, seed, s), r), s, r)
+            yield Part(name, run, part_seed(stage, own, r), s, r)
 
 
 def label(attack: Attack) -> str:
