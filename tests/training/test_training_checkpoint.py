@@ -6,7 +6,7 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,28 @@ def outcome(model: nn.Module, history: History) -> tuple[list[bytes], list[dict[
     return bits, [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in history.epochs]
 
 
-OPTIMIZERS = {"sgd": sgd(0.05), "adamw": adamw(0.01), "nadam": tuned(torch.optim.NAdam, lr=0.01)}
+class Slowing(torch.optim.Optimizer):
+    """Remembers plain numbers: how often each weight was moved, and a pace of the group that it changes itself."""
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr, "pace": 1.0, "range": (0.0, 1.0)})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        del closure
+        for group in self.param_groups:
+            group["pace"] *= 0.9
+            for weight in group["params"]:
+                moves = self.state[weight]["moves"] = self.state[weight].get("moves", 0) + 1
+                weight.sub_(weight.grad, alpha=group["lr"] * group["pace"] / moves)
+
+
+OPTIMIZERS = {
+    "sgd": sgd(0.05),
+    "adamw": adamw(0.01),
+    "nadam": tuned(torch.optim.NAdam, lr=0.01),
+    "slowing": tuned(Slowing, lr=0.1),
+}
 
 
 @pytest.mark.parametrize("recipe", [standard(), FGSM_TRAINING, Carrying()], ids=["standard", "fgsm", "carrying"])
