@@ -23,7 +23,7 @@ class Live(TorchDispatchMode):
     """Adds up the bytes of all tensors made inside the block that are still alive, and remembers the largest sum."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: int = 0
         self.peak: int = 0
         self.seen: set[int] = set()
