@@ -78,7 +78,7 @@ def test_it_is_the_plain_loop(squares: InMemory, make_net: MakeNet) -> None:
             optimizer.param_groups[0]["lr"] = 0.05 * Cosine()((epoch - 1) * 3 + number, 6)
             optimizer.zero_grad()
             loss = F.cross_entropy(by_hand(squares.x[ids] / 255), squares.y[ids])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.item() * len(ids)
         losses.append(total / 50)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustlab.attacks import FGSM, PGD
+from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, Model, Recipe, Stop, ThreatModel, Twin
 from robustlab.data import InMemory
 from robustlab.training import adversarial, standard
+from robustlab.training.recipes import NormMode
 
 THREAT = ThreatModel(Linf(), 0.1)
 
@@ -50,7 +51,7 @@ def batch(squares: InMemory) -> Batch:
 
 
 def add_gradients(loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
 
 
 def sharpened(model: nn.Sequential) -> nn.Sequential:
@@ -126,10 +127,10 @@ def test_the_attack_works_at_full_strength_with_the_seed_and_ids_of_the_batch(
 @pytest.mark.parametrize(("norm_mode", "modes"), [("eval", {False}), ("train", {True})])
 @pytest.mark.parametrize("fails", [False, True])
 def test_norm_mode_holds_while_crafting_and_is_taken_back(
-    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: str, modes: set[bool], fails: bool
+    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode, modes: set[bool], fails: bool
 ) -> None:
     model, spy = make_net(), Spy(fails)
-    recipe = adversarial(spy, norm_mode=norm_mode)  # type: ignore[arg-type]
+    recipe = adversarial(spy, norm_mode=norm_mode)
     if fails:
         with pytest.raises(KeyError, match="the attack broke"):
             gradients(recipe, model, batch)
@@ -139,21 +140,23 @@ def test_norm_mode_holds_while_crafting_and_is_taken_back(
     assert {part.training for part in model.modules()} == {True}
 
 
-def test_a_layer_that_was_frozen_in_eval_mode_is_so_again_after_crafting(
-    make_net: Callable[..., nn.Sequential], batch: Batch
+@pytest.mark.parametrize(("norm_mode", "modes"), [("eval", {False}), ("train", {True, False})])
+def test_a_layer_that_was_frozen_in_eval_mode_stays_so(
+    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode, modes: set[bool]
 ) -> None:
-    model = make_net()
+    model, spy = make_net(), Spy()
     model[1].eval()
-    gradients(adversarial(FGSM(THREAT)), model, batch)
+    gradients(adversarial(spy, norm_mode=norm_mode), model, batch)
+    assert spy.seen["modes"] == modes
     assert [part.training for part in model] == [True, False, *[True] * 7]
 
 
 @pytest.mark.parametrize("norm_mode", ["eval", "train"])
 def test_running_statistics_see_only_the_inputs_that_are_trained_on(
-    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: str
+    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode
 ) -> None:
     model, twin = make_net(dropout=0.0), make_net(dropout=0.0)
-    recipe = adversarial(PGD(THREAT, steps=3), norm_mode=norm_mode)  # type: ignore[arg-type]
+    recipe = adversarial(PGD(THREAT, steps=3), norm_mode=norm_mode)
     trained_on: list[Tensor] = []
     model[0].register_forward_pre_hook(lambda _part, inputs: trained_on.append(inputs[0].detach()))
     gradients(recipe, model, batch)

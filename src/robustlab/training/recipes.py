@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -95,22 +95,22 @@ class Adversarial:
 
     def craft(self, model: nn.Module, batch: Batch) -> Images:
         """The adversarial inputs of a batch (N, ...); the model is left as it was."""
-        with _in_mode(model, training=self.norm_mode == "train"):
+        with _in_eval_mode(model) if self.norm_mode == "eval" else nullcontext():
             twin = following(model, batch.x)
             return self.attack(twin, batch.x, batch.y, stop="never", seed=batch.seed, ids=batch.ids)
 
 
 @contextmanager
-def _in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Puts every sub-module that is in the other mode into this one, for the block."""
-    changed = [part for part in model.modules() if part.training != training]
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Puts every sub-module that is in training mode into eval mode, for the block."""
+    changed = [part for part in model.modules() if part.training]
     for part in changed:
-        part.training = training
+        part.training = False
     try:
         yield
     finally:
         for part in changed:
-            part.training = not training
+            part.training = True
 
 
 def _forward(model: nn.Module, x: Images, y: Labels) -> tuple[Logits, Tensor]:
