@@ -1,0 +1,382 @@
+# %% [markdown]
+# # Deep learning essentials
+#
+# **What does a network compute, and how does it learn?**
+#
+# A classifier turns an image into ten numbers, one per class, and says the class of the largest. Learning means moving
+# millions of weights a little, again and again, in the direction that makes these numbers better; the direction is a
+# gradient. Everything in this workshop, attacks and defences alike, is made of these two things. So we look at both
+# closely: we compute a gradient by hand, let torch check it, train a network on real images, and read its mistakes.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import torch
+from torch.nn import functional as F
+
+from robustlab import data
+from robustlab.models import ShallowCNN
+from robustlab.training import Settings, fit, standard
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+draw = torch.Generator().manual_seed(0)
+
+# %% [markdown]
+# ## Tensors
+#
+# A *tensor* is a block of numbers with a shape. Fashion-MNIST has 60,000 grey images of clothes to learn from and
+# 10,000 to be tested on. A batch of images has the shape (images, channels, height, width).
+
+# %%
+train = data.load("fashion-mnist", split="train")
+test = data.load("fashion-mnist", split="test")
+x, y, _, _ = train.batch(torch.arange(8))
+print(x.shape, x.dtype, f"from {x.min():g} to {x.max():g}")
+print(y)
+
+# %%
+assert len(train) == 60_000
+assert len(test) == 10_000
+assert x.shape == (8, 1, 28, 28)
+assert x.min() >= 0
+assert x.max() <= 1
+
+# %%
+figure, axes = plt.subplots(1, 8, figsize=(9, 1.6), layout="constrained")
+for axis, image, label in zip(axes, x, y, strict=True):
+    axis.imshow(image[0], cmap="gray", vmin=0, vmax=1)
+    axis.set_title(train.classes[label], fontsize=8)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# Operations work on whole tensors at once. Where shapes differ they are *broadcast*: a dimension of size one is
+# repeated as often as needed. Here one mean image of shape (1, 1, 28, 28) is taken from each of the eight.
+
+# %%
+mean = x.mean(dim=0, keepdim=True)
+centred = x - mean
+print(x.shape, "-", mean.shape, "=", centred.shape)
+
+# %%
+assert centred.mean(dim=0).abs().max() < 1e-6
+
+# %% [markdown]
+# ## The simplest classifier
+#
+# Write the 784 pixels of an image in a row $x$. A *linear* classifier has a column of 784 weights for each of the ten
+# classes, and an offset: its ten scores, the *logits*, are
+#
+# $$z = x W + b .$$
+#
+# The *softmax* turns logits into positive numbers that sum to one, which we read as probabilities:
+# $p_k = e^{z_k} / \sum_j e^{z_j}$.
+
+# %%
+weights = 0.01 * torch.randn(784, 10, generator=draw)
+offsets = torch.zeros(10)
+rows = x.flatten(start_dim=1)
+logits = rows @ weights + offsets
+probabilities = logits.softmax(dim=1)
+print(rows.shape, "@", weights.shape, "=", logits.shape)
+
+# %%
+torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(8))
+assert probabilities.max() < 0.3
+
+# %% [markdown]
+# The weights are random, so it knows nothing yet: each class gets about a tenth. How bad is that? The *cross-entropy*
+# of an image is $-\log p_y$, where $y$ is its true class: 0 if the classifier is sure and right, large if it is sure
+# and wrong, and $\log 10 \approx 2.3$ if it says a tenth to everything. The *loss* is the mean over the batch.
+
+# %%
+loss = -probabilities[torch.arange(8), y].log().mean()
+print(f"loss {loss:.3f}")
+
+# %%
+torch.testing.assert_close(loss, F.cross_entropy(logits, y))
+assert abs(loss - 2.303) < 0.3
+
+# %% [markdown]
+# ## A gradient by hand
+#
+# How does the loss change if one weight changes by a tiny $h$? We could try: $(L(w + h) - L(w)) / h$. That takes one
+# more pass for every one of the 7,840 weights. Calculus gives all of them at once. The derivative of the cross-entropy
+# by the logits is remarkably simple, *what the classifier says minus what it should say*:
+#
+# $$\frac{\partial L}{\partial z} = \frac{1}{N}(p - \mathrm{onehot}(y)), \qquad
+# \frac{\partial L}{\partial W} = x^\top \frac{\partial L}{\partial z} .$$
+
+# %%
+error = (probabilities - F.one_hot(y, 10)) / len(y)
+gradient = rows.T @ error
+
+# %% [markdown]
+# Is it right? Ask one weight, in double precision: that of pixel 400 for class 9.
+
+# %%
+h = 1e-6
+moved = weights.double()
+moved[400, 9] += h
+before, after = (F.cross_entropy(rows.double() @ w, y) for w in (weights.double(), moved))
+print(f"tried: {(after - before) / h:.6f}   calculated: {gradient[400, 9]:.6f}")
+
+# %%
+assert abs((after - before) / h - gradient[400, 9]) < 1e-4
+
+# %% [markdown]
+# ## Through several layers: the chain rule
+#
+# A network puts linear maps behind each other, with something that bends between them, here the *ReLU*, $\max(0, h)$.
+# Going forward it remembers what it computed. Going *backward*, the derivative by each layer's output is turned into
+# the derivative by its input, and on the way we collect those by its weights. That is *backpropagation*.
+
+# %%
+first = torch.randn(784, 50, generator=draw) / 28
+second = torch.randn(50, 10, generator=draw) / 7
+
+hidden = rows @ first
+active = hidden.clamp(min=0)
+logits = active @ second
+
+# %%
+by_logits = (logits.softmax(dim=1) - F.one_hot(y, 10)) / len(y)
+by_second = active.T @ by_logits
+by_active = by_logits @ second.T
+by_hidden = by_active * (hidden > 0)
+by_first = rows.T @ by_hidden
+
+# %% [markdown]
+# torch does the same for any program. Tensors with `requires_grad` remember which operations made them, and `backward`
+# walks back through these operations with the chain rule.
+
+# %%
+first.requires_grad_()
+second.requires_grad_()
+loss = F.cross_entropy((rows @ first).relu() @ second, y)
+loss.backward()
+
+# %%
+torch.testing.assert_close(first.grad, by_first, rtol=1e-4, atol=1e-6)
+torch.testing.assert_close(second.grad, by_second, rtol=1e-4, atol=1e-6)
+assert first.grad.abs().max() > 1e-3
+
+# %% [markdown]
+# ## Learning
+#
+# The gradient points to where the loss grows fastest, so we go a step the other way: $W \leftarrow W - \eta \nabla L$,
+# where $\eta$ is the *learning rate*. One batch after another, and the linear classifier learns.
+
+# %%
+weights, losses = torch.zeros(784, 10), []
+for ids in torch.randperm(len(train), generator=draw)[: 300 * 100].split(100):
+    batch = train.batch(ids)
+    rows = batch.x.flatten(start_dim=1)
+    error = (rows @ weights).softmax(dim=1) - F.one_hot(batch.y, 10)
+    losses.append(F.cross_entropy(rows @ weights, batch.y).item())
+    weights -= 0.1 * rows.T @ error / len(ids)
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+axis.plot(losses)
+axis.set(xlabel="step", ylabel="loss of the batch", ylim=(0, 2.5))
+plt.show()
+
+# %%
+assert losses[0] > 2.2
+assert sum(losses[-50:]) / 50 < 0.8
+
+# %% [markdown]
+# The first loss is $\log 10$; after 300 steps it is about a quarter of that. What has it learned? Each column of the
+# weights is an image again, a *template*: red pixels speak for the class if they are bright, blue ones against it.
+
+# %%
+figure, axes = plt.subplots(1, 10, figsize=(10, 1.5), layout="constrained")
+for axis, column, name in zip(axes, weights.T, train.classes, strict=True):
+    axis.imshow(column.reshape(28, 28), cmap="coolwarm", vmin=-0.2, vmax=0.2)
+    axis.set_title(name, fontsize=8)
+    axis.axis("off")
+plt.show()
+
+# %%
+x_test, y_test, _, _ = test.batch(torch.arange(len(test)))
+linear_accuracy = ((x_test.flatten(start_dim=1) @ weights).argmax(dim=1) == y_test).double().mean().item()
+print(f"{linear_accuracy:.1%} of the test images are right")
+
+# %%
+assert 0.7 < linear_accuracy < 0.86
+
+# %% [markdown]
+# ## A convolutional network
+#
+# One template per class cannot know that a bag stays a bag when it moves by three pixels. A *convolution* looks at
+# small windows and uses the same weights in all of them. The workshop's network has two convolutions and two dense
+# layers, with ReLUs and poolings between them.
+
+# %%
+torch.manual_seed(0)
+model = ShallowCNN()
+weights_of = {name: value.numel() for name, value in model.named_parameters()}
+print(model)
+
+# %%
+assert sum(weights_of.values()) == 84_552
+assert max(weights_of, key=weights_of.__getitem__) == "head.1.weight"
+
+# %% [markdown]
+# The library's loop does what we did by hand, with some refinements: momentum, which averages over steps; a learning
+# rate that first rises and then falls; the images in a new order in each epoch, as one pass over the data is called.
+# Nothing is left to chance: the same seed gives the same network, to the last bit.
+#
+# After each epoch we ask how it does on images that it does *not* learn from. (The full budget trains five times as
+# long.)
+
+
+# %%
+def accuracy(classifier: torch.nn.Module) -> dict[str, float]:
+    with torch.no_grad():
+        predicted = torch.cat([classifier(part).argmax(dim=1) for part in x_test.split(1000)])
+    return {"accuracy": (predicted == y_test).double().mean().item()}
+
+
+history = fit(model, standard(), train, Settings(epochs=2 if QUICK else 10), validate=accuracy)
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+axis.plot(history["epoch"], history["accuracy"], "o-", label="while learning")
+axis.plot(history["epoch"], history["validation_accuracy"], "o-", label="on test images")
+axis.axhline(linear_accuracy, linestyle="--", color="grey", label="linear")
+axis.set(xlabel="epoch", ylabel="accuracy", xticks=history["epoch"])
+axis.legend()
+plt.show()
+
+# %%
+assert history["validation_accuracy"][-1] > 0.86
+assert history["validation_accuracy"][-1] > linear_accuracy + 0.03
+assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+# %% [markdown]
+# In the first epoch the test images look easier than those it learns from. They are not: the blue point is the mean
+# over the whole epoch, over a network that knew nothing at its start, and the orange one is taken at its end.
+
+# %% [markdown]
+# ## Reading a confusion matrix
+#
+# Accuracy is one number; it hides *which* mistakes are made. The *confusion matrix* counts, in row $i$ and column $j$,
+# the images of class $i$ that were taken for class $j$. What is right is on the diagonal.
+
+# %%
+with torch.no_grad():
+    logits = torch.cat([model(part) for part in x_test.split(1000)])
+predicted = logits.argmax(dim=1)
+confusion = torch.bincount(10 * y_test + predicted, minlength=100).reshape(10, 10)
+
+# %%
+figure, axis = plt.subplots(figsize=(5.5, 5), layout="constrained")
+axis.imshow(confusion.sqrt(), cmap="Blues")
+for i, j in confusion.nonzero().tolist():
+    colour = "white" if confusion[i, j] > 500 else "black"
+    axis.text(j, i, str(int(confusion[i, j])), ha="center", va="center", fontsize=7, color=colour)
+axis.set_xticks(range(10), test.classes, rotation=90)
+axis.set_yticks(range(10), test.classes)
+axis.set(xlabel="taken for", ylabel="is")
+plt.show()
+
+# %% [markdown]
+# Each row sums to 1,000, as there are 1,000 test images of each class. So the diagonal, divided by 1,000, is the
+# accuracy of a class (its *recall*), and its mean is the accuracy.
+
+# %%
+recall = confusion.diagonal().double() / confusion.sum(dim=1)
+hardest = test.classes[recall.argmin()]
+mistakes = confusion - confusion.diagonal().diag()
+i, j = divmod(int(mistakes.argmax()), 10)
+print(f"hardest: {hardest}, {recall.min():.0%} right")
+print(f"most frequent mistake: {test.classes[i]} taken for {test.classes[j]}, {mistakes[i, j]} times")
+
+# %%
+assert (confusion.sum(dim=1) == 1000).all()
+assert abs(recall.mean().item() - history["validation_accuracy"][-1]) < 1e-9
+assert hardest == "Shirt"
+assert recall.min() < 0.8 < 0.93 < recall.max()
+
+# %% [markdown]
+# The mistakes make sense: shirts are taken for T-shirts, pullovers and coats, shoes for other shoes, and hardly ever is
+# one of these taken for the other. Mistakes that make sense to us are the good news. The bad news of the next
+# notebooks is that an attacker can make a network say *anything*.
+
+# %%
+tops, shoes = [0, 2, 3, 4, 6], [5, 7, 9]
+within = mistakes[tops][:, tops].sum() + mistakes[shoes][:, shoes].sum()
+across = mistakes[tops][:, shoes].sum() + mistakes[shoes][:, tops].sum()
+print(f"{within / mistakes.sum():.0%} of the mistakes stay among tops or among shoes, {across} images cross over")
+
+# %%
+assert within > 0.7 * mistakes.sum()
+assert across < 0.02 * mistakes.sum()
+
+# %% [markdown]
+# ## Sure and wrong
+#
+# The softmax says how sure the network is. On images that it gets wrong it is less sure, but often still sure. A high
+# probability is no proof.
+
+# %%
+sure = logits.softmax(dim=1).amax(dim=1)
+right = predicted == y_test
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+axis.hist([sure[right], sure[~right]], bins=20, range=(0, 1), density=True, label=["right", "wrong"])
+axis.set(xlabel="largest probability", ylabel="density")
+axis.legend()
+plt.show()
+
+# %%
+assert sure[right].mean() > sure[~right].mean() + 0.1
+assert (sure[~right] > 0.8).double().mean() > 0.1
+
+# %% [markdown]
+# ## What we saw
+#
+# - A network is a chain of simple maps from pixels to ten logits; the softmax makes probabilities of them.
+# - The gradient of the loss by all weights takes one backward pass. By hand it is the chain rule, and torch agrees.
+# - Learning is going against the gradient, batch after batch. A linear classifier gets about four in five test images
+#   right; a small convolutional network gets close to nine in ten.
+# - Accuracy hides which mistakes are made; the confusion matrix shows them. Shirts are the hardest.
+# - The network is often sure when it is wrong.
+#
+# We took the derivative of the loss by the *weights* and changed those. The same backward pass gives the derivative by
+# the *input*. What happens if we change that instead?
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Which classes does the network say too often, and which too seldom? The *precision* of a class is the share of
+# images that really are of it among those taken for it. Which class has the lowest?
+
+# %% tags=["solution"]
+said = confusion.sum(dim=0)
+precision = confusion.diagonal() / said
+print("said most often:", test.classes[said.argmax()], " least often:", test.classes[said.argmin()])
+print("lowest precision:", test.classes[precision.argmin()], f"{precision.min():.0%}")
+assert said.sum() == 10_000
+
+# %% [markdown]
+# **2.** Compute the derivative of the loss by the *pixels* of one batch, by hand for the linear classifier
+# ($\partial L / \partial x = (\partial L / \partial z)\, W^\top$), and compare with `torch.autograd.grad`.
+
+# %% tags=["solution"]
+pixels = x_test[:8].flatten(start_dim=1).requires_grad_()
+scores = pixels @ weights
+(by_torch,) = torch.autograd.grad(F.cross_entropy(scores, y_test[:8]), pixels)
+by_hand = (scores.softmax(dim=1) - F.one_hot(y_test[:8], 10)) / 8 @ weights.T
+torch.testing.assert_close(by_hand, by_torch, rtol=1e-4, atol=1e-7)
+
+# %% [markdown]
+# **3.** Set all weights of the two-layer network to zero and compute its gradient. Why can it not learn from there?
+
+# %% tags=["solution"]
+zeros = [torch.zeros(784, 50, requires_grad=True), torch.zeros(50, 10, requires_grad=True)]
+F.cross_entropy((x.flatten(start_dim=1) @ zeros[0]).relu() @ zeros[1], y).backward()
+print([w.grad.abs().max().item() for w in zeros])
+assert all((w.grad == 0).all() for w in zeros)
