@@ -52,7 +52,7 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, eps: float = 0.0
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(epochs):
-        for rows in torch.randperm(len(x), generator=generator).split(100):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(len(x), generator=generator).split(100):
             inputs = x[rows]
             if eps:
                 start = inputs + eps * (2 * torch.rand(inputs.shape, generator=generator) - 1)
@@ -61,7 +61,7 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, eps: float = 0.0
                 moved = (start + 1.25 * eps * grad.sign()).detach()
                 inputs = (inputs + (moved - inputs).clamp(-eps, eps)).clamp(0, 1)
             optimizer.zero_grad()
-            F.cross_entropy(model(inputs), y[rows]).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(model(inputs), y[rows]).backward()
             optimizer.step()
     return model.eval()
 
