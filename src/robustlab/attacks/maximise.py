@@ -60,7 +60,7 @@ def maximise(
     Args:
         objective: what to climb.
         region: where the result may be; it is used up.
-        start: first iterates (N, ...) before projection; they are overwritten.
+        start: first iterates (N, ...) before projection, in at least float32; they are overwritten.
         step: turns gradients into moves.
         steps: number of moves, >= 0; each costs one forward and one backward pass to the input.
         stop: when an example is left alone.
@@ -84,7 +84,8 @@ class _Search(Generic[State]):
     step: Step[State]
 
     def move(self, grad: Tensor) -> None:
-        moves, self.state = self.step.update(self.region.inward(self.x_adv, grad), self.state)
+        grad = self.region.inward(self.x_adv, grad.to(self.x_adv.dtype))
+        moves, self.state = self.step.update(grad, self.state)
         self.x_adv = self.region.project_(self.x_adv.add_(moves))
 
     def keep(self, rows: Tensor) -> None:
@@ -95,19 +96,19 @@ class _Search(Generic[State]):
     def full_strength(self, steps: int) -> Tensor:
         undefined = torch.zeros((), dtype=torch.bool, device=self.x_adv.device)
         for _ in range(steps):
-            score, _, grad = self.objective.gradient(self.x_adv, stop="never")
+            score, _, grad = self.objective.gradient(self.region.shown(self.x_adv), stop="never")
             undefined |= score.isnan().any()
             self.move(grad)
         if bool(undefined):
             raise ValueError("the model returned NaN during the attack: look at its logits near these inputs")
-        return self.x_adv
+        return self.region.shown(self.x_adv)
 
     def until_success(self, steps: int) -> Tensor:
-        best = Best.of(self.x_adv)
-        rows = all_rows(self.x_adv)
-        for left in range(steps, 0, -1):
-            score, finished, grad = self.objective.gradient(self.x_adv)
-            best.update(rows, self.x_adv, score, finished)
+        shown = self.region.shown(self.x_adv)
+        best, rows = Best.of(shown), all_rows(shown)
+        for _ in range(steps):
+            score, finished, grad = self.objective.gradient(shown)
+            best.update(rows, shown, score, finished)
             dropped = int(finished.sum())
             if dropped == rows.numel():
                 return best.x_adv
@@ -116,8 +117,9 @@ class _Search(Generic[State]):
                 rows, grad = rows[going], kept_rows_(grad, going)
                 self.keep(going)
             self.move(grad)
-            del grad, left
-        best.update(rows, self.x_adv, *self.objective(self.x_adv))
+            del grad
+            shown = self.region.shown(self.x_adv)
+        best.update(rows, shown, *self.objective(shown))
         return best.x_adv
 
 
@@ -187,7 +189,8 @@ def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itsel
     streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids))
     with prepared(model, x) as (twin, x_in):
         objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
-        region, start = plan.threat.region(x_in), plan.start(x_in, plan.threat, streams)
+        region, x_in = plan.threat.search_region(x_in), x_in.to(torch.promote_types(x.dtype, torch.float32))
+        start = plan.start(x_in, plan.threat, streams)
         del x_in  # it may be a copy, and the search needs it no more
         x_adv = maximise(objective, region, start, plan.step, steps=plan.steps, stop=stop)
     return torch.empty_like(x, requires_grad=False).copy_(x_adv)

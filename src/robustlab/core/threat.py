@@ -24,6 +24,9 @@ class Region(Protocol):
     def project_(self, x_adv: Tensor) -> Tensor:
         """Moves each row into its feasible set; may overwrite ``x_adv``."""
 
+    def shown(self, x_adv: Tensor) -> Tensor:
+        """Projected points as the model gets to see them: in the dtype of the inputs, inside exactly."""
+
     def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
         """The gradient without what would push a value that is at its bound out of it; may overwrite ``grad``."""
 
@@ -77,6 +80,12 @@ class ThreatModel:
         if isinstance(self.norm, Linf):
             return _Box.around(x, self.radius(x), self.bounds)
         return _Ball(self.norm, x, self.radius(x).expand(x.shape[0], *[1] * (x.ndim - 1)), self.bounds)
+
+    def search_region(self, x: Tensor) -> Region:
+        """The same for a search whose points are in at least float32, also around inputs of half types."""
+        if torch.finfo(x.dtype).bits >= 32:
+            return self.region(x)
+        return _Fine(self.region(x.float()), self.region(x), x.dtype)
 
     def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """The points of the feasible set around ``x`` near ``x_adv``; both (N, ...) of one dtype."""
@@ -171,6 +180,9 @@ class _Box:
     def project_(self, x_adv: Tensor) -> Tensor:
         return torch.clamp(x_adv, self.low, self.high, out=x_adv)
 
+    def shown(self, x_adv: Tensor) -> Tensor:
+        return x_adv
+
     def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
         """The gradient itself: a step of one value does not take from the budget of another."""
         del x_adv
@@ -195,6 +207,9 @@ class _Ball:
     def project_(self, x_adv: Tensor) -> Tensor:
         for rows in row_chunks(x_adv):
             x_adv[rows] = self.take(rows)._projected(x_adv[rows])
+        return x_adv
+
+    def shown(self, x_adv: Tensor) -> Tensor:
         return x_adv
 
     def _projected(self, x_adv: Tensor) -> Tensor:
@@ -226,3 +241,27 @@ class _Ball:
 
     def keep_(self, rows: Tensor) -> _Ball:
         return self.take(rows)  # its x may be the caller's
+
+
+@dataclass(frozen=True)
+class _Fine:
+    """A float32 search around inputs of a half type, in which short steps and small gradients would be rounded away."""
+
+    fine: Region
+    coarse: Region
+    dtype: torch.dtype
+
+    def project_(self, x_adv: Tensor) -> Tensor:
+        return self.fine.project_(x_adv)
+
+    def shown(self, x_adv: Tensor) -> Tensor:
+        return self.coarse.project_(x_adv.clone()).to(self.dtype)
+
+    def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
+        return self.fine.inward(x_adv, grad)
+
+    def take(self, rows: Tensor) -> _Fine:
+        return _Fine(self.fine.take(rows), self.coarse.take(rows), self.dtype)
+
+    def keep_(self, rows: Tensor) -> _Fine:
+        return _Fine(self.fine.keep_(rows), self.coarse.keep_(rows), self.dtype)
