@@ -138,6 +138,32 @@ def test_every_place_can_be_reached_and_each_example_has_its_own_window() -> Non
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) > 10
 
 
+def test_each_channel_of_a_window_goes_its_own_way() -> None:
+    model, x = Weighted((2, 5, 7), bias=1000.0), torch.full((50, 2, 5, 7), 0.5, dtype=torch.float64)
+    Square(ThreatModel(Linf(), 0.2), queries=1, share=1.0)(Twin(model, model), x, zeros(50))
+    way = (model.seen[1] - x).sign().flatten(2)
+    assert torch.equal(way, way[:, :, :1].expand_as(way))
+    assert {tuple(row) for row in way[:, :, 0].tolist()} == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
+
+
+@pytest.mark.parametrize(("norm", "channels"), [(L2(), 1), (L2(), 3), (L1(), 1), (L1(), 3)], ids=str)
+def test_two_windows_share_what_they_have(norm: Norm, channels: int) -> None:
+    """The size of each channel stays, and all of it that was in two windows is in one of them afterwards."""
+    shape = (channels, 12, 12)
+    model, x = Weighted(shape, bias=1000.0), torch.full((40, *shape), 0.5, dtype=torch.float64)
+    threat = ThreatModel(norm, 2.0, (-torch.inf, torch.inf))
+    Square(threat, queries=1, share=0.06)(Twin(model, model), x, zeros(40))
+    before, after = ((seen - x).flatten(0, 1).flatten(1) for seen in model.seen[:2])
+    untouched = (after - before).abs() < 1e-12
+    if (norm, channels) == (L1(), 3):
+        # As released, a window gets more than there is, and projecting takes some from everywhere.
+        assert (after.abs() < before.abs() - 1e-6)[before != 0].float().mean() > 0.7
+        return
+    assert torch.allclose(norm.size(after), norm.size(before))
+    assert (untouched.sum(1) >= 144 - 2 * 9).all()
+    assert ((after == 0) & (before != 0)).any(1).float().mean() > 0.5
+
+
 def test_stripes_run_along_the_first_direction() -> None:
     model, x = Weighted((3, 6, 8), bias=1000.0), torch.full((9, 3, 6, 8), 0.5, dtype=torch.float64)
     Square(ThreatModel(Linf(), 0.2), queries=1)(Twin(model, model), x, zeros(9))
