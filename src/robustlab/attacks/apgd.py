@@ -222,7 +222,7 @@ class APGD:
         ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
         with prepared(model, x) as (twin, x_in):
             objective = untargeted(twin, y, self.score) if target is None else targeted(twin, target, self.score)
             job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))

@@ -155,7 +155,7 @@ class FAB:
         ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
         with prepared(model, x) as (twin, x_in):
             objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)
             boundary = partial(_of_nearest_class, self.threat.norm) if target is None else _of_score

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from robustlab.core import (
     targeted,
     untargeted,
 )
+from robustlab.core.losses import classes_needed
 from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
 
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
@@ -186,7 +187,7 @@ def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itsel
 ) -> Tensor:
     """Runs the attack as ``robustlab.core.Attack`` says."""
     plan = self.plan()
-    streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids))
+    streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids, stop=stop))
     with prepared(model, x) as (twin, x_in):
         objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
         region, x_in = plan.threat.search_region(x_in), x_in.to(torch.promote_types(x.dtype, torch.float32))
@@ -214,13 +215,19 @@ def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
 
 
 def checked_inputs(
-    x: Tensor, y: Tensor, threat: ThreatModel, *, target: Tensor | None = None, ids: Tensor | None = None
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    target: Tensor | None = None,
+    ids: Tensor | None = None,
+    stop: Stop = "success",
 ) -> Tensor:
     """Looks at what is to be attacked, and names the examples.
 
     Returns: ids (N,), by default 0..N-1.
-    Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, and labels,
-        targets, ids or eps of another number than the inputs.
+    Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, labels and targets
+        that are no class numbers, labels, targets, ids or eps of another number than the inputs, and an unknown stop.
     """
     if x.ndim < 2 or not x.numel():
         raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
@@ -234,6 +241,10 @@ def checked_inputs(
     for name, given in (("labels", y), ("targets", target), ("ids", ids)):
         if given is not None and given.shape != x.shape[:1]:
             raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")
+    for labels in (y,) if target is None else (y, target):
+        classes_needed(labels)
+    if stop not in get_args(Stop):
+        raise ValueError(f"stop must be 'success' or 'never', got {stop!r}")
     if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
         raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples")
     return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)

@@ -133,7 +133,7 @@ def towards_likely(  # noqa: PLR0913 -- the arguments of every attack, and what 
 
     Returns: x_adv (N, ...).
     """
-    streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+    streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
     with prepared(model, x) as (twin, x_in):
         targets, wrong = _likely(twin, x_in, y, self.targets)
         if target is not None:
@@ -187,7 +187,7 @@ def _room(twin: Twin) -> int:
 def _likely(twin: Twin, x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The wrong classes of highest logit by the user's own model (N, T), T <= K - 1; and what is wrong already (N,)."""
     with torch.no_grad():
-        logits = torch.cat([twin(part) for part in twin.split(x)])
+        logits = torch.cat([twin(part) for part in twin.split(x.clone())])
     classes = logits.shape[1]
     if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise ValueError(f"labels must be class numbers 0..{classes - 1}, got {int(y.min())}..{int(y.max())}")

@@ -245,7 +245,7 @@ class Square:
         ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids))
+        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
         with prepared(model, x) as (twin, x_in):
             x_in = x_in.contiguous()
             objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)

@@ -60,7 +60,7 @@ class WorstOf:
     ) -> Tensor:
         """Runs the attacks in their order, as ``robustlab.core.Attack`` says."""
         for threat in _threats(self):
-            checked_inputs(x, y, threat, target=target, ids=ids)
+            checked_inputs(x, y, threat, target=target, ids=ids, stop=stop)
         rows = torch.arange(x.shape[0], device=x.device)
         ids, best = rows if ids is None else ids, Best.of(x.detach())
         with torch.inference_mode(mode=False), frozen(model.model if isinstance(model, Twin) else model):

@@ -241,12 +241,12 @@ class Objective:
 
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:
     """Any wrong class will do: maximises the score of the true labels (N,)."""
-    return Objective(as_twin(model), _ordinary(y), score, misclassified, _classes_needed(y))
+    return Objective(as_twin(model), _ordinary(y), score, misclassified, classes_needed(y))
 
 
 def targeted(model: Model, target: Tensor, score: Score = cross_entropy) -> Objective:
     """Only the target class will do: maximises minus the score of the target labels (N,)."""
-    return Objective(as_twin(model), _ordinary(target), -score, at_target, _classes_needed(target))
+    return Objective(as_twin(model), _ordinary(target), -score, at_target, classes_needed(target))
 
 
 def _ordinary(y: Tensor) -> Tensor:
@@ -254,7 +254,7 @@ def _ordinary(y: Tensor) -> Tensor:
     return y.clone() if y.is_inference() else y
 
 
-def _classes_needed(y: Tensor) -> int:
+def classes_needed(y: Tensor) -> int:
     """One more than the largest label.
 
     Raises: ValueError if labels are not whole numbers >= 0 of shape (N,).
