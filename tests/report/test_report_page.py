@@ -106,6 +106,17 @@ def test_serious_findings_come_before_the_headline_others_after(
     assert "Nothing. The checks" not in html
 
 
+def test_findings_of_one_kind_stand_together(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
+    mild = [replace(serious, severity=s, code="reuse", title=f"Seen at {s}.") for s in ("info", "warning")]
+    models = [recorded(findings=(mild[0],)), recorded("second", findings=(mild[1],))]
+    page = Outline(write(models, tmp_path / "out").read_text())
+    assert len([1 for _, attrs in page.tags if (attrs.get("class") or "").startswith("finding")]) == 1
+    assert page.text.index("Seen at warning.") < page.text.index("Seen at info.")
+    assert page.text.count(serious.advice) == 1
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "(warning, `reuse`, second)" in text
+
+
 def test_silent_doctor_is_said_to_be_silent(recorded: Recorder, tmp_path: Path) -> None:
     html = write([recorded()], tmp_path / "out").read_text()
     assert "Nothing. The checks" in html

@@ -43,6 +43,5 @@ def demo(
     else:
         show.evaluations(made.evaluations)
         show.comparisons([c for c in made.comparisons if c.eps == made.eps and c.attack == WORST])
-        for e in made.evaluations:
-            show.findings(e.findings)
+        show.findings(made.evaluations)
     show.say(f"Report: {made.report}", "good")

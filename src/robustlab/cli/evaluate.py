@@ -70,6 +70,6 @@ def evaluate(
         show.machine(result.to_json())
     else:
         show.evaluations([result])
-        show.findings(result.findings)
+        show.findings([result])
     show.say(f"Report: {page}", "good")
     verdict(result, fail_under, strict=strict)

@@ -123,13 +123,13 @@ def comparisons(found: Sequence[Comparison]) -> None:
         table(["measured", "points more", "only it", "only other", "p"], rows, title=f"{b} over {a}")
 
 
-def findings(found: Sequence[Finding]) -> None:
-    """What the doctors found, serious first."""
+def findings(results: Sequence[Evaluation]) -> None:
+    """What the doctors found, a line each; what to do about it stands in the report."""
     tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
-    for one in found:
-        evidence = ", ".join(f"{key} {value}" for key, value in one.evidence.items())
-        notes().print(f"{one.severity}: ", style=_STYLES[tones[one.severity]], end="", markup=False)
-        notes().print(f"{one.title} {one.advice} ({one.code}: {evidence})", markup=False)
+    for e in results:
+        for one in e.findings:
+            notes().print(f"{one.severity}: ", style=_STYLES[tones[one.severity]], end="", markup=False)
+            notes().print(f"{e.model.name}: {one.title} ({one.code})", markup=False)
 
 
 def share(value: Interval) -> str:

@@ -87,14 +87,27 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """Findings of one kind, of one or several models and attacks, the gravest first."""
+
+    cases: tuple[tuple[str, Finding], ...]
+    """Name of the model, and what was found."""
+
+    @property
+    def gravest(self) -> Finding:
+        """The one that the others are like."""
+        return self.cases[0][1]
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the template needs."""
 
     title: str
     subjects: tuple[Subject, ...]
     eps: float | None
-    serious: tuple[tuple[str, Finding], ...]
-    other: tuple[tuple[str, Finding], ...]
+    serious: tuple[Findings, ...]
+    other: tuple[Findings, ...]
     charts: Charts | None
     details: tuple[Chart, ...]
     curve_rows: tuple[CurveRow, ...]
@@ -143,14 +156,14 @@ def page(
     headline = _headline(evaluations, eps)
     pictures = GALLERY[len(evaluations) == 1]
     subjects = tuple(_subject(i, e, headline, pictures) for i, e in enumerate(evaluations))
-    findings = [(e.model.name, f) for e in evaluations for f in e.findings]
+    findings = _findings(evaluations)
     names = _curve_names(evaluations)
     return Page(
         title=title or _title(evaluations),
         subjects=subjects,
         eps=headline,
-        serious=tuple(f for f in findings if f[1].severity == "serious"),
-        other=tuple(f for f in findings if f[1].severity != "serious"),
+        serious=tuple(f for f in findings if f.gravest.severity == "serious"),
+        other=tuple(f for f in findings if f.gravest.severity != "serious"),
         charts=_main_chart(subjects, names[-1], headline or 0.0) if names else None,
         details=tuple(
             _chart(subjects, name, SMALL, headline or 0.0, f"curve-{i}") for i, name in enumerate(names[:-1])
@@ -181,6 +194,15 @@ def _headline(evaluations: Sequence[Evaluation], eps: float | None) -> float | N
     if eps not in common:
         raise ValueError(f"eps {eps} for the headline was not measured for every model; there are {common}")
     return eps
+
+
+def _findings(evaluations: Sequence[Evaluation]) -> list[Findings]:
+    """What the doctors found, the same kind together, serious kinds first."""
+    grave = ("serious", "warning", "info")
+    found = [(e.model.name, f) for e in evaluations for f in e.findings]
+    found.sort(key=lambda case: grave.index(case[1].severity))
+    kinds = dict.fromkeys((f.code, f.advice) for _, f in found)
+    return [Findings(tuple(case for case in found if (case[1].code, case[1].advice) == kind)) for kind in kinds]
 
 
 def _shown(comparisons: Sequence[Comparison], eps: float | None) -> list[Comparison]:

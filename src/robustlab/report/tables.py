@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval
-from robustlab.report.page import Page
+from robustlab.report.page import Findings, Page
 from robustlab.report.words import budget, duration, interval, p_value, percent, points, sample
 
 COLUMNS = (
@@ -100,12 +100,14 @@ def _headline(page: Page) -> str:
     return _table(["Model", "Clean accuracy", robust], rows)
 
 
-def _findings(findings: Sequence[tuple[str, Finding]]) -> list[str]:
-    return [
-        f"- **{_text(f.title)}** ({f.severity}, `{_text(f.code)}`, {_text(name)}) {_text(f.advice)} "
-        + _text(", ".join(f"{k}: {v}" for k, v in f.evidence.items()))
-        for name, f in findings
-    ]
+def _findings(kinds: Sequence[Findings]) -> list[str]:
+    return [_finding(name, f) for kind in kinds for name, f in kind.cases]
+
+
+def _finding(name: str, f: Finding) -> str:
+    evidence = ", ".join(f"{key}: {value}" for key, value in f.evidence.items())
+    head = f"- **{_text(f.title)}** ({f.severity}, `{_text(f.code)}`, {_text(name)})"
+    return f"{head} {_text(f.advice)} {_text(evidence)}"
 
 
 def _curve(page: Page) -> str:
