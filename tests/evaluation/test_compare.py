@@ -88,6 +88,11 @@ def test_only_what_both_ran_is_compared(points: type[Points]) -> None:
     assert [(c.attack, c.eps) for c in compare(one, other)] == [("clean", None), ("PGD-5", 0.05), ("PGD-5", 0.1)]
 
 
+def test_a_worst_case_is_compared_only_over_the_same_attacks(points: type[Points]) -> None:
+    one, two = evaluated(0.5, points(60)), evaluated(0.5, points(60), attacks=[*ATTACKS, PGD(THREAT, 7)])
+    assert {c.attack for c in compare(one, two)} == {"clean", "FGSM", "PGD-5"}
+
+
 def test_other_examples_are_refused(points: type[Points]) -> None:
     one, two = evaluated(0.5, points(60)), evaluated(0.5, points(60), n=50)
     with pytest.raises(ValueError, match=r"the examples differ, 60 of points \(all 60\) and 50 of points .*same data"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts
+from robustlab.attacks import BIM, FGSM, PGD, RandomNoise, Restarts, Targeted
 from robustlab.core import Attack, Linf, ThreatModel, cross_entropy
 from robustlab.evaluation import Finding, Settings, diagnose, evaluate
 
@@ -118,6 +118,20 @@ def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Mod
     assert got.findings == ()
     weak = evaluate(standard, digits.test, attacks=[attacks["noise"], attacks["weak"]], n=150)
     assert serious(weak.findings) == ["more-steps-help"]
+
+
+def test_noise_and_targets_count_only_if_there_is_nothing_else(digits: Digits, standard: nn.Module) -> None:
+    wide = ThreatModel(Linf(), 0.3)
+    weak = BIM(wide, 2, 0.01)
+    for other in (RandomNoise(wide), Targeted(PGD(wide, 20), "second_likely")):
+        got = evaluate(standard, digits.test, attacks=[other, weak], n=150)
+        assert got.results[0].robust.count < got.results[1].robust.count
+        (finding,) = [f for f in got.findings if f.code == "more-steps-help"]
+        assert finding.evidence["with"] == repr(BIM(wide, 40, 0.01))
+
+
+def test_a_budget_under_which_everything_falls_is_no_fault(digits: Digits, standard: nn.Module) -> None:
+    assert diagnose(standard, digits.test, attack=PGD(ThreatModel(Linf(), 0.8), 20)) == ()
 
 
 def test_findings_come_first_when_serious(digits: Digits, standard: nn.Module) -> None:

@@ -61,6 +61,46 @@ def test_a_finished_run_is_read_not_run_again(threshold: Threshold, points: type
     assert again.run.sessions == 1
 
 
+class Noisy(nn.Module):
+    """Draws from the global generator in every pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.slope * (x[:, 0] - 0.5 + 0.05 * torch.randn(len(x)))
+        return torch.stack([-z, z], dim=1)
+
+
+def rows(out: Path) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(out / "outcomes.sqlite")
+    found = database.execute("SELECT * FROM outcomes ORDER BY attack, eps, kind, stage, restart, id").fetchall()
+    database.close()
+    return found
+
+
+def test_a_model_that_draws_is_resumed_alike(points: type[Points], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    run(Noisy(), points(100), tmp_path / "alone")
+    for after in (1, 3, 5):
+        begun(Noisy(), points(100), tmp_path / str(after), stop_after=after)
+        torch.manual_seed(after)
+        run(Noisy(), points(100), tmp_path / str(after))
+        assert rows(tmp_path / str(after)) == rows(tmp_path / "alone")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(
+    threshold: Threshold, points: type[Points], readable: Path
+) -> None:
+    begun(threshold, points(100), readable, stop_after=4)
+    stray = [readable / "report.json.partial", readable / "adversarial" / "x.safetensors.partial"]
+    for path in stray:
+        path.write_bytes(b"half")
+    run(threshold, points(100), readable)
+    assert not any(path.exists() for path in stray)
+
+
 def test_another_run_in_the_directory_is_refused_by_name(
     threshold: Threshold, points: type[Points], readable: Path
 ) -> None:
