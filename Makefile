@@ -47,7 +47,7 @@ hooks: $(READY)
 	$(BIN)/pre-commit install
 
 constraints: $(READY)
-	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > constraints.new
+	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
