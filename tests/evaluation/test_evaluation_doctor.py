@@ -122,12 +122,12 @@ def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Mod
 
 def test_noise_and_targets_count_only_if_there_is_nothing_else(digits: Digits, standard: nn.Module) -> None:
     wide = ThreatModel(Linf(), 0.3)
-    weak = BIM(wide, 2, 0.01)
+    weak = BIM(wide, 2, 0.005)
     for other in (RandomNoise(wide), Targeted(PGD(wide, 20), "second_likely")):
         got = evaluate(standard, digits.test, attacks=[other, weak], n=150)
         assert got.results[0].robust.count < got.results[1].robust.count
         (finding,) = [f for f in got.findings if f.code == "more-steps-help"]
-        assert finding.evidence["with"] == repr(BIM(wide, 40, 0.01))
+        assert finding.evidence["with"] == repr(BIM(wide, 40, 0.005))
 
 
 def test_a_budget_under_which_everything_falls_is_no_fault(digits: Digits, standard: nn.Module) -> None:

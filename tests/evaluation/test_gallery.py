@@ -50,3 +50,14 @@ def test_what_is_kept_is_what_was_asked_for(threshold: Threshold, points: type[P
         assert (rows > 500) if kept == "all" else (0 < rows <= 100)
         names = {path.name.split("-")[2] for path in (out / "adversarial").glob("0*")}
         assert names == {"run"}, "a recheck keeps nothing"
+
+
+def test_few_that_fall_may_have_no_picture(threshold: Threshold, points: type[Points], tmp_path: Path) -> None:
+    for kept, most in (("all", 8), ("gallery", 7)):
+        settings = Settings(doctor=False, keep=kept)  # type: ignore[arg-type]  # one of its literals
+        got = evaluate(
+            threshold, points(1000), attacks=[FGSM(THREAT)], eps=0.006, out=tmp_path / kept, settings=settings
+        )
+        assert got.results[0].success.count > 8
+        assert len(got.gallery) <= most
+        assert (len(got.gallery) == 8) == (kept == "all")
