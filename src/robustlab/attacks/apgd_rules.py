@@ -51,8 +51,7 @@ class Rule(Protocol):
 def first_points(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
     """Random points to start from: on the surface of the ball, for L1 far outside it; to be projected."""
     if isinstance(threat.norm, L1):
-        width = threat.bounds[1] - threat.bounds[0]  # 1 for images in [0, 1], which the released code takes for granted
-        return x + streams.normal(x.shape[1:], dtype=x.dtype).mul_(width if math.isfinite(width) else 1)
+        return x + streams.normal(x.shape[1:], dtype=x.dtype).mul_(threat.width)
     direction = threat.norm.normalise(threat.norm.sample(x, 1.0, streams))
     return x + direction.mul_(threat.radius(x).to(x.dtype))
 

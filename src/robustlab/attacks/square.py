@@ -145,7 +145,7 @@ class _Bumps:
         for number, (window, first) in enumerate(tiles):
             places = self.grid.offsets(window, x.device) + first
             delta[:, :, places] = self._peaks(window, draws[:, number]).to(delta.dtype)
-        return self._point(delta, x)
+        return self._point(delta * self.threat.width, x)
 
     def propose(self, x_best: Tensor, query: int) -> Tensor:
         """Changes two windows of each example."""

@@ -70,6 +70,12 @@ class ThreatModel:
         object.__setattr__(self, "eps", kept)
         object.__setattr__(self, "bounds", (low, high))
 
+    @property
+    def width(self) -> float:
+        """High minus low bound, 1 if that is infinite: the scale of what does not follow eps."""
+        width = self.bounds[1] - self.bounds[0]
+        return width if math.isfinite(width) else 1.0
+
     def radius(self, x: Tensor) -> Tensor:
         """The eps of each example in float64, (N, 1, ..., 1) or ()."""
         eps = torch.tensor(self.eps, dtype=torch.float64, device=x.device)
