@@ -20,7 +20,8 @@ from robustlab.core.types import Logits, Model
 
 _PROBED_ROWS = 2
 _TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
-_CACHE_VALUES = 5 * 3 * 224 * 224  # input values per micro-batch on a CPU, where activations still fit the cache
+_CACHE_VALUES = 10 * 3 * 224 * 224  # input values per micro-batch on a CPU, where activations still fit the cache
+_MOST_ROWS = 256  # of inputs however small: beyond that the activations of small networks leave the cache too
 
 
 @dataclass
@@ -177,4 +178,4 @@ def _agree(logits: Logits, expected: Logits, dtype: torch.dtype | None) -> bool:
 
 def _micro_batch(x: Tensor) -> int | None:
     """Examples per pass on a CPU, where activations that leave the cache cost more than small batches do."""
-    return max(1, _CACHE_VALUES // max(1, x[0].numel())) if x.device.type == "cpu" else None
+    return min(_MOST_ROWS, max(1, _CACHE_VALUES // max(1, x[0].numel()))) if x.device.type == "cpu" else None
