@@ -55,9 +55,21 @@ def test_badge_and_installation_are_generated_from_the_address(tool: ModuleType,
     colab = "https://colab.research.google.com/github/someone/something/blob/main/notebooks/rendered/01_title.ipynb"
     assert f"({colab})" in badge.source
     assert title.source == "# A title"
-    assert "robustlab[notebooks] @ git+https://github.com/someone/something" in install.source
-    assert "constraints" not in install.source, "Colab keeps its own torch"
-    exec(install.source, {})  # outside Colab it must do nothing
+    assert install.cell_type == "code"
+
+
+def test_the_installing_cell_acts_in_colab_alone_and_keeps_its_torch(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr("subprocess.run", lambda command, **_: ran.append(command))
+    install = tool.assemble(tmp_path / "01_title.py").cells[2].source
+    exec(install, {})
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(install, {})
+    wanted = "robustlab[notebooks] @ git+https://github.com/someone/something"
+    assert ran == [[sys.executable, "-m", "pip", "install", "-q", wanted]], "no constraints: Colab has its own torch"
 
 
 def test_exercises_keep_everything_but_the_solutions(tool: ModuleType, tmp_path: Path) -> None:
