@@ -41,9 +41,9 @@ def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) ->
 
     Args:
         job: what to climb.
-        region: where the result may be.
+        region: where the result may be; it is used up.
         rule: how to move.
-        start: first points (M, ...), inside the region.
+        start: first points (M, ...), inside the region, in at least float32.
         steps: number of moves; each costs one forward and backward pass, and there is one more forward pass.
 
     Returns: x_adv (M, ...) and scores.
@@ -59,7 +59,7 @@ def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) ->
         if step in due:
             at.look_back(due[step])
     if job.stop == "never" or at.leave(found):
-        found.x_adv[at.rows], found.score[at.rows] = at.x_best, at.score_best.float()
+        found.x_adv[at.rows], found.score[at.rows] = at.region.shown(at.x_best), at.score_best.float()
     return found
 
 
@@ -73,6 +73,7 @@ class _Climb:
     lanes: Lanes
     rows: Tensor
     x_adv: Tensor
+    shown: Tensor
     score: Tensor
     finished: Tensor
     grad: Tensor
@@ -83,31 +84,36 @@ class _Climb:
 
     @staticmethod
     def begin(job: Job, region: Region, rule: Rule, start: Tensor) -> _Climb:
-        score, finished, grad = job.objective.gradient(start)
-        rows = torch.arange(start.shape[0], device=start.device)
-        points = (start, _defined(score), finished, grad, start, score, grad, torch.zeros_like(score))
+        rows, shown = torch.arange(start.shape[0], device=start.device), region.shown(start)
+        score, finished, grad = job.objective.gradient(shown)
+        grad = grad.to(start.dtype)
+        points = (start, shown, _defined(score), finished, grad, start, score, grad, torch.zeros_like(score))
         return _Climb(job.objective, region, rule, job.lanes, rows, *points)
 
     def leave(self, found: Attempted) -> bool:
         """Sets finished rows aside and calls off what they make needless; returns whether any is left."""
         if bool(self.finished.any()):
-            found.x_adv[self.rows[self.finished]] = self.x_adv[self.finished]
+            found.x_adv[self.rows[self.finished]] = self.shown[self.finished]
             found.score[self.rows[self.finished]] = torch.inf
             self.keep(self.lanes.going(self.finished))
         return self.rows.numel() > 0
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some rows."""
+        """Goes on with some rows; what was shown last is needed no more."""
+        self.region = self.region.keep_(rows)
         for name, part in list(vars(self).items()):
-            setattr(self, name, part[rows] if isinstance(part, Tensor) else part.take(rows))
+            if name not in {"region", "shown"}:
+                setattr(self, name, part[rows] if isinstance(part, Tensor) else part.take(rows))
 
     def move(self, *, with_gradient: bool) -> None:
         """One step, its score and, unless it is the last, its gradient."""
         self.x_adv = self.region.project_(self.rule.move(self))
+        self.shown = self.region.shown(self.x_adv)
         if with_gradient:
-            score, self.finished, self.grad = self.objective.gradient(self.x_adv)
+            score, self.finished, grad = self.objective.gradient(self.shown)
+            self.grad = grad.to(self.x_adv.dtype)
         else:
-            score, self.finished = self.objective(self.x_adv)
+            score, self.finished = self.objective(self.shown)
         self.gains += score > self.score
         self.score = _defined(score)
         better = score > self.score_best
@@ -157,14 +163,14 @@ def _search(self: _Settings, job: Job) -> Attempted:
     """Climbs in wider balls first, if there are phases; only what is found in the last one counts."""
     phases = _divided(self.phases or (_NARROWING if isinstance(job.threat.norm, L1) else _PLAIN), self.steps)
     full = job._replace(objective=replace(job.objective, finish=unfinished), stop="never")
-    start = first_points(job.x, _widened(job.threat, phases[0][0]), job.streams)
-    found = Attempted(start, start)
+    x = job.x.to(torch.promote_types(job.x.dtype, torch.float32))
+    found = Attempted(first_points(x, _widened(job.threat, phases[0][0]), job.streams), x)
     for number, (factor, steps) in enumerate(phases, start=1):
         part = job if number == len(phases) and job.stop == "success" else full
         threat = _widened(job.threat, factor)
-        region = threat.region(job.x)
-        start = region.project_(found.x_adv)
-        rule = rule_for(job.x, threat, start, rho=self.rho, restarted=len(phases) > 1)
+        region = threat.search_region(job.x)
+        start = region.project_(found.x_adv.to(x.dtype))
+        rule = rule_for(x, threat, start, rho=self.rho, restarted=len(phases) > 1)
         found = climb(part, region, rule, start, steps=steps)
     return found
 

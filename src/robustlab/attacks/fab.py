@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -14,10 +14,10 @@ from robustlab.attacks.hyperplane import dual, to_hyperplane
 from robustlab.attacks.maximise import checked_inputs, prepared
 from robustlab.attacks.ranked import Attempted, Job, Lanes, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
-from robustlab.core import Model, Norm, Objective, Stop, Streams, ThreatModel, margin, targeted, unfinished, untargeted
+from robustlab.core import Model, Norm, Objective, Stop, Streams, ThreatModel, margin, targeted, untargeted
 
-Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
-"""From points (N, ...) to how far another class is ahead of the label (N,), and the gradient of that (N, ...)."""
+Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""From points (N, ...) to another class's lead over the label (N,), success (N,), and the gradient of the lead."""
 
 _TINY = 1e-12
 _LEAST = 1e-8  # a distance is at least this, so that shares of two distances are defined
@@ -46,40 +46,47 @@ def _check(self: _Settings) -> None:
     dual(self.threat.norm)
 
 
-def _move(
-    self: _Settings, boundary: Boundary, objective: Objective, x: Tensor, x_adv: Tensor, finished: Tensor
-) -> Tensor:
-    """A step back towards the input where the last point was finished, then one onto the boundary, or a bit beyond.
+@dataclass(frozen=True)
+class _Steps:
+    """A step back towards the input from a finished point, then one onto the boundary, or a bit beyond.
 
         x' = (1 - a) (x_adv + eta d1) + a (x + eta d2),   a = min(||d1|| / (||d1|| + ||d2||), alpha_max)
 
     d1 and d2 are the smallest changes of x_adv and of x that reach the boundary as it is linearised at x_adv.
     """
-    norm, bounds = self.threat.norm, self.threat.bounds
-    x_adv = torch.where(_rows(finished, x), x + (x_adv - x) * self.backward, x_adv)
-    lead, slope = boundary(objective, x_adv)
-    wide = torch.promote_types(x.dtype, torch.float32)
-    points, slope = torch.cat([x_adv, x]).to(wide), slope.to(wide)
-    back = ((x_adv - x).to(wide) * slope).flatten(1).sum(dim=1)
-    rise = torch.cat([-lead, back - lead]).to(wide)
-    change = to_hyperplane(points, torch.cat([slope, slope]), rise, norm, bounds)
-    near, far = norm.size(change).clamp_min(_LEAST).chunk(2)
-    share = _rows((near / (near + far)).clamp_max(self.alpha_max), x)
-    there, here = (points + self.overshoot * change).chunk(2)
-    return ((1 - share) * there + share * here).clamp_(*bounds).to(x.dtype)
+
+    of: _Settings
+    boundary: Boundary
+    dtype: torch.dtype
+
+    def back(self, x: Tensor, x_adv: Tensor, finished: Tensor) -> Tensor:
+        """Keeps a part of the perturbations that were enough."""
+        return torch.where(_rows(finished, x), x + (x_adv - x) * self.of.backward, x_adv)
+
+    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
+        """The next points, and whether the search model gets these wrong."""
+        norm, bounds = self.of.threat.norm, self.of.threat.bounds
+        lead, finished, slope = self.boundary(objective, x_adv.to(self.dtype))
+        lead, slope = lead.to(x.dtype), slope.to(x.dtype)
+        rise = torch.cat([-lead, ((x_adv - x) * slope).flatten(1).sum(dim=1) - lead])
+        points = torch.cat([x_adv, x])
+        change = to_hyperplane(points, torch.cat([slope, slope]), rise, norm, bounds)
+        near, far = norm.size(change).clamp_min(_LEAST).chunk(2)
+        share = _rows((near / (near + far)).clamp_max(self.of.alpha_max), x)
+        there, here = (points + self.of.overshoot * change).chunk(2)
+        return ((1 - share) * there + share * here).clamp_(*bounds), finished
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
+def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The boundary where the score is 0."""
-    score, _, slope = replace(objective, finish=unfinished).gradient(x)
-    return score, slope
+    return objective.gradient(x, stop="never")
 
 
-def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
+def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The boundary to that class which a linear model would reach with the smallest change.
 
     argmin_k |z_k - z_y| / ||grad z_k - grad z_y||_dual
@@ -89,28 +96,28 @@ def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tens
         _nearest_class(norm, objective.take(rows), x[rows])
         for rows in twin.split(torch.arange(len(x), device=x.device))
     ]
-    lead, slope = zip(*parts, strict=True)
-    return torch.cat(lead), torch.cat(slope)
+    lead, finished, slope = map(torch.cat, zip(*parts, strict=True))
+    return lead, finished, slope
 
 
-def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
-    y = objective.truth[:, None]
+def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    y, rows = objective.truth[:, None], torch.arange(len(x), device=x.device)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        logits = objective.twin.searched(x, objective.labels, backward=True)
-        gaps = logits - logits.gather(1, y)
-    slopes = [_gradient(gaps[:, k], x) for k in range(gaps.shape[1])]
-    objective.twin.passes.backward += len(x) * (len(slopes) - 1)
+        logits = objective.twin.searched(x, objective.labels)
+        leads = logits - logits.gather(1, y)
+    slopes = torch.stack([_gradient(leads[:, k], x) for k in range(leads.shape[1])])
+    objective.twin.passes.backward += leads.numel()
+    leads = leads.detach().to(torch.promote_types(leads.dtype, torch.float32))
     steepness = torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
-    gaps = gaps.detach().to(torch.promote_types(gaps.dtype, torch.float32))
-    nearest = (gaps.abs() / (steepness + _TINY)).scatter(1, y, torch.inf).argmin(dim=1)
-    return gaps.gather(1, nearest[:, None])[:, 0], torch.stack(slopes)[nearest, torch.arange(len(x), device=x.device)]
+    nearest = (leads.abs() / (steepness + _TINY)).scatter(1, y, torch.inf).argmin(dim=1)
+    return leads[rows, nearest], objective.finish(logits.detach(), y[:, 0]), slopes[nearest, rows]
 
 
-def _gradient(gaps: Tensor, x: Tensor) -> Tensor:
-    if not gaps.requires_grad:
+def _gradient(lead: Tensor, x: Tensor) -> Tensor:
+    if not lead.requires_grad:
         return torch.zeros_like(x)
-    (slope,) = torch.autograd.grad(gaps.sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True)
+    (slope,) = torch.autograd.grad(lead.sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True)
     return slope.nan_to_num_()
 
 
@@ -160,12 +167,13 @@ class FAB:
             objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)
             boundary = partial(_of_nearest_class, self.threat.norm) if target is None else _of_score
             job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
-            x_adv = approach(job, partial(_move, self, boundary), self._start(job), steps=self.steps).x_adv
+            steps = _Steps(self, boundary, x.dtype)
+            x_adv = approach(job, steps, self._start(job), steps=self.steps).x_adv
         return torch.empty_like(x, requires_grad=False).copy_(x_adv)
 
     def _start(self, job: Job) -> Tensor:
         if not self.random_start:
-            return job.x
+            return job.x.clone()
         direction = self.threat.norm.normalise(self.threat.norm.sample(job.x, 1.0, job.streams))
         return (job.x + direction * (job.threat.radius(job.x) / 2).to(job.x.dtype)).clamp_(*self.threat.bounds)
 
@@ -217,4 +225,5 @@ class FABT:
         return call(self, self._attempt, score, model, x, y)
 
     def _attempt(self, job: Job) -> Attempted:
-        return approach(job, partial(_move, self, _of_score), job.x, steps=self.steps)
+        start = job.x.to(torch.promote_types(job.x.dtype, torch.float32))
+        return approach(job, _Steps(self, _of_score, job.x.dtype), start, steps=self.steps)

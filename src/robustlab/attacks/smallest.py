@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,8 +11,15 @@ from torch import Tensor
 from robustlab.attacks.ranked import Attempted, Job, Lanes
 from robustlab.core import Objective, Stop, ThreatModel
 
-Move: TypeAlias = Callable[[Objective, Tensor, Tensor, Tensor], Tensor]
-"""From the objective, inputs, points and whether these are finished to the next points, all of the same rows."""
+
+class Move(Protocol):
+    """How to get nearer; all tensors are of the same rows, and points of at least float32."""
+
+    def back(self, x: Tensor, x_adv: Tensor, finished: Tensor) -> Tensor:
+        """Where to look from, given inputs, points and which of them are finished."""
+
+    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
+        """The next points, and whether those to look from are finished by the search model (M,)."""
 
 
 def approach(job: Job, move: Move, start: Tensor, *, steps: int) -> Attempted:
@@ -27,17 +33,21 @@ def approach(job: Job, move: Move, start: Tensor, *, steps: int) -> Attempted:
     Args:
         job: what to look for; its objective says what is finished.
         move: how to get nearer.
-        start: first points (M, ...) within bounds.
+        start: first points (M, ...) within bounds, in at least float32.
         steps: number of moves; each costs what the move costs, and one forward pass.
 
     Returns: x_adv (M, ...), exactly inside budget and bounds, and scores.
+    Raises: ValueError if the model returns NaN.
     """
     nearest = _Nearest.of(job.x)
     at = _Way.begin(job, start)
     for _ in range(steps):
-        if not at.settle(nearest, stop=job.stop):
+        at.settle(nearest, stop=job.stop)
+        at.look_ahead(move)
+        at.settle(nearest, stop=job.stop)
+        at.go_on()
+        if not at.rows.numel():
             break
-        at.move(move)
     at.settle(nearest, stop=job.stop)
     return _scored(job, nearest) if job.stop == "success" else _drawn_back(job, nearest)
 
@@ -58,7 +68,7 @@ class _Nearest:
 
 @dataclass
 class _Way:
-    """The rows that are still on their way."""
+    """The rows that are still on their way: where they are, whether that is finished, and where they go next."""
 
     objective: Objective
     threat: ThreatModel
@@ -67,32 +77,42 @@ class _Way:
     x: Tensor
     x_adv: Tensor
     finished: Tensor
+    ahead: Tensor
 
     @staticmethod
     def begin(job: Job, start: Tensor) -> _Way:
         rows = torch.arange(len(start), device=start.device)
-        return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, _finished(job.objective, start))
+        finished = _finished(job.objective, start.to(job.x.dtype))
+        return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, finished, start)
 
-    def move(self, move: Move) -> None:
-        self.x_adv = move(self.objective, self.x, self.x_adv, self.finished)
-        self.finished = _finished(self.objective, self.x_adv)
+    def settle(self, nearest: _Nearest, *, stop: Stop) -> None:
+        """Keeps what is nearer than before, and sets aside what is near enough."""
+        if not bool(self.finished.any()):
+            return
+        shown = self.x_adv.to(self.x.dtype)
+        distance = self.threat.norm.size(self.x_adv - self.x).float()
+        nearer = self.finished & (distance < nearest.distance[self.rows])
+        nearest.distance[self.rows[nearer]], nearest.x_adv[self.rows[nearer]] = distance[nearer], shown[nearer]
+        if stop == "success":
+            inside = self.finished & self.threat.contains(self.x, shown)
+            nearest.x_adv[self.rows[inside]], nearest.inside[self.rows[inside]] = shown[inside], True
+            if bool(inside.any()):
+                self.keep(self.lanes.going(inside))
 
-    def settle(self, nearest: _Nearest, *, stop: Stop) -> bool:
-        """Keeps what is nearer, and sets aside what is near enough; returns whether any row is left."""
-        if bool(self.finished.any()):
-            distance = self.threat.norm.size(self.x_adv - self.x).float()
-            nearer = self.finished & (distance < nearest.distance[self.rows])
-            rows = self.rows[nearer]
-            nearest.distance[rows], nearest.x_adv[rows] = distance[nearer], self.x_adv[nearer]
-            if stop == "success":
-                self.leave(nearest)
-        return self.rows.numel() > 0
+    def look_ahead(self, move: Move) -> None:
+        """Steps back where that is due, and looks at what is ahead from there."""
+        if self.rows.numel():
+            x = self.x.to(self.x_adv.dtype)
+            self.x_adv = move.back(x, self.x_adv, self.finished)
+            self.ahead, self.finished = move.onward(self.objective, x, self.x_adv)
+            unsure = self.finished.nonzero()[:, 0]
+            if self.objective.twin.distinct and unsure.numel():
+                self.finished[unsure] = _finished(self.objective.take(unsure), self.x_adv[unsure].to(self.x.dtype))
 
-    def leave(self, nearest: _Nearest) -> None:
-        inside = self.finished & self.threat.contains(self.x, self.x_adv)
-        nearest.x_adv[self.rows[inside]], nearest.inside[self.rows[inside]] = self.x_adv[inside], True
-        if bool(inside.any()):
-            self.keep(self.lanes.going(inside))
+    def go_on(self) -> None:
+        if self.rows.numel():
+            self.x_adv = self.ahead
+            self.finished = _finished(self.objective, self.x_adv.to(self.x.dtype))
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some rows."""
