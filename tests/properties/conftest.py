@@ -17,6 +17,8 @@ from robustlab.attacks import (
     APGD,
     APGDT,
     BIM,
+    FAB,
+    FABT,
     FGSM,
     MIFGSM,
     PGD,
@@ -28,6 +30,7 @@ from robustlab.attacks import (
     RandomNoise,
     Restarts,
     RMSprop,
+    Square,
     Targeted,
     TorchOptimizer,
     WorstOf,
@@ -50,6 +53,7 @@ class Row:
         bytewise: the same attack on inputs in 0..255, where scaling budgets, bounds and step sizes is not enough.
         looks: how many batches it passes before its first point: to see what the clean inputs are taken for.
         picks: whether it picks a target itself when none is given.
+        nearest: whether it looks for the nearest wrong point, so that without one the input comes back.
         ordered: whether it goes from point to point and stops at the first success, wherever that is.
     """
 
@@ -60,6 +64,7 @@ class Row:
     bytewise: Attack | None = None
     looks: int = 0
     picks: bool = False
+    nearest: bool = False
     ordered: bool = True
 
     def __repr__(self) -> str:
@@ -149,6 +154,12 @@ ROWS = [
     Row(APGD(CROSS, 10), climbs=None, ordered=False),  # begins outside the ball
     Row(APGDT(LINF, 6, 2), climbs=None, looks=1, ordered=False),  # goes for several classes at once
     Row(APGDT(BALL, 4, 9), climbs=None, looks=1, ordered=False),
+    _fixed(FAB(LINF, 6), climbs=None, nearest=True),
+    Row(FAB(BALL, 5, random_start=True), climbs=None, nearest=True),
+    _fixed(FABT(CROSS, 5, 2), climbs=None, nearest=True, looks=1, ordered=False),
+    Row(Square(LINF, 15), climbs=margin, longer=Square(LINF, 40)),
+    Row(Square(BALL, 15), climbs=margin, longer=Square(BALL, 40)),
+    Row(Square(CROSS, 15), climbs=margin, longer=Square(CROSS, 40)),
     Row(Restarts(PGD(LINF, 3), 3), climbs=None),
     Row(Restarts(RandomNoise(BALL), 4), climbs=None),
     Row(Restarts(Restarts(RandomNoise(LINF), 2), 2), climbs=None),

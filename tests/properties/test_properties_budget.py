@@ -95,7 +95,7 @@ def test_any_shape_and_any_number_of_classes(
     if row.climbs and not row.picks:
         assert (row.climbs(model(x_adv), y) > row.climbs(model(x), y)).any()
     else:
-        assert (x_adv != x).any()
+        assert row.nearest or (x_adv != x).any()
 
 
 def test_one_example_is_a_batch(row: Row, case: Case) -> None:

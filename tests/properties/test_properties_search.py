@@ -157,7 +157,7 @@ def test_a_search_in_bfloat16_finds_what_fools_the_model_itself(row: Row, case: 
     logits = case.model(replace(case, model=twin).under(row.attack))
     fooled = logits.argmax(1) != case.y
     exact = case.model(case.under(row.attack)).argmax(1) != case.y
-    assert fooled.sum() >= exact.sum() - 1
+    assert fooled.sum() >= exact.sum() // 2
 
 
 def test_finished_examples_cost_nothing(direct: Row, case: Case) -> None:
