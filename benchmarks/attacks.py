@@ -95,9 +95,20 @@ def fgsm(repeats: int) -> list[Row]:
     """FGSM on every training image."""
     model, attack = networks.shallow(), FGSM(ThreatModel(Linf(), 0.1))
     x, y = networks.fashion_mnist(60_000, split="train")
-    seconds = interleaved({"robustlab": lambda: attack(model, x, y)}, repeats)["robustlab"]
-    left = accuracy(model, attack(model, x, y), y)
-    return [{"work": "FGSM, shallow CNN, 60,000", "seconds": f"{seconds:.2f}", "robust accuracy": f"{left:.3f}"}]
+    works: dict[str, Callable[[], Tensor]] = {
+        "robustlab": lambda: attack(model, x, y),
+        "robustlab, full strength": lambda: attack(model, x, y, stop="never"),
+    }
+    seconds = interleaved(works, repeats)
+    return [
+        {
+            "work": "FGSM, shallow CNN, 60,000",
+            "by": who,
+            "seconds": f"{seconds[who]:.2f}",
+            "robust accuracy": f"{accuracy(model, work(), y):.3f}",
+        }
+        for who, work in works.items()
+    ]
 
 
 WORKS = {"pgd": pgd, "fgsm": fgsm}

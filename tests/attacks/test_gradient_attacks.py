@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -233,3 +234,14 @@ def test_attacks_are_values_whose_repr_says_all() -> None:
         "PGD(threat=ThreatModel(norm=L2(), eps=0.5, bounds=(0.0, 1.0)), steps=5, step_size=None, random_start=True, "
         "score=-dlr)"
     )
+
+
+def test_a_large_batch_is_searched_in_blocks_with_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)).double().eval()
+    x = torch.rand(40, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    attack, y = PGD(ThreatModel(Linf(), 0.1), 5), torch.arange(40) % 3
+    whole = attack(model, x, y, stop="never", seed=3)
+    driver = sys.modules["robustlab.attacks.maximise"]  # the room exports the function of that name
+    monkeypatch.setattr(driver, "_BLOCK_VALUES", 1)
+    monkeypatch.setattr(driver, "_BLOCK_ROWS", 7)
+    torch.testing.assert_close(attack(model, x, y, stop="never", seed=3), whole, rtol=0, atol=1e-9)

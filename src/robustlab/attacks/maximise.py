@@ -29,6 +29,8 @@ from robustlab.core import (
 from robustlab.core.losses import classes_needed
 from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
 
+_BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
+
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
 
 
@@ -188,13 +190,27 @@ def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itsel
     """Runs the attack as ``robustlab.core.Attack`` says."""
     plan = self.plan()
     streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids, stop=stop))
+    out = torch.empty_like(x, requires_grad=False)
     with prepared(model, x) as (twin, x_in):
         objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
-        region, x_in = plan.threat.search_region(x_in), x_in.to(torch.promote_types(x.dtype, torch.float32))
-        start = plan.start(x_in, plan.threat, streams)
-        del x_in  # it may be a copy, and the search needs it no more
-        x_adv = maximise(objective, region, start, plan.step, steps=plan.steps, stop=stop)
-    return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+        for rows in _blocks(x_in, plan.threat):
+            out[rows] = _searched(plan, objective.take(rows), x_in[rows], streams[rows], stop)
+    return out
+
+
+def _searched(plan: Plan, objective: Objective, x: Tensor, streams: Streams, stop: Stop) -> Tensor:
+    region, x = plan.threat.search_region(x), x.to(torch.promote_types(x.dtype, torch.float32))
+    start = plan.start(x, plan.threat, streams)
+    del x  # it may be a copy, and the search needs it no more
+    return maximise(objective, region, start, plan.step, steps=plan.steps, stop=stop)
+
+
+def _blocks(x: Tensor, threat: ThreatModel) -> Iterator[slice]:
+    """The rows that are searched together: all, or parts of a batch so large that fresh memory would cost much time."""
+    count = x.shape[0]
+    if x.device.type == "cpu" and isinstance(threat.eps, float):
+        count = max(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel()))
+    return (slice(start, start + count) for start in range(0, x.shape[0], count))
 
 
 @contextmanager

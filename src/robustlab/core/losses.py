@@ -195,8 +195,8 @@ class Objective:
         """
         return self._evaluated(x, with_gradient=True, confirm=stop == "success")
 
-    def take(self, rows: Tensor) -> Objective:
-        """The objective of some of the examples; ``rows`` is a mask (N,) or row numbers."""
+    def take(self, rows: Tensor | slice) -> Objective:
+        """The objective of some of the examples; ``rows`` is a mask (N,), row numbers or a slice."""
         return replace(self, truth=self.truth[rows])
 
     def _evaluated(self, x: Tensor, *, with_gradient: bool, confirm: bool) -> tuple[Tensor, Tensor, Tensor]:
