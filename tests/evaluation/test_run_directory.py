@@ -269,6 +269,22 @@ def test_a_database_without_room_loses_nothing(
     assert run(threshold, points(100), readable).data.n == 60
 
 
+def test_a_database_that_turned_read_only_is_named(
+    threshold: Threshold, points: type[Points], readable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(threshold, points(100), readable)
+    real = store._connected
+
+    def query_only(directory: Path, *, durable: bool) -> sqlite3.Connection:
+        database = real(directory, durable=durable)
+        database.execute("PRAGMA query_only = ON")
+        return database
+
+    monkeypatch.setattr(store, "_connected", query_only)
+    with pytest.raises(RunError, match=r"cannot be written to \(attempt to write a readonly database\)"):
+        run(threshold, points(100), readable)
+
+
 def test_a_real_limit_on_file_size_is_reported(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     program = (

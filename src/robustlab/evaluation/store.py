@@ -115,12 +115,12 @@ class Store:
         """
         with disk(self.directory):
             name, digest = self._file(passed, number, tensors) if tensors else (None, None)
-            with self.transaction():
-                self._insert(passed, number, rows)
-                count = len(next(iter(rows.values())))
-                batch = (*passed, number, count, cost.forward, cost.backward, name, digest, cost.seconds)
-                self.database.execute(f"INSERT INTO batches VALUES ({_marks(12)})", batch)
-                self.spend()
+        with self.transaction():
+            self._insert(passed, number, rows)
+            count = len(next(iter(rows.values())))
+            batch = (*passed, number, count, cost.forward, cost.backward, name, digest, cost.seconds)
+            self.database.execute(f"INSERT INTO batches VALUES ({_marks(12)})", batch)
+            self.spend()
 
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Writes tensors into a file of the run directory."""
@@ -129,7 +129,7 @@ class Store:
 
     def close_books(self) -> None:
         """Files the time since the last batch."""
-        with disk(self.directory), self.transaction():
+        with self.transaction():
             self.spend()
 
     def spend(self) -> None:
@@ -156,7 +156,7 @@ class Store:
     def reuse(self, attack: int, eps: float, smaller: float, finished: str) -> None:
         """Counts what an attack finished at a smaller eps as finished at this one; ``finished`` is a condition."""
         columns = "stage, restart, id, fooled, prediction, confidence, target, inside, linf, l2, l1, batch"
-        with disk(self.directory), self.transaction():
+        with self.transaction():
             self.database.execute(
                 f"INSERT OR IGNORE INTO outcomes (attack, eps, kind, {columns}) SELECT attack, ?, 'reused', {columns} "
                 f"FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND {finished}",
@@ -170,15 +170,19 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All statements of the block together, or none."""
-        self.database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.database.execute("COMMIT")
-        except BaseException:
-            if self.database.in_transaction:
-                self.database.execute("ROLLBACK")
-            raise
+        """All statements of the block together, or none.
+
+        Raises: RunError if they cannot be written.
+        """
+        with disk(self.directory):
+            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.database.execute("COMMIT")
+            except BaseException:
+                if self.database.in_transaction:
+                    self.database.execute("ROLLBACK")
+                raise
 
 
 def _marks(count: int) -> str:
