@@ -190,8 +190,8 @@ def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itsel
     """Runs the attack as ``robustlab.core.Attack`` says."""
     plan = self.plan()
     streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids, stop=stop))
-    out = torch.empty_like(x, requires_grad=False)
     with prepared(model, x) as (twin, x_in):
+        out = torch.empty_like(x, requires_grad=False)
         objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
         for rows in _blocks(x_in, plan.threat):
             out[rows] = _searched(plan, objective.take(rows), x_in[rows], streams[rows], stop)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from robustlab.cli.memory import keep_freed_memory
 from robustlab.cli.show import say
 
 WRONG, STOPPED = 2, 130
@@ -47,6 +48,7 @@ def robustlab(version: Version = False, debug: Debug = False) -> None:
     Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 robust accuracy below --fail-under; 4 a serious
     finding with --strict; 130 interrupted (a run can be resumed).
     """
+    keep_freed_memory()
 
 
 def _register() -> None:
