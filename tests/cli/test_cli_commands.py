@@ -153,7 +153,7 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(place: Path, command:
     process = subprocess.Popen(
         [*program, *words, "--out", "cut"],
         cwd=place,
-        env={**os.environ, "SLOW": "0.02", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "SLOW": "0.08", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )

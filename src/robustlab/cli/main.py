@@ -42,7 +42,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 @app.callback()
-def robustlab(version: Version = False, debug: Debug = False) -> None:
+def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: ARG001 -- they work by being there
     """Measures how robust a classifier is, how far the number can be trusted, and what breaks it.
 
     Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 robust accuracy below --fail-under; 4 a serious
