@@ -6,11 +6,13 @@ from robustlab.attacks.maximise import at_input, maximise, uniform
 from robustlab.attacks.pgd import BIM, FGSM, MIFGSM, PGD, OptimizerPGD, RandomNoise
 from robustlab.attacks.square import Square
 from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step, momentum, steepest
+from robustlab.attacks.suite import AutoAttack, autoattack
 from robustlab.attacks.torch_optimizer import TorchOptimizer
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
 
 __all__ = [
-    "APGD", "APGDT", "BIM", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "Optimizer",
-    "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "Targeted", "TorchOptimizer", "WorstOf",
-    "at_eps", "at_input", "maximise", "momentum", "steepest", "threat_of", "uniform",
+    "APGD", "APGDT", "BIM", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
+    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "Targeted",
+    "TorchOptimizer", "WorstOf", "at_eps", "at_input", "autoattack", "maximise", "momentum", "steepest",
+    "threat_of", "uniform",
 ]  # fmt: skip

@@ -1,0 +1,132 @@
+"""AutoAttack: the standard suite, each stage run on what those before it left standing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.apgd import APGD, APGDT
+from robustlab.attacks.fab import FAB, FABT
+from robustlab.attacks.maximise import checked_inputs, prepared
+from robustlab.attacks.square import Square
+from robustlab.attacks.wrappers import Restarts, WorstOf, at_rows, part_seed, threat_of
+from robustlab.core import L1, Attack, Model, Stop, ThreatModel, Twin, cross_entropy, dlr, targeted, untargeted
+
+Version = Literal["standard", "plus", "quick"]
+
+_INSIDE = ((1.0, 1.0),)  # Auto-PGD that never leaves the ball, in L1 too
+
+
+class Stage(NamedTuple):
+    """One stage of a suite."""
+
+    name: str
+    attack: Attack
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """Attacks in a fixed order, each on the examples that all before it failed on; any wrong class is a success.
+
+    What is misclassified already is not attacked. Whoever runs the stages one by one, to record who fell where, gets
+    the same answers if each stage has the seed that ``seed_of`` says.
+
+    Args:
+        names: of the stages.
+        attacks: one per name.
+
+    Raises: ValueError if there are no stages, or not as many names as attacks.
+    """
+
+    names: tuple[str, ...]
+    attacks: tuple[Attack, ...]
+
+    def __post_init__(self) -> None:
+        if not self.attacks or len(self.names) != len(self.attacks):
+            raise ValueError(f"a suite needs a name for each of its attacks, got {self.names} for {len(self.attacks)}")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Names and attacks, in order."""
+        return tuple(map(Stage, self.names, self.attacks))
+
+    def seed_of(self, stage: int, seed: int) -> int:
+        """The seed of the stage of this number in a call with a seed."""
+        return part_seed(self, seed, stage)
+
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        stop: Stop = "success",
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Runs the stages as ``robustlab.core.Attack`` says; "never" runs all of them at full strength."""
+        ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
+        with prepared(model, x) as (twin, x_in):
+            own = Twin(twin.model, twin.model, twin.rows, twin.passes)
+            objective = untargeted(own, y) if target is None else targeted(own, target)
+            _, finished = objective(x_in)
+        going = torch.ones_like(finished) if stop == "never" else ~finished
+        x_adv = x.detach().clone()
+        if bool(going.any()):
+            rows = going.nonzero()[:, 0]
+            worst, goal = at_rows(WorstOf(self.attacks), rows), None if target is None else target[rows]
+            x_adv[rows] = worst(twin, x_adv[rows], y[rows], target=goal, stop=stop, seed=seed, ids=ids[rows])
+        return x_adv
+
+
+def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack:
+    """The suite that robust accuracy is compared by, with its standard parameters.
+
+    ======== ==========================================================================================
+    version  stages
+    ======== ==========================================================================================
+    standard apgd-ce, apgd-t (9 classes), fab-t (9 classes), square (5,000 queries); L1: apgd-ce five
+             times, apgd-t 5 classes, both from wider balls inwards
+    plus     apgd-ce and apgd-dlr five times each, fab five times, square, apgd-t, fab-t
+    quick    apgd-ce and apgd-t of the standard version: an upper bound on its robust accuracy
+    ======== ==========================================================================================
+
+    A model with K classes has K - 1 targets at most, so that any K >= 2 will do.
+
+    Args:
+        threat: Linf, L2 or L1, eps and bounds.
+        version: which stages.
+
+    Raises: ValueError for an unknown version.
+    Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+    Attacks, ICML 2020; order and parameters as released.
+    """
+    if version not in get_args(Version):
+        raise ValueError(f"version must be one of {', '.join(get_args(Version))}, got {version!r}")
+    stages = {"standard": _standard, "plus": _plus, "quick": _quick}[version](threat)
+    return AutoAttack(tuple(stages), tuple(stages.values()))
+
+
+def _quick(threat: ThreatModel) -> dict[str, Attack]:
+    if isinstance(threat.norm, L1):
+        return {"apgd-ce": Restarts(APGD(threat), 5), "apgd-t": APGDT(threat, targets=5)}
+    return {"apgd-ce": APGD(threat), "apgd-t": APGDT(threat)}
+
+
+def _standard(threat: ThreatModel) -> dict[str, Attack]:
+    return {**_quick(threat), "fab-t": FABT(threat), "square": Square(threat)}
+
+
+def _plus(threat: ThreatModel) -> dict[str, Attack]:
+    scores = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
+    return {
+        **{name: Restarts(APGD(threat, score=score, phases=_INSIDE), 5) for name, score in scores.items()},
+        "fab": WorstOf((FAB(threat), Restarts(FAB(threat, random_start=True), 4))),
+        "square": Square(threat),
+        "apgd-t": APGDT(threat, phases=_INSIDE),
+        "fab-t": FABT(threat),
+    }
