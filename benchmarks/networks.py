@@ -34,6 +34,12 @@ def robust() -> nn.Module:
     return _trained("batchnorm-fgsm", models.BatchNormCNN, adversarial(attack), epochs=8)
 
 
+def shallow_robust() -> nn.Module:
+    """The shallow CNN after FGSM training with random start at eps 0.1: cheap, and in every norm far from both ends."""
+    attack = FGSM(ThreatModel(Linf(), 0.1), step_size=0.125, random_start=True)
+    return _trained("shallow-fgsm", models.ShallowCNN, adversarial(attack), epochs=8)
+
+
 def _trained(name: str, make: Callable[[], nn.Module], recipe: Recipe, *, epochs: int) -> nn.Module:
     path = KEPT / f"{name}.safetensors"
     if path.exists():

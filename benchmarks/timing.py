@@ -14,16 +14,16 @@ import torch
 Work = Callable[[], object]
 
 
-def interleaved(works: Mapping[str, Work], repeats: int) -> dict[str, float]:
+def interleaved(works: Mapping[str, Work], repeats: int, *, warm_up: bool = True) -> dict[str, float]:
     """Runs all works in turn, one warm-up round and then ``repeats`` rounds; returns each one's median seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for round_number in range(repeats + 1):
+    for round_number in range(repeats + warm_up):
         for name, work in works.items():
             synchronise()
             start = time.perf_counter()
             work()
             synchronise()
-            if round_number:
+            if round_number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
 

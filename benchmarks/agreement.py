@@ -1,0 +1,146 @@
+"""Our AutoAttack against the reference's on the same images of the same network: how many fall, which, and where."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+import robustlab
+from benchmarks import networks, reference, units
+from benchmarks.units import Disagreement, Unit
+from robustlab.attacks import autoattack
+from robustlab.core import L1, L2, Linf, ThreatModel
+
+Row = dict[str, str]
+THREATS = {"linf": ThreatModel(Linf(), 0.13), "l2": ThreatModel(L2(), 1.0), "l1": ThreatModel(L1(), 3.0)}
+KEPT = networks.KEPT / "autoattack"
+ALLOWED = 0.2  # points of robust accuracy, or the reference's own spread if that is larger
+
+
+@dataclass(frozen=True)
+class Work:
+    """One suite's run on the images of one norm.
+
+    Args:
+        norm: linf, l2 or l1.
+        who: ours or reference.
+        seed: of the run.
+        images: how many of the test images, from the first on.
+        checkout: of the reference.
+    """
+
+    norm: str
+    who: str
+    seed: int
+    images: int
+    checkout: Path
+
+    @property
+    def threat(self) -> ThreatModel:
+        """What the attack may do."""
+        return THREATS[self.norm]
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return KEPT / f"{self.norm}-{self.threat.eps}-{self.images}-{self.who}-{self.seed}.json"
+
+    @property
+    def code(self) -> str:
+        """The state of the suite's code."""
+        return reference.revision(self.checkout) if self.who == "reference" else library_digest()
+
+
+def library_digest() -> str:
+    """Eight digits that change with any source file that an attack runs through."""
+    root = Path(robustlab.__file__).parent
+    files = [path for room in ("attacks", "core") for path in sorted((root / room).glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
+
+
+def works(norm: str, *, images: int, seeds: int, checkout: Path) -> list[Work]:
+    """Ours with seed 0, and the reference with several seeds."""
+    theirs = [Work(norm, "reference", seed, images, checkout) for seed in range(seeds)]
+    return [Work(norm, "ours", 0, images, checkout), *theirs]
+
+
+def run(work: Work) -> Unit:
+    """Does what is left of the work."""
+    model, (x, y) = networks.shallow_robust(), networks.fashion_mnist(work.images)
+    stages = _ours(model, work) if work.who == "ours" else _theirs(model, work)
+    return units.finish(work.path, model, x, y, stages, norm=work.threat.norm, code=work.code)
+
+
+def _ours(model: torch.nn.Module, work: Work) -> dict[str, units.Run]:
+    suite = autoattack(work.threat)
+
+    def stage(number: int) -> units.Run:
+        attack, seed = suite.attacks[number], suite.seed_of(number, work.seed)
+
+        def attacked(x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
+            return attack(model, x, y, seed=seed, ids=ids)
+
+        return units.batched(attacked, reference.BATCH)
+
+    return {name: stage(number) for number, name in enumerate(suite.names)}
+
+
+def _theirs(model: torch.nn.Module, work: Work) -> dict[str, units.Run]:
+    def stage(run: reference.Run) -> units.Run:
+        return lambda x, y, ids: run(x, y)  # noqa: ARG005 -- the reference's draws follow no ids
+
+    return {name: stage(run) for name, run in reference.stages(model, work.threat, seed=work.seed).items()}
+
+
+def accuracy(unit: Unit, images: int) -> float:
+    """Robust accuracy in per cent."""
+    return 100 * unit.standing(images) / images
+
+
+def stage_rows(done: Sequence[tuple[Work, Unit]]) -> Iterator[Row]:
+    """Who fell where, in how many seconds."""
+    for work, unit in done:
+        counts = {stage: f"{len(ids)} ({unit.seconds[stage]:.0f} s)" for stage, ids in unit.fell.items()}
+        yield {
+            "norm": f"{work.norm}, eps {work.threat.eps}",
+            "by": f"{work.who}, seed {work.seed}",
+            "wrong before": str(len(unit.wrong)),
+            **{stage: counts.get(stage, "to come") for stage in reference.STAGES},
+            "standing": f"{accuracy(unit, work.images):.1f} %",
+            "seconds": f"{sum(unit.seconds.values()):.0f}",
+            "largest norm": f"{max(unit.radius.values()):.7f}",
+        }
+
+
+def verdict(norm: str, ours: Unit, theirs: Sequence[Unit], images: int) -> Row:
+    """Whether the robust accuracies agree."""
+    own, others = accuracy(ours, images), [accuracy(unit, images) for unit in theirs]
+    spread, apart = max(others) - min(others), own - mean(others)
+    limit = max(ALLOWED, spread)
+    return {
+        "norm": f"{norm}, eps {THREATS[norm].eps}",
+        "ours": f"{own:.1f} %",
+        "reference, by seed": ", ".join(f"{other:.1f}" for other in others) + " %",
+        "ours - mean of the reference": f"{apart:+.2f}",
+        "allowed": f"{limit:.2f}",
+        "": "met" if abs(apart) <= limit + 1e-9 else "missed",
+    }
+
+
+def disagreement_rows(norm: str, ours: Unit, theirs: Sequence[Unit]) -> Iterator[Row]:
+    """The examples that only one of the two broke."""
+    for title, found in (
+        ("ours alone", units.only_in([ours], theirs)),
+        ("the reference alone", units.only_in(theirs, [ours])),
+    ):
+        yield {"norm": norm, "broken by": title, "examples": str(len(found)), "ids": _listed(found)}
+
+
+def _listed(found: Sequence[Disagreement]) -> str:
+    return ", ".join(f"{one.id} ({one.stage}, {one.runs})" for one in found) or "none"
