@@ -185,5 +185,5 @@ def test_names_and_attacks_that_do_not_match_are_refused(names: tuple[str, ...],
 
 def test_an_unknown_version_is_refused() -> None:
     version: Version = "fast"  # type: ignore[assignment] # that is the fault
-    with pytest.raises(ValueError, match="version must be one of standard, plus, quick, got 'fast'"):
+    with pytest.raises(ValueError, match="version must be one of standard, plus, rand, quick, got 'fast'"):
         autoattack(LINF, version)

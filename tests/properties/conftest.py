@@ -17,6 +17,7 @@ from robustlab.attacks import (
     APGD,
     APGDT,
     BIM,
+    EOT,
     FAB,
     FABT,
     FGSM,
@@ -25,6 +26,7 @@ from robustlab.attacks import (
     SGD,
     Adagrad,
     Adam,
+    AutoAttack,
     Optimizer,
     OptimizerPGD,
     RandomNoise,
@@ -165,6 +167,9 @@ ROWS = [
     Row(Restarts(Restarts(RandomNoise(LINF), 2), 2), climbs=None),
     Row(WorstOf((FGSM(LINF), PGD(LINF, 4))), climbs=None),
     Row(WorstOf((Restarts(PGD(BALL, 3), 2), MIFGSM(BALL, 2))), climbs=None),
+    Row(AutoAttack(("apgd-ce", "square"), (APGD(LINF, 4), Square(LINF, 6))), climbs=None, looks=1, ordered=False),
+    Row(AutoAttack(("apgd-t", "fab-t"), (APGDT(BALL, 3), FABT(BALL, 3))), climbs=None, looks=1, ordered=False),
+    Row(EOT(PGD(LINF, 3), 2), climbs=None, ordered=False),  # passes each point twice
     Row(Targeted(PGD(LINF, 4)), looks=1, picks=True),
     _fixed(Targeted(BIM(BALL, 3), "least_likely"), looks=1, picks=True),
 ]

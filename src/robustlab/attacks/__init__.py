@@ -1,6 +1,7 @@
 """Adversarial attacks: values that map inputs to adversarial inputs and leave no trace."""
 
 from robustlab.attacks.apgd import APGD, APGDT
+from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
 from robustlab.attacks.maximise import at_input, maximise, uniform
 from robustlab.attacks.pgd import BIM, FGSM, MIFGSM, PGD, OptimizerPGD, RandomNoise
@@ -8,11 +9,12 @@ from robustlab.attacks.square import Square
 from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step, momentum, steepest
 from robustlab.attacks.suite import AutoAttack, autoattack
 from robustlab.attacks.torch_optimizer import TorchOptimizer
+from robustlab.attacks.tracing import Trace, TraceRow, trace
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
 
 __all__ = [
-    "APGD", "APGDT", "BIM", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
-    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "Targeted",
-    "TorchOptimizer", "WorstOf", "at_eps", "at_input", "autoattack", "maximise", "momentum", "steepest",
-    "threat_of", "uniform",
+    "APGD", "APGDT", "BIM", "EOT", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
+    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "Targeted", "TorchOptimizer",
+    "Trace", "TraceRow", "WorstOf", "at_eps", "at_input", "autoattack", "maximise", "momentum", "steepest",
+    "threat_of", "trace", "uniform",
 ]  # fmt: skip

@@ -11,21 +11,16 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.apgd_rules import Rule, first_points, rule_for
-from robustlab.attacks.maximise import checked_inputs, prepared
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.ranked import Attempted, Job, Lanes, targeted_dlr, towards_likely
 from robustlab.core import (
     L1,
-    Model,
     Objective,
     Region,
     Score,
-    Stop,
-    Streams,
     ThreatModel,
     cross_entropy,
-    targeted,
     unfinished,
-    untargeted,
 )
 
 Phases = tuple[tuple[float, float], ...]
@@ -216,24 +211,11 @@ class APGD:
     def __post_init__(self) -> None:
         _check(self)
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
-        with prepared(model, x) as (twin, x_in):
-            objective = untargeted(twin, y, self.score) if target is None else targeted(twin, target, self.score)
-            job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
-            x_adv = _search(self, job).x_adv
-        return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        return _search(self, Job.of(call, call.objective(self.score))).x_adv
+
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -264,27 +246,8 @@ class APGDT:
         if self.targets < 1:
             raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack as ``robustlab.core.Attack`` says."""
-        return towards_likely(
-            self,
-            partial(_search, self),
-            targeted_dlr,
-            model,
-            x,
-            y,
-            target=target,
-            stop=stop,
-            seed=seed,
-            ids=ids,
-        )
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        return towards_likely(call, partial(_search, self), targeted_dlr, targets=self.targets)
+
+    __call__ = craft

@@ -10,11 +10,11 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.hyperplane import dual, to_hyperplane
-from robustlab.attacks.maximise import checked_inputs, prepared
-from robustlab.attacks.ranked import Attempted, Job, Lanes, ahead, gap, towards_likely
+from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
-from robustlab.core import Model, Norm, Objective, Stop, Streams, ThreatModel, margin, targeted, untargeted
+from robustlab.core import Norm, Objective, ThreatModel, margin
 
 Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor, Tensor]]
 """From points (N, ...) to another class's lead over the label (N,), success (N,), and the gradient of the lead."""
@@ -150,26 +150,13 @@ class FAB:
     def __post_init__(self) -> None:
         _check(self)
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
-        with prepared(model, x) as (twin, x_in):
-            objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)
-            boundary = partial(_of_nearest_class, self.threat.norm) if target is None else _of_score
-            job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
-            steps = _Steps(self, boundary, x.dtype)
-            x_adv = approach(job, steps, self._start(job), steps=self.steps).x_adv
-        return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        boundary = partial(_of_nearest_class, self.threat.norm) if call.target is None else _of_score
+        job = Job.of(call, call.objective(margin))
+        return approach(job, _Steps(self, boundary, call.x.dtype), self._start(job), steps=self.steps).x_adv
+
+    __call__ = craft
 
     def _start(self, job: Job) -> Tensor:
         if not self.random_start:
@@ -208,21 +195,12 @@ class FABT:
         if self.targets < 1:
             raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack as ``robustlab.core.Attack`` says."""
-        score = gap if target is None else ahead
-        call = partial(towards_likely, target=target, stop=stop, seed=seed, ids=ids)
-        return call(self, self._attempt, score, model, x, y)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        score = gap if call.target is None else ahead
+        return towards_likely(call, self._attempt, score, targets=self.targets)
+
+    __call__ = craft
 
     def _attempt(self, job: Job) -> Attempted:
         start = job.x.to(torch.promote_types(job.x.dtype, torch.float32))

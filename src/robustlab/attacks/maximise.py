@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, get_args
+from typing import Any, Generic, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from robustlab.attacks.call import Call
 from robustlab.attacks.steps import State, Step, taken
-from robustlab.core import (
-    Model,
-    Objective,
-    Region,
-    Score,
-    Stop,
-    Streams,
-    ThreatModel,
-    Twin,
-    frozen,
-    search_twin,
-    targeted,
-    untargeted,
-)
-from robustlab.core.losses import classes_needed
+from robustlab.core import Objective, Region, Score, Stop, Streams, ThreatModel
 from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
-
-_BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
 
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
 
@@ -168,6 +151,13 @@ class Plan:
     start: Start
     score: Score
 
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        region, x = self.threat.search_region(call.x), call.x.to(torch.promote_types(call.x.dtype, torch.float32))
+        start = self.start(x, self.threat, call.streams)
+        del x  # it may be a copy, and the search needs it no more
+        return maximise(call.objective(self.score), region, start, self.step, steps=self.steps, stop=call.stop)
+
 
 class Planned(Protocol):
     """An attack that the budgeted driver can run."""
@@ -176,91 +166,6 @@ class Planned(Protocol):
         """Its parts."""
 
 
-def run(  # noqa: PLR0913 -- the arguments of every attack, and the attack itself
-    self: Planned,
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    *,
-    target: Tensor | None = None,
-    stop: Stop = "success",
-    seed: int = 0,
-    ids: Tensor | None = None,
-) -> Tensor:
-    """Runs the attack as ``robustlab.core.Attack`` says."""
-    plan = self.plan()
-    streams = Streams(seed, checked_inputs(x, y, plan.threat, target=target, ids=ids, stop=stop))
-    with prepared(model, x) as (twin, x_in):
-        out = torch.empty_like(x, requires_grad=False)
-        objective = untargeted(twin, y, plan.score) if target is None else targeted(twin, target, plan.score)
-        for rows in _blocks(x_in, plan.threat):
-            out[rows] = _searched(plan, objective.take(rows), x_in[rows], streams[rows], stop)
-    return out
-
-
-def _searched(plan: Plan, objective: Objective, x: Tensor, streams: Streams, stop: Stop) -> Tensor:
-    region, x = plan.threat.search_region(x), x.to(torch.promote_types(x.dtype, torch.float32))
-    start = plan.start(x, plan.threat, streams)
-    del x  # it may be a copy, and the search needs it no more
-    return maximise(objective, region, start, plan.step, steps=plan.steps, stop=stop)
-
-
-def _blocks(x: Tensor, threat: ThreatModel) -> Iterator[slice]:
-    """The rows that are searched together: all, or parts of a batch so large that fresh memory would cost much time."""
-    count = x.shape[0]
-    if x.device.type == "cpu" and isinstance(threat.eps, float):
-        count = max(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel()))
-    return (slice(start, start + count) for start in range(0, x.shape[0], count))
-
-
-@contextmanager
-def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
-    """Everything an attack needs around its search: no trace is left, gradients work, the twin is built.
-
-    Args:
-        model: the user's own, or a twin of it.
-        x: inputs (N, ...).
-
-    Yields: the search twin, and the inputs detached and in the memory layout that it likes best.
-    """
-    own = model.model if isinstance(model, Twin) else model
-    with torch.inference_mode(mode=False), frozen(own):
-        x = x.detach().clone() if x.is_inference() else x.detach()
-        twin = search_twin(model, x)
-        yield twin, x.contiguous(memory_format=torch.channels_last) if twin.distinct and x.ndim == 4 else x
-
-
-def checked_inputs(
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel,
-    *,
-    target: Tensor | None = None,
-    ids: Tensor | None = None,
-    stop: Stop = "success",
-) -> Tensor:
-    """Looks at what is to be attacked, and names the examples.
-
-    Returns: ids (N,), by default 0..N-1.
-    Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, labels and targets
-        that are no class numbers, labels, targets, ids or eps of another number than the inputs, and an unknown stop.
-    """
-    if x.ndim < 2 or not x.numel():
-        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
-    low, high = (float(v) for v in x.detach().aminmax())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("inputs contain NaN or infinite values")
-    if low < threat.bounds[0] or high > threat.bounds[1]:
-        raise ValueError(f"inputs lie in [{low:g}, {high:g}], outside the bounds {threat.bounds} of the threat model")
-    for name, given in (("labels", y), ("targets", target), ("ids", ids)):
-        if given is not None and given.shape != x.shape[:1]:
-            raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")
-    for labels in (y,) if target is None else (y, target):
-        classes_needed(labels)
-    if stop not in get_args(Stop):
-        raise ValueError(f"stop must be 'success' or 'never', got {stop!r}")
-    if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
-        raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples")
-    return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)
+def search(self: Planned, call: Call) -> Tensor:
+    """The adversarial inputs (N, ...) of a call, by the attack's plan."""
+    return self.plan().search(call)

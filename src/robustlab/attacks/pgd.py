@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from robustlab.attacks.maximise import Plan, at_input, run, uniform
+from robustlab.attacks.call import craft
+from robustlab.attacks.maximise import Plan, at_input, search, uniform
 from robustlab.attacks.steps import Optimizer, Size, Step, adam, momentum, steepest
 from robustlab.core import Score, ThreatModel, cross_entropy
 
@@ -53,7 +54,8 @@ class FGSM:
         start = uniform if self.random_start else at_input
         return Plan(self.threat, steepest(self.threat.norm, size), 1, start, self.score)
 
-    __call__ = run
+    search = search
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class BIM:
         size = _length(self.threat, self.step_size, 1 / _checked(self.steps, self.step_size))
         return Plan(self.threat, steepest(self.threat.norm, size), self.steps, at_input, self.score)
 
-    __call__ = run
+    search = search
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class PGD:
         start = uniform if self.random_start else at_input
         return Plan(self.threat, steepest(self.threat.norm, size), self.steps, start, self.score)
 
-    __call__ = run
+    search = search
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ class MIFGSM:
         size = _length(self.threat, self.step_size, 1 / _checked(self.steps, self.step_size))
         return Plan(self.threat, momentum(self.threat.norm, size, self.decay), self.steps, at_input, self.score)
 
-    __call__ = run
+    search = search
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,8 @@ class OptimizerPGD:
             return self.optimizer.rule()
         return adam(_length(self.threat, None, 0.1))
 
-    __call__ = run
+    search = search
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -187,4 +193,5 @@ class RandomNoise:
         """A random start and no step."""
         return Plan(self.threat, steepest(self.threat.norm, 0.0), 0, uniform, cross_entropy)
 
-    __call__ = run
+    search = search
+    __call__ = craft

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks.maximise import Best, checked_inputs, prepared
+from robustlab.attacks.call import Call
+from robustlab.attacks.maximise import Best
 from robustlab.core import (
     Logits,
-    Model,
     Objective,
     Score,
     Scores,
@@ -79,6 +79,12 @@ class Job(NamedTuple):
     stop: Stop
     lanes: Lanes
 
+    @staticmethod
+    def of(call: Call, objective: Objective) -> Job:
+        """One attempt at each example of a call."""
+        lanes = Lanes.of(call.x.shape[0], 1, call.x.device)
+        return Job(objective, call.x, call.threat, call.streams, call.stop, lanes)
+
 
 class Attempted(NamedTuple):
     """What came of a job."""
@@ -92,57 +98,23 @@ class Attempted(NamedTuple):
 Attempt: TypeAlias = Callable[[Job], Attempted]
 
 
-class AnyTarget(Protocol):
-    """An attack that goes for several classes."""
-
-    @property
-    def threat(self) -> ThreatModel:
-        """Norm, eps and bounds."""
-
-    @property
-    def targets(self) -> int:
-        """How many classes, at most."""
-
-
-def towards_likely(  # noqa: PLR0913 -- the arguments of every attack, and what it is made of
-    self: AnyTarget,
-    attempt: Attempt,
-    score: Score,
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    *,
-    target: Tensor | None,
-    stop: Stop,
-    seed: int,
-    ids: Tensor | None,
-) -> Tensor:
-    """Runs an attack towards the likeliest wrong classes, or towards the target alone if there is one.
+def towards_likely(call: Call, attempt: Attempt, score: Score, *, targets: int) -> Tensor:
+    """Attacks towards the likeliest wrong classes, or towards the target of the call alone if there is one.
 
     Args:
-        self: the attack.
+        call: with ``stop="success"``, inputs that are misclassified already come back as they are.
         attempt: does one job, in which the truth of each row is its label and its target.
         score: from logits and truth (N, 2), label and target, to scores.
-        model: as in ``robustlab.core.Attack``, like the rest.
-        x: inputs (N, ...).
-        y: labels (N,).
-        target: the only class to be tried, and the only success.
-        stop: "success" leaves inputs that are misclassified already as they are.
-        seed: of all draws.
-        ids: names of the examples (N,).
+        targets: how many classes, at most.
 
     Returns: x_adv (N, ...).
     """
-    streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
-    with prepared(model, x) as (twin, x_in):
-        targets, wrong = _likely(twin, x_in, y, self.targets)
-        if target is not None:
-            targets, wrong = target[:, None], torch.zeros_like(wrong)
-        objective = _pairs(twin, y, targets, score, strict=target is not None)
-        job = Job(objective, x_in, self.threat, streams, stop, Lanes.of(x.shape[0], 1, x.device))
-        rows = (~wrong if stop == "success" else torch.ones_like(wrong)).nonzero()[:, 0]
-        x_adv = _each_in_turn(attempt, job, targets, rows)
-    return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+    likely, wrong = _likely(call.twin, call.x, call.y, targets)
+    if call.target is not None:
+        likely, wrong = call.target[:, None], torch.zeros_like(wrong)
+    pairs = _pairs(call.twin, call.y, likely, score, strict=call.target is not None)
+    rows = (~wrong if call.stop == "success" else torch.ones_like(wrong)).nonzero()[:, 0]
+    return _each_in_turn(attempt, Job.of(call, call.watched(pairs)), likely, rows)
 
 
 def _each_in_turn(attempt: Attempt, job: Job, targets: Tensor, rows: Tensor) -> Tensor:
@@ -165,7 +137,7 @@ def _part(job: Job, rows: Tensor, targets: Tensor, tried: int, width: int) -> Jo
     lanes = Lanes.of(rows.numel(), width, rows.device)
     examples, number = rows[lanes.example], tried + lanes.rank
     truth = torch.stack([job.objective.truth[examples, 0], targets[examples, number]], dim=1)
-    objective = replace(job.objective, truth=truth)
+    objective = replace(job.objective.take(examples), truth=truth)
     # Draws follow example and target, in whatever batch they are.
     ids = job.streams.take(examples).fork(0x7A46E7).words(1)[:, 0] + number * 0x5851F42D4C957F2D
     streams = Streams(job.streams.seed, ids)

@@ -9,22 +9,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from robustlab.attacks.maximise import checked_inputs, prepared
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.query import random_search
 from robustlab.attacks.windows import Grid, Sides, two_peaks
 from robustlab.core import (
     L1,
     L2,
     Linf,
-    Model,
     Region,
-    Stop,
     Streams,
     ThreatModel,
     margin,
-    targeted,
     unfinished,
-    untargeted,
 )
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -233,25 +229,13 @@ class Square:
         if self.threat.norm not in (Linf(), L2(), L1()):
             raise ValueError(f"Square knows Linf, L2 and L1, got {self.threat.norm}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack as ``robustlab.core.Attack`` says."""
-        streams = Streams(seed, checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop))
-        with prepared(model, x) as (twin, x_in):
-            x_in = x_in.contiguous()
-            objective = untargeted(twin, y, margin) if target is None else targeted(twin, target, margin)
-            objective = objective if stop == "success" else replace(objective, finish=unfinished)
-            schedule = Schedule(self.share, self.queries / _FULL if self.rescaled else 1.0)
-            kind = _Flips if self.threat.norm == Linf() else _Bumps
-            proposals = kind.around(x_in, self.threat.region(x_in), self.threat, schedule, streams)
-            x_adv = random_search(objective, proposals, proposals.start(x_in), queries=self.queries, stop=stop)
-        return torch.empty_like(x, requires_grad=False).copy_(x_adv)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        objective, x = call.objective(margin), call.x.contiguous()
+        objective = objective if call.stop == "success" else replace(objective, finish=unfinished)
+        schedule = Schedule(self.share, self.queries / _FULL if self.rescaled else 1.0)
+        kind = _Flips if self.threat.norm == Linf() else _Bumps
+        proposals = kind.around(x, self.threat.region(x), self.threat, schedule, call.streams)
+        return random_search(objective, proposals, proposals.start(x), queries=self.queries, stop=call.stop)
+
+    __call__ = craft

@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.apgd import APGD, APGDT
+from robustlab.attacks.call import checked_inputs, prepared
+from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
-from robustlab.attacks.maximise import checked_inputs, prepared
 from robustlab.attacks.square import Square
 from robustlab.attacks.wrappers import Restarts, WorstOf, at_rows, part_seed, threat_of
-from robustlab.core import L1, Attack, Model, Stop, ThreatModel, Twin, cross_entropy, dlr, targeted, untargeted
+from robustlab.core import L1, Attack, Model, Stop, ThreatModel, cross_entropy, dlr, targeted, untargeted
 
-Version = Literal["standard", "plus", "quick"]
+Version = Literal["standard", "plus", "rand", "quick"]
 
 _INSIDE = ((1.0, 1.0),)  # Auto-PGD that never leaves the ball, in L1 too
+
+
+_SCORES = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
 
 
 class Stage(NamedTuple):
@@ -71,9 +75,8 @@ class AutoAttack:
         """Runs the stages as ``robustlab.core.Attack`` says; "never" runs all of them at full strength."""
         ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
         with prepared(model, x) as (twin, x_in):
-            own = Twin(twin.model, twin.model, twin.rows, twin.passes)
-            objective = untargeted(own, y) if target is None else targeted(own, target)
-            _, finished = objective(x_in)
+            objective = untargeted(twin.own, y) if target is None else targeted(twin.own, target)
+            _, finished = objective(x_in.clone())
         going = torch.ones_like(finished) if stop == "never" else ~finished
         x_adv = x.detach().clone()
         if bool(going.any()):
@@ -92,6 +95,7 @@ def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack
     standard apgd-ce, apgd-t (9 classes), fab-t (9 classes), square (5,000 queries); L1: apgd-ce five
              times, apgd-t 5 classes, both from wider balls inwards
     plus     apgd-ce and apgd-dlr five times each, fab five times, square, apgd-t, fab-t
+    rand     apgd-ce and apgd-dlr, each with gradients averaged over 20 passes: for models that are random
     quick    apgd-ce and apgd-t of the standard version: an upper bound on its robust accuracy
     ======== ==========================================================================================
 
@@ -107,8 +111,12 @@ def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack
     """
     if version not in get_args(Version):
         raise ValueError(f"version must be one of {', '.join(get_args(Version))}, got {version!r}")
-    stages = {"standard": _standard, "plus": _plus, "quick": _quick}[version](threat)
+    stages = {"standard": _standard, "plus": _plus, "rand": _rand, "quick": _quick}[version](threat)
     return AutoAttack(tuple(stages), tuple(stages.values()))
+
+
+def _rand(threat: ThreatModel) -> dict[str, Attack]:
+    return {name: EOT(APGD(threat, score=score, phases=_INSIDE), draws=20) for name, score in _SCORES.items()}
 
 
 def _quick(threat: ThreatModel) -> dict[str, Attack]:
@@ -122,9 +130,8 @@ def _standard(threat: ThreatModel) -> dict[str, Attack]:
 
 
 def _plus(threat: ThreatModel) -> dict[str, Attack]:
-    scores = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
     return {
-        **{name: Restarts(APGD(threat, score=score, phases=_INSIDE), 5) for name, score in scores.items()},
+        **{name: Restarts(APGD(threat, score=score, phases=_INSIDE), 5) for name, score in _SCORES.items()},
         "fab": WorstOf((FAB(threat), Restarts(FAB(threat, random_start=True), 4))),
         "square": Square(threat),
         "apgd-t": APGDT(threat, phases=_INSIDE),

@@ -9,7 +9,8 @@ from typing import Literal, TypeVar, cast, get_args
 import torch
 from torch import Tensor
 
-from robustlab.attacks.maximise import Best, checked_inputs
+from robustlab.attacks.call import checked_inputs
+from robustlab.attacks.maximise import Best
 from robustlab.core import (
     Attack,
     Model,
@@ -79,8 +80,7 @@ class WorstOf:
 
 def _judged(best: Best, rows: Tensor, x_adv: Tensor, twin: Twin, y: Tensor, goal: Tensor | None) -> Tensor:
     """Keeps what is better by the user's own model; returns which rows are finished."""
-    own = Twin(twin.model, twin.model, twin.rows, twin.passes)
-    objective = untargeted(own, y, margin) if goal is None else targeted(own, goal, margin)
+    objective = untargeted(twin.own, y, margin) if goal is None else targeted(twin.own, goal, margin)
     with frozen(twin.model):
         score, finished = objective(x_adv)
     best.update(rows, x_adv, score, finished)

@@ -6,13 +6,13 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustlab.core.twin import Twin, as_twin
+from robustlab.core.twin import Look, Twin, as_twin
 from robustlab.core.types import Logits, Model, Scores, Stop
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -169,6 +169,7 @@ class Objective:
         score: from logits and truth to scores (N,).
         finish: from logits and truth to success (N,).
         labels: the number of classes that the labels need.
+        ids: names of the examples (N,), for whoever watches; None: nobody does.
     """
 
     twin: Twin
@@ -176,6 +177,7 @@ class Objective:
     score: Score
     finish: ScoreFunction
     labels: int = 0
+    ids: Tensor | None = None
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and success of each row, both (N,), without gradient."""
@@ -197,23 +199,36 @@ class Objective:
 
     def take(self, rows: Tensor | slice) -> Objective:
         """The objective of some of the examples; ``rows`` is a mask (N,), row numbers or a slice."""
-        return replace(self, truth=self.truth[rows])
+        return replace(self, truth=self.truth[rows], ids=None if self.ids is None else self.ids[rows])
 
     def _evaluated(self, x: Tensor, *, with_gradient: bool, confirm: bool) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.twin.split(x)
         if len(parts) == 1:
-            return self._part(x, self.truth, with_gradient=with_gradient, confirm=confirm)
-        grad = torch.empty_like(x) if with_gradient else x
-        scores, ends = [], []
-        for part, truth, into in zip(parts, self.twin.split(self.truth), self.twin.split(grad), strict=True):
-            score, finished, slope = self._part(part, truth, with_gradient=with_gradient, confirm=confirm)
-            scores.append(score)
-            ends.append(finished)
-            if with_gradient:
-                into.copy_(slope)
-        return torch.cat(scores), torch.cat(ends), grad
+            seen = self._averaged(x, self.truth, with_gradient=with_gradient, confirm=confirm)
+        else:
+            grad, found = torch.empty_like(x) if with_gradient else x, []
+            for part, truth, into in zip(parts, self.twin.split(self.truth), self.twin.split(grad), strict=True):
+                found.append(self._averaged(part, truth, with_gradient=with_gradient, confirm=confirm))
+                if with_gradient:
+                    into.copy_(found[-1].grad)
+            logits, score, finished = (torch.cat([one[i] for one in found]) for i in range(3))
+            seen = _Seen(logits, score, finished, grad)
+        if self.twin.watch is not None and self.ids is not None:
+            grad_seen = seen.grad if with_gradient else None
+            self.twin.watch(Look(self.ids, self.truth, x, seen.logits, seen.score, seen.finished, grad_seen))
+        return seen.score, seen.finished, seen.grad
 
-    def _part(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _averaged(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
+        """Means over the draws of a model that is random; finished is what is so in more than half of them."""
+        draws = self.twin.draws
+        if draws == 1:
+            return self._once(x, truth, with_gradient=with_gradient, confirm=confirm)
+        seen = [self._once(x, truth, with_gradient=with_gradient, confirm=False) for _ in range(draws)]
+        logits, score, grad = (torch.stack([one[i] for one in seen]).mean(dim=0) for i in (0, 1, 3))
+        finished = _most([one.finished for one in seen])
+        return _Seen(logits, score, self._confirmed(x, truth, finished) if confirm else finished, grad)
+
+    def _once(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
         with torch.set_grad_enabled(with_gradient):
             x = x.detach().requires_grad_(with_gradient)
             logits = self.twin.searched(x, self.labels)
@@ -222,12 +237,12 @@ class Objective:
         if confirm:
             finished = self._confirmed(x.detach(), truth, finished)
         if not with_gradient:
-            return score, finished, x
+            return _Seen(logits, score, finished, x)
         if not score.requires_grad or (confirm and bool(finished.all())):
-            return score.detach(), finished, torch.zeros_like(x, requires_grad=False)
+            return _Seen(logits.detach(), score.detach(), finished, torch.zeros_like(x, requires_grad=False))
         self.twin.passes.backward += x.shape[0]
         (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True, materialize_grads=True)
-        return score.detach(), finished, grad.nan_to_num_()
+        return _Seen(logits.detach(), score.detach(), finished, grad.nan_to_num_())
 
     def _confirmed(self, x: Tensor, truth: Tensor, finished: Tensor) -> Tensor:
         """Only what the user's own model gets wrong is a success."""
@@ -235,8 +250,22 @@ class Objective:
             return finished
         rows = finished.nonzero()[:, 0]
         with torch.no_grad():
-            own = self.finish(self.twin(x[rows]), truth[rows])
+            own = _most([self.finish(self.twin(x[rows]), truth[rows]) for _ in range(self.twin.draws)])
         return finished.index_put((rows,), own)
+
+
+class _Seen(NamedTuple):
+    """What came of one pass."""
+
+    logits: Tensor
+    score: Tensor
+    finished: Tensor
+    grad: Tensor
+
+
+def _most(draws: list[Tensor]) -> Tensor:
+    """What is true in more than half of some draws, (N,) bool."""
+    return draws[0] if len(draws) == 1 else torch.stack(draws).double().mean(dim=0) > 0.5
 
 
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,25 @@ class Passes:
     backward: int = 0
 
 
+class Look(NamedTuple):
+    """What a search sees of some examples at one point of each."""
+
+    ids: Tensor
+    """Names of the examples (N,); one may have several points at a time."""
+    truth: Tensor
+    """What the score is computed against (N, ...)."""
+    x_adv: Tensor
+    """The points (N, ...)."""
+    logits: Tensor
+    """(N, K)."""
+    score: Tensor
+    """(N,)."""
+    finished: Tensor
+    """(N,) bool."""
+    grad: Tensor | None
+    """Of the scores, (N, ...); None where none was asked for."""
+
+
 @dataclass(frozen=True)
 class Twin:
     """A model and what searches in its place; as a callable it is the user's own model.
@@ -41,17 +62,26 @@ class Twin:
         search: gives gradients; may be the model itself.
         rows: examples per micro-batch; None: all at once.
         passes: counts the examples passed, by both.
+        draws: passes whose scores and gradients are averaged at each point, for a model that is random.
+        watch: is told of everything that a search looks at; None: nobody is.
     """
 
     model: Model
     search: Model
     rows: int | None = None
     passes: Passes = field(default_factory=Passes, compare=False)
+    draws: int = 1
+    watch: Callable[[Look], None] | None = field(default=None, compare=False)
 
     @property
     def distinct(self) -> bool:
         """Whether search is done by another than the model."""
         return self.search is not self.model
+
+    @property
+    def own(self) -> Twin:
+        """A twin that searches with the user's own model: to judge by it, one pass and nobody watching."""
+        return Twin(self.model, self.model, self.rows, self.passes)
 
     def __call__(self, x: Tensor) -> Logits:
         """Logits (N, K) of the user's own model."""

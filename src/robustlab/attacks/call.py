@@ -1,0 +1,151 @@
+"""The frame of every attack that searches: look at what is given, leave no trace, search in blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from robustlab.core import (
+    Model,
+    Objective,
+    Score,
+    Stop,
+    Streams,
+    ThreatModel,
+    Twin,
+    frozen,
+    search_twin,
+    targeted,
+    untargeted,
+)
+from robustlab.core.losses import classes_needed
+
+_BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
+
+
+class Call(NamedTuple):
+    """What an attack is asked to do, checked and prepared; one row per example."""
+
+    twin: Twin
+    x: Tensor
+    """Inputs (N, ...), detached, in the memory layout that the search likes best."""
+    y: Tensor
+    """Labels (N,)."""
+    target: Tensor | None
+    """Classes to be reached (N,); None: any wrong one."""
+    threat: ThreatModel
+    """Of these inputs."""
+    streams: Streams
+    ids: Tensor
+    """Names of the examples (N,)."""
+    stop: Stop
+
+    def objective(self, score: Score) -> Objective:
+        """What is climbed: a score of the labels, or minus that of the targets."""
+        one = untargeted(self.twin, self.y, score) if self.target is None else targeted(self.twin, self.target, score)
+        return self.watched(one)
+
+    def watched(self, objective: Objective) -> Objective:
+        """The objective with the names of its rows, if somebody watches the search."""
+        return objective if self.twin.watch is None else replace(objective, ids=self.ids)
+
+
+class Searching(Protocol):
+    """An attack as the frame sees it."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Norm, eps and bounds."""
+
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call, in any float dtype that holds them exactly."""
+
+
+def craft(  # noqa: PLR0913 -- the arguments of every attack, and the attack itself
+    self: Searching,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    target: Tensor | None = None,
+    stop: Stop = "success",
+    seed: int = 0,
+    ids: Tensor | None = None,
+) -> Tensor:
+    """Runs the attack as ``robustlab.core.Attack`` says."""
+    ids = checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop)
+    streams = Streams(seed, ids)
+    with prepared(model, x) as (twin, x_in):
+        out = torch.empty_like(x, requires_grad=False)
+        for rows in _blocks(x_in, self.threat):
+            goal = None if target is None else target[rows]
+            call = Call(twin, x_in[rows], y[rows], goal, self.threat, streams[rows], ids[rows], stop)
+            out[rows] = self.search(call)
+    return out
+
+
+def _blocks(x: Tensor, threat: ThreatModel) -> Iterator[slice]:
+    """The rows that are searched together: all, or parts of a batch so large that fresh memory would cost much time."""
+    count = x.shape[0]
+    if x.device.type == "cpu" and isinstance(threat.eps, float):
+        count = max(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel()))
+    return (slice(start, start + count) for start in range(0, x.shape[0], count))
+
+
+@contextmanager
+def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
+    """Everything an attack needs around its search: no trace is left, gradients work, the twin is built.
+
+    Args:
+        model: the user's own, or a twin of it.
+        x: inputs (N, ...).
+
+    Yields: the search twin, and the inputs detached and in the memory layout that it likes best.
+    """
+    own = model.model if isinstance(model, Twin) else model
+    with torch.inference_mode(mode=False), frozen(own):
+        x = x.detach().clone() if x.is_inference() else x.detach()
+        twin = search_twin(model, x)
+        yield twin, x.contiguous(memory_format=torch.channels_last) if twin.distinct and x.ndim == 4 else x
+
+
+def checked_inputs(
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    target: Tensor | None = None,
+    ids: Tensor | None = None,
+    stop: Stop = "success",
+) -> Tensor:
+    """Looks at what is to be attacked, and names the examples.
+
+    Returns: ids (N,), by default 0..N-1.
+    Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, labels and targets
+        that are no class numbers, labels, targets, ids or eps of another number than the inputs, and an unknown stop.
+    """
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
+    low, high = (float(v) for v in x.detach().aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("inputs contain NaN or infinite values")
+    if low < threat.bounds[0] or high > threat.bounds[1]:
+        raise ValueError(f"inputs lie in [{low:g}, {high:g}], outside the bounds {threat.bounds} of the threat model")
+    for name, given in (("labels", y), ("targets", target), ("ids", ids)):
+        if given is not None and given.shape != x.shape[:1]:
+            raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")
+    for labels in (y,) if target is None else (y, target):
+        classes_needed(labels)
+    if stop not in get_args(Stop):
+        raise ValueError(f"stop must be 'success' or 'never', got {stop!r}")
+    if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
+        raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples")
+    return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)
