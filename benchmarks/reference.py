@@ -1,7 +1,7 @@
 """The reference implementation of AutoAttack and torchattacks' version, behind one face; neither is needed to import.
 
 The reference has no package: clone https://github.com/fra31/auto-attack and name the folder by ``--reference`` or by
-the environment variable ROBUSTLAB_REFERENCE.
+the environment variable ROBUSTLAB_REFERENCE. It seeds the global generators: the random state is put back.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import L1, L2, ThreatModel
+from robustlab.core import L1, L2, ThreatModel, frozen
 
 Run: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -73,7 +72,7 @@ def stages(model: nn.Module, threat: ThreatModel, *, seed: int) -> dict[str, Run
         def run(x: Tensor, y: Tensor) -> Tensor:
             whole = suite(model, threat, seed=seed)
             whole.attacks_to_run = [name]
-            with unseeded():
+            with frozen(model):
                 return whole.run_standard_evaluation(x, y, bs=BATCH)
 
         return run
@@ -85,7 +84,7 @@ def whole(model: nn.Module, threat: ThreatModel, *, seed: int = 0) -> Run:
     """The reference's standard AutoAttack in one call."""
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        with unseeded():
+        with frozen(model):
             return suite(model, threat, seed=seed).run_standard_evaluation(x, y, bs=BATCH)
 
     return run
@@ -95,7 +94,7 @@ def apgd_ce(model: nn.Module, threat: ThreatModel, *, steps: int) -> Run:
     """The reference's APGD on cross-entropy."""
     kind = importlib.import_module("autoattack.autopgd_base").APGDAttack
     attack = kind(model, n_iter=steps, norm=name_of(threat), eps=threat.eps, seed=0, device="cpu", loss="ce")
-    return _perturbed(attack)
+    return _perturbed(model, attack)
 
 
 def square(model: nn.Module, threat: ThreatModel, *, queries: int) -> Run:
@@ -103,27 +102,17 @@ def square(model: nn.Module, threat: ThreatModel, *, queries: int) -> Run:
     kind = importlib.import_module("autoattack.square").SquareAttack
     attack = kind(model, norm=name_of(threat), n_queries=queries, eps=threat.eps, seed=0, device="cpu")
     attack.rescale_schedule = False
-    return _perturbed(attack)
+    return _perturbed(model, attack)
 
 
-def _perturbed(attack: object) -> Run:
+def _perturbed(model: nn.Module, attack: object) -> Run:
     perturb: Run = attack.perturb  # type: ignore[attr-defined]
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        with unseeded(), torch.no_grad():  # as the suite calls them
+        with frozen(model), torch.no_grad():  # as the suite calls them
             return perturb(x, y)
 
     return run
-
-
-@contextmanager
-def unseeded() -> Iterator[None]:
-    """Puts the global random state back, which the reference seeds."""
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
 
 
 def torchattacks_whole(model: nn.Module, threat: ThreatModel) -> Run | None:
@@ -133,7 +122,7 @@ def torchattacks_whole(model: nn.Module, threat: ThreatModel) -> Run | None:
     attack = importlib.import_module("torchattacks").AutoAttack(model, norm=name_of(threat), eps=threat.eps, seed=0)
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        with unseeded():
+        with frozen(model):
             x_adv: Tensor = attack(x, y)
             return x_adv
 

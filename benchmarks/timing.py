@@ -30,8 +30,8 @@ def interleaved(works: Mapping[str, Work], repeats: int, *, warm_up: bool = True
 
 def synchronise() -> None:
     """Waits for the GPU, if there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def machine() -> str:

@@ -1,0 +1,91 @@
+"""The benchmarks import, and those with logic of their own get it right."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Linf
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_every_benchmark_can_be_imported(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
+
+
+class Stages:
+    """Two stages: the first breaks the example with id 2, the second that with id 3, unless it is interrupted."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+        self.interrupted = True
+
+    def first(self, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
+        del y
+        self.seen.append(ids.tolist())
+        return torch.where((ids == 2)[:, None], x.flip(1), x)
+
+    def second(self, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
+        del y
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.seen.append(ids.tolist())
+        return torch.where((ids == 3)[:, None], x.flip(1), x)
+
+
+def test_an_interrupted_unit_goes_on_at_its_stage_with_what_is_left(tmp_path: Path) -> None:
+    from benchmarks import units
+
+    model, x, y = nn.Identity(), torch.tensor([[0.75, 0.0]] * 5), torch.tensor([0, 1, 0, 0, 0])
+    stages, path = Stages(), tmp_path / "deep" / "unit.json"
+
+    def run(code: str) -> units.Unit:
+        named = {"first": stages.first, "second": stages.second}
+        return units.finish(path, model, x, y, named, norm=Linf(), code=code)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("a")
+    stages.interrupted = False
+    unit = run("a")
+    assert stages.seen == [[0, 2, 3, 4], [0, 3, 4]]
+    assert (unit.wrong, unit.fell) == ([1], {"first": [2], "second": [3]})
+    assert unit.radius == {"first": 0.75, "second": 0.75}
+    assert unit.standing(5) == 2
+    assert run("a") == unit == units.load(path)
+    assert len(stages.seen) == 2
+    run("b")
+    assert stages.seen[2:] == [[0, 2, 3, 4], [0, 3, 4]]
+    assert [file.name for file in path.parent.iterdir()] == ["unit.json"]
+
+
+def test_disagreements_are_what_fell_in_some_runs_of_one_and_in_none_of_the_other() -> None:
+    from benchmarks import units
+
+    ours = units.Unit("a", [0], {"apgd-ce": [1, 2], "square": [3]})
+    theirs = [units.Unit("b", [0], {"apgd-ce": [2], "square": [4]}), units.Unit("b", [0], {"apgd-ce": [4, 5, 1]})]
+    assert units.only_in([ours], theirs) == [(3, "square", 1)]
+    assert units.only_in(theirs, [ours]) == [(4, "square", 2), (5, "apgd-ce", 1)]
+
+
+@pytest.mark.parametrize(
+    ("fallen", "verdict"),
+    [((500, 500, 500), "met"), ((498, 498, 498), "met"), ((497, 497, 497), "missed"), ((503, 497, 499), "met")],
+)
+def test_agreement_allows_two_tenths_of_a_point_or_the_spread_of_the_reference(
+    fallen: tuple[int, ...], verdict: str
+) -> None:
+    from benchmarks import agreement, units
+
+    ours, *theirs = (units.Unit("", [], {"apgd-ce": list(range(count))}) for count in (500, *fallen))
+    assert agreement.verdict("l2", ours, theirs, 1000)[""] == verdict
