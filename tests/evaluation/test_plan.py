@@ -3,26 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts, Targeted, WorstOf
-from robustlab.core import Attack, Linf, ThreatModel, subset
-from robustlab.evaluation.plan import CLEAN, Pass, batch_seed, batches, chosen, drawn, entries, label, rechecked
+from robustlab.attacks import FGSM, PGD, Restarts, Targeted, WorstOf
+from robustlab.core import Linf, ThreatModel, subset
+from robustlab.evaluation.plan import CLEAN, Pass, batch_seed, batches, chosen, drawn, entries, rechecked
 
 THREAT = ThreatModel(Linf(), 0.1)
 PGD7 = PGD(THREAT, 7)
-
-
-@pytest.mark.parametrize(
-    ("attack", "expected"),
-    [
-        (FGSM(THREAT), "FGSM"),
-        (PGD7, "PGD-7"),
-        (Restarts(PGD7, 5), "PGD-7 x5"),
-        (Targeted(Restarts(PGD7, 2)), "targeted PGD-7 x2"),
-        (WorstOf((FGSM(THREAT), PGD7)), "worst of FGSM, PGD-7"),
-    ],
-)
-def test_labels_are_short(attack: Attack, expected: str) -> None:
-    assert label(attack) == expected
 
 
 def test_names_are_unique() -> None:
@@ -43,14 +29,6 @@ def test_an_attack_is_targeted_only_as_a_whole() -> None:
     towards = Targeted(PGD7)
     whole = entries([towards, Restarts(towards, 2), WorstOf((FGSM(THREAT), towards)), PGD7], None)
     assert [e.targeted for e in whole] == [True, True, False, False]
-
-
-def test_parts_number_stages_and_restarts() -> None:
-    (entry,) = entries([WorstOf((FGSM(THREAT), Restarts(RandomNoise(THREAT), 2)))], None)
-    parts = entry.parts(0.1, 5)
-    assert [(p.stage, p.restart) for p in parts] == [(0, 0), (1, 0), (1, 1)]
-    assert parts[0].seed == 5
-    assert len({p.seed for p in parts}) == 3
 
 
 def test_batches_cut_ids_in_order() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Restarts, Targeted, WorstOf, at_eps, threat_of
-from robustlab.attacks.wrappers import part_seed
+from robustlab.attacks import Restarts, Targeted, at_eps, threat_of
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
+from robustlab.evaluation.parts import Part, label, parts
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
 Attacks: TypeAlias = Sequence[Attack] | Mapping[str, Attack]
@@ -71,16 +71,6 @@ class Settings:
             raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
 
 
-class Part(NamedTuple):
-    """One stage or restart of an attack, run only on what those before it left standing."""
-
-    name: str
-    attack: Attack
-    seed: int
-    stage: int = 0
-    restart: int = 0
-
-
 class Pass(NamedTuple):
     """One walk over some of the examples; what its rows and batches are filed under."""
 
@@ -129,31 +119,8 @@ class Entry:
         return at_eps(self.attack, eps) if self.swept else self.attack
 
     def parts(self, eps: float, seed: int) -> tuple[Part, ...]:
-        """Stages of a ``WorstOf`` and runs of ``Restarts``, in their order; with the seeds that they would use."""
-        return tuple(_parts(self.at(eps), seed))
-
-
-def _parts(attack: Attack, seed: int) -> Iterator[Part]:
-    stages = attack.attacks if isinstance(attack, WorstOf) else (attack,)
-    for s, stage in enumerate(stages):
-        own = part_seed(attack, seed, s)
-        runs = (stage.attack,) * stage.count if isinstance(stage, Restarts) else (stage,)
-        for r, run in enumerate(runs):
-            name = label(run) if len(runs) == 1 else f"{label(run)}, restart {r + 1}"
-            yield Part(name, run, part_seed(stage, own, r), s, r)
-
-
-def label(attack: Attack) -> str:
-    """A short name for an attack, such as "PGD-40" or "targeted PGD-40 x5"."""
-    if isinstance(attack, Restarts):
-        return f"{label(attack.attack)} x{attack.count}"
-    if isinstance(attack, Targeted):
-        return f"targeted {label(attack.attack)}"
-    if isinstance(attack, WorstOf):
-        return "worst of " + ", ".join(label(one) for one in attack.attacks)
-    steps = getattr(attack, "steps", None)
-    name = getattr(attack, "__name__", type(attack).__name__)
-    return f"{name}-{steps}" if isinstance(steps, int) else name
+        """What is run and recorded one by one, in order: stages and restarts, with the seeds that they would use."""
+        return tuple(parts(self.at(eps), seed))
 
 
 def entries(attacks: Attacks, eps: float | Sequence[float] | None) -> tuple[Entry, ...]:

@@ -26,12 +26,12 @@ from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
 from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests, settle
+from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
     CLEAN,
     Attacks,
     Entry,
     Kind,
-    Part,
     Pass,
     Progress,
     Settings,
