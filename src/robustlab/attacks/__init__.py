@@ -10,11 +10,12 @@ from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step
 from robustlab.attacks.suite import AutoAttack, autoattack
 from robustlab.attacks.torch_optimizer import TorchOptimizer
 from robustlab.attacks.tracing import Trace, TraceRow, trace
+from robustlab.attacks.transfer import StraightThrough, Transfer
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
 
 __all__ = [
     "APGD", "APGDT", "BIM", "EOT", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
-    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "Targeted", "TorchOptimizer",
-    "Trace", "TraceRow", "WorstOf", "at_eps", "at_input", "autoattack", "maximise", "momentum", "steepest",
-    "threat_of", "trace", "uniform",
+    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "StraightThrough", "Targeted",
+    "TorchOptimizer", "Trace", "TraceRow", "Transfer", "WorstOf", "at_eps", "at_input", "autoattack", "maximise",
+    "momentum", "steepest", "threat_of", "trace", "uniform",
 ]  # fmt: skip

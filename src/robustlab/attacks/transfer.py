@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from robustlab.attacks.call import checked_inputs, prepared
 from robustlab.attacks.maximise import Best
 from robustlab.attacks.wrappers import threat_of
-from robustlab.core import Attack, Logits, Model, Stop, Twin, frozen, margin, targeted, untargeted
+from robustlab.core import Attack, Logits, Model, Stop, frozen, margin, targeted, untargeted
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class StraightThrough:
 
     Forward, everything is as it is; backward, what the first layer with weights is given counts as the input itself.
     That is how to attack preprocessing without useful gradients, such as JPEG or fewer bits, which changes inputs
-    little. Where the model is no module, or its first layer takes another shape, gradients stay as they are.
+    little. Where the model is no module, or its first layer takes another number of values, gradients stay as they are.
 
     Args:
         attack: run with these gradients.
@@ -98,23 +99,54 @@ class StraightThrough:
 
 @dataclass(frozen=True)
 class _Straight:
+    """A model whose gradient takes what its first layer with weights is given for the input itself."""
+
     model: Model
 
     def __call__(self, x: Tensor) -> Logits:
         def passed(seen: Tensor) -> Tensor:
-            return x + (seen - x).detach() if seen.shape == x.shape else seen
+            if seen.shape[0] != x.shape[0] or seen.numel() != x.numel():
+                return seen
+            same = x.reshape(seen.shape)
+            return same + (seen - same).detach()
 
         with first_weights(self.model, passed):
             return self.model(x)
 
 
-class _Changing:
+Change: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def first_weights(model: Model, change: Change) -> Iterator[None]:
+    """Within the block, a function changes what the first layer with weights of its own is given at each pass.
+
+    Args:
+        model: any callable; nothing happens if it is no module, or has no weights.
+        change: from the first argument of that layer to what it gets instead.
+    """
+    parts = [part for part in model.modules() if _weighted(part)] if isinstance(model, nn.Module) else []
+    once = _Once(change)
+    hooks = [part.register_forward_pre_hook(once) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _weighted(part: nn.Module) -> bool:
+    return any(p.is_floating_point() for p in part.parameters(recurse=False))
+
+
+class _Once:
     """A forward pre-hook that changes the first tensor that any of its modules is given."""
 
     def __init__(self, change: Change) -> None:
         self.change, self.done = change, False
 
     def __call__(self, module: nn.Module, args: tuple[object, ...]) -> tuple[object, ...] | None:
+        """Changes the first argument, once."""
         del module
         if self.done or not args or not isinstance(args[0], Tensor):
             return None
