@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts, Targeted, WorstOf
 from robustlab.core import Attack, Linf, Stop, ThreatModel, subset
 from robustlab.core.types import Model
-from robustlab.evaluation import WORST, Evaluation, Progress, Settings, evaluate, files
+from robustlab.evaluation import WORST, Evaluation, Settings, evaluate, files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Moved, Points, Threshold
@@ -303,21 +303,6 @@ def test_a_model_is_asked_in_its_own_precision(dtype: torch.dtype, digits: Digit
     got = evaluate(model, digits.test, attacks=[PGD(THREAT, 2)], n=40, settings=QUIET)
     assert got.model.dtype == got.run.dtype == str(dtype).removeprefix("torch.")
     assert got.results[0].outside == 0
-
-
-def test_progress_ends_at_one_and_counts_examples(points: type[Points], threshold: Threshold) -> None:
-    seen: list[Progress] = []
-    settings = Settings(batch_size=100, progress=seen.append)
-    evaluate(threshold, points(250), attacks=[FGSM(THREAT)], eps=[0.05, 0.1], settings=settings)
-    assert [(p.what, p.done, p.total) for p in seen[:3]] == [
-        ("clean", 100, 250),
-        ("clean", 200, 250),
-        ("clean", 250, 250),
-    ]
-    assert {p.eps for p in seen if p.what == "FGSM"} == {0.05, 0.1}
-    shares = [p.share for p in seen]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
 
 
 def test_the_manifest_says_what_is_needed_to_run_it_again(readable: Path, digits: Digits, standard: nn.Module) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from robustlab.evaluation.codec import encode
+from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     AttackInfo,
     AttackResult,
     ClassResult,
     CleanResult,
-    Comparison,
     Confusion,
     Curve,
     CurvePoint,
@@ -55,7 +56,7 @@ def result(attack: str, eps: float) -> AttackResult:
         per_class=(ClassResult(0, "zero", 5, 4, 2), ClassResult(1, "one", 5, 4, 2)),
         confusion=Confusion(((0, 0, 2), (0, 1, 3), (1, -1, 1))),
         mean_confidence=math.nan,
-        stages=(StageResult("apgd-ce", 8, 4, 1.0),),
+        stages=(StageResult("apgd-ce", 8, 4, 3, Queries(11.0, 10.0), 1.0),),
     )
 
 
@@ -141,3 +142,17 @@ def test_results_are_found_by_attack_and_eps() -> None:
 def test_a_comparison_is_plain_json() -> None:
     c = Comparison("a", "b", "clean", None, 4, 1, 1, 1, 1, 0.0, -0.5, 0.5, 1.0)
     assert json.loads(json.dumps(c.to_json()))["eps"] is None
+
+
+def test_a_result_of_the_first_schema_is_read_and_says_who_stood() -> None:
+    old = evaluation().to_json() | {"schema": 1}
+    first, second = result("PGD-10", 0.1), result("PGD-10", 0.2)
+    stages = [{"stage": "a", "attacked": 7, "fooled": 3, "seconds": 1.0}]
+    stages.append({"stage": "b", "attacked": 4, "fooled": 1, "seconds": 2.0})
+    old["results"] = [{**encode(first), "stages": stages}, {**encode(second), "stages": []}]
+    read = Evaluation.from_json(json.loads(json.dumps(old)))
+    assert read.schema == 2
+    assert [(s.stage, s.standing, s.seconds) for s in read.results[0].stages] == [("a", 4, 1.0), ("b", 3, 2.0)]
+    assert math.isnan(read.results[0].stages[0].queries.forward)
+    with pytest.raises(ValueError, match=r"the result is damaged: KeyError\('fooled'\) where a part of schema 1"):
+        Evaluation.from_json(old | {"results": [{**encode(first), "stages": [{}]}]})

@@ -10,13 +10,13 @@ import torch
 from scipy.stats import beta
 from sklearn.datasets import load_digits
 
+from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,
     AttackResult,
     ClassResult,
     CleanResult,
-    Comparison,
     Confusion,
     Curve,
     CurvePoint,

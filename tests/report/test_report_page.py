@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from robustlab.core.errors import RunError
-from robustlab.evaluation.record import Comparison, Evaluation, Finding
+from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.record import Evaluation, Finding
 from robustlab.report import write
 from robustlab.report.pictures import selected
 

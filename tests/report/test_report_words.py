@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from robustlab.evaluation.record import Comparison, Evaluation, Interval
+from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.record import Evaluation, Interval
 from robustlab.report import write
 from robustlab.report.chart import NARROW, WIDE, chart
 from robustlab.report.words import NOTHING, budget, count, duration, interval, number, p_value, percent, points

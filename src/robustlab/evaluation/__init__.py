@@ -1,6 +1,6 @@
 """Measures how robust a model is, and how far the measurement can be trusted."""
 
-from robustlab.evaluation.compare import compare
+from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
@@ -12,7 +12,6 @@ from robustlab.evaluation.record import (
     AttackResult,
     ClassResult,
     CleanResult,
-    Comparison,
     Confusion,
     Curve,
     CurvePoint,

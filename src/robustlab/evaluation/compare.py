@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from robustlab.core import RunError
+from robustlab.evaluation.codec import encode
 from robustlab.evaluation.metrics import mcnemar, paired_difference
-from robustlab.evaluation.record import WORST, Comparison, Evaluation
+from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.run import read_run
 from robustlab.evaluation.schema import COUNTED
 from robustlab.evaluation.store import Reader, Value, reading
@@ -18,6 +20,36 @@ _STANDING = (
     "SELECT correct AND id NOT IN (SELECT id FROM outcomes WHERE {which}eps = ? "
     f"AND {COUNTED} AND fooled = 1) FROM examples ORDER BY id"
 )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same examples, paired.
+
+    ``eps`` None compares clean accuracy. ``difference`` is b minus a, with an interval for paired shares.
+    """
+
+    a: str
+    b: str
+    attack: str
+    """Name of the attack, ``WORST``, or "clean"."""
+    eps: float | None
+    n: int
+    both: int
+    """Correct under both."""
+    only_a: int
+    only_b: int
+    neither: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    """Exact McNemar test of "both models are equally often correct", two-sided."""
+    level: float = 0.95
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dict."""
+        return encode(self)
 
 
 def compare(a: Evaluation | str | Path, b: Evaluation | str | Path) -> tuple[Comparison, ...]:

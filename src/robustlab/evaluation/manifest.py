@@ -22,9 +22,9 @@ from robustlab.core import Batch, Examples, RunError
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.files import digest, disk, read_json, write_json
 from robustlab.evaluation.intake import fetched
+from robustlab.evaluation.parts import left_out
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings, chosen
 from robustlab.evaluation.record import (
-    SCHEMA_VERSION,
     AttackInfo,
     DataInfo,
     Evidence,
@@ -34,6 +34,7 @@ from robustlab.evaluation.record import (
 )
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
+from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 
 _SAMPLED = 256  # examples whose content is compared on resume
 _CHUNK = 1 << 26  # bytes
@@ -76,7 +77,7 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
         logits = subject.model(few.x)
     answers = _sha256([logits])
     model = _model(subject, settings, logits.shape[1], answers)
-    attacks = tuple(AttackInfo(e.name, _repr(e.attack), e.targeted) for e in plan)
+    attacks = tuple(AttackInfo(e.name, _repr(e.attack), e.targeted, left_out(e.attack)) for e in plan)
     run = _run(subject, settings)
     essentials: Evidence = {
         "weights": model.sha256,
@@ -120,7 +121,13 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
         with disk(directory):
             write_json(path, encode(manifest), durable=store.durable)
         return manifest
-    there = read_manifest(directory).essentials
+    before = read_manifest(directory)
+    if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
+        raise RunError(
+            f"{directory} holds a run that an older version began (schema {before.schema}, now {SCHEMA_VERSION}): "
+            "finish it with that version, or choose another directory"
+        )
+    there = before.essentials
     differences = [
         f"{name} {_short(there.get(name))} there, {_short(value)} here"
         for name, value in manifest.essentials.items()
@@ -131,7 +138,7 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
             f"{directory} holds another run ({'; '.join(differences[:3])}): choose another directory, or the same "
             "settings to go on with it"
         )
-    return read_manifest(directory)
+    return before
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -141,8 +148,9 @@ def read_manifest(directory: Path) -> Manifest:
     """
     content = read_json(directory / "manifest.json")
     try:
-        if content.get("schema") != SCHEMA_VERSION:
-            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {SCHEMA_VERSION}")
+        if content.get("schema") not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
         return decode(Manifest, content)
     except ValueError as error:
         raise RunError(

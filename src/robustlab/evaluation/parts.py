@@ -79,9 +79,8 @@ def label(attack: Attack) -> str:
 
 def _score(attack: Attack) -> str:
     """What the attack maximises, where it is not its usual score."""
-    if not is_dataclass(attack):
-        return ""
-    usual = {field.name: field.default for field in fields(attack)}
+    plain: object = attack
+    usual = {field.name: field.default for field in fields(plain)} if is_dataclass(plain) else {}
     score = getattr(attack, "score", None)
     return "" if score is None or score is usual.get("score") else getattr(score, "__name__", "").upper()
 

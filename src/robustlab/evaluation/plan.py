@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -31,7 +32,15 @@ class Progress(NamedTuple):
     """Examples of this pass that are done."""
     total: int
     share: float
-    """Of the whole evaluation, by passes over the data, 0..1."""
+    """Of the whole evaluation, 0..1, by passes through the model; see ``pace.Pace``."""
+    stage: str = ""
+    """Name of the stage or restart, if the attack has several."""
+    fallen: int = 0
+    """Of those done: fooled; in the clean pass: wrong."""
+    standing: int = 0
+    """Examples that this attack has not fooled so far, those not done in this pass among them."""
+    seconds_left: float = math.nan
+    """Until the doctor's turn, if every example that stands goes on standing; NaN while nothing is known."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from robustlab.evaluation.codec import decode, encode
+from robustlab.evaluation.upgrade import SCHEMA_VERSION, upgraded
 
-SCHEMA_VERSION = 1
 WORST = "worst case"
 """What the curve over the worst of all attacks is called."""
 
@@ -169,11 +169,15 @@ class Queries:
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage of an attack: who it found still standing, and who fell in it."""
+    """One stage or restart of an attack: who it found still standing, and who fell in it."""
 
     stage: str
     attacked: int
     fooled: int
+    """Those that nothing before had fooled."""
+    standing: int
+    """Examples that are correct on x and not fooled by this stage or before it, of all n."""
+    queries: Queries
     seconds: float
 
 
@@ -271,6 +275,8 @@ class AttackInfo:
     repr: str
     """The attack as a value, with its own eps."""
     targeted: bool = False
+    left_out: tuple[str, ...] = ()
+    """What a quick look leaves out of the whole suite, so that robust accuracy is an upper bound."""
 
 
 @dataclass(frozen=True)
@@ -330,11 +336,7 @@ class Evaluation:
 
         Raises: ValueError for another schema version, or where something is missing.
         """
-        if data.get("schema") != SCHEMA_VERSION:
-            raise ValueError(
-                f"the result has schema {data.get('schema')!r}, this version of robustlab reads {SCHEMA_VERSION}"
-            )
-        return replace(decode(cls, data), directory=directory)
+        return replace(decode(cls, upgraded(data)), directory=directory)
 
     def result(self, attack: str, eps: float | None = None) -> AttackResult:
         """The result of an attack by name, at its largest eps unless one is given.
@@ -347,33 +349,3 @@ class Evaluation:
                 f"there is no result of {attack!r} at eps {eps}; there are {[a.name for a in self.attacks]}"
             )
         return found[-1]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same examples, paired.
-
-    ``eps`` None compares clean accuracy. ``difference`` is b minus a, with an interval for paired shares.
-    """
-
-    a: str
-    b: str
-    attack: str
-    """Name of the attack, ``WORST``, or "clean"."""
-    eps: float | None
-    n: int
-    both: int
-    """Correct under both."""
-    only_a: int
-    only_b: int
-    neither: int
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    """Exact McNemar test of "both models are equally often correct", two-sided."""
-    level: float = 0.95
-
-    def to_json(self) -> dict[str, object]:
-        """Plain dict."""
-        return encode(self)

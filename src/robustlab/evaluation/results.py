@@ -168,12 +168,36 @@ def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tu
     if len(names) < 2:
         return ()
     where = "WHERE attack = ? AND eps = ? AND kind = 'run' GROUP BY stage, restart ORDER BY stage, restart"
-    rows = reader.all(f"SELECT count(*), sum(fooled) FROM outcomes {where}", attack, eps)
-    times = reader.all(f"SELECT sum(seconds) FROM batches {where}", attack, eps)
+    rows = reader.all(
+        f"SELECT sum(n), sum(forward), sum(backward), sum(seconds), stage, restart FROM batches {where}", attack, eps
+    )
+    first = reader.all(
+        "SELECT stage, restart, count(*) FROM (SELECT id, min(stage * 1000 + restart), stage, restart FROM outcomes "
+        "WHERE attack = ? AND eps = ? AND kind = 'run' AND fooled = 1 GROUP BY id) GROUP BY stage, restart",
+        attack,
+        eps,
+    )
+    fallen = {(stage, restart): count for stage, restart, count in first}
+    standing, found = _beforehand(reader, attack, eps), []
+    for name, (n, forward, backward, seconds, *place) in zip(names, rows, strict=False):
+        fooled = fallen.get(tuple(place), 0)
+        standing -= fooled
+        found.append(StageResult(name, n, fooled, standing, Queries(forward / n, backward / n), seconds))
     # A stage that nobody is left for has no rows; those come last.
-    counts = [(n, fooled, s) for (n, fooled), (s,) in zip(rows, times, strict=True)]
-    counts += [(0, 0, 0.0)] * (len(names) - len(counts))
-    return tuple(StageResult(name, *count) for name, count in zip(names, counts, strict=True))
+    late = [StageResult(name, 0, 0, standing, Queries(0.0, 0.0), 0.0) for name in names[len(rows) :]]
+    return (*found, *late)
+
+
+def _beforehand(reader: Reader, attack: int, eps: float) -> int:
+    """How many stand before the first stage: correct on x, and not fooled at a smaller eps already."""
+    return int(
+        reader.one(
+            "SELECT (SELECT count(*) FROM examples WHERE correct = 1) - (SELECT count(*) FROM outcomes "
+            "WHERE attack = ? AND eps = ? AND kind = 'reused')",
+            attack,
+            eps,
+        )[0]
+    )
 
 
 def _worst(reader: Reader, manifest: Manifest, eps: float, names: Sequence[str]) -> WorstCase:

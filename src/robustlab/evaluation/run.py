@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +20,14 @@ from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.doctor import Case, probe_findings, record_findings, strongest
+from robustlab.evaluation.case import Case, Rival
+from robustlab.evaluation.doctor import probe_findings, strongest
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
 from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests, settle
+from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
     CLEAN,
@@ -33,7 +35,6 @@ from robustlab.evaluation.plan import (
     Entry,
     Kind,
     Pass,
-    Progress,
     Settings,
     batch_seed,
     batches,
@@ -42,10 +43,11 @@ from robustlab.evaluation.plan import (
     entries,
     rechecked,
 )
+from robustlab.evaluation.probes_records import record_findings
 from robustlab.evaluation.record import Evaluation, Finding
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.schema import COUNTED, finished
-from robustlab.evaluation.store import Columns, Cost, Store, Value, opened
+from robustlab.evaluation.store import KEY, Columns, Cost, Store, Value, opened
 from robustlab.evaluation.subject import Judged, Subject, subject
 
 
@@ -156,11 +158,15 @@ class Run:
     settings: Settings
     pictured: Tensor
     """Ids of the examples whose x_adv may become pictures."""
-    walked: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        how = self.settings
+        self.pace = Pace(self.plan, self.manifest.model.classes, how.progress, how.doctor)
 
     def attack_all(self) -> None:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
-        self.walk(CLEAN, "clean", self.ids, self.answer)
+        self.pace.resume(self.store.reader)
+        self.walk(Walk(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
         undefined = self.store.reader.one("SELECT count(*) FROM examples WHERE prediction < 0")[0]
         refuse(logit_faults(undefined, len(self.ids)))
         correct = self.store.reader.ids("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
@@ -186,14 +192,16 @@ class Run:
             f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = ? "
             f"AND (stage, restart) < (?, ?) AND {finished(targeted=entry.targeted)} ORDER BY id"
         )
-        for part in entry.parts(eps, self.settings.seed):
+        for place, part in enumerate(entry.parts(eps, self.settings.seed)):
             passed = Pass(number, eps, kind, part.stage, part.restart)
             left = _without(ids, self.store.reader.ids(query, *passed))
-            self.walk(passed, entry.name, left, partial(self.fool, part, kept=kind == "run"))
+            walk = Walk(passed, entry.name, place, 0, len(left), 0)
+            self.walk(walk, left, partial(self.fool, part, kept=kind == "run"))
 
-    def walk(self, passed: Pass, name: str, ids: Tensor, work: Work) -> None:
+    def walk(self, walk: Walk, ids: Tensor, work: Work) -> None:
         """Goes through examples batch by batch; each is committed before the next begins."""
-        done, total = self.store.done(passed), 0
+        passed, done = walk.passed, self.store.done(walk.passed)
+        self.pace.enter()
         for number, part in enumerate(batches(ids, self.settings.batch_size)):
             if number not in done:
                 torch.manual_seed(batch_seed(self.settings.seed, number, passed))
@@ -201,9 +209,20 @@ class Run:
                 rows, tensors, passes = work(part)
                 cost = Cost(passes.forward, passes.backward, perf_counter() - start)
                 self.store.commit(passed, number, rows, cost, tensors)
-            total += len(part)
-            self.tell(name, passed, total, len(ids))
-        self.walked += 1
+                self.pace.add(passed, cost)
+            walk = walk._replace(done=walk.done + len(part))
+            if self.settings.progress is not None:
+                self.pace.tell(walk._replace(fallen=self.fallen(passed, number)))
+
+    def fallen(self, passed: Pass, last: int) -> int:
+        """How many fell in a pass up to a batch; in the clean pass, how many are wrong."""
+        reader, size = self.store.reader, self.settings.batch_size
+        if passed == CLEAN:
+            last_id = int(self.ids[: (last + 1) * size][-1])
+            return int(reader.one("SELECT count(*) FROM examples WHERE correct = 0 AND id <= ?", last_id)[0])
+        condition = finished(targeted=self.plan[passed.attack].targeted)
+        query = f"SELECT count(*) FROM outcomes WHERE {KEY} AND batch <= ? AND {condition}"
+        return int(reader.one(query, *passed, last)[0])
 
     def answer(self, ids: Tensor) -> Worked:
         """The rows of a clean batch."""
@@ -245,14 +264,14 @@ class Run:
         found = [*findings, *record_findings(evaluation)]
         if self.settings.doctor:
             torch.manual_seed(batch_seed(self.settings.seed, 0, CLEAN))
-            self.tell("doctor", CLEAN, 0, 1)
-            found += probe_findings(self.case(evaluation))
+            self.pace.finish(0)
+            found = probe_findings(self.case(evaluation), found)
         pictures = hang(self.subject, self.manifest, store, self.ids)
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)
         with disk(store.directory):
             write_json(store.directory / "report.json", evaluation.to_json(), durable=store.durable)
-        self.tell("doctor", CLEAN, 1, 1)
+        self.pace.finish(1)
         return replace(evaluation, directory=store.directory)
 
     def case(self, evaluation: Evaluation) -> Case:
@@ -262,16 +281,10 @@ class Run:
         eps = entry.eps[-1]
         query = f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND fooled = 1"
         correct = reader.ids("SELECT id FROM examples WHERE correct = 1")
-        fooled = torch.isin(self.ids, reader.ids(query, number, eps))
-        return Case(self.subject, entry.at(eps), self.ids, torch.isin(self.ids, correct), fooled, self.settings)
-
-    def tell(self, what: str, passed: Pass, done: int, total: int) -> None:
-        """Says how far the run is."""
-        if self.settings.progress is None:
-            return
-        walks = sum(len(e.parts(e.eps[0], 0)) * (2 * len(e.eps) - 1) for e in self.plan) + 1
-        share = 1.0 if what == "doctor" and done else min(1.0, (self.walked + done / max(total, 1)) / (walks + 1))
-        self.settings.progress(Progress(what, passed.eps if passed != CLEAN else None, done, total, share))
+        fooled = {i: torch.isin(self.ids, reader.ids(query, i, eps)) for i, e in enumerate(self.plan) if eps in e.eps}
+        rivals = tuple(Rival(self.plan[i].name, self.plan[i].at(eps), fooled[i]) for i in fooled if i != number)
+        right = torch.isin(self.ids, correct)
+        return Case(self.subject, entry.at(eps), self.ids, right, fooled[number], self.settings, rivals=rivals)
 
 
 def _without(ids: Tensor, others: Tensor) -> Tensor:

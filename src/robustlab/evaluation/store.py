@@ -23,7 +23,8 @@ Value: TypeAlias = int | float | str | bytes | None
 Columns: TypeAlias = Mapping[str, list[Value]]
 """Equally long lists by column name."""
 
-_KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
+KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
+"""The condition that rows and batches belong to a ``Pass``."""
 _KEPT = f"SELECT {', '.join(Pass._fields)}, batch, file, digest FROM batches WHERE file NOTNULL"
 _CHUNK = 50_000  # rows at a time when reading
 
@@ -89,15 +90,15 @@ class Store:
         with self.transaction():
             for *key, name, expected in self.reader.all(_KEPT):
                 if not intact(self.directory / str(name), expected):
-                    self.database.execute(f"DELETE FROM outcomes WHERE {_KEY} AND batch = ?", key)
-                    self.database.execute(f"DELETE FROM batches WHERE {_KEY} AND batch = ?", key)
+                    self.database.execute(f"DELETE FROM outcomes WHERE {KEY} AND batch = ?", key)
+                    self.database.execute(f"DELETE FROM batches WHERE {KEY} AND batch = ?", key)
             self.session = 1 + self.reader.one("SELECT count(*) FROM sessions")[0]
             self.database.execute("INSERT INTO sessions VALUES (?, ?, 0)", (self.session, started))
         self._clock = perf_counter()
 
     def done(self, passed: Pass) -> set[int]:
         """Numbers of the batches of a pass that are committed."""
-        return {n for (n,) in self.reader.all(f"SELECT batch FROM batches WHERE {_KEY}", *passed)}
+        return {n for (n,) in self.reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
 
     def commit(
         self, passed: Pass, number: int, rows: Columns, cost: Cost, tensors: Mapping[str, Tensor] | None = None

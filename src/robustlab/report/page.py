@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     WORST,
     AttackResult,
     ClassResult,
-    Comparison,
     Curve,
     Evaluation,
     Finding,

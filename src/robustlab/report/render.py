@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
-from robustlab.evaluation.record import SCHEMA_VERSION, WORST, Comparison, Evaluation
+from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.record import WORST, Evaluation
+from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import words
 from robustlab.report.chart import mark_of
 from robustlab.report.page import Page, page
