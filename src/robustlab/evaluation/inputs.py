@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +15,14 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
 from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.plan import chosen
+from robustlab.evaluation.probes_behaviour import SURE, Asked, behaviours
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import whereabouts
 
 PROBED = 128
 """Examples that are looked at, a simple random sample."""
-_SINGLES = 4  # examples that are also asked alone
 _PAIRED = 32  # examples whose distances to each other are taken
 _ENOUGH = 20  # examples below which an accuracy says nothing about chance
-_REPEATED = 1e-4  # of the largest logit: more than the rounding of one batch run twice
-_REGROUPED = 1e-3  # of the largest logit: more than the rounding of other batch sizes; wider for half precision
-_SURE = 1e-3  # p-value below which another scaling of the inputs is certainly better
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -60,7 +56,7 @@ def inspect_inputs(
     home, dtype = whereabouts(model)
     placed = Batch(batch.x.to(home, dtype), batch.y.to(home), batch.ids)
     with frozen(model, training=False), torch.no_grad():
-        return (*found, *_answers(model, placed, bounds), *_budget(placed, threat))
+        return (*found, *_answers(model, placed, bounds, len(every.classes)), *_budget(placed, threat))
 
 
 def _training(model: Model) -> Iterator[Finding]:
@@ -82,24 +78,7 @@ def _mode_matters(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) or "drop" in type(module).__name__.lower()
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A model, in eval mode, with its answer to a batch."""
-
-    model: Model
-    batch: Batch
-    logits: Tensor
-
-    @property
-    def scale(self) -> float:
-        return max(float(self.logits.abs().nan_to_num(0.0, 0.0).amax()), 1e-6)
-
-    def correct(self, x: Tensor | None = None) -> Tensor:
-        logits = self.logits if x is None else self.model(x)
-        return logits.argmax(dim=1) == self.batch.y
-
-
-def _answers(model: Model, batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
+def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int) -> Iterator[Finding]:
     try:
         output: object = model(batch.x)
     except RuntimeError as error:
@@ -114,76 +93,17 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float]) -> Iterato
     if not isinstance(output, Tensor) or faults:
         yield from faults
         return
-    asked = _Asked(model, batch, output)
+    asked = Asked(model, batch, output)
     faults = [*logit_faults(int((~output.amax(dim=1).isfinite()).sum()), len(output))]
     yield from faults
     if any(f.code in FATAL for f in faults):
         return
-    yield from _probabilities(asked)
-    yield from _unsteady(asked)
+    yield from behaviours(asked, names)
     other_units = list(_units(asked)) if bounds == (0.0, 1.0) else []
     yield from other_units or _chance(asked)
 
 
-def _probabilities(asked: _Asked) -> Iterator[Finding]:
-    logits = asked.logits.double()
-    if bool((logits >= 0).all() and ((logits.sum(dim=1) - 1).abs() < 1e-3).all()):
-        yield Finding(
-            "probabilities-for-logits",
-            "serious",
-            "The model returns probabilities, not logits: gradients through a second softmax vanish and attacks fail.",
-            {"n": len(logits), "largest": float(logits.max())},
-            "Leave out the softmax at the end of the model.",
-        )
-
-
-def _unsteady(asked: _Asked) -> Iterator[Finding]:
-    """Whether the same input gets the same answer again, and in other company."""
-    again = _differ(asked.logits, asked.model(asked.batch.x)) / asked.scale
-    if again > _REPEATED:
-        yield Finding(
-            "random-outputs",
-            "serious",
-            "The model answers the same inputs differently the second time: one run of an attack says little.",
-            {"difference": again, "threshold": _REPEATED},
-            "Switch the randomness off, or attack the average over many draws.",
-        )
-        return
-    apart, allowed = _company(asked) / asked.scale, _REGROUPED * _coarseness(asked.logits.dtype)
-    if apart > allowed:
-        yield Finding(
-            "batch-dependence",
-            "serious",
-            "The answer to an input depends on the other inputs in its batch, or on its place among them.",
-            {"difference": apart, "threshold": allowed},
-            "Look for BatchNorm that stays in training mode, and for code that mixes examples.",
-        )
-
-
-def _company(asked: _Asked) -> float:
-    """The largest change of a logit when inputs are asked alone, or with others and in another order."""
-    x, n = asked.batch.x, len(asked.batch.x)
-    order = torch.arange(n - 1, -1, -1, device=x.device)
-    half = order[: max(1, n // 2)]
-    found = [_differ(asked.model(x[half]), asked.logits[half])]
-    try:
-        found += [_differ(asked.model(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
-    except (ValueError, RuntimeError):  # BatchNorm in training mode refuses a single example
-        return float("inf")
-    return max(found)
-
-
-def _differ(a: Tensor, b: Tensor) -> float:
-    """Largest difference; NaN in the same place is none."""
-    gap = (a - b).abs().nan_to_num(float("inf"))
-    return float(gap.masked_fill(a.isfinite().logical_not() & b.isfinite().logical_not(), 0.0).amax())
-
-
-def _coarseness(dtype: torch.dtype) -> float:
-    return max(1.0, float((torch.finfo(dtype).eps / torch.finfo(torch.float32).eps) ** 0.5))
-
-
-def _chance(asked: _Asked) -> Iterator[Finding]:
+def _chance(asked: Asked) -> Iterator[Finding]:
     """Whether accuracy could be that of always giving the most frequent class (one-sided binomial test, 5 %)."""
     from scipy.special import bdtrc
 
@@ -200,7 +120,7 @@ def _chance(asked: _Asked) -> Iterator[Finding]:
     )
 
 
-def _units(asked: _Asked) -> Iterator[Finding]:
+def _units(asked: Asked) -> Iterator[Finding]:
     """Whether the model does better on inputs in other units (exact McNemar test)."""
     x = asked.batch.x
     mean, std = _moments(x)
@@ -216,7 +136,7 @@ def _units(asked: _Asked) -> Iterator[Finding]:
     found = {code: asked.correct(other) for code, (other, _, _) in offers.items()}
     code, theirs = max(found.items(), key=lambda item: int(item[1].sum()))
     lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
-    if gained <= lost or mcnemar(lost, gained) >= _SURE:
+    if gained <= lost or mcnemar(lost, gained) >= SURE:
         return
     _, units, advice = offers[code]
     title = f"The model is right more often on inputs {units} ({int(theirs.sum())} of {len(own)}) than in [0, 1]"

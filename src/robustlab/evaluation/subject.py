@@ -161,9 +161,10 @@ def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
 
 
 def _answer(logits: Logits) -> Answers:
-    top = logits.detach().double().softmax(dim=1)
+    logits = logits.detach()
     undefined = ~logits.amax(dim=1).isfinite()
-    confidence, prediction = top.max(dim=1)
+    prediction = logits.argmax(dim=1)  # of the logits: probabilities of very small or large ones may be equal
+    confidence = logits.double().softmax(dim=1).gather(1, prediction[:, None])[:, 0]
     return Answers(
         prediction.masked_fill(undefined, UNDEFINED), confidence.masked_fill(undefined, torch.nan), undefined
     )
