@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -45,6 +46,8 @@ class KilledError(Exception):
 @dataclass(frozen=True)
 class Carrying:
     """A recipe with a memory: the inputs are moved by what the steps before left behind."""
+
+    replays: ClassVar[int] = 1
 
     def init(self, model: nn.Module) -> RecipeState:
         del model

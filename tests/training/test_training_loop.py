@@ -31,6 +31,7 @@ from robustlab.training import (
     standard,
     tuned,
 )
+from robustlab.training.bookkeeping import Means
 
 PGD_TRAINING = adversarial(PGD(ThreatModel(Linf(), 0.05), steps=2))
 MakeNet = Callable[..., nn.Sequential]
@@ -44,6 +45,7 @@ class Watching:
     draws: list[float] = field(default_factory=list)
     modes: list[set[bool]] = field(default_factory=list)
     losses: tuple[float, ...] = ()
+    replays: int = 1
 
     def init(self, model: nn.Module) -> RecipeState:
         del model
@@ -128,6 +130,79 @@ def test_draws_and_batch_seeds_follow_the_place_in_the_run_alone(squares: InMemo
     assert len(set(first.draws)) == 10
     assert [b.seed for b in first.batches] == [b.seed for b in second.batches]
     assert len({b.seed for b in first.batches}) == 10
+
+
+def test_a_batch_says_how_far_training_is(squares: InMemory, make_net: MakeNet) -> None:
+    recipe = Watching()
+    fit(make_net(), recipe, squares, Settings(2, batch_size=25))
+    assert [b.progress for b in recipe.batches] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_a_recipe_may_replay_its_batches_with_an_update_each(squares: InMemory, make_net: MakeNet) -> None:
+    seen: list[float] = []
+    recipe, model, by_hand = Watching(replays=3), make_net(dropout=0.0), make_net(dropout=0.0)
+    settings = Settings(1, batch_size=25, optimizer=sgd(0.05, momentum=0.0, weight_decay=0.0), schedule=Cosine())
+    history = fit(model, recipe, squares, settings, progress=lambda at: seen.append(at.metrics["loss"]))
+    losses = []
+    for number in range(6):
+        batch = recipe.batches[number]
+        assert torch.equal(batch.ids, recipe.batches[number // 3 * 3].ids)
+        loss = F.cross_entropy(by_hand(batch.x), batch.y)
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        for weight, gradient in zip(by_hand.parameters(), gradients, strict=True):
+            weight.data.sub_(gradient, alpha=0.05 * Cosine()(number, 6))
+        losses.append(loss.item())
+    torch.testing.assert_close(weights(model), weights(by_hand), rtol=1e-4, atol=1e-6)
+    assert seen == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-5)
+    assert history["loss"] == pytest.approx([sum(losses) / 6], rel=1e-5)
+    assert len(set(recipe.draws)) == len({b.seed for b in recipe.batches}) == 6
+    assert [b.progress for b in recipe.batches] == pytest.approx([n / 6 for n in range(6)])
+
+
+def plain_net() -> nn.Sequential:
+    """A network in which no example sees another."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 4))
+
+
+def test_accumulated_parts_make_the_update_of_the_whole_batch(squares: InMemory) -> None:
+    whole, cut, recipe = plain_net(), plain_net(), Watching()
+    history = fit(whole, PGD_TRAINING, squares, Settings(2, batch_size=25))
+    again = fit(cut, PGD_TRAINING, squares, Settings(2, batch_size=25, accumulate=3))
+    torch.testing.assert_close(weights(whole), weights(cut), rtol=1e-5, atol=1e-6)
+    assert again["loss"] == pytest.approx(history["loss"], rel=1e-5)
+    assert again["accuracy"] == pytest.approx(history["accuracy"])
+    fit(plain_net(), recipe, squares, Settings(1, batch_size=25, accumulate=3))
+    assert [len(b.ids) for b in recipe.batches] == [9, 8, 8] * 2
+    assert len(set(recipe.draws)) == 6
+
+
+def test_what_cannot_be_accumulated_is_refused(squares: InMemory, make_net: MakeNet) -> None:
+    with pytest.raises(ValueError, match="batches of 2 examples cannot be cut into 3 parts"):
+        fit(make_net(), standard(), squares, Settings(1, batch_size=2, accumulate=3))
+    with pytest.raises(ValueError, match=r"a recipe that replays its batches .* accumulate must be 1"):
+        fit(make_net(), Watching(replays=2), squares, Settings(1, accumulate=2))
+
+
+def test_a_long_gradient_is_cut_to_length_and_a_short_one_is_left(squares: InMemory) -> None:
+    moves = {}
+    for clip in (None, 1e3, 1e-3):
+        model = plain_net()
+        once = Settings(1, optimizer=sgd(1.0, momentum=0.0, weight_decay=0.0), schedule=Constant(), clip=clip)
+        fit(model, standard(), squares, once)
+        pairs = zip(weights(model), weights(plain_net()), strict=True)
+        moves[clip] = torch.cat([(after - before).flatten() for after, before in pairs])
+    assert torch.equal(moves[None], moves[1e3])
+    assert moves[None].norm() > 0.01
+    torch.testing.assert_close(moves[1e-3], moves[None] * (1e-3 / moves[None].norm()), rtol=1e-2, atol=1e-6)
+
+
+def test_a_number_that_comes_at_some_steps_is_averaged_over_those() -> None:
+    means = Means()
+    means.add({"loss": 1.0, "alarm": 0.5}, 10)
+    means.add({"loss": 4.0}, 20)
+    assert means.values() == {"loss": 3.0, "alarm": 0.5}
 
 
 def test_each_epoch_shows_every_example_once_in_unit_range(squares: InMemory, make_net: MakeNet) -> None:
@@ -292,6 +367,8 @@ def test_weights_that_are_frozen_stay(squares: InMemory, make_net: MakeNet) -> N
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": -2}, "batch_size must be at least 1, got -2"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"clip": 0.0}, r"clip is a length of the gradient, a finite number > 0, got 0\.0"),
         ({"precision": "fp8"}, "precision must be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ({"device": "tpu"}, "there is no device 'tpu' here: choose one of cpu, auto"),
         ({"device": "cpu", "precision": "fp16"}, "precision 'fp16' needs a GPU"),

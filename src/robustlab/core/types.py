@@ -36,6 +36,8 @@ class Batch(NamedTuple):
     """What each example is called in its data set (N,), int64: random draws follow these."""
     seed: int = 0
     """Seed of whatever is random about this batch; the training loop gives each step its own."""
+    progress: float = 1.0
+    """Share of the training that is done when this batch comes, in [0, 1]: 0 at the first step; 1 outside training."""
 
 
 @runtime_checkable
@@ -96,17 +98,24 @@ class Corruption(Protocol):
 class Recipe(Protocol):
     """How one training step is done; what it remembers is in the state, so that it can be saved and resumed."""
 
+    @property
+    def replays(self) -> int:
+        """How often ``step`` is called with each batch, each time followed by an update of the weights; usually 1."""
+
     def init(self, model: nn.Module) -> RecipeState:
-        """The state before the first step."""
+        """The state before the first step; tensors may change shape later, but their names stay."""
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
         """Computes the losses of one batch and calls ``backward`` on each; the loop owns optimizer and schedule.
 
         Args:
-            model: in training mode; its gradients are zero.
-            batch: on the model's device.
+            model: in training mode; its gradients may hold those of earlier parts of the same update, and are added
+                to by ``backward`` alone.
+            batch: on the model's device; with accumulation or several processes it is a part of what an update sees.
             state: may be changed in place.
-            backward: adds the gradient of a scalar loss (scaled and reduced as the launcher needs) to the weights.
+            backward: adds the gradient of a scalar loss, a mean over the batch, to the weights (scaled and weighted as
+                the update needs).
 
-        Returns: numbers to be shown and stored, at least "loss" and "accuracy".
+        Returns: numbers to be shown and stored, at least "loss" and "accuracy", means over the batch; a name that
+            comes only at some steps is averaged over those.
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Examples, Metrics, Recipe, RecipeState, RobustlabError, RunError, frozen
 from robustlab.core.twin import checked_logits
 from robustlab.training import checkpoint, seeds
+from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.settings import History, Progress, Settings
@@ -105,6 +105,8 @@ class _Run:
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
             raise ValueError("the model has no parameter with requires_grad: there is nothing to train")
+        if recipe.replays > 1 and settings.accumulate > 1:
+            raise ValueError("a recipe that replays its batches moves on from where a batch was: accumulate must be 1")
         self.model, self.recipe, self.examples, self.settings = model, recipe, examples, settings
         self.accelerator, self.reseed = accelerator, reseed
         self.state: RecipeState = recipe.init(model)
@@ -130,43 +132,62 @@ class _Run:
     def epoch(self, epoch: int, progress: Show | None) -> Metrics:
         """One pass over the data."""
         started = time.perf_counter()
-        sums: dict[str, float] = defaultdict(float)
-        settings = self.settings
+        settings, means = self.settings, Means()
         order = seeds.batches(len(self.examples), settings.batch_size, seed=settings.seed, epoch=epoch)
+        if len(order[-1]) < settings.accumulate:
+            raise ValueError(f"batches of {len(order[-1])} examples cannot be cut into {settings.accumulate} parts")
         self.model.train()
         for step, ids in enumerate(order, start=1):
-            metrics = self.step(ids, epoch, step, len(order))
-            for name, value in metrics.items():
-                sums[name] += value * len(ids)
+            metrics = self.step(ids, Place(epoch, step, len(order)))
+            means.add(metrics, len(ids))
             if progress is not None:
                 progress(Progress(epoch, settings.epochs, step, len(order), metrics))
-        means = {name: value / len(self.examples) for name, value in sums.items()}
         rate = self.optimizer.param_groups[0]["lr"]
-        return {"epoch": epoch, **means, "learning_rate": rate, "seconds": time.perf_counter() - started}
+        return {"epoch": epoch, **means.values(), "learning_rate": rate, "seconds": time.perf_counter() - started}
 
-    def step(self, ids: Tensor, epoch: int, step: int, steps: int) -> Metrics:
-        """One batch, one update of the weights."""
-        settings, place = self.settings, f"step {step} of {steps} in epoch {epoch}"
-        self.reseed(seeds.of_step(settings.seed, epoch, step, self.accelerator.process_index))
-        factor = settings.schedule((epoch - 1) * steps + step - 1, settings.epochs * steps)
+    def step(self, ids: Tensor, place: Place) -> Metrics:
+        """One batch: an update of the weights, or as many as the recipe replays it."""
+        means, device = Means(), self.accelerator.device
+        parts = [_batch(self.examples, part, device) for part in ids.tensor_split(self.settings.accumulate)]
+        for replay in range(self.recipe.replays):
+            means.add(self.update(parts, place._replace(replay=replay)))
+        return means.values()
+
+    def update(self, parts: list[Batch], place: Place) -> Metrics:
+        """One update of the weights by the gradients of all parts of a batch."""
+        settings, means, examples = self.settings, Means(), sum(len(part.x) for part in parts)
+        done = ((place.epoch - 1) * place.steps + place.step - 1) * self.recipe.replays + place.replay
+        total = settings.epochs * place.steps * self.recipe.replays
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        batch = _batch(self.examples, ids, self.accelerator.device)
-        batch = batch._replace(seed=seeds.of_batch(settings.seed, epoch, step))
+            group["lr"] = rate * settings.schedule(done, total)
         self.optimizer.zero_grad()
+        batch_seed = seeds.of_batch(settings.seed, place.epoch, place.step, place.replay)
+        for number, part in enumerate(parts):
+            self.reseed(seeds.of_step(settings.seed, place.epoch, place.step, number, place.replay))
+            share = len(part.x) / examples
+            metrics = self.part(part._replace(seed=batch_seed, progress=done / total), share, place)
+            means.add(metrics, share)
+        if settings.clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self.optimizer.step()
+        return means.values()
+
+    def part(self, batch: Batch, share: float, place: Place) -> Metrics:
+        """Adds the gradients of one part of a batch, weighted by its share of the examples."""
+        accelerator = self.accelerator
+        backward = accelerator.backward if share == 1 else lambda loss: accelerator.backward(loss * share)
         try:
-            with self.accelerator.autocast():
-                metrics = self.recipe.step(self.model, batch, self.state, self.accelerator.backward)
+            with accelerator.autocast():
+                metrics = self.recipe.step(self.model, batch, self.state, backward)
         except ValueError as error:  # attacks refuse a model that returns NaN
             if _finite_logits(self.model, batch.x):
                 raise
             raise self.diverged("the logits are not finite", place) from error
         if not math.isfinite(metrics["loss"]):
             raise self.diverged(f"the loss is {metrics['loss']}", place)
-        self.optimizer.step()
         return metrics
 
-    def diverged(self, what: str, place: str) -> DivergedError:
+    def diverged(self, what: str, place: Place) -> DivergedError:
         """The error that stops the run."""
         rate = self.optimizer.param_groups[0]["lr"]
         kept = f"the weights of the last complete epoch are in {self.saved}" if self.saved else "no epoch was complete"

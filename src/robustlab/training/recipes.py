@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ def adversarial(attack: Attack, *, mix: float = 1.0, norm_mode: NormMode = "eval
 class Standard:
     """The recipe that ``standard`` makes."""
 
+    replays: ClassVar[int] = 1
+
     def init(self, model: nn.Module) -> RecipeState:  # noqa: ARG002 -- the signature of a recipe
         """Nothing to be remembered."""
         return {}
@@ -65,6 +67,7 @@ class Adversarial:
     attack: Attack
     mix: float = 1.0
     norm_mode: NormMode = "eval"
+    replays: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mix <= 1.0:

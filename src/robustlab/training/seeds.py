@@ -44,14 +44,19 @@ def of_start(seed: int) -> int:
     return fold_in(seed, _START)
 
 
-def of_step(seed: int, epoch: int, step: int, rank: int = 0) -> int:
-    """Seed of the generators in one step of one process (dropout, random data)."""
-    return fold_in(seed, _STEP, epoch, step, rank)
+def of_step(seed: int, epoch: int, step: int, part: int = 0, replay: int = 0) -> int:
+    """Seed of the generators while one part of a batch is worked on (dropout, random data)."""
+    return fold_in(seed, _STEP, epoch, step, part, *_later(replay))
 
 
-def of_batch(seed: int, epoch: int, step: int) -> int:
-    """Seed that a batch carries; draws made from it also follow the ids, so processes share it."""
-    return fold_in(seed, _BATCH, epoch, step)
+def of_batch(seed: int, epoch: int, step: int, replay: int = 0) -> int:
+    """Seed that a batch carries; draws made from it also follow the ids, so the parts of a batch share it."""
+    return fold_in(seed, _BATCH, epoch, step, *_later(replay))
+
+
+def _later(replay: int) -> tuple[int, ...]:
+    """What tells the second and later replays of a batch from the first."""
+    return (replay,) if replay else ()
 
 
 def of_validation(seed: int, epoch: int) -> int:

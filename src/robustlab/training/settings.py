@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -23,6 +24,9 @@ class Settings:
         optimizer: makes the optimizer for the model's parameters: ``sgd()``, ``adamw()``, ``tuned(...)``.
         schedule: factor of the learning rate at each step.
         seed: of the order of the data and of all draws during training (not of the model's first weights).
+        accumulate: parts that a batch is cut into, one in memory at a time, whose gradients make one update. Without
+            norm layers the result is that of the whole batch; with them each part has its own statistics.
+        clip: the largest length of the gradient of all weights together; longer ones are scaled down. None: any.
         precision: "bf16" and "fp16" compute most of the forward pass in that type.
         device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
         resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
@@ -36,15 +40,19 @@ class Settings:
     optimizer: MakeOptimizer = field(default_factory=sgd)
     schedule: Schedule = field(default_factory=OneCycle)
     seed: int = 0
+    accumulate: int = 1
+    clip: float | None = None
     precision: Precision = "fp32"
     device: str = field(default="auto", repr=False, compare=False)
     resume: bool = field(default=False, repr=False, compare=False)
     keep: int = field(default=2, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "keep"):
+        for name in ("epochs", "batch_size", "accumulate", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise ValueError(f"clip is a length of the gradient, a finite number > 0, got {self.clip}")
         if self.precision not in ("fp32", "bf16", "fp16"):
             raise ValueError(f"precision must be 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
 
@@ -71,8 +79,9 @@ class History:
     """What a run recorded.
 
     Args:
-        epochs: for each complete epoch: means over its examples of what the recipe measured, what the validation
-            returned (as ``validation_NAME``), "epoch", "learning_rate" of the last step and "seconds".
+        epochs: for each complete epoch: means over its examples of what the recipe measured (over those of some steps,
+            for what it measured at these alone), what the validation returned (as ``validation_NAME``), "epoch",
+            "learning_rate" of the last step and "seconds".
         checkpoint: directory of the last checkpoint, if the run had an output directory; ``model.safetensors`` in it
             are the weights.
     """
