@@ -104,6 +104,8 @@ class _Straight:
     model: Model
 
     def __call__(self, x: Tensor) -> Logits:
+        x = x.view_as(x)  # no leaf of the graph any more
+
         def passed(seen: Tensor) -> Tensor:
             if seen.shape[0] != x.shape[0] or seen.numel() != x.numel():
                 return seen
@@ -119,7 +121,9 @@ Change: TypeAlias = Callable[[Tensor], Tensor]
 
 @contextmanager
 def first_weights(model: Model, change: Change) -> Iterator[None]:
-    """Within the block, a function changes what the first layer with weights of its own is given at each pass.
+    """Within the block, a function changes what the first layer with weights of its own is given, once.
+
+    Leaves that a graph is grown from are passed over: a model that optimises something for itself needs them.
 
     Args:
         model: any callable; nothing happens if it is no module, or has no weights.
@@ -148,7 +152,7 @@ class _Once:
     def __call__(self, module: nn.Module, args: tuple[object, ...]) -> tuple[object, ...] | None:
         """Changes the first argument, once."""
         del module
-        if self.done or not args or not isinstance(args[0], Tensor):
+        if self.done or not args or not isinstance(args[0], Tensor) or (args[0].requires_grad and args[0].is_leaf):
             return None
         self.done = True
         return (self.change(args[0]), *args[1:])

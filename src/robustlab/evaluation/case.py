@@ -155,3 +155,14 @@ def gradient_free(attack: Attack) -> bool:
 def may_be_chance(count: int, n: int, share: float) -> bool:
     """Whether a true share no larger than this is compatible with the count, at the two-sided level of 95 %."""
     return clopper_pearson(count, n).low <= share
+
+
+def ahead(theirs_alone: int, ours_alone: int, n: int) -> float:
+    """By how large a share of n pairs they are ahead of us for certain: one exact bound less the other, below 0: none.
+
+    Args:
+        theirs_alone: pairs that only they have.
+        ours_alone: pairs that only we have.
+        n: all pairs.
+    """
+    return clopper_pearson(theirs_alone, n).low - clopper_pearson(ours_alone, n).high

@@ -15,10 +15,11 @@ from robustlab.evaluation.case import (
     STANDING,
     Case,
     Rival,
+    ahead,
     gradient_free,
     may_be_chance,
 )
-from robustlab.evaluation.metrics import clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation.metrics import clopper_pearson, mcnemar
 from robustlab.evaluation.record import Finding, Severity
 
 _DRAWS = 8  # of noise for each example
@@ -171,7 +172,7 @@ def transfer(case: Case) -> Finding | None:
 def rivals(case: Case) -> Finding | None:
     """Whether an attack that cannot see inside the model fooled more than one that can (paired, exact).
 
-    Compared are the outcomes of the evaluation; the lower end of the interval must be above 3 % (5 %: serious).
+    Compared are the outcomes of the evaluation; it must be ahead by more than 3 % for certain (5 %: serious).
     """
     blind = [(rival, low) for rival in case.rivals if (low := _ahead(case, rival)) > LOSS[0]]
     if not blind or gradient_free(case.attack):
@@ -196,7 +197,7 @@ def _ahead(case: Case, rival: Rival) -> float:
         return 0.0
     fooled = case.fooled & case.correct
     ours, theirs = int((fooled & ~rival.fooled).sum()), int((rival.fooled & ~fooled).sum())
-    return paired_difference(ours, theirs, len(case.ids))[1]
+    return ahead(theirs, ours, len(case.ids))
 
 
 def blind(attack: Attack) -> bool:
