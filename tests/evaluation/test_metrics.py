@@ -13,7 +13,6 @@ from robustlab.evaluation.metrics import (
     SpreadTally,
     clopper_pearson,
     mcnemar,
-    paired_difference,
 )
 
 
@@ -54,24 +53,6 @@ def test_mcnemar_without_discordant_examples_sees_no_difference() -> None:
     assert mcnemar(0, 0) == 1.0
     with pytest.raises(ValueError, match="got -1 and 2"):
         mcnemar(-1, 2)
-
-
-@pytest.mark.parametrize(("a", "b"), [(0, 5), (0, 6), (2, 12), (3, 12), (30, 55), (7, 7)])
-def test_the_difference_leaves_out_zero_where_the_test_rejects(a: int, b: int) -> None:
-    value, low, high = paired_difference(a, b, 100)
-    assert value == (b - a) / 100
-    assert low <= value <= high
-    assert (low > 0 or high < 0) == (mcnemar(a, b) < 0.05)
-
-
-def test_without_pairs_there_is_no_difference() -> None:
-    assert math.isnan(paired_difference(0, 0, 0)[0])
-
-
-def test_without_discordant_pairs_there_may_still_be_a_difference() -> None:
-    value, low, high = paired_difference(0, 0, 10)
-    assert value == 0
-    assert -low == high == clopper_pearson(0, 10).high
 
 
 def test_counters_do_not_care_how_the_examples_are_cut() -> None:

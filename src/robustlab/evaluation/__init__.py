@@ -4,7 +4,8 @@ from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.metrics import clopper_pearson, mcnemar
+from robustlab.evaluation.metrics import clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
 from robustlab.evaluation.record import (
     WORST,
@@ -36,5 +37,6 @@ __all__ = [
     "WORST", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
     "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
     "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "WorstCase", "clopper_pearson",
-    "compare", "diagnose", "evaluate", "inspect_inputs", "mcnemar", "pictures", "read_run",
+    "compare", "diagnose", "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power",
+    "paired_difference", "pictures", "read_run",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ _STANDING = (
 class Comparison:
     """Two models on the same examples, paired.
 
-    ``eps`` None compares clean accuracy. ``difference`` is b minus a, with an interval for paired shares.
+    ``eps`` None compares clean accuracy. ``difference`` is b minus a, with Tango's score interval for paired shares.
     """
 
     a: str
