@@ -342,3 +342,17 @@ def test_a_model_that_writes_over_its_input_is_refused_and_the_input_kept() -> N
     assert torch.equal(x, before)
     with pytest.raises(ValueError, match="changes its input in place"):
         as_twin(InPlace()).searched(x.clone())
+
+
+def test_a_chain_of_layers_is_called_directly() -> None:
+    x, called = inputs(), []
+    search = search_twin(randomised(pooled()), x).search
+    assert isinstance(search, fx.GraphModule)
+    expected = copy.deepcopy(search)(x)
+    handle = nn.modules.module.register_module_forward_hook(lambda part, *_: called.append(part))
+    try:
+        result = search(x)
+    finally:
+        handle.remove()
+    assert called == [search]
+    assert torch.equal(result, expected)

@@ -63,8 +63,9 @@ class _Search:
         if undefined:
             raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
         better = score > self.score
-        self.score = torch.where(better, score, self.score)
-        self.x_best = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, self.x_best)
+        if bool(better.any()):  # most queries are in vain, and on a CPU it costs little to ask
+            self.score = torch.where(better, score, self.score)
+            self.x_best = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, self.x_best)
         if stop == "success" and bool(finished.any()):
             best.update(self.rows[finished], x[finished], score[finished], finished[finished])
             self.keep((~finished).nonzero()[:, 0])

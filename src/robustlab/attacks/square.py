@@ -73,39 +73,38 @@ class _Draws:
 class _Flips:
     """Linf: a window goes to the upper or the lower end of the budget, each channel by itself.
 
-    Values are kept as (N, channels, places).
+    Values are kept as (N, channels, places), first those at the lower ends, then those at the upper ones.
     """
 
     grid: Grid
     schedule: Schedule
     draws: _Draws
-    low: Tensor
-    high: Tensor
+    ends: Tensor
 
     @staticmethod
     def around(x: Tensor, region: Region, threat: ThreatModel, schedule: Schedule, streams: Streams) -> _Flips:
         grid, span = Grid.of(tuple(x.shape[1:])), 2 * threat.radius(x).to(x.dtype)
-        low, high = (_flat(region.project_(x + way * span), grid) for way in (-1, 1))
-        return _Flips(grid, schedule, _Draws(streams, len(grid.sides) + grid.channels), low, high)
+        ends = torch.cat([_flat(region.project_(x + way * span), grid) for way in (-1, 1)], dim=2)
+        return _Flips(grid, schedule, _Draws(streams, len(grid.sides) + grid.channels), ends)
 
     def start(self, x: Tensor) -> Tensor:
         """Stripes: a random end of the budget for each channel and each place of the last direction."""
         up = self.draws.streams.fork(0x57A7).uniform((self.grid.channels, self.grid.sides[-1])) < 0.5
-        stripes = up.repeat(1, 1, self.low.shape[2] // self.grid.sides[-1])
-        return torch.where(stripes, self.high, self.low).reshape(x.shape)
+        low, high = self.ends.chunk(2, dim=2)
+        return torch.where(up.repeat(1, 1, low.shape[2] // self.grid.sides[-1]), high, low).reshape(x.shape)
 
     def propose(self, x_best: Tensor, query: int) -> Tensor:
         """Changes one window of each example."""
         draws, directions = self.draws.at(query), len(self.grid.sides)
         places = self.grid.places(self.grid.window(self.schedule(query)), draws[:, :directions])
+        end = (draws[:, directions:] < 0.5).long()[:, :, None] * (self.ends.shape[2] // 2)
+        values = self.ends.gather(2, places + end)
         places = places.expand(-1, self.grid.channels, -1)
-        up = (draws[:, directions:] < 0.5)[:, :, None]
-        values = torch.where(up, self.high.gather(2, places), self.low.gather(2, places))
         return _flat(x_best, self.grid).scatter(2, places, values).reshape(x_best.shape)
 
     def take(self, rows: Tensor) -> Self:
         """The proposals for some of the examples."""
-        return replace(self, draws=self.draws.take(rows), low=self.low[rows], high=self.high[rows])
+        return replace(self, draws=self.draws.take(rows), ends=self.ends[rows])
 
 
 @dataclass

@@ -44,14 +44,12 @@ class Grid:
 
     def places(self, window: Sides, draws: Tensor) -> Tensor:
         """The places (N, 1, S) of a window whose position in each direction follows a uniform draw (N, D) in [0, 1)."""
-        free = torch.tensor([side - own + 1 for side, own in zip(self.sides, window, strict=True)], device=draws.device)
-        corner = ((draws * free).long() * _strides(self.sides, draws.device)).sum(dim=1)
+        corner = ((draws * _free(self.sides, window, draws.device)).long() * _strides(self.sides, draws.device)).sum(1)
         return (corner[:, None] + self.offsets(window, draws.device))[:, None]
 
     def offsets(self, window: Sides, device: torch.device) -> Tensor:
         """The places (S,) of a window at the origin."""
-        inside = torch.cartesian_prod(*[torch.arange(side, device=device) for side in window])
-        return (inside.reshape(-1, len(window)) * _strides(self.sides, device)).sum(dim=1)
+        return _offsets(self.sides, window, device)
 
     def tiles(self, parts: int) -> list[tuple[Sides, int]]:
         """Windows side by side, ``parts`` in each direction if there is room: their sides, and where each begins."""
@@ -65,6 +63,20 @@ class Grid:
         return [(own, sum(map(math.prod, zip(corner, strides, strict=True)))) for corner in itertools.product(*starts)]
 
 
+# A search asks for the same few windows thousands of times.
+@functools.lru_cache(maxsize=64)
+def _offsets(sides: Sides, window: Sides, device: torch.device) -> Tensor:
+    inside = torch.cartesian_prod(*[torch.arange(side, device=device) for side in window])
+    return (inside.reshape(-1, len(window)) * _strides(sides, device)).sum(dim=1)
+
+
+@functools.lru_cache(maxsize=64)
+def _free(sides: Sides, window: Sides, device: torch.device) -> Tensor:
+    """In how many places a window can begin, in each direction (D,)."""
+    return torch.tensor([side - own + 1 for side, own in zip(sides, window, strict=True)], device=device)
+
+
+@functools.lru_cache(maxsize=64)
 def _strides(sides: Sides, device: torch.device) -> Tensor:
     return torch.tensor([math.prod(sides[axis + 1 :]) for axis in range(len(sides))], device=device)
 

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator
 from typing import TypeAlias, cast
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -44,6 +44,34 @@ def folded(model: nn.Module) -> nn.Module:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval()
+
+
+def straighten(model: nn.Module) -> None:
+    """Makes a folded model that is a chain of layers call them directly, without what torch does around each call.
+
+    That is a tenth of the time of a small network on a few examples. Copies of the model are as before.
+    """
+    chain = _chain(model) if isinstance(model, fx.GraphModule) else ()
+    if not chain:
+        return
+
+    def forward(_: nn.Module, x: Tensor) -> Tensor:
+        for layer in chain:
+            x = layer.forward(x)
+        return x
+
+    type(model).forward = forward  # the class of a GraphModule is its own
+
+
+def _chain(traced: fx.GraphModule) -> tuple[nn.Module, ...]:
+    """The layers, if each sees the output of the one before and nothing else."""
+    first, *calls, last = traced.graph.nodes
+    before = [first, *calls]
+    straight = last.args == (before[-1],) and all(
+        node.op == "call_module" and node.args == (source,) and not node.kwargs
+        for node, source in zip(calls, before, strict=False)
+    )
+    return tuple(traced.get_submodule(str(node.target)) for node in calls) if straight else ()
 
 
 def _calls(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module, fx.Node]]:

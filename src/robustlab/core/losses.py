@@ -65,8 +65,7 @@ def _wide(logits: Logits) -> Logits:
 
 def _rival(logits: Logits, y: Tensor) -> Tensor:
     """The largest logit of another class, (N,)."""
-    own = F.one_hot(y, logits.shape[1]).to(torch.bool)
-    return logits.masked_fill(own, -torch.inf).amax(dim=1)
+    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
 
 
 def _own(logits: Logits, y: Tensor) -> Tensor:

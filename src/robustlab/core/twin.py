@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustlab.core.fold import folded
+from robustlab.core.fold import folded, straighten
 from robustlab.core.types import Logits, Model
 
 _PROBED_ROWS = 2
@@ -181,6 +181,7 @@ def _prepared(search: nn.Module, probe: Tensor, dtype: torch.dtype | None) -> Mo
     search.requires_grad_(requires_grad=False)
     if probe.ndim == 4:
         search.to(memory_format=torch.channels_last)
+    straighten(search)
     if dtype is None or dtype == probe.dtype:
         return search
     return _Narrow(search.to(dtype), dtype)
@@ -190,11 +191,11 @@ def _prepared(search: nn.Module, probe: Tensor, dtype: torch.dtype | None) -> Mo
 class _Narrow:
     """A model in another precision, from and to the precision of its input."""
 
-    search: nn.Module
+    search: Model
     dtype: torch.dtype
 
     def __call__(self, x: Tensor) -> Logits:
-        logits: Tensor = self.search(x.to(self.dtype))
+        logits = self.search(x.to(self.dtype))
         return logits.to(torch.promote_types(x.dtype, torch.float32))
 
 
