@@ -1,6 +1,6 @@
 """Kills evaluations at many points, resumes them, and prints what differs from one that was left alone.
 
-A program rather than a test, so that it can fork before any thread runs: ``python killed_runs.py FOLDER``.
+A program rather than a test, so that it can fork before any thread runs: ``python killed_runs.py FOLDER PLAN``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robustlab.attacks import FGSM, PGD, Restarts
-from robustlab.core import Linf, ThreatModel
+from robustlab.attacks import APGD, APGDT, FABT, FGSM, PGD, AutoAttack, Restarts, Square
+from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.evaluation import Settings, evaluate, files, store
+from robustlab.evaluation.plan import Pass
 
 POINTS = 24
 LATER = 4
+THREAT = ThreatModel(Linf(), 0.1)
+SUITE = AutoAttack(
+    ("apgd-ce", "apgd-t", "fab-t", "square"),
+    (APGD(THREAT, 3), APGDT(THREAT, 3, 2), FABT(THREAT, 3, 2), Square(THREAT, 10)),
+)
+"""AutoAttack standard with fewer steps."""
+PLANS: dict[str, tuple[list[Attack], list[float]]] = {
+    "sweep": ([FGSM(THREAT), Restarts(PGD(THREAT, 2), 2)], [0.02, 0.05]),
+    "autoattack": ([SUITE], [0.02]),
+}
 
 
 def model() -> nn.Module:
@@ -41,10 +52,9 @@ def data(net: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def run(out: Path) -> None:
-    net, threat = model(), ThreatModel(Linf(), 0.1)
+    net, (attacks, eps) = model(), PLANS[sys.argv[2]]
     settings = Settings(batch_size=16, command="killed_runs", doctor=False)
-    attack = Restarts(PGD(threat, 2), 2)
-    evaluate(net, data(net), attacks=[FGSM(threat), attack], eps=[0.02, 0.05], out=out, settings=settings)
+    evaluate(net, data(net), attacks=attacks, eps=eps, out=out, settings=settings)
 
 
 def on_every_step(act: Callable[[str], None]) -> None:
@@ -66,8 +76,9 @@ def on_every_step(act: Callable[[str], None]) -> None:
         insert(self, *args)  # type: ignore[arg-type]
         act("rows not yet committed")
 
-    def committing(self: store.Store, *args: object) -> None:
-        commit(self, *args)  # type: ignore[arg-type]
+    def committing(self: store.Store, passed: Pass, *args: object) -> None:
+        act(f"stage {passed.stage} of attack {passed.attack}")
+        commit(self, passed, *args)  # type: ignore[arg-type]
         act("after a commit")
 
     files.write_bytes = writing
@@ -157,7 +168,8 @@ def main(folder: Path) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     names: list[str] = json.loads((folder / "steps.json").read_text())
-    chosen = sorted(range(0, len(names), max(1, len(names) // POINTS)))
+    begun = [names.index(name) for name in dict.fromkeys(names) if name.startswith("stage")]
+    chosen = sorted({*range(0, len(names), max(1, len(names) // POINTS)), *begun})
     failures = {}
     for point in chosen:
         out = folder / f"killed-{point}"
