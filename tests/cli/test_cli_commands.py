@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -31,7 +32,8 @@ SMALL = ("--data", "digits", "--limit", "40", "--steps", "3", "--eps", "0.02,0.1
 
 
 def evaluate(command: Command, out: str, *words: str, model: str = "tiny:means") -> Said:
-    return command("evaluate", model, *SMALL, "--out", out, *words)
+    chosen = words if {"--attack", "--quick"} & set(words) else ("--attack", "fgsm,pgd", *words)
+    return command("evaluate", model, *SMALL, "--out", out, *chosen)
 
 
 def test_evaluate_writes_a_run_and_says_where(command: Command, place: Path) -> None:
@@ -56,6 +58,40 @@ def test_evaluate_prints_json_alone_on_standard_output(command: Command) -> None
     result = json.loads(done.out)
     assert result["data"]["n"] == 40
     assert result["run"]["command"].startswith("robustlab evaluate")
+
+
+def test_evaluate_runs_autoattack_unless_told_otherwise(command: Command, place: Path) -> None:
+    done = command("evaluate", "tiny:means", "--data", "digits", "--limit", "12", "--eps", "0.05", "--out", "one")
+    assert done.code == 0, done.err
+    stored = json.loads((place / "one" / "report.json").read_text())
+    stages = stored["results"][0]["stages"]
+    assert [a["name"] for a in stored["attacks"]] == ["AutoAttack standard"]
+    assert [s["stage"] for s in stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    first = stages[0]
+    assert f"apgd-ce: {first['fooled']} of {first['attacked']} fell, {first['standing']} stand" in done.err
+    row = rf"fab-t +{stages[2]['attacked']} +{stages[2]['fooled']} +{stages[2]['standing']} "
+    assert re.search(row, done.out)
+    assert stored["caveats"] == []
+
+
+def test_quick_look_says_what_it_leaves_out(command: Command, place: Path) -> None:
+    done = evaluate(command, "one", "--quick")
+    assert done.code == 0, done.err
+    stored = json.loads((place / "one" / "report.json").read_text())
+    assert [a["name"] for a in stored["attacks"]] == ["AutoAttack quick"]
+    (said,) = stored["caveats"]
+    assert "leaves out FAB-T and Square of AutoAttack standard, and 319 of the 359 examples" in said
+    assert "an upper bound" in said
+    assert said in " ".join(done.out.split())
+    assert "upper bound" in (place / "one" / "report.html").read_text()
+
+
+def test_quick_look_takes_a_sample_of_its_own(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustlab.cli.evaluate.QUICK", 15)
+    words = ("evaluate", "tiny:means", "--data", "digits", "--quick", "--eps", "0.1")
+    for out, more, n in (("own", (), 15), ("asked", ("--limit", "4"), 4)):
+        assert command(*words, "--out", out, *more).code == 0
+        assert json.loads((place / out / "report.json").read_text())["data"]["n"] == n
 
 
 def test_gate_fails_below_the_lower_bound_and_passes_above(command: Command, place: Path) -> None:
@@ -148,7 +184,7 @@ def test_data_lists_and_fetches(command: Command, monkeypatch: pytest.MonkeyPatc
 
 
 def test_interrupted_evaluation_says_how_to_go_on_and_does(place: Path, command: Command) -> None:
-    words = ["evaluate", "tiny:means", *SMALL, "--batch-size", "4"]
+    words = ["evaluate", "tiny:means", *SMALL, "--batch-size", "4", "--attack", "fgsm,pgd"]
     program = [sys.executable, "-c", "import sys; from robustlab.cli.main import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*program, *words, "--out", "cut"],

@@ -19,7 +19,7 @@ from typer.main import get_command
 import robustlab
 from robustlab.cli import parse
 from robustlab.cli.main import app, main
-from robustlab.cli.parse import attack, budgets, threat
+from robustlab.cli.parse import attack, budgets, threat, usual_eps
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor")
@@ -81,7 +81,9 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
         ("evaluate m --eps 8", "write 8/255"),
         ("evaluate m --eps ,", "no eps was given"),
         ("evaluate m --norm l7", "there is no norm 'l7': choose linf, l2 or l1"),
-        ("evaluate m --attack deep", "there is no attack 'deep': choose from fgsm"),
+        ("evaluate m --attack deep", "there is no attack 'deep': choose from autoattack"),
+        ("evaluate m --attack targeted-autoattack", "there is no attack 'targeted-autoattack'"),
+        ("evaluate m --attack pgd --quick", "--quick chooses the attacks itself"),
         ("evaluate m --attack targeted-noise", "there is no attack 'targeted-noise'"),
         ("evaluate nowhere:model", "no model at 'nowhere:model'"),
         ("evaluate tiny:absent", "has no attribute 'absent'"),
@@ -153,12 +155,34 @@ def test_eps_by_commas_and_repeated_fractions_and_decimals() -> None:
         budgets(["1/2/3"])
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_attacks_of_the_standard_suite_have_their_published_numbers(norm: str) -> None:
+    from robustlab.attacks import APGD, APGDT, FAB, FABT, Restarts, Square, autoattack
+    from robustlab.core import dlr
+
+    limits = threat(norm, budgets(usual_eps(norm))[0])
+    assert {
+        "autoattack": autoattack(limits),
+        "autoattack-plus": autoattack(limits, "plus"),
+        "autoattack-rand": autoattack(limits, "rand"),
+        "apgd": APGD(limits, 100),
+        "apgd-dlr": APGD(limits, 100, dlr),
+        "apgd-t": APGDT(limits, 100),
+        "fab": FAB(limits, 100),
+        "fab-t": FABT(limits, 100),
+        "square": Square(limits, 5000),
+    } == {name: attack(name, limits) for name in parse.ATTACKS.replace(";", ",").split(", ")[:9]}
+    assert attack("apgd", limits, steps=7, restarts=2) == Restarts(APGD(limits, 7), 2)
+    assert str(limits.eps) == {"linf": str(8 / 255), "l2": "0.5", "l1": "12.0"}[norm]
+
+
 def test_attack_names_make_the_attacks_they_say() -> None:
     from robustlab.attacks import FGSM, PGD, Restarts, Targeted
 
     limits = threat("L2", 0.5)
     assert str(limits.norm) == "L2"
     assert attack("pgd", limits, steps=7) == PGD(limits, 7)
+    assert attack("pgd", limits) == PGD(limits, 40)
     assert attack("fgsm-rs", limits, steps=7) == FGSM(limits, random_start=True)
     assert attack("targeted-pgd", limits, steps=7, restarts=3) == Restarts(Targeted(PGD(limits, 7)), 3)
     assert attack("fgsm", limits, steps=7, restarts=3) == FGSM(limits), "restarts of what has no random start are idle"

@@ -61,7 +61,7 @@ def test_progress_says_stage_by_stage_who_fell(digits: Digits, standard: nn.Modu
     again: list[Progress] = []
     (readable / "report.json").unlink()
     run(replace(settings, progress=again.append))
-    assert [p[:4] + p[5:8] for p in again] == [p[:4] + p[5:8] for p in seen]
+    assert [p[:4] + p[5:9] for p in again] == [p[:4] + p[5:9] for p in seen]
 
 
 def test_a_stage_says_what_it_took(digits: Digits, standard: nn.Module) -> None:

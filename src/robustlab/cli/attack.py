@@ -33,9 +33,9 @@ def attack(
     split: o.Split = "test",
     size: o.Size = None,
     attack: Annotated[str, typer.Option("--attack", help=f"One of {parse.ATTACKS}.", rich_help_panel=o.WHAT)] = "pgd",
-    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255",
+    eps: o.OneEps = None,
     norm: o.Norm = "linf",
-    steps: o.Steps = 40,
+    steps: o.OwnSteps = None,
     restarts: o.Restarts = 1,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many examples.", rich_help_panel=o.WHAT)] = 8,
     ids: Ids = None,
@@ -52,7 +52,8 @@ def attack(
     from robustlab.report import is_image_shape, sheet
 
     place = parse.device(device)
-    way = parse.attack(attack, parse.threat(norm, parse.budgets([eps])[-1]), steps=steps, restarts=restarts)
+    budget = parse.budgets([eps] if eps else parse.usual_eps(norm))[-1]
+    way = parse.attack(attack, parse.threat(norm, budget), steps=steps, restarts=restarts)
     loaded, examples = parse.model(model, architecture, classes, place), parse.data(data, split, size=size)
     subject = parse.fitting(loaded, examples)
     batch = examples.batch(_chosen(ids, len(examples), limit, seed))

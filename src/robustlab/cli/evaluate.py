@@ -10,7 +10,9 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.run import directory, resumable, verdict
 
-EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --attack pgd --eps 8/255 --limit 500"
+EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
+QUICK = 500
+"""Examples of a quick look: half the width of an interval at 95 % is then 4.5 points at most."""
 
 
 def evaluate(
@@ -20,10 +22,11 @@ def evaluate(
     data: o.Data = "fashion-mnist",
     split: o.Split = "test",
     size: o.Size = None,
-    attack: o.Attacks = ["fgsm", "pgd"],  # noqa: B006 -- typer reads it, nobody changes it
-    eps: o.Eps = ["8/255"],  # noqa: B006
+    attack: o.Attacks = None,
+    eps: o.Eps = None,
     norm: o.Norm = "linf",
-    steps: o.Steps = 40,
+    quick: o.Quick = False,
+    steps: o.OwnSteps = None,
     restarts: o.Restarts = 1,
     limit: o.Limit = None,
     batch_size: o.BatchSize = 128,
@@ -42,6 +45,7 @@ def evaluate(
 ) -> None:
     """Measures clean and robust accuracy of a model, with intervals and the doctor's findings.
 
+    The attack is AutoAttack standard, stage by stage on what still stands, unless --attack or --quick says otherwise.
     Writes report.html, report.json, report.md and report.csv into the run's directory (default: a new one under
     runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on.
     """
@@ -51,10 +55,11 @@ def evaluate(
     from robustlab.evaluation import evaluate as measure
     from robustlab.report import write
 
-    found = parse.budgets(eps)
-    attacks = parse.attacks(attack, parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
+    found = parse.budgets(eps or parse.usual_eps(norm))
+    attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
     subject = parse.model(model, architecture, classes, parse.device(device))
     examples = parse.data(data, split, size=size)
+    n = min(QUICK, len(examples)) if quick and limit is None else limit
     place = directory(out, model, data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(
@@ -64,12 +69,20 @@ def evaluate(
             name=model,
             progress=progress,
         )
-        result = measure(subject, examples, attacks=attacks, eps=found, n=limit, out=place, settings=settings)
+        result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
         page = write([result], place)
     if json:
         show.machine(result.to_json())
     else:
         show.evaluations([result])
+        show.stages(result)
         show.findings([result])
     show.say(f"Report: {page}", "good")
     verdict(result, fail_under, strict=strict)
+
+
+def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
+    """The attacks asked for."""
+    if quick and typed:
+        raise typer.BadParameter("--quick chooses the attacks itself: leave out --attack or --quick")
+    return typed or ["autoattack-quick" if quick else "autoattack"]

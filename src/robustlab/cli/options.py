@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustlab.cli.parse import ATTACKS
+from robustlab.cli.parse import ATTACKS, EPS
 
 WHAT, HOW, OUTPUT = "What", "How", "Output"
 
@@ -37,17 +37,42 @@ Size = Annotated[
     typer.Option("--size", min=1, help="Side in pixels that images of a folder are brought to.", rich_help_panel=WHAT),
 ]
 Attacks = Annotated[
-    list[str],
-    typer.Option("--attack", help=f"One or more, by commas or repeated: {ATTACKS}.", rich_help_panel=WHAT),
-]
-Eps = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
-        "--eps", help="Budget in units of [0, 1], as 0.1 or 8/255; several by commas or repeated.", rich_help_panel=WHAT
+        "--attack",
+        help=f"One or more, by commas or repeated: {ATTACKS}. Default: autoattack, the standard suite.",
+        rich_help_panel=WHAT,
     ),
 ]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="A first look: APGD-CE and APGD-T on a random sample of 500 (or --limit): an upper bound.",
+        rich_help_panel=WHAT,
+    ),
+]
+_USUAL = "; default by norm: " + ", ".join(f"{norm} {eps}" for norm, eps in EPS.items())
+Eps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--eps",
+        help=f"Budget in units of [0, 1], as 0.1 or 8/255, several by commas or repeated{_USUAL}.",
+        rich_help_panel=WHAT,
+    ),
+]
+OneEps = Annotated[str | None, typer.Option("--eps", help=f"Budget, as 0.1 or 8/255{_USUAL}.", rich_help_panel=WHAT)]
 Norm = Annotated[str, typer.Option("--norm", help="linf, l2 or l1.", rich_help_panel=WHAT)]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Of iterated attacks.", rich_help_panel=WHAT)]
+OwnSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        help="Of attacks that take steps; default 40, for apgd and fab 100. autoattack and square keep their own.",
+        rich_help_panel=WHAT,
+    ),
+]
 Restarts = Annotated[
     int, typer.Option("--restarts", min=1, help="Runs of attacks that start at random.", rich_help_panel=WHAT)
 ]

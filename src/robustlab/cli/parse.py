@@ -15,8 +15,17 @@ if TYPE_CHECKING:
 
     from robustlab.core import Attack, Examples, Norm, ThreatModel
 
-Maker = Callable[["ThreatModel", int], "Attack"]
-ATTACKS = "fgsm, fgsm-rs, bim, pgd, mi-fgsm, noise; targeted- in front of the first five: towards a random wrong class"
+Maker = Callable[["ThreatModel", "int | None"], "Attack"]
+STEPPED = "fgsm, fgsm-rs, bim, pgd, mi-fgsm"
+_TARGETED = frozenset(STEPPED.split(", "))
+ATTACKS = (
+    "autoattack, autoattack-plus, autoattack-rand; apgd, apgd-dlr, apgd-t, fab, fab-t, square; noise; "
+    f"{STEPPED}, and targeted- in front of these: towards a random wrong class"
+)
+_RESTARTED = frozenset({"fgsm-rs", "pgd", "noise", "apgd", "apgd-dlr", "apgd-t", "square"})
+_STEPS = 40  # of pgd and its like, unless something else is said
+EPS = {"linf": "8/255", "l2": "0.5", "l1": "12"}
+"""Budgets where none is given: those that CIFAR-10 models are compared at, by norm."""
 
 
 def budgets(values: Sequence[str]) -> tuple[float, ...]:
@@ -42,6 +51,11 @@ def _number(word: str) -> float:
     return value
 
 
+def usual_eps(norm: str) -> list[str]:
+    """The budget where none was typed."""
+    return [EPS.get(norm.lower(), EPS["linf"])]
+
+
 def norm(name: str) -> Norm:
     """linf, l2 or l1."""
     from robustlab.core import L1, L2, Linf
@@ -59,32 +73,65 @@ def threat(name: str, eps: float) -> ThreatModel:
     return ThreatModel(norm(name), eps)
 
 
-def attacks(words: Sequence[str], threat: ThreatModel, *, steps: int, restarts: int = 1) -> list[Attack]:
+def attacks(words: Sequence[str], threat: ThreatModel, *, steps: int | None, restarts: int = 1) -> list[Attack]:
     """Attacks by their names on the command line, see ``ATTACKS``."""
     names = [name.strip().lower() for word in words for name in word.split(",") if name.strip()]
     if not names:
-        raise typer.BadParameter("no attack was given: write --attack pgd")
+        raise typer.BadParameter("no attack was given: write --attack autoattack")
     return [attack(name, threat, steps=steps, restarts=restarts) for name in names]
 
 
-def attack(name: str, threat: ThreatModel, *, steps: int, restarts: int = 1) -> Attack:
-    """One attack by its name; restarts are for those that start at random."""
-    from robustlab.attacks import BIM, FGSM, MIFGSM, PGD, RandomNoise, Restarts, Targeted
+def attack(name: str, threat: ThreatModel, *, steps: int | None = None, restarts: int = 1) -> Attack:
+    """One attack by its name.
 
-    makers: dict[str, Maker] = {
-        "fgsm": lambda threat, _: FGSM(threat),
-        "fgsm-rs": lambda threat, _: FGSM(threat, random_start=True),
-        "bim": BIM,
-        "pgd": PGD,
-        "mi-fgsm": MIFGSM,
-        "noise": lambda threat, _: RandomNoise(threat),
-    }
-    kind = name.removeprefix("targeted-")
-    if kind not in makers or name == "targeted-noise":
+    Args:
+        name: see ``ATTACKS``; "autoattack-quick" too.
+        threat: norm, eps and bounds.
+        steps: of attacks that take steps; None: 40, for apgd and fab their published 100. AutoAttack and square keep
+            their own.
+        restarts: of attacks that start at random.
+    """
+    from robustlab.attacks import Restarts, Targeted
+
+    makers, kind = {**_stepped(), **_standard()}, name.removeprefix("targeted-")
+    if kind not in makers or (kind != name and kind not in _TARGETED):
         raise typer.BadParameter(f"there is no attack {name!r}: choose from {ATTACKS}")
     made = makers[kind](threat, steps)
     made = Targeted(made) if kind != name else made
-    return Restarts(made, restarts) if restarts > 1 and kind in {"fgsm-rs", "pgd", "noise"} else made
+    return Restarts(made, restarts) if restarts > 1 and kind in _RESTARTED else made
+
+
+def _stepped() -> dict[str, Maker]:
+    """Single steps, and attacks of a number of steps."""
+    from robustlab.attacks import BIM, FGSM, MIFGSM, PGD, RandomNoise
+
+    return {
+        "fgsm": lambda threat, _: FGSM(threat),
+        "fgsm-rs": lambda threat, _: FGSM(threat, random_start=True),
+        "bim": lambda threat, steps: BIM(threat, steps or _STEPS),
+        "pgd": lambda threat, steps: PGD(threat, steps or _STEPS),
+        "mi-fgsm": lambda threat, steps: MIFGSM(threat, steps or _STEPS),
+        "noise": lambda threat, _: RandomNoise(threat),
+    }
+
+
+def _standard() -> dict[str, Maker]:
+    """AutoAttack and what it is made of."""
+    from robustlab.attacks import APGD, APGDT, FAB, FABT, Square, autoattack
+    from robustlab.core import dlr
+
+    return {
+        "autoattack": lambda threat, _: autoattack(threat),
+        "autoattack-plus": lambda threat, _: autoattack(threat, "plus"),
+        "autoattack-rand": lambda threat, _: autoattack(threat, "rand"),
+        "autoattack-quick": lambda threat, _: autoattack(threat, "quick"),
+        "apgd": lambda threat, steps: APGD(threat, steps or 100),
+        "apgd-dlr": lambda threat, steps: APGD(threat, steps or 100, dlr),
+        "apgd-t": lambda threat, steps: APGDT(threat, steps or 100),
+        "fab": lambda threat, steps: FAB(threat, steps or 100),
+        "fab-t": lambda threat, steps: FABT(threat, steps or 100),
+        "square": lambda threat, _: Square(threat),
+    }
 
 
 def device(name: str) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -59,13 +60,33 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | No
 
 @contextmanager
 def evaluating(title: str) -> Iterator[Callable[[Progress], None]]:
-    """One bar over a whole evaluation; what it gives goes into ``Settings.progress``."""
+    """One bar over a whole evaluation, and a line for each stage that is done; for ``Settings.progress``."""
+    with bars() as show:
+
+        def tell(at: Progress) -> None:
+            show(f"evaluate {title}", at.share, _going_on(at))
+            if at.stage and at.done == at.total and not at.rechecked:
+                notes().print(f"{_where(at)}: {at.fallen} of {at.total} fell, {at.standing} stand", markup=False)
+
+        yield tell
+
+
+def _where(at: Progress) -> str:
+    """Attack, eps and stage."""
     from robustlab.report.words import budget
 
-    with bars() as show:
-        yield lambda at: show(
-            f"evaluate {title}", at.share, at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
-        )
+    words = [at.what, "" if at.eps is None else f"eps {budget(at.eps)}", "recheck" if at.rechecked else "", at.stage]
+    return ", ".join(filter(None, words))
+
+
+def _going_on(at: Progress) -> str:
+    """Where an evaluation is, who fell so far, and how long it may still take."""
+    from robustlab.report.words import duration
+
+    if at.eps is None:
+        return at.what
+    left = "" if math.isnan(at.seconds_left) else f"; at most {duration(at.seconds_left)} left"
+    return f"{_where(at)}: {at.done}/{at.total}, {at.fallen} fell{left}"
 
 
 @contextmanager
@@ -93,7 +114,7 @@ def bars() -> Iterator[Callable[[str, float, str], None]]:
 
 def evaluations(results: Sequence[Evaluation]) -> None:
     """Clean accuracy and the worst case at each eps, a column per model."""
-    from robustlab.report.words import budget, sample
+    from robustlab.report.words import budget, percent, sample
 
     first = results[0]
     rows = [["clean", *(share(e.clean.accuracy) for e in results)]]
@@ -101,7 +122,32 @@ def evaluations(results: Sequence[Evaluation]) -> None:
         at = [next((w.robust for w in e.worst if w.eps == eps), None) for e in results]
         rows.append([f"{first.threat.norm} {budget(eps)}", *(share(s) if s else "" for s in at)])
     attacks = ", ".join(a.name for a in first.attacks)
-    table(["accuracy", *(e.model.name for e in results)], rows, title=f"{sample(first.data)} Attacks: {attacks}.")
+    level = percent(first.clean.accuracy.level, 0)
+    title = f"{sample(first.data)} Attacks: {attacks}. Brackets: exact {level} intervals."
+    table(["accuracy", *(e.model.name for e in results)], rows, title=title)
+    for caveat in dict.fromkeys(caveat for e in results for caveat in e.caveats):
+        paragraph(caveat, [])
+
+
+def stages(result: Evaluation) -> None:
+    """Who fell where, a table for each attack that has stages, at each eps."""
+    from robustlab.report.words import budget, duration, number
+
+    head = ["stage", "attacked", "fell", "stand", "passes each", "time"]
+    for one in result.results:
+        rows = [
+            [
+                s.stage,
+                str(s.attacked),
+                str(s.fooled),
+                str(s.standing),
+                number(s.queries.forward + s.queries.backward),
+                duration(s.seconds),
+            ]
+            for s in one.stages
+        ]
+        if rows:
+            table(head, rows, title=f"{one.attack}, {result.threat.norm} eps {budget(one.eps)}: who fell where")
 
 
 def comparisons(found: Sequence[Comparison]) -> None:

@@ -27,7 +27,7 @@ Name = Annotated[
 ]
 RecipeName = Annotated[str, typer.Option("--recipe", help="standard or adversarial.", rich_help_panel=o.HOW)]
 Attack = Annotated[
-    str, typer.Option("--attack", help=f"Of adversarial training: {parse.ATTACKS}.", rich_help_panel=o.HOW)
+    str, typer.Option("--attack", help=f"Of adversarial training, such as {parse.STEPPED}.", rich_help_panel=o.HOW)
 ]
 Eps = Annotated[str, typer.Option("--eps", help="Budget of that attack, as 0.1 or 8/255.", rich_help_panel=o.HOW)]
 Mix = Annotated[

@@ -99,7 +99,8 @@ class Pace:
                 self.share,
                 stage,
                 walk.fallen,
-                walk.total - walk.fallen,
+                self.standing if walk.passed.kind == "recheck" else walk.total - walk.fallen,
+                walk.passed.kind == "recheck",
                 math.nan if clean else self._seconds(here, later),
             )
         )

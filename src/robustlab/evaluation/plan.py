@@ -39,6 +39,8 @@ class Progress(NamedTuple):
     """Of those done: fooled; in the clean pass: wrong."""
     standing: int = 0
     """Examples that this attack has not fooled so far, those not done in this pass among them."""
+    rechecked: bool = False
+    """Whether these were counted as fooled already, and are attacked again as a check."""
     seconds_left: float = math.nan
     """Until the doctor's turn, if every example that stands goes on standing; NaN while nothing is known."""
 

@@ -322,6 +322,8 @@ class Evaluation:
     findings: tuple[Finding, ...]
     """Serious first."""
     gallery: tuple[GalleryItem, ...]
+    caveats: tuple[str, ...] = ()
+    """Sentences without which the numbers would say too much, such as what a quick look leaves out."""
     schema: int = SCHEMA_VERSION
     directory: Path | None = field(default=None, compare=False)
     """Where the run directory is; not written to JSON."""

@@ -53,6 +53,18 @@ def assemble(manifest: Manifest, reader: Reader) -> Evaluation:
         curves=_curves(reader, manifest, clean, results, worst),
         findings=(),
         gallery=(),
+        caveats=_caveats(manifest),
+    )
+
+
+def _caveats(manifest: Manifest) -> tuple[str, ...]:
+    """What a quick look leaves out."""
+    data, found = manifest.data, dict.fromkeys(info.left_out for info in manifest.attacks if info.left_out)
+    others = f", and {data.population - data.n} of the {data.population} examples" if data.n < data.population else ""
+    return tuple(
+        f"A quick look: it leaves out {' and '.join(left)} of AutoAttack standard{others}. So robust accuracy is an "
+        "upper bound, and its interval speaks of the draw of the examples, not of attacks that were not run."
+        for left in found
     )
 
 
