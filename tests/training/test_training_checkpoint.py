@@ -221,7 +221,10 @@ def test_an_earlier_run_is_not_overwritten_without_being_asked(
     [
         ({"settings": Settings(4, resume=True)}, "epochs was 3 and is 4"),
         ({"settings": Settings(3, seed=5, resume=True)}, "seed was 0 and is 5"),
-        ({"recipe": FGSM_TRAINING}, r"recipe was Standard\(\) and is Adversarial\(attack=FGSM"),
+        (
+            {"recipe": FGSM_TRAINING},
+            r"recipe was Standard\(.*\) and is Adversarial\(crafting=Crafting\(attack=FGSM",
+        ),
         ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4))}, "model was Sequential, 15 tensors, .* and is Seq"),
         ({"data": "other"}, "data was squares, 50 examples, .* and is squares, 50 examples"),
     ],

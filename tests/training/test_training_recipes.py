@@ -14,7 +14,7 @@ from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, Model, Recipe, Stop, ThreatModel, Twin
 from robustlab.data import InMemory
 from robustlab.training import adversarial, standard
-from robustlab.training.recipes import NormMode
+from robustlab.training.crafting import NormMode
 
 THREAT = ThreatModel(Linf(), 0.1)
 
@@ -171,7 +171,7 @@ def test_adversarial_inputs_raise_the_loss_within_the_budget(
 ) -> None:
     model = sharpened(make_net())
     recipe = adversarial(PGD(THREAT, steps=5))
-    x_adv = recipe.craft(model, batch)  # type: ignore[attr-defined]
+    x_adv = recipe.craft(model, batch)
     assert bool(THREAT.contains(batch.x, x_adv).all())
     model.eval()
     assert F.cross_entropy(model(x_adv), batch.y) > F.cross_entropy(model(batch.x), batch.y) + 0.05
@@ -188,4 +188,4 @@ def test_recipes_are_values_that_say_what_they_are() -> None:
     assert adversarial(PGD(THREAT), mix=0.5) == adversarial(PGD(THREAT), mix=0.5)
     assert adversarial(PGD(THREAT)) != adversarial(PGD(THREAT, steps=3))
     assert "eps=0.1" in repr(adversarial(PGD(THREAT)))
-    assert repr(standard()) == "Standard()"
+    assert repr(standard()) == "Standard(smoothing=0.0)"

@@ -1,0 +1,157 @@
+"""How the inputs that a step is trained on are made, and what recipes that make some have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeAlias, cast
+
+from torch import Tensor, nn
+
+from robustlab.attacks import at_eps, threat_of
+from robustlab.core import Attack, Batch, Images, Metrics, RecipeState, Streams
+from robustlab.training.follower import following, forget
+
+Backward: TypeAlias = Callable[[Tensor], None]
+NormMode: TypeAlias = Literal["eval", "train"]
+Craft: TypeAlias = Callable[[nn.Module, Batch], Images]
+"""Makes the inputs (N, ...) to be trained on from a batch; leaves the model as it was."""
+
+
+class TwoPhase(Protocol):
+    """A recipe that first makes inputs and then learns from them, so that others can work in between."""
+
+    @property
+    def replays(self) -> int:
+        """As of any recipe."""
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """As of any recipe."""
+
+    def craft(self, model: nn.Module, batch: Batch) -> Images:
+        """The inputs to be trained on (N, ...); the model is left as it was."""
+
+    def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
+        """Calls ``backward`` on the losses of the batch and of what was made of it."""
+
+    def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
+        """Both phases."""
+
+
+def both_phases(
+    self: TwoPhase,
+    model: nn.Module,
+    batch: Batch,
+    state: RecipeState,  # noqa: ARG001 -- the signature of a recipe
+    backward: Backward,
+) -> Metrics:
+    """Makes x_adv, then learns from it."""
+    return self.learn(model, batch, self.craft(model, batch), backward)
+
+
+def no_memory(self: object, model: nn.Module) -> RecipeState:  # noqa: ARG001 -- the signature of a recipe
+    """Nothing to be remembered; what is known of the model's structure is found anew."""
+    forget(model)
+    return {}
+
+
+@dataclass(frozen=True)
+class Crafting:
+    """An attack as part of a training step.
+
+    Args:
+        attack: makes x_adv, at full strength; its draws follow the step and the ids of the examples.
+        norm_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
+            is dropped out, which is also the faster. "train": batch statistics, but without a change of the running
+            ones.
+        eps_warmup: share of the training, in [0, 1], over which eps rises linearly from 0, and with it the step size.
+        steps_warmup: share of the training, in [0, 1], over which the number of steps rises from 1 to all.
+
+    Raises: ValueError for a share outside [0, 1], an unknown norm mode, or an attack that has no single eps, or no
+        number of steps, to be raised.
+    """
+
+    attack: Attack
+    norm_mode: NormMode = "eval"
+    eps_warmup: float = 0.0
+    steps_warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.norm_mode not in ("eval", "train"):
+            raise ValueError(f"norm_mode must be 'eval' or 'train', got {self.norm_mode!r}")
+        for name in ("eps_warmup", "steps_warmup"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a share of the training, in [0, 1], got {getattr(self, name)}")
+        if self.eps_warmup and not isinstance(threat_of(self.attack).eps, float):
+            raise ValueError("eps_warmup needs one eps for all examples")
+        if self.steps_warmup and not hasattr(self.attack, "steps"):
+            raise ValueError(f"steps_warmup needs an attack with steps, {type(self.attack).__name__} has none")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Images:
+        """The adversarial inputs of a batch (N, ...); the model is left as it was."""
+        strength = _risen(batch.progress, self.eps_warmup)
+        if strength == 0.0:
+            return batch.x
+        attack = self.grown(self.scaled(strength), _risen(batch.progress, self.steps_warmup))
+        with in_eval_mode(model) if self.norm_mode == "eval" else nullcontext():
+            twin = following(model, batch.x)
+            return attack(twin, batch.x, batch.y, stop="never", seed=batch.seed, ids=batch.ids)
+
+    def scaled(self, strength: float) -> Attack:
+        """The attack with a share of its eps, and of its step size if that was given."""
+        if strength == 1.0:
+            return self.attack
+        weaker = at_eps(self.attack, cast(float, threat_of(self.attack).eps) * strength)
+        step_size = getattr(weaker, "step_size", None)
+        return weaker if step_size is None else _changed(weaker, step_size=step_size * strength)
+
+    @staticmethod
+    def grown(attack: Attack, share: float) -> Attack:
+        """The attack with a share of its steps, at least one."""
+        if share == 1.0:
+            return attack
+        steps = cast(int, getattr(attack, "steps"))  # noqa: B009 -- not every attack has steps
+        return _changed(attack, steps=max(1, round(share * steps)))
+
+
+def _risen(progress: float, warmup: float) -> float:
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+def _changed(attack: Attack, **values: float) -> Attack:
+    return replace(attack, **values)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Makes noisy inputs: x + sigma * N(0, I), not cut to any bounds.
+
+    Args:
+        sigma: standard deviation >= 0, in input units.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not self.sigma >= 0:
+            raise ValueError(f"sigma is a standard deviation >= 0 in input units, got {self.sigma}")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Images:
+        """The noisy inputs of a batch (N, ...)."""
+        del model
+        noise = Streams(batch.seed, batch.ids).normal(batch.x.shape[1:], dtype=batch.x.dtype)
+        return batch.x + self.sigma * noise
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Puts every sub-module that is in training mode into eval mode, for the block."""
+    changed = [part for part in model.modules() if part.training]
+    for part in changed:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in changed:
+            part.training = True
