@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.run import SERIOUS
+
+if TYPE_CHECKING:
+    from robustlab.evaluation import Adapted, Finding
 
 EXAMPLE = "robustlab doctor my_package.models:classifier --data folder:photos --eps 8/255 --strict"
 
@@ -30,22 +34,58 @@ def doctor(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Size of the sample.", rich_help_panel=o.WHAT)] = 128,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive",
+            help="Also run the attack that the findings ask for; prints both accuracies.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = False,
+    surrogate: Annotated[
+        str | None,
+        typer.Option(
+            "--surrogate",
+            help="Another model for the same task, named like the first; its adversarial images are tried too.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
     strict: o.Strict = False,
     json: o.Json = False,
 ) -> None:
-    """Looks for faults of a model, its data and an attack that would make a robust accuracy wrong."""
-    from robustlab.evaluation import Settings, diagnose, inspect_inputs
+    """Looks for faults of a model, its data and an attack that would make a robust accuracy wrong.
 
-    threat = parse.threat(norm, parse.budgets([eps])[-1])
+    With --adaptive, robust accuracy is measured before and after the attack that fits what was found.
+    """
+    from robustlab.evaluation import Settings, diagnose, run_adaptive
+
+    threat, place, settings = parse.threat(norm, parse.budgets([eps])[-1]), parse.device(device), Settings(seed=seed)
     way = parse.attack(attack, threat, steps=steps)
-    subject = parse.model(model, architecture, classes, parse.device(device))
+    subject = parse.model(model, architecture, classes, place)
+    other = parse.model(surrogate, None, classes, place) if surrogate else None
     examples = parse.data(data, split, size=size)
-    found = inspect_inputs(subject, examples, threat, seed=seed)
-    if not any(f.severity == "serious" for f in found):
-        found += diagnose(subject, examples, attack=way, n=limit, settings=Settings(seed=seed))
-    if json:
-        show.machine([asdict(finding) for finding in found])
-    else:
-        show.diagnosis(found)
+    found = diagnose(subject, examples, attack=way, n=limit, settings=settings, surrogate=other)
+    adapted = (
+        run_adaptive(subject, examples, attack=way, findings=found, n=limit, settings=settings, surrogate=other)
+        if adapt
+        else None
+    )
+    _told(found, adapted, json=json)
     if strict and any(f.severity == "serious" for f in found):
         raise typer.Exit(SERIOUS)
+
+
+def _told(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> None:
+    """Findings, and what was left under the adaptive attack."""
+    if json:
+        plain = [asdict(finding) for finding in found]
+        show.machine(plain if adapted is None else {"findings": plain, "adaptive": adapted.to_json()})
+        return
+    show.diagnosis(found)
+    if adapted is not None:
+        from robustlab.report.words import p_value, points
+
+        rows = [["the attack", show.share(adapted.before)], ["and the adaptive attack", show.share(adapted.after)]]
+        show.table(["robust accuracy under", "share"], rows, title=f"Adaptive attack: {adapted.name}")
+        span = f"[{points(adapted.low)}, {points(adapted.high)}]"
+        show.paragraph(f"Difference {points(adapted.difference)} points {span}, p {p_value(adapted.p_value)}.", [])

@@ -1,5 +1,7 @@
 """Measures how robust a model is, and how far the measurement can be trusted."""
 
+from robustlab.evaluation.adaptive import Adapted, adaptive, run_adaptive
+from robustlab.evaluation.adversarial_set import check_adversarial, check_adversarial_run
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.gallery import pictures
@@ -29,14 +31,17 @@ from robustlab.evaluation.record import (
     Spread,
     StageResult,
     ThreatInfo,
+    TracePoint,
+    TraceRecord,
     WorstCase,
 )
 from robustlab.evaluation.run import evaluate, read_run
 
 __all__ = [
-    "WORST", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
+    "WORST", "Adapted", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
     "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
-    "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "WorstCase", "clopper_pearson",
-    "compare", "diagnose", "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power",
-    "paired_difference", "pictures", "read_run",
+    "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive",
+    "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare", "diagnose", "evaluate",
+    "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference", "pictures", "read_run",
+    "run_adaptive",
 ]  # fmt: skip

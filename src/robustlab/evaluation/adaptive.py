@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from robustlab.attacks import APGD, EOT, PGD, Square, StraightThrough, Transfer, WorstOf, threat_of
 from robustlab.core import Attack, Model, ThreatModel, cross_entropy, margin
 from robustlab.data.wrapped import Given
+from robustlab.evaluation.codec import encode
 from robustlab.evaluation.doctor import diagnose, opened_case
 from robustlab.evaluation.metrics import clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation.parts import label
 from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.probes_gradients import relative_margin
 from robustlab.evaluation.record import Finding, Interval
@@ -43,6 +45,16 @@ class Adapted:
     p_value: float
     """Exact McNemar test, two-sided."""
 
+    @property
+    def name(self) -> str:
+        """Of the attack, short."""
+        return label(self.attack)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dict; the attack by its name."""
+        shares = {"before": encode(self.before), "after": encode(self.after), "difference": self.difference}
+        return {"attack": self.name, **shares, "low": self.low, "high": self.high, "p_value": self.p_value}
+
 
 def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: Model | None = None) -> Attack:
     """The attack that findings ask for, the worst of these parts for each example:
@@ -61,12 +73,13 @@ def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: M
 
     Args:
         threat: norm, eps and bounds.
-        findings: of ``diagnose`` or an evaluation; what is only information does not count.
+        findings: of ``diagnose`` or an evaluation; the serious ones count, or if there are none the warnings.
         surrogate: another model for the same task without the suspected fault, in [0, 1] inputs as well.
 
     Returns: an attack like any other, for ``evaluate`` say.
     """
-    codes = {f.code for f in findings if f.severity != "info"}
+    counted = [f for f in findings if f.severity == "serious"] or [f for f in findings if f.severity == "warning"]
+    codes = {f.code for f in counted}
     return WorstOf(tuple(_parts(threat, codes, surrogate)))
 
 
