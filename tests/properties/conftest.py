@@ -35,6 +35,7 @@ from robustlab.attacks import (
     Square,
     Targeted,
     TorchOptimizer,
+    Uint8,
     WorstOf,
 )
 from robustlab.core import L1, L2, Attack, Linf, Model, Score, Stop, ThreatModel, cross_entropy, dlr, margin
@@ -57,6 +58,7 @@ class Row:
         picks: whether it picks a target itself when none is given.
         nearest: whether it looks for the nearest wrong point, so that without one the input comes back.
         ordered: whether it goes from point to point and stops at the first success, wherever that is.
+        whole: whether its inputs must be 8-bit images.
     """
 
     attack: Attack
@@ -68,9 +70,14 @@ class Row:
     picks: bool = False
     nearest: bool = False
     ordered: bool = True
+    whole: bool = False
 
     def __repr__(self) -> str:
         return repr(self.attack)
+
+    def suited(self, x: Tensor) -> Tensor:
+        """Inputs in [0, 1] as the attack takes them."""
+        return (BYTE * x).round() / BYTE if self.whole else x
 
     def at(self, eps: float | tuple[float, ...]) -> Attack:
         """The attack with another budget, or one per example."""
@@ -170,6 +177,8 @@ ROWS = [
     Row(AutoAttack(("apgd-ce", "square"), (APGD(LINF, 4), Square(LINF, 6))), climbs=None, looks=1, ordered=False),
     Row(AutoAttack(("apgd-t", "fab-t"), (APGDT(BALL, 3), FABT(BALL, 3))), climbs=None, looks=1, ordered=False),
     Row(EOT(PGD(LINF, 3), 2), climbs=None, ordered=False),  # passes each point twice
+    Row(Uint8(PGD(LINF, 4)), climbs=None, looks=1, ordered=False, whole=True),
+    Row(Uint8(Restarts(PGD(BALL, 3), 2)), climbs=None, looks=1, ordered=False, whole=True),
     Row(Targeted(PGD(LINF, 4)), looks=1, picks=True),
     _fixed(Targeted(BIM(BALL, 3), "least_likely"), looks=1, picks=True),
 ]
@@ -256,11 +265,14 @@ class Case:
 
 
 @pytest.fixture
-def case() -> Case:
+def case(request: pytest.FixtureRequest) -> Case:
     """Seven pictures of 6x8 pixels."""
+    rows = [request.getfixturevalue(name) for name in ("row", "drawing") if name in request.fixturenames]
     model = Smooth().eval()
     x = torch.rand(7, 1, 6, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = (1.4 * x - 0.2).clamp(0, 1)
+    for row in rows:
+        x = row.suited(x)
     y = model(x).argmax(dim=1)
     y[2] = (y[2] + 1) % 4
     return Case(model, x, y, (y + torch.tensor([1, 2, 3, 1, 2, 3, 1])) % 4, torch.tensor([11, 3, 500, 2, 0, 77, 8]))

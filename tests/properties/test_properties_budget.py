@@ -87,7 +87,7 @@ def test_any_shape_and_any_number_of_classes(
 ) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(3)
-        model, x = make(classes).eval(), torch.rand(5, *shape)
+        model, x = make(classes).eval(), row.suited(torch.rand(5, *shape))
     y = model(x).argmax(dim=1)
     x_adv = row.attack(model, x, y)
     assert x_adv.shape == x.shape
