@@ -304,6 +304,39 @@ class GalleryItem:
 
 
 @dataclass(frozen=True)
+class TracePoint:
+    """One point that an attack looked at."""
+
+    point: int
+    """From 0: the start, then one for each step or query."""
+    score: float
+    """What the attack climbs."""
+    margin: float
+    """How far the best wrong class is ahead of the label, in logits; above 0 the example has fallen."""
+    size: float
+    """Of the perturbation, in the norm of the threat model."""
+    gradient_norm: float
+    """Euclidean, of the score by the input; NaN where no gradient was asked for."""
+
+
+@dataclass(frozen=True)
+class TraceRecord:
+    """What the first stage of the strongest attack saw of one example (``traced.traces`` says of which)."""
+
+    which: Literal["hardest", "easiest"]
+    attack: str
+    stage: str
+    eps: float
+    id: int
+    label: int
+    fell_at: int | None
+    """Number of the first point that was a success; None: it stood."""
+    looked_at: int
+    """Number of points; of many only some are kept."""
+    points: tuple[TracePoint, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of ``evaluate``: everything that a report draws."""
 
@@ -322,6 +355,8 @@ class Evaluation:
     findings: tuple[Finding, ...]
     """Serious first."""
     gallery: tuple[GalleryItem, ...]
+    traces: tuple[TraceRecord, ...] = ()
+    """Of the strongest attack at its largest eps: its hardest and its easiest example."""
     caveats: tuple[str, ...] = ()
     """Sentences without which the numbers would say too much, such as what a quick look leaves out."""
     schema: int = SCHEMA_VERSION

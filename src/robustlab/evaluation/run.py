@@ -44,11 +44,12 @@ from robustlab.evaluation.plan import (
     rechecked,
 )
 from robustlab.evaluation.probes_records import record_findings
-from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.schema import COUNTED, finished
 from robustlab.evaluation.store import KEY, Columns, Cost, Store, Value, opened
 from robustlab.evaluation.subject import Judged, Subject, subject
+from robustlab.evaluation.traced import traces
 
 
 class Worked(NamedTuple):
@@ -266,6 +267,7 @@ class Run:
             torch.manual_seed(batch_seed(self.settings.seed, 0, CLEAN))
             self.pace.finish(0)
             found = probe_findings(self.case(evaluation), found)
+        evaluation = replace(evaluation, traces=self.traces(evaluation))
         pictures = hang(self.subject, self.manifest, store, self.ids)
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)
@@ -273,6 +275,12 @@ class Run:
             write_json(store.directory / "report.json", evaluation.to_json(), durable=store.durable)
         self.pace.finish(1)
         return replace(evaluation, directory=store.directory)
+
+    def traces(self, evaluation: Evaluation) -> tuple[TraceRecord, ...]:
+        """A look inside the strongest attack."""
+        torch.manual_seed(batch_seed(self.settings.seed, 1, CLEAN))
+        number, reader = strongest(self.plan, evaluation), self.store.reader
+        return tuple(traces(self.subject, self.plan[number], number, reader, seed=self.settings.seed))
 
     def case(self, evaluation: Evaluation) -> Case:
         """What the doctor looks at: the strongest attack at its largest eps."""
