@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import L1, L2, Linf, Norm
+from robustlab.core.rows import row_chunks
 
 _ROUNDS = 100  # Newton's method ends after a handful, at the latest after one per value
 _PRECISION = 1e-6
@@ -40,8 +41,15 @@ def to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: tu
     Source: Croce, Hein, Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack, ICML 2020,
     section 3 and appendix A; solved by Newton's method instead of by sorting.
     """
+    change = torch.empty_like(x)
+    for rows in row_chunks(x):
+        change[rows] = _to_hyperplane(x[rows], slope[rows], rise[rows], norm, bounds)
+    return change
+
+
+def _to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: tuple[float, float]) -> Tensor:
     sign = slope.sign() * rise.sign().reshape(-1, *[1] * (x.ndim - 1))
-    room = torch.where(sign > 0, bounds[1] - x, torch.where(sign < 0, x - bounds[0], 0)).flatten(1)
+    room = torch.where(sign > 0, bounds[1] - x, x - bounds[0]).flatten(1)  # without slope it does not matter
     size, wanted = slope.abs().flatten(1), rise.abs()[:, None]
     if isinstance(norm, L1):
         change = _steepest_first(size, room, wanted)

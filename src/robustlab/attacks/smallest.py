@@ -11,6 +11,8 @@ from torch import Tensor
 from robustlab.attacks.ranked import Attempted, Job, Lanes
 from robustlab.core import Objective, Stop, ThreatModel
 
+_ABOUT = 1 + 1e-3  # what is clearly beyond the budget need not be measured exactly
+
 
 class Move(Protocol):
     """How to get nearer; all tensors are of the same rows, and points of at least float32."""
@@ -65,6 +67,10 @@ class _Nearest:
         unknown = torch.full((x.shape[0],), torch.inf, device=x.device)
         return _Nearest(x.clone(), unknown, torch.zeros_like(unknown, dtype=torch.bool))
 
+    def keep(self, rows: Tensor, x_adv: Tensor, distance: Tensor) -> None:
+        """Takes over points of some rows."""
+        self.x_adv[rows], self.distance[rows] = x_adv, distance
+
 
 @dataclass
 class _Way:
@@ -82,37 +88,42 @@ class _Way:
     @staticmethod
     def begin(job: Job, start: Tensor) -> _Way:
         rows = torch.arange(len(start), device=start.device)
-        finished = _finished(job.objective, start.to(job.x.dtype))
+        finished = _finished(job.objective.unconfirmed, start.to(job.x.dtype))
         return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, finished, start)
 
     def settle(self, nearest: _Nearest, *, stop: Stop) -> None:
-        """Keeps what is nearer than before, and sets aside what is near enough."""
+        """Keeps what is nearer than before, and sets aside what is near enough by the user's own model."""
         if not bool(self.finished.any()):
             return
-        shown = self.x_adv.to(self.x.dtype)
         distance = self.threat.norm.size(self.x_adv - self.x).float()
-        nearer = self.finished & (distance < nearest.distance[self.rows])
-        nearest.distance[self.rows[nearer]], nearest.x_adv[self.rows[nearer]] = distance[nearer], shown[nearer]
-        if stop == "success":
-            inside = self.finished & self.threat.contains(self.x, shown)
-            nearest.x_adv[self.rows[inside]], nearest.inside[self.rows[inside]] = shown[inside], True
-            if bool(inside.any()):
-                self.keep(self.lanes.going(inside))
+        nearer = (self.finished & (distance < nearest.distance[self.rows])).nonzero()[:, 0]
+        shown, rows = self.x_adv[nearer].to(self.x.dtype), self.rows[nearer]
+        if stop == "never":
+            sure = self.objective.take(nearer).confirmed(shown)
+            nearest.keep(rows[sure], shown[sure], distance[nearer[sure]])
+            return
+        nearest.keep(rows, shown, distance[nearer])
+        inside = distance[nearer] <= _ABOUT * self.threat.take(nearer).radius(self.x[nearer]).reshape(-1)
+        if not bool(inside.any()):
+            return
+        near = nearer[inside]
+        inside[inside.clone()] = self.threat.take(near).contains(self.x[near], shown[inside])
+        inside[inside.clone()] = self.objective.take(nearer[inside]).confirmed(shown[inside])
+        if bool(inside.any()):
+            nearest.inside[rows[inside]] = True
+            self.keep(self.lanes.going(torch.zeros_like(self.finished).index_fill(0, nearer[inside], value=True)))
 
     def look_ahead(self, move: Move) -> None:
         """Steps back where that is due, and looks at what is ahead from there."""
         if self.rows.numel():
             x = self.x.to(self.x_adv.dtype)
             self.x_adv = move.back(x, self.x_adv, self.finished)
-            self.ahead, self.finished = move.onward(self.objective, x, self.x_adv)
-            unsure = self.finished.nonzero()[:, 0]
-            if self.objective.twin.distinct and unsure.numel():
-                self.finished[unsure] = _finished(self.objective.take(unsure), self.x_adv[unsure].to(self.x.dtype))
+            self.ahead, self.finished = move.onward(self.objective.unconfirmed, x, self.x_adv)
 
     def go_on(self) -> None:
         if self.rows.numel():
             self.x_adv = self.ahead
-            self.finished = _finished(self.objective, self.x_adv.to(self.x.dtype))
+            self.finished = _finished(self.objective.unconfirmed, self.x_adv.to(self.x.dtype))
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some rows."""

@@ -196,6 +196,17 @@ class Objective:
         """
         return self._evaluated(x, with_gradient=True, confirm=stop == "success")
 
+    @property
+    def unconfirmed(self) -> Objective:
+        """The same for a search that takes the search model at its word; ``confirmed`` asks the user's own later."""
+        return replace(self, twin=replace(self.twin, model=self.twin.search))
+
+    def confirmed(self, x: Tensor) -> Tensor:
+        """Which of the points (N, ...) that the search model calls successes are such by the user's own, (N,) bool."""
+        everywhere = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+        parts = zip(*map(self.twin.split, (x, self.truth, everywhere)), strict=True)
+        return torch.cat([self._confirmed(*part) for part in parts])
+
     def take(self, rows: Tensor | slice) -> Objective:
         """The objective of some of the examples; ``rows`` is a mask (N,), row numbers or a slice."""
         return replace(self, truth=self.truth[rows], ids=None if self.ids is None else self.ids[rows])

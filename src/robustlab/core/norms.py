@@ -56,9 +56,20 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _length(delta: Tensor, order: float) -> Tensor:
-    """The vector norm of each row (N,), without a temporary copy."""
-    length: Tensor = torch.linalg.vector_norm(delta, order, dim=tuple(range(1, delta.ndim)))
+    """The vector norm of each row (N,), without a temporary copy.
+
+    Over one axis torch is up to forty times faster than over several; of the largest value, that has no fast way.
+    """
+    values = delta.permute(0, *range(2, delta.ndim), 1) if _channels_last(delta) else delta
+    values = values.reshape(delta.shape[0], -1)
+    if order == torch.inf and values.shape[1]:
+        return torch.maximum(values.amax(dim=1), -values.amin(dim=1))
+    length: Tensor = torch.linalg.vector_norm(values, order, dim=1)
     return length
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
