@@ -94,17 +94,17 @@ def test_text_of_users_is_escaped_wherever_it_stands(recorded: Recorder, tmp_pat
     assert "<script" not in markdown.replace("    <script", "", 2)  # commands are indented code
 
 
-def test_serious_findings_come_before_the_headline_others_after(
+def test_findings_come_before_the_headline_serious_ones_first(
     recorded: Recorder, tmp_path: Path, serious: Finding
 ) -> None:
     mild = replace(serious, severity="warning", code="more-steps-help", title="More steps still help.")
     html = write([recorded(findings=(serious, mild))], tmp_path / "out").read_text()
-    order = [html.index(text) for text in (serious.title, "How robust", mild.title, "Security curve</h2>")]
+    order = [html.index(text) for text in (serious.title, mild.title, "How robust", "Security curve</h2>")]
     assert order == sorted(order)
     assert "Do not trust these numbers yet" in html
     assert serious.advice in html
     assert "row sum 1" in html
-    assert "Nothing. The checks" not in html
+    assert "The doctor found nothing." not in html
 
 
 def test_findings_of_one_kind_stand_together(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
@@ -120,7 +120,7 @@ def test_findings_of_one_kind_stand_together(recorded: Recorder, tmp_path: Path,
 
 def test_silent_doctor_is_said_to_be_silent(recorded: Recorder, tmp_path: Path) -> None:
     html = write([recorded()], tmp_path / "out").read_text()
-    assert "Nothing. The checks" in html
+    assert html.index("The doctor found nothing.") < html.index("How robust")
     assert "Do not trust" not in html
 
 

@@ -41,7 +41,7 @@ __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
     "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
     "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord",
-    "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare", "diagnose", "evaluate",
-    "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference", "pictures", "read_run",
-    "run_adaptive",
+    "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare", "diagnose",
+    "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference", "pictures",
+    "read_run", "run_adaptive",
 ]  # fmt: skip

@@ -19,7 +19,9 @@ from robustlab.evaluation.record import (
 )
 from robustlab.report.chart import NARROW, SMALL, WIDE, Chart, Frame, chart
 from robustlab.report.confusion import BeforeAfter, before_after
+from robustlab.report.looks import Look, looks
 from robustlab.report.pictures import Triptych, gallery
+from robustlab.report.stages import StageTable, stage_tables
 from robustlab.report.words import budget
 
 GALLERY = {True: 6, False: 3}
@@ -38,6 +40,8 @@ class Subject:
     """The attack that leaves the fewest correct at the headline's eps."""
     confusion: BeforeAfter | None
     gallery: tuple[Triptych, ...]
+    stages: tuple[StageTable, ...]
+    looks: tuple[Look, ...]
 
     @property
     def name(self) -> str:
@@ -134,6 +138,11 @@ class Page:
         return Recheck(sum(r.n for r in done), sum(r.disagreements for r in done))
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences without which the numbers would say too much."""
+        return tuple(dict.fromkeys(caveat for s in self.subjects for caveat in s.evaluation.caveats))
+
+    @property
     def targeted(self) -> bool:
         """Whether any attack had targets."""
         return any(a.targeted for s in self.subjects for a in s.evaluation.attacks)
@@ -219,7 +228,9 @@ def _subject(series: int, evaluation: Evaluation, eps: float | None, pictures: i
     targeted = {a.name for a in evaluation.attacks if a.targeted}
     strongest = min(results, key=lambda r: (r.attack in targeted, r.robust.value), default=None)
     confusion = before_after(evaluation, strongest) if strongest else None
-    return Subject(series, evaluation, worst, strongest, confusion, gallery(evaluation, pictures, eps))
+    shown = gallery(evaluation, pictures, eps)
+    stages = stage_tables(evaluation, eps)
+    return Subject(series, evaluation, worst, strongest, confusion, shown, stages, looks(evaluation))
 
 
 def _title(evaluations: Sequence[Evaluation]) -> str:

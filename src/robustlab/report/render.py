@@ -14,7 +14,7 @@ from robustlab.core.files import replace_atomically
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
-from robustlab.report import words
+from robustlab.report import looks, words
 from robustlab.report.chart import mark_of
 from robustlab.report.page import Page, page
 from robustlab.report.tables import to_csv, to_markdown
@@ -99,7 +99,7 @@ def _environment() -> Environment:
         "thin": words.THIN,
         "sample": words.sample,
     }
-    made.globals |= {"threat": _threat}
+    made.globals |= {"threat": _threat, "panel_size": (looks.WIDTH, looks.HEIGHT)}
     return made
 
 

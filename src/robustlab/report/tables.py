@@ -8,19 +8,24 @@ import io
 import re
 from collections.abc import Sequence
 
-from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval
+from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval, StageResult
+from robustlab.report.looks import Look
 from robustlab.report.page import Findings, Page
-from robustlab.report.words import budget, duration, interval, p_value, percent, points, sample
+from robustlab.report.stages import StageTable
+from robustlab.report.words import budget, duration, interval, number, p_value, percent, points, sample
 
 COLUMNS = (
-    *("model", "data", "n", "norm", "attack", "eps", "correct", "accuracy", "low", "high", "level"),
-    *("attacked", "reused", "success", "success_low", "success_high", "target_reached"),
+    *("model", "data", "n", "norm", "attack", "eps", "stage", "correct", "accuracy", "low", "high", "level"),
+    *("attacked", "fell", "reused", "success", "success_low", "success_high", "target_reached"),
     *("median_linf", "median_l2", "median_l1", "forward", "backward", "seconds"),
 )
 
 
 def to_csv(evaluations: Sequence[Evaluation]) -> str:
-    """One line per model, attack and eps; the clean accuracy is the attack "clean" at eps 0."""
+    """One line per model, attack and eps, and one per stage of it; the clean accuracy is the attack "clean" at eps 0.
+
+    A stage's share is that of the examples that stand after it; it has no interval of its own.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -28,7 +33,9 @@ def to_csv(evaluations: Sequence[Evaluation]) -> str:
         common = {"model": _cell(e.model.name), "data": _cell(e.data.name), "n": e.data.n, "norm": e.threat.norm}
         clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_share(e.clean.accuracy)}
         writer.writerow(common | clean)
-        writer.writerows(common | _result(r) for r in e.results)
+        for r in e.results:
+            writer.writerow(common | _result(r))
+            writer.writerows(common | _stage(r, s, e.data.n) for s in r.stages)
         writer.writerows(common | {"attack": "worst case", "eps": w.eps, **_share(w.robust)} for w in e.worst)
     return buffer.getvalue()
 
@@ -59,14 +66,24 @@ def _result(r: AttackResult) -> dict[str, object]:
     }
 
 
+def _stage(r: AttackResult, s: StageResult, n: int) -> dict[str, object]:
+    return {
+        **{"attack": _cell(r.attack), "eps": r.eps, "stage": _cell(s.stage), "correct": s.standing},
+        **{"accuracy": s.standing / n, "attacked": s.attacked, "fell": s.fooled, "seconds": s.seconds},
+        **{"forward": s.queries.forward, "backward": s.queries.backward},
+    }
+
+
 def to_markdown(page: Page) -> str:
     """The page without its pictures, for a pull request or a terminal."""
     parts = [f"# {_text(page.title)}", _sample(page)]
     parts += ["## Do not trust these numbers yet", *_findings(page.serious)] if page.serious else []
-    parts += ["## How robust", _headline(page)]
     parts += ["## What the doctor found", *_findings(page.other)] if page.other else []
+    parts += ["## How robust", _headline(page), *map(_text, page.caveats)]
+    parts += [part for s in page.subjects for table in s.stages for part in _stages(page, s.name, table)]
     parts += ["## Security curve", _curve(page)] if page.curve_rows else []
     parts += ["## Model against model", _paired(page)] if page.comparisons else []
+    parts += [part for s in page.subjects for look in s.looks for part in _look(s.name, look)]
     parts += ["## What the attacks took", _attacks(page), "## How to reproduce", _reproduce(page)]
     return "\n\n".join(parts) + "\n"
 
@@ -129,6 +146,27 @@ def _paired(page: Page) -> str:
     ]
     head = ["Second over first", "Measured", "Difference in points", "Only first correct", "Only second correct", "p"]
     return _table(head, rows)
+
+
+def _stages(page: Page, model: str, table: StageTable) -> list[str]:
+    rows = [
+        [
+            _text(r.name),
+            *(str(r.attacked) if r.passes is not None else "", str(r.fell), str(r.standing)),
+            "" if r.passes is None else number(r.passes),
+            "" if r.seconds is None else html.escape(duration(r.seconds)),
+        ]
+        for r in table.rows
+    ]
+    where = f"{page.first.threat.norm} eps {budget(page.eps or 0.0)}"
+    head = f"## Who fell where: {_text(model)} under {_text(table.attack)}, {where}"
+    return [head, _table(["Stage", "Attacked", "Fell", "Stand", "Passes each", "Time"], rows)]
+
+
+def _look(model: str, look: Look) -> list[str]:
+    rows = [[str(p.point), *(number(v) for v in (p.score, p.margin, p.size, p.gradient_norm))] for p in look.rows]
+    head = ["Point", "Loss", "Lead of the best wrong class", "Size", "Gradient norm"]
+    return [f"## Inside the attack on {_text(model)}: {look.title.lower()}", _text(look.words), _table(head, rows)]
 
 
 def _attacks(page: Page) -> str:

@@ -1,0 +1,112 @@
+"""A look inside an attack as small drawings: recorded points to places, nothing computed anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustlab.evaluation.record import Evaluation, TracePoint, TraceRecord
+from robustlab.report.confusion import class_name
+from robustlab.report.words import budget, count, number
+
+WIDTH, HEIGHT = 220, 74
+_EDGE = 5
+_ROWS = 11
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over the points."""
+
+    name: str
+    path: str
+    dots: tuple[tuple[float, float], ...]
+    """Of few points; of many the line says enough."""
+    top: str
+    bottom: str
+    """What the ends of the vertical axis stand for."""
+    mark: float | None
+    """Height of the line that matters: where an example falls, or the budget."""
+    mark_name: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One example under attack."""
+
+    title: str
+    words: str
+    panels: tuple[Panel, ...]
+    last: int
+    """Number of its last point."""
+    rows: tuple[TracePoint, ...]
+    """Some points, first and last among them."""
+
+
+def looks(evaluation: Evaluation) -> tuple[Look, ...]:
+    """The recorded traces of an evaluation."""
+    return tuple(_look(evaluation, record) for record in evaluation.traces)
+
+
+def _look(evaluation: Evaluation, record: TraceRecord) -> Look:
+    points, label = record.points, class_name(evaluation, record.label)
+    where = f"{record.stage}, eps {budget(record.eps)}"
+    ahead = number(abs(points[-1].margin))
+    if record.fell_at is None:
+        end = f"It stands after {count(record.looked_at)} points: its class stays {ahead} logits ahead of the next."
+    else:
+        after = "at once" if record.fell_at == 0 else f"after {count(record.fell_at)} steps"
+        after = after.replace("after 1 steps", "after one step")
+        end = f"It falls {after}: another class is then {ahead} logits ahead."
+    return Look(
+        title=f"The {record.which} example",
+        words=f"Number {record.id}, {label}, under {where}. {end}",
+        panels=tuple(_panels(record)),
+        last=points[-1].point,
+        rows=_some(points),
+    )
+
+
+def _some(points: Sequence[TracePoint]) -> tuple[TracePoint, ...]:
+    """A few points at equal distances, the first and the last among them."""
+    places = min(_ROWS, len(points))
+    kept = {round(i * (len(points) - 1) / max(places - 1, 1)) for i in range(places)}
+    return tuple(points[i] for i in sorted(kept))
+
+
+def _panels(record: TraceRecord) -> list[Panel]:
+    columns = (
+        ("loss that is climbed", [p.score for p in record.points], None, ""),
+        ("lead of the best wrong class, logits", [p.margin for p in record.points], 0.0, "falls"),
+        ("size of the perturbation", [p.size for p in record.points], record.eps, "eps"),
+        ("gradient norm", [p.gradient_norm for p in record.points], None, ""),
+    )
+    numbers = [p.point for p in record.points]
+    return [
+        _panel(name, numbers, values, mark, mark_name)
+        for name, values, mark, mark_name in columns
+        if any(map(math.isfinite, values))
+    ]
+
+
+def _panel(name: str, numbers: Sequence[int], values: Sequence[float], mark: float | None, mark_name: str) -> Panel:
+    known = [(n, v) for n, v in zip(numbers, values, strict=True) if math.isfinite(v)]
+    low, high = min(v for _, v in known), max(v for _, v in known)
+    if mark is not None:
+        low, high = min(low, mark), max(high, mark)
+    span, last = (high - low) or 1.0, max(numbers) or 1
+
+    def y(value: float) -> float:
+        return round(_EDGE + (1 - (value - low) / span) * (HEIGHT - 2 * _EDGE), 2)
+
+    places = tuple((round(_EDGE + n / last * (WIDTH - 2 * _EDGE), 2), y(v)) for n, v in known)
+    return Panel(
+        name=name,
+        path=" ".join(f"{px},{py}" for px, py in places),
+        dots=places if len(places) <= _ROWS else (places[-1],),
+        top=number(high),
+        bottom=number(low),
+        mark=None if mark is None else y(mark),
+        mark_name=mark_name,
+    )

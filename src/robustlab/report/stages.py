@@ -1,0 +1,56 @@
+"""Who fell where: the stages of an attack as rows, each with its place on a bar of all examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from robustlab.evaluation.record import AttackResult, Evaluation
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage; the first rows say who was never attacked."""
+
+    name: str
+    attacked: int
+    fell: int
+    standing: int
+    passes: float | None
+    """Forward and backward, per attacked example; None: no attack."""
+    seconds: float | None
+    n: int
+
+    @property
+    def stand_share(self) -> float:
+        """Of all examples, in per cent."""
+        return round(100 * self.standing / self.n, 3)
+
+    @property
+    def fell_share(self) -> float:
+        """Of all examples, in per cent."""
+        return round(100 * self.fell / self.n, 3)
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """The stages of one attack."""
+
+    attack: str
+    rows: tuple[StageRow, ...]
+
+
+def stage_tables(evaluation: Evaluation, eps: float | None) -> tuple[StageTable, ...]:
+    """A table for each attack of several stages at an eps."""
+    found = (r for r in evaluation.results if r.eps == eps and r.stages)
+    return tuple(StageTable(r.attack, tuple(_rows(evaluation, r))) for r in found)
+
+
+def _rows(evaluation: Evaluation, result: AttackResult) -> Iterator[StageRow]:
+    n, correct = evaluation.clean.accuracy.n, evaluation.clean.accuracy.count
+    yield StageRow("wrong without any attack", n, n - correct, correct, None, None, n)
+    if result.reused:
+        yield StageRow("fooled at a smaller eps", correct, result.reused, correct - result.reused, None, None, n)
+    for s in result.stages:
+        passes = s.queries.forward + s.queries.backward
+        yield StageRow(s.stage, s.attacked, s.fooled, s.standing, passes, s.seconds, n)
