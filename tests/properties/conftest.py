@@ -36,6 +36,7 @@ from robustlab.attacks import (
     Targeted,
     TorchOptimizer,
     Uint8,
+    VirtualAdversarial,
     WorstOf,
 )
 from robustlab.core import L1, L2, Attack, Linf, Model, Score, Stop, ThreatModel, cross_entropy, dlr, margin
@@ -59,6 +60,7 @@ class Row:
         nearest: whether it looks for the nearest wrong point, so that without one the input comes back.
         ordered: whether it goes from point to point and stops at the first success, wherever that is.
         whole: whether its inputs must be 8-bit images.
+        labelled: whether labels and targets say where it goes.
     """
 
     attack: Attack
@@ -71,6 +73,7 @@ class Row:
     nearest: bool = False
     ordered: bool = True
     whole: bool = False
+    labelled: bool = True
 
     def __repr__(self) -> str:
         return repr(self.attack)
@@ -115,6 +118,11 @@ def _changed(attack: Attack, change: Callable[[str, object], object]) -> Attack:
 def _fixed(attack: Attack, longer: Attack | None = None, **more: object) -> Row:
     """An attack that starts at the input and draws nothing."""
     return replace(Row(attack, draws=False, longer=longer), **more)  # type: ignore[arg-type] # fields of a row
+
+
+def _unlabelled(attack: Attack, bytewise: Attack | None = None) -> Row:
+    """An attack that does not ask for labels."""
+    return Row(attack, climbs=None, bytewise=bytewise, ordered=False, labelled=False)
 
 
 IN_BYTES, BALL_IN_BYTES = ThreatModel(Linf(), 0.1 * BYTE, (0, BYTE)), ThreatModel(L2(), 0.5 * BYTE, (0, BYTE))
@@ -179,6 +187,8 @@ ROWS = [
     Row(EOT(PGD(LINF, 3), 2), climbs=None, ordered=False),  # passes each point twice
     Row(Uint8(PGD(LINF, 4)), climbs=None, looks=1, ordered=False, whole=True),
     Row(Uint8(Restarts(PGD(BALL, 3), 2)), climbs=None, looks=1, ordered=False, whole=True),
+    _unlabelled(VirtualAdversarial(BALL, 2, xi=0.01), VirtualAdversarial(BALL_IN_BYTES, 2, xi=0.01 * BYTE)),
+    _unlabelled(VirtualAdversarial(LINF)),
     Row(Targeted(PGD(LINF, 4)), looks=1, picks=True),
     _fixed(Targeted(BIM(BALL, 3), "least_likely"), looks=1, picks=True),
 ]
@@ -188,6 +198,12 @@ assert len({repr(row) for row in ROWS}) == len(ROWS)
 @pytest.fixture(params=ROWS, ids=repr)
 def row(request: pytest.FixtureRequest) -> Row:
     """A row of the table."""
+    return cast("Row", request.param)
+
+
+@pytest.fixture(params=[row for row in ROWS if row.labelled], ids=repr)
+def directed(request: pytest.FixtureRequest) -> Row:
+    """A row of those that go where labels and targets say."""
     return cast("Row", request.param)
 
 
@@ -267,7 +283,7 @@ class Case:
 @pytest.fixture
 def case(request: pytest.FixtureRequest) -> Case:
     """Seven pictures of 6x8 pixels."""
-    rows = [request.getfixturevalue(name) for name in ("row", "drawing") if name in request.fixturenames]
+    rows = [request.getfixturevalue(name) for name in ("row", "directed", "drawing") if name in request.fixturenames]
     model = Smooth().eval()
     x = torch.rand(7, 1, 6, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = (1.4 * x - 0.2).clamp(0, 1)

@@ -31,11 +31,11 @@ def test_a_batch_is_its_examples_one_by_one(row: Row, case: Case, stop: Stop) ->
     assert torch.allclose(together, torch.cat(alone), rtol=0, atol=1e-9)
 
 
-def test_with_targets_too_a_batch_is_its_examples_one_by_one(row: Row, case: Case) -> None:
-    together = case.under(row.attack, target=case.target)
+def test_with_targets_too_a_batch_is_its_examples_one_by_one(directed: Row, case: Case) -> None:
+    together = case.under(directed.attack, target=case.target)
     for i in range(len(case.x)):
         one = case.take(torch.tensor([i]))
-        assert torch.allclose(together[i : i + 1], one.under(row.attack, target=one.target), rtol=0, atol=1e-9)
+        assert torch.allclose(together[i : i + 1], one.under(directed.attack, target=one.target), rtol=0, atol=1e-9)
 
 
 @every_stop

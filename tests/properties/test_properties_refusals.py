@@ -54,9 +54,9 @@ def test_inputs_and_labels_that_cannot_be(row: Row, case: Case, spoil: Callable[
         (torch.full((7,), 9), r"(labels go up to 9, but the model has 4 classes|must be class numbers 0..3, got 9)"),
     ],
 )
-def test_targets_that_cannot_be(row: Row, case: Case, target: Tensor, message: str) -> None:
+def test_targets_that_cannot_be(directed: Row, case: Case, target: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        case.under(row.attack, target=target)
+        case.under(directed.attack, target=target)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float32], ids=str)

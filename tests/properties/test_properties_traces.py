@@ -80,10 +80,10 @@ def test_models_that_raise_are_left_as_they_were(row: Row, case: Case, raise_at:
     assert state(model) == before
 
 
-def test_what_was_given_is_left_as_it_was(row: Row, case: Case) -> None:
+def test_what_was_given_is_left_as_it_was(directed: Row, case: Case) -> None:
     given = case.x.requires_grad_(), case.y, case.target, case.ids
     before = [(tensor.detach().clone(), tensor._version) for tensor in given]
-    case.under(row.attack, target=case.target)
+    case.under(directed.attack, target=case.target)
     for tensor, (values, version) in zip(given, before, strict=True):
         assert torch.equal(tensor, values)
         assert tensor._version == version
@@ -113,11 +113,11 @@ def test_a_backward_pass_that_waits_can_still_be_done(row: Row, case: Case, *, t
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_inside_no_grad_and_inference_mode_the_answer_is_the_same(row: Row, case: Case, mode: type) -> None:
-    expected = case.under(row.attack), case.under(row.attack, target=case.target)
+def test_inside_no_grad_and_inference_mode_the_answer_is_the_same(directed: Row, case: Case, mode: type) -> None:
+    expected = case.under(directed.attack), case.under(directed.attack, target=case.target)
     with mode():
         x, y, target, ids = (tensor.clone() for tensor in (case.x, case.y, case.target, case.ids))
-        answers = row.attack(case.model, x, y, ids=ids), row.attack(case.model, x, y, target=target, ids=ids)
+        answers = directed.attack(case.model, x, y, ids=ids), directed.attack(case.model, x, y, target=target, ids=ids)
         assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
     assert all(torch.equal(*pair) for pair in zip(answers, expected, strict=True))

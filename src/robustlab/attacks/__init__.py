@@ -12,11 +12,13 @@ from robustlab.attacks.torch_optimizer import TorchOptimizer
 from robustlab.attacks.tracing import Trace, TraceRow, trace
 from robustlab.attacks.transfer import StraightThrough, Transfer
 from robustlab.attacks.uint8 import Uint8
+from robustlab.attacks.virtual import VirtualAdversarial, random_direction, virtual_direction
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
 
 __all__ = [
     "APGD", "APGDT", "BIM", "EOT", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
     "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "StraightThrough", "Targeted",
-    "TorchOptimizer", "Trace", "TraceRow", "Transfer", "Uint8", "WorstOf", "at_eps", "at_input", "autoattack",
-    "maximise", "momentum", "steepest", "threat_of", "trace", "uniform",
+    "TorchOptimizer", "Trace", "TraceRow", "Transfer", "Uint8", "VirtualAdversarial", "WorstOf", "at_eps", "at_input",
+    "autoattack", "maximise", "momentum", "random_direction", "steepest", "threat_of", "trace", "uniform",
+    "virtual_direction",
 ]  # fmt: skip
