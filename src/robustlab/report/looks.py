@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from robustlab.evaluation.record import Evaluation, TracePoint, TraceRecord
 from robustlab.report.confusion import class_name
@@ -75,26 +76,31 @@ def _some(points: Sequence[TracePoint]) -> tuple[TracePoint, ...]:
     return tuple(points[i] for i in sorted(kept))
 
 
+class _Quantity(NamedTuple):
+    """What a panel shows."""
+
+    name: str
+    values: Sequence[float]
+    mark: float | None = None
+    mark_name: str = ""
+    from_zero: bool = False
+
+
 def _panels(record: TraceRecord) -> list[Panel]:
-    columns = (
-        ("loss that is climbed", [p.score for p in record.points], None, ""),
-        ("lead of the best wrong class, logits", [p.margin for p in record.points], 0.0, "falls"),
-        ("size of the perturbation", [p.size for p in record.points], record.eps, "eps"),
-        ("gradient norm", [p.gradient_norm for p in record.points], None, ""),
+    quantities = (
+        _Quantity("loss that is climbed", [p.score for p in record.points]),
+        _Quantity("lead of the best wrong class, logits", [p.margin for p in record.points], 0.0, "falls"),
+        _Quantity("size of the perturbation", [p.size for p in record.points], record.eps, "eps", from_zero=True),
+        _Quantity("gradient norm", [p.gradient_norm for p in record.points], from_zero=True),
     )
     numbers = [p.point for p in record.points]
-    return [
-        _panel(name, numbers, values, mark, mark_name)
-        for name, values, mark, mark_name in columns
-        if any(map(math.isfinite, values))
-    ]
+    return [_panel(q, numbers) for q in quantities if any(map(math.isfinite, q.values))]
 
 
-def _panel(name: str, numbers: Sequence[int], values: Sequence[float], mark: float | None, mark_name: str) -> Panel:
-    known = [(n, v) for n, v in zip(numbers, values, strict=True) if math.isfinite(v)]
-    low, high = min(v for _, v in known), max(v for _, v in known)
-    if mark is not None:
-        low, high = min(low, mark), max(high, mark)
+def _panel(q: _Quantity, numbers: Sequence[int]) -> Panel:
+    known = [(n, v) for n, v in zip(numbers, q.values, strict=True) if math.isfinite(v)]
+    shown = [*(v for _, v in known), *([] if q.mark is None else [q.mark]), *([0.0] if q.from_zero else [])]
+    low, high = min(shown), max(shown)
     span, last = (high - low) or 1.0, max(numbers) or 1
 
     def y(value: float) -> float:
@@ -102,11 +108,11 @@ def _panel(name: str, numbers: Sequence[int], values: Sequence[float], mark: flo
 
     places = tuple((round(_EDGE + n / last * (WIDTH - 2 * _EDGE), 2), y(v)) for n, v in known)
     return Panel(
-        name=name,
+        name=q.name,
         path=" ".join(f"{px},{py}" for px, py in places),
         dots=places if len(places) <= _ROWS else (places[-1],),
         top=number(high),
         bottom=number(low),
-        mark=None if mark is None else y(mark),
-        mark_name=mark_name,
+        mark=None if q.mark is None else y(q.mark),
+        mark_name=q.mark_name,
     )
