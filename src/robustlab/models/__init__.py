@@ -6,18 +6,24 @@ from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
 from robustlab.models.small import BatchNormCNN, ShallowCNN
+from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth, smooth_gradients
 from robustlab.models.timm_models import Shape
 
 __all__ = [
     "BatchNormCNN",
     "Normalise",
+    "ParametricSoftplus",
     "ShallowCNN",
     "Shape",
+    "SmoothReLU",
     "adapted",
     "black_box",
     "efficientnet_lite0",
+    "functional_relus",
     "load",
     "names",
     "normalised",
     "save",
+    "smooth",
+    "smooth_gradients",
 ]

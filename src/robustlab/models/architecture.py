@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 from torch import nn
 
 Architecture: TypeAlias = dict[str, str | int | list[float]]
-"""name, classes, channels, size; mean and std where a normalisation was put in front."""
+"""name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped."""
 _M = TypeVar("_M", bound=nn.Module)
 
 

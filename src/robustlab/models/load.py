@@ -17,6 +17,7 @@ from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import normalised
 from robustlab.models.small import BatchNormCNN, ShallowCNN
+from robustlab.models.smooth import Activation, smooth
 from robustlab.models.timm_models import Shape, timm_model
 
 _SMALL = {"shallow-cnn": ShallowCNN, "batchnorm-cnn": BatchNormCNN}
@@ -77,6 +78,8 @@ def _built(plan: Architecture, checkpoint: str | Path | None, *, pretrained: boo
             raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
         raise CheckpointError(f"{checkpoint} does not say which architecture it is of: give its name as well")
     model = _named(str(plan["name"]), plan, pretrained=pretrained)
+    if "activation" in plan:
+        model = smooth(model, cast(Activation, plan["activation"]))
     if "mean" in plan:
         return normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
     return model

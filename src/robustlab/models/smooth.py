@@ -1,0 +1,159 @@
+"""Smooth activations in place of ReLU: the same weights, gradients that an attacker and a trainer can follow."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robustlab.models.architecture import architecture_of, described
+
+Activation = Literal["silu", "gelu", "softplus", "parametric_softplus", "elu", "smooth_relu"]
+_SWAPPED = (nn.ReLU, nn.ReLU6)
+_CALL = re.compile(r"\b(?:F|functional|torch)\.relu6?_?\(|\.relu_?\(\)")
+
+
+class ParametricSoftplus(nn.Module):
+    """A softplus that comes nearer to ReLU the larger alpha is.
+
+        log(1 + exp(alpha x)) / alpha
+
+    Args:
+        alpha: > 0.
+
+    Source: Xie, Tan, Gong, Yuille, Le, Smooth Adversarial Training, 2020, section 3.3, with alpha 10.
+    """
+
+    def __init__(self, alpha: float = 10.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape."""
+        return F.softplus(x, beta=self.alpha)
+
+
+class SmoothReLU(nn.Module):
+    """ReLU with a continuous derivative, whose sharpness is learned.
+
+        x - log(beta x + 1) / beta  for x >= 0, else 0;   beta = root**2
+
+    Args:
+        root: square root of beta at first.
+
+    Source: Xie et al., Smooth Adversarial Training, 2020, section 4.4; parametrisation and 20 as released.
+    """
+
+    def __init__(self, root: float = 20.0) -> None:
+        super().__init__()
+        self.root = nn.Parameter(torch.tensor(root))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape."""
+        beta, positive = self.root.square(), x.relu()
+        return positive - torch.log1p(beta * positive) / beta
+
+
+class SmoothGradient(nn.Module):
+    """ReLU in the forward pass; in the backward pass the derivative of a smooth activation, where that is switched on.
+
+    Args:
+        activation: the smooth one.
+    """
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.on = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape."""
+        if not self.on:
+            return x.relu()
+        smooth: Tensor = self.activation(x)
+        return x.relu().detach() + (smooth - smooth.detach())
+
+
+_MAKE: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "softplus": nn.Softplus,
+    "parametric_softplus": ParametricSoftplus,
+    "elu": nn.ELU,
+    "smooth_relu": SmoothReLU,
+}
+
+
+def smooth(model: nn.Module, activation: Activation = "silu", *, only_gradient: bool = False) -> nn.Module:
+    """A copy of a model with every ReLU and ReLU6 replaced by a smooth activation; all weights are kept.
+
+    ReLUs that the code of a module calls as functions cannot be replaced from outside: a warning names those modules.
+
+    Args:
+        model: any module tree.
+        activation: "silu", "gelu", "softplus", "parametric_softplus", "elu" or "smooth_relu".
+        only_gradient: keep ReLU in the forward pass and take only the smooth derivative in the backward pass, where
+            ``smooth_gradients`` does not switch it off: to see whether it is the attacker or the update that gains.
+
+    Returns: the new model, in the modes of the old.
+    Raises: ValueError for an unknown activation, or if there is nothing to replace.
+    Source: Xie, Tan, Gong, Yuille, Le, Smooth Adversarial Training, 2020.
+    """
+    if activation not in get_args(Activation):
+        raise ValueError(f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}")
+    copied = copy.deepcopy(model)
+    places = [(parent, name, part) for parent in copied.modules() for name, part in parent.named_children()]
+    swapped = [place for place in places if isinstance(place[2], _SWAPPED)]
+    left = functional_relus(copied)
+    if not swapped:
+        where = f"; {', '.join(left)} call it as a function: make it a module there" if left else ""
+        raise ValueError(f"{type(model).__name__} holds no ReLU module to replace{where}")
+    if left:
+        warnings.warn(f"ReLU is called as a function in {', '.join(left)}: it stays there", stacklevel=2)
+    for parent, name, part in swapped:
+        new = _MAKE[activation]()
+        setattr(parent, name, (SmoothGradient(new) if only_gradient else new).train(part.training))
+    known = architecture_of(model)
+    return described(copied, {**known, "activation": activation}) if known and not only_gradient else copied
+
+
+def functional_relus(model: nn.Module) -> tuple[str, ...]:
+    """Names of the sub-modules whose own code calls ReLU as a function, as far as their source can be read."""
+    found = []
+    for name, part in model.named_modules():
+        own = not type(part).__module__.startswith(("torch.nn.modules", __name__))
+        if own and _CALL.search(_source(type(part))):
+            found.append(name or type(part).__name__)
+    return tuple(found)
+
+
+def _source(kind: type[nn.Module]) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
+
+
+@contextmanager
+def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
+    """Inside the block, whether a model made with ``only_gradient`` uses the smooth derivative; then as before.
+
+    A search twin that is made inside the block keeps what it finds there.
+    """
+    parts = [part for part in model.modules() if isinstance(part, SmoothGradient)]
+    before = [part.on for part in parts]
+    for part in parts:
+        part.on = on
+    try:
+        yield
+    finally:
+        for part, was in zip(parts, before, strict=True):
+            part.on = was
