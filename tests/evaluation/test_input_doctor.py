@@ -78,8 +78,8 @@ def test_batch_norm_that_stays_in_training_mode_is_found(digits: Digits, with_no
     buffers = [b.clone() for b in with_norm.buffers()]
     found = inspect_inputs(Stuck().eval(), digits.test, THREAT)
     with_norm.eval()
-    assert serious(found) == ["batch-dependence"]
-    assert [f.code for f in found] == ["training-mode", "batch-dependence"]
+    assert serious(found) == ["training-mode-batchnorm"]
+    assert [f.code for f in found] == ["training-mode", "training-mode-batchnorm"]
     assert all(torch.equal(a, b) for a, b in zip(buffers, with_norm.buffers(), strict=True))
 
 

@@ -124,12 +124,12 @@ def strongest(plan: Sequence[Entry], evaluation: Evaluation) -> int:
 def probe_findings(case: Case, before: Sequence[Finding] = ()) -> list[Finding]:
     """What was found before and what all probes find, each cause serious once.
 
-    Nothing is said where too few examples are left for a probe. No random search is spent on what is explained.
+    Nothing is said where too few examples are left for a probe. No random search is spent on what is known already.
     """
     found = [*before, *_answered(case, gradients)]
     for probe in (search.above_clean, search.unbounded, search.noise, search.convergence, search.rivals):
         found += _answered(case, probe)
-    if not any(f.severity == "serious" and "square-improves" in _explains(f.code) for f in found):
+    if not any("square-improves" in (f.code, *_explains(f.code)) for f in found if f.severity == "serious"):
         found += _answered(case, search.square)
     return concluded([*found, *_answered(case, search.transfer)])
 
