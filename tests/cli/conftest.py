@@ -54,6 +54,12 @@ def wide():
     return nn.Sequential(nn.Flatten(), nn.Linear(65, 10))
 
 
+def coloured():
+    import timm
+
+    return timm.create_model("resnet18", pretrained=False)
+
+
 def pair():
     made = Means()
     made.forward = lambda x: (made.linear(x.flatten(1)), 0)

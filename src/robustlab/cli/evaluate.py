@@ -59,6 +59,7 @@ def evaluate(
     attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
     subject = parse.model(model, architecture, classes, parse.device(device))
     examples = parse.data(data, split, size=size)
+    parse.fitting(subject, examples)
     n = min(QUICK, len(examples)) if quick and limit is None else limit
     place = directory(out, model, data)
     with resumable(place), show.evaluating(model) as progress:

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from robustlab.core import Attack, Examples, Norm, ThreatModel
 
@@ -196,6 +196,16 @@ def fitting(model: nn.Module, examples: Examples) -> nn.Module:
     except RuntimeError as error:
         raise ValueError(
             f"the model cannot take inputs of shape {tuple(x.shape)} from {examples.name}: "
-            f"{str(error).splitlines()[0]}; is --data or --size right for it?"
+            f"{_channels(model, x) or str(error).splitlines()[0]}; is --data or --size right for it?"
         ) from error
     return model
+
+
+def _channels(model: nn.Module, x: Tensor) -> str:
+    """What is wrong if the images have other channels than the first layer takes."""
+    from torch import nn
+
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+    if first is None or x.ndim != 4 or first.in_channels == x.shape[1]:
+        return ""
+    return f"it was made for images with {first.in_channels} channels, these have {x.shape[1]}"
