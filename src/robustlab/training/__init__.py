@@ -1,5 +1,6 @@
 """Training: one loop, many recipes."""
 
+from robustlab.training.augment import Augmented, AugMix, RandAugment, augmented
 from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
 from robustlab.training.crafting import Crafting, GaussianNoise
@@ -10,10 +11,15 @@ from robustlab.training.progress import progress_bar
 from robustlab.training.recipes import Adversarial, Standard, adversarial, gaussian_noise, madry, standard
 from robustlab.training.schedule import Constant, Cosine, OneCycle
 from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
+from robustlab.training.stale import perturbed_once
 from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
+from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
-    "AWP", "MART", "TRADES", "Adversarial", "Constant", "Cosine", "Crafting", "DivergedError", "Free", "GaussianNoise",
-    "History", "NearPGD", "OneCycle", "Progress", "Settings", "Standard", "adamw", "adversarial", "awp", "fit", "free",
-    "gaussian_noise", "latest", "madry", "mart", "progress_bar", "sgd", "standard", "trades", "tuned",
+    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Constant", "Cosine", "Crafting",
+    "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "NearPGD", "OneCycle", "OverfittingAlarm",
+    "Progress", "RandAugment", "Settings", "Standard", "Unlabelled", "adamw", "adversarial", "augmented", "awp", "fast",
+    "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart", "overfitting_alarm", "perturbed_once",
+    "progress_bar", "sgd", "standard", "trades", "tuned", "vat",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ def run_of(model: nn.Module, recipe: Recipe, examples: Examples, settings: Setti
     parts = {
         "model": _structure(model),
         "recipe": repr(recipe),
-        "data": f"{examples.name}, {len(examples)} examples, {_content(examples)}",
+        "data": f"{examples.name}, {len(examples)} examples, {content(examples)}",
         **settings.described(),
     }
     return {name: _ADDRESS.sub("", text) for name, text in parts.items()}
@@ -52,7 +52,8 @@ def _structure(model: nn.Module) -> str:
     return f"{type(model).__name__}, {len(shapes)} tensors, {hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]}"
 
 
-def _content(examples: Examples) -> str:
+def content(examples: Examples) -> str:
+    """What tells a data set from others of the same name: its own hash, or one of a sample."""
     known = getattr(examples, "sha256", None)
     if isinstance(known, str):
         return known

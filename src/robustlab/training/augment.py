@@ -1,0 +1,126 @@
+"""Recipes on augmented images: each image is changed at random before the recipe sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, fold_in
+from robustlab.training import seeds
+from robustlab.training.crafting import Backward
+
+_LABEL = 0xA06
+
+
+def augmented(recipe: Recipe, change: Callable[[Tensor], Tensor]) -> Augmented:
+    """Another recipe, on images that are changed at random, each on its own.
+
+    The draws of ``change`` follow the seed of the run, the epoch and the id of the image, not the batch that it is in
+    or what was drawn before.
+
+    Args:
+        recipe: what is done with the changed images.
+        change: from one image (C, H, W), uint8, to another of the same shape: ``RandAugment``, ``AugMix``, or any
+            transform of torchvision; it may draw from the generators of torch on the CPU, ``random`` and NumPy.
+    """
+    return Augmented(recipe, change)
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Random operations of equal strength, one after the other, by torchvision.
+
+    Args:
+        operations: how many for each image, N in the paper.
+        magnitude: how strong, M in the paper, in 0..30.
+
+    Source: Cubuk et al., RandAugment, NeurIPS 2020, with torchvision's 14 operations and ranges; its default of N = 2
+    and M = 9 is the paper's for ResNet-50 on ImageNet.
+    """
+
+    operations: int = 2
+    magnitude: int = 9
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The changed image (C, H, W), uint8."""
+        return _transform("RandAugment", num_ops=self.operations, magnitude=self.magnitude)(image)
+
+
+@dataclass(frozen=True)
+class AugMix:
+    """A mixture of chains of random operations with the image itself, by torchvision.
+
+    Args:
+        severity: of the operations, in 1..10.
+        width: number of chains.
+        depth: operations in each chain; -1: one to three at random.
+        alpha: of the Dirichlet and Beta distributions of the weights.
+
+        all_operations: also those that are like corruptions of ImageNet-C, which the paper leaves out so as to be
+            tested there; torchvision's own default.
+
+    Source: Hendrycks et al., AugMix, ICLR 2020, algorithm 1, without its consistency loss.
+    """
+
+    severity: int = 3
+    width: int = 3
+    depth: int = -1
+    alpha: float = 1.0
+    all_operations: bool = False
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The changed image (C, H, W), uint8."""
+        options = {"mixture_width": self.width, "chain_depth": self.depth, "alpha": self.alpha}
+        return _transform("AugMix", severity=self.severity, all_ops=self.all_operations, **options)(image)
+
+
+@cache
+def _transform(name: str, **options: float) -> Callable[[Tensor], Tensor]:
+    from torchvision import transforms
+
+    return cast("Callable[[Tensor], Tensor]", getattr(transforms, name)(**options))
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """The recipe that ``augmented`` makes."""
+
+    recipe: Recipe
+    change: Callable[[Tensor], Tensor]
+
+    @property
+    def replays(self) -> int:
+        """As the recipe inside."""
+        return self.recipe.replays
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """What the recipe inside remembers."""
+        return self.recipe.init(model)
+
+    def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
+        """Changes the images, then does the step of the recipe inside."""
+        return self.recipe.step(model, batch._replace(x=self.changed(batch)), state, backward)
+
+    def changed(self, batch: Batch) -> Images:
+        """The images of a batch (N, C, H, W) in [0, 1], in 256 levels, each changed.
+
+        Raises: ValueError if they are no images, or come out in another shape.
+        """
+        if batch.x.ndim != 4:
+            raise ValueError(f"only images (N, C, H, W) can be augmented, got inputs of shape {tuple(batch.x.shape)}")
+        images = batch.x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+        made = []
+        with seeds.private_generators(torch.device("cpu")) as reseed:
+            for image, name in zip(images, batch.ids.tolist(), strict=True):
+                reseed(fold_in(batch.seed, _LABEL, name))
+                made.append(self.change(image.contiguous()))
+        if any(one.shape != images.shape[1:] for one in made):
+            raise ValueError(
+                f"{self.change!r} changes the shape {tuple(images.shape[1:])} of images: crop and pad back"
+            )
+        return torch.empty_like(batch.x).copy_(torch.stack(made)).div_(255)

@@ -1,0 +1,42 @@
+"""A data set perturbed once, before training: the older way, kept to show why its numbers mislead."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from robustlab.core import Attack, Examples, frozen, subset
+from robustlab.data import InMemory
+
+
+def perturbed_once(
+    model: nn.Module, examples: Examples, attack: Attack, *, share: float = 1.0, batch_size: int = 256, seed: int = 0
+) -> InMemory:
+    """A data set of adversarial inputs against one model as it is now, to be trained on by ``standard``.
+
+    While training goes on the inputs become stale: they are adversarial for a model that is no more. A single step also
+    leaks the label, as its direction depends on it in a simple way, so that a network learns to read the perturbation.
+    Accuracy on such a set, or on one made the same way for testing, says little of robustness; ``adversarial`` makes
+    the inputs anew at each step.
+
+    Args:
+        model: whose gradients are used, in eval mode; it is left as it was.
+        examples: the clean data; all of the result is held in memory.
+        attack: at full strength, FGSM say.
+        share: of the examples, in [0, 1], drawn at random, that are perturbed.
+        batch_size: examples in a call of the attack.
+        seed: of the attack and of the draw.
+
+    Returns: the same examples in the same order, inputs float, some of them perturbed.
+    Raises: ValueError for a share outside [0, 1].
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"share of the examples that are perturbed, in [0, 1], got {share}")
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    batch = examples.batch(torch.arange(len(examples)))
+    x, chosen = batch.x.clone(), subset(len(examples), round(share * len(examples)), seed)
+    with frozen(model, training=False):
+        for ids in chosen.split(batch_size) if len(chosen) else ():
+            inputs, labels = batch.x[ids].to(device), batch.y[ids].to(device)
+            x[ids] = attack(model, inputs, labels, stop="never", seed=seed, ids=ids.to(device)).to(x)
+    return InMemory(f"{examples.name} perturbed once", examples.classes, x, batch.y, f"{attack!r}, share {share:g}")
