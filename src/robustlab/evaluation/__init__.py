@@ -36,12 +36,13 @@ from robustlab.evaluation.record import (
     WorstCase,
 )
 from robustlab.evaluation.run import evaluate, read_run
+from robustlab.evaluation.saved import Saved, verify_saved
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
     "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
-    "Recheck", "RunInfo", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord",
-    "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare", "diagnose",
-    "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference", "pictures",
-    "read_run", "run_adaptive",
+    "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint",
+    "TraceRecord", "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
+    "diagnose", "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference",
+    "pictures", "read_run", "run_adaptive", "verify_saved",
 ]  # fmt: skip
