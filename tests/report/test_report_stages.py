@@ -49,7 +49,8 @@ def test_the_page_says_who_fell_in_which_stage(recorded: Recorder, tmp_path: Pat
     section = words(html[html.index('id="stages"') : html.index('id="curve"')])
     assert "PGD-10, Linf eps 0.1" in section
     assert "wrong without any attack 20 180 fooled at a smaller eps 30 150" in section
-    assert "apgd-ce 150 120 30 120 1.2 s square 30 6 24 5001 3.4 s" in section
+    assert "apgd-ce gradient steps up the loss 150 120 30 120 1.2 s" in section
+    assert "square random squares, no gradients 30 6 24 5001 3.4 s" in section
     assert '<i style="width:15.0%"></i><b style="left:15.0%;width:60.0%"></b>' in html, "30 and 120 of 200"
     assert 'href="#stages"' in html
 

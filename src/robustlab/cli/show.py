@@ -85,7 +85,7 @@ def _going_on(at: Progress) -> str:
 
     if at.eps is None:
         return at.what
-    left = "" if math.isnan(at.seconds_left) else f"; at most {duration(at.seconds_left)} left"
+    left = "" if math.isnan(at.seconds_left) else f"; up to {duration(at.seconds_left)} left"
     return f"{_where(at)}: {at.done}/{at.total}, {at.fallen} fell{left}"
 
 

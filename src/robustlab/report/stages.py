@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 from robustlab.evaluation.record import AttackResult, Evaluation
 
+_MEANT = {
+    "apgd-ce": "gradient steps up the loss",
+    "apgd-dlr": "gradient steps up a ratio of logits",
+    "apgd-t": "gradient steps towards each likely class",
+    "fab": "smallest change that crosses a boundary",
+    "fab-t": "smallest change towards each likely class",
+    "square": "random squares, no gradients",
+}
+
 
 @dataclass(frozen=True)
 class StageRow:
@@ -20,6 +29,11 @@ class StageRow:
     """Forward and backward, per attacked example; None: no attack."""
     seconds: float | None
     n: int
+
+    @property
+    def meant(self) -> str:
+        """What a stage of AutoAttack does, in a few words; empty for others."""
+        return _MEANT.get(self.name.partition(",")[0], "")
 
     @property
     def stand_share(self) -> float:
