@@ -1,5 +1,6 @@
 """Classifiers: small ones to train, published ones with their normalisation baked in, and the user's own."""
 
+from robustlab.models import faults
 from robustlab.models.adapted import adapted, black_box
 from robustlab.models.checkpoint import save
 from robustlab.models.efficientnet import efficientnet_lite0
@@ -19,6 +20,7 @@ __all__ = [
     "adapted",
     "black_box",
     "efficientnet_lite0",
+    "faults",
     "functional_relus",
     "load",
     "names",
