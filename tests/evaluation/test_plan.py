@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustlab.attacks import FGSM, PGD, Restarts, Targeted, WorstOf
+from robustlab.attacks import FGSM, PGD, AutoAttack, Restarts, Targeted, WorstOf, autoattack
 from robustlab.core import Linf, ThreatModel, subset
 from robustlab.evaluation.plan import CLEAN, Pass, batch_seed, batches, chosen, drawn, entries, rechecked
 
@@ -29,6 +29,8 @@ def test_an_attack_is_targeted_only_as_a_whole() -> None:
     towards = Targeted(PGD7)
     whole = entries([towards, Restarts(towards, 2), WorstOf((FGSM(THREAT), towards)), PGD7], None)
     assert [e.targeted for e in whole] == [True, True, False, False]
+    suites = entries([AutoAttack(("a",), (towards,)), autoattack(THREAT)], None)
+    assert [e.targeted for e in suites] == [False, False]
 
 
 def test_batches_cut_ids_in_order() -> None:
