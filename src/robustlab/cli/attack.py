@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -15,13 +16,19 @@ from robustlab.cli.run import directory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustlab.core import Batch
+    from robustlab.core import Attack, Batch
     from robustlab.report import Row
 
 EXAMPLE = "robustlab attack runs/standard --data fashion-mnist --attack targeted-pgd --eps 0.1 --limit 8"
 Ids = Annotated[
     str | None,
     typer.Option("--ids", help="Numbers of examples, by commas; default: a random sample.", rich_help_panel=o.WHAT),
+]
+Png = Annotated[
+    bool,
+    typer.Option(
+        "--png", help="Only images of 8 bits; each is saved as PNG, loaded and checked.", rich_help_panel=o.OUTPUT
+    ),
 ]
 
 
@@ -42,6 +49,7 @@ def attack(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
+    png: Png = False,
     json: o.Json = False,
 ) -> None:
     """Makes adversarial examples of some images: adversarial.safetensors, and a sheet of pictures as PNG.
@@ -49,11 +57,13 @@ def attack(
     The file holds x, x_adv, y, ids, prediction and prediction_adv. Images in [0, 1].
     """
     from robustlab.core import frozen
+    from robustlab.evaluation import verify_saved
     from robustlab.report import is_image_shape, sheet
 
     place = parse.device(device)
     budget = parse.budgets([eps] if eps else parse.usual_eps(norm))[-1]
     way = parse.attack(attack, parse.threat(norm, budget), steps=steps, restarts=restarts)
+    way = _of_8_bits(way) if png else way
     loaded, examples = parse.model(model, architecture, classes, place), parse.data(data, split, size=size)
     subject = parse.fitting(loaded, examples)
     batch = examples.batch(_chosen(ids, len(examples), limit, seed))
@@ -63,10 +73,22 @@ def attack(
         made = Made(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
     home = directory(out, attack, model)
     _write(made, home)
+    saved = verify_saved(subject, x_adv, y, home / "png", ids=batch.ids) if png else None
     if is_image_shape(x.shape[1:]):
         sheet(_rows(made, examples.classes), home / "sheet.png")
     _shown(made, examples.classes, json=json)
+    if saved is not None:
+        show.say(f"{int(saved.fooled.sum())} of the {len(y)} images in {home / 'png'} fool the model when loaded again")
     show.say(f"Written to {home}", "good")
+
+
+def _of_8_bits(attack: Attack) -> Attack:
+    """The same attack on 8-bit images, inside what chooses targets and starts."""
+    from robustlab.attacks import Restarts, Targeted, Uint8
+
+    if isinstance(attack, Restarts | Targeted):
+        return replace(attack, attack=_of_8_bits(attack.attack))
+    return Uint8(attack)
 
 
 class Made(NamedTuple):
