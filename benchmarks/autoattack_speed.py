@@ -2,7 +2,7 @@
 
 The nominal bare limit of a work is the raw model's passes on the whole batch and nothing else: a forward pass and a
 backward pass to the input for each step, a forward pass for each query. That of AutoAttack is the sum over its stages,
-nine targets counted nine times; it is timed on a twentieth of the passes.
+with one target each: 300 steps and 5,000 queries. It is timed on a twentieth of the passes, before and after ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from robustlab.core import Attack, Linf, ThreatModel, search_twin
 
 Row = dict[str, str]
 THREAT = ThreatModel(Linf(), 0.1)
-STEPS, TARGETS, QUERIES = 100, 9, 5000  # of the standard suite: APGD-CE, then APGD-T and FAB-T towards each target
+STEPS, QUERIES = 100, 5000  # of a stage of the standard suite, and of Square
 SHARE = 20  # the long limit is timed on one in so many of its passes
 
 
@@ -58,20 +58,22 @@ def run(contest: Contest, *, repeats: int, share: int = 1, warm_up: bool = True)
     def remembered(who: str, attack: Callable[[], Tensor]) -> Callable[[], None]:
         return lambda: found.update({who: attack()})
 
+    limit = bare(model, x, y, contest.gradients // share, contest.queries // share)
     narrow = search_twin(model, x, dtype=torch.bfloat16)
     peer = reference.torchattacks_whole(model, THREAT) if share > 1 else None
     seconds = interleaved(
         {
-            "nominal limit": bare(model, x, y, contest.gradients // share, contest.queries // share),
+            "nominal limit": limit,
             "reference": remembered("reference", lambda: contest.theirs(x, y)),
             **({"torchattacks, 10 steps": remembered("torchattacks, 10 steps", lambda: peer(x, y))} if peer else {}),
             "robustlab": remembered("robustlab", lambda: contest.attack(model, x, y)),
             "robustlab, bf16 search": remembered("robustlab, bf16 search", lambda: contest.attack(narrow, x, y)),
+            "nominal limit again": limit,
         },
         repeats,
         warm_up=warm_up,
     )
-    seconds["nominal limit"] *= share
+    seconds["nominal limit"] = share * (seconds["nominal limit"] + seconds.pop("nominal limit again")) / 2
     return [_row(contest, who, seconds, accuracy(model, found[who], y) if who in found else None) for who in seconds]
 
 
@@ -106,10 +108,9 @@ def whole(repeats: int) -> list[Row]:
     """The standard suite on the robust network, in one round."""
     del repeats
     model = networks.robust()
-    gradients = STEPS * (1 + 2 * TARGETS)
     targets = {"robustlab": 0.45, "robustlab, bf16 search": 0.33}
     attack, theirs = autoattack(THREAT), reference.whole(model, THREAT)
-    contest = Contest("AutoAttack standard, robust CNN, 200", model, 200, attack, theirs, gradients, QUERIES, targets)
+    contest = Contest("AutoAttack standard, robust CNN, 200", model, 200, attack, theirs, 3 * STEPS, QUERIES, targets)
     return run(contest, repeats=1, share=SHARE, warm_up=False)
 
 
