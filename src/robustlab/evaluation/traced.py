@@ -15,23 +15,23 @@ from robustlab.evaluation.record import TracePoint, TraceRecord
 from robustlab.evaluation.store import KEY, Reader
 from robustlab.evaluation.subject import Subject
 
-CANDIDATES = 16
-"""Examples that are traced, of which one is kept."""
+STANDING, FALLEN = 4, 16
+"""Examples that are traced, of which one is kept; those that stand cost an attack to its end."""
 POINTS = 200
 """Points of a record at most; of more, every second, third, ... and the last are kept."""
 Which = Literal["hardest", "easiest"]
-_STANDING = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
-_FALLEN = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id"
+_HELD = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
+_FELL = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id"
 _LATER = "SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND fooled = 1"
 
 
 def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed: int) -> Iterator[TraceRecord]:
     """Traces the first stage of an attack at its largest eps, with the draws that it had.
 
-    The hardest example is the one whose own class stays farthest ahead of the runner-up at the end, among the
-    ``CANDIDATES`` that no stage fooled and that keep the highest probability of their class under this one. The easiest
-    is the one that falls after the fewest points, and then the farthest, among as many drawn by their hash from those
-    that this stage fooled. An attack that shows no points, or whose model gives NaN, has no traces.
+    The hardest example is the one whose own class stays farthest ahead of the runner-up at the end, among those
+    ``STANDING`` that no stage fooled and that keep the highest probability of their class under this one. The easiest
+    is the one that falls after the fewest points, and then the farthest, among ``FALLEN`` drawn by their hash from
+    those that this stage fooled. An attack that shows no points, or whose model gives NaN, has no traces.
 
     Args:
         subject: model and examples.
@@ -45,9 +45,9 @@ def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed:
     eps = entry.eps[-1]
     first = entry.parts(eps, seed)[0]
     passed = Pass(number, eps, "run")
-    standing = reader.ids(_STANDING, *passed)
-    standing = standing[~torch.isin(standing, reader.ids(_LATER, number, eps))][:CANDIDATES].sort().values
-    fallen = chosen(reader.ids(_FALLEN, *passed), CANDIDATES, "doctor", seed)
+    standing = reader.ids(_HELD, *passed)
+    standing = standing[~torch.isin(standing, reader.ids(_LATER, number, eps))][:STANDING].sort().values
+    fallen = chosen(reader.ids(_FELL, *passed), FALLEN, "doctor", seed)
     held = [rows for rows in _looked(subject, first, standing) if not any(row.finished for row in rows)]
     if held:
         yield _record(subject, entry, first, "hardest", min(held, key=lambda rows: rows[-1].margin))
