@@ -16,8 +16,8 @@ from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
 from robustlab.core import Norm, Objective, ThreatModel, margin
 
-Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""From points (N, ...) to another class's lead over the label (N,), success (N,), and the gradient of the lead."""
+Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
+"""From points (N, ...) to another class's lead over the label (N,), and the gradient of the lead."""
 
 _TINY = 1e-12
 _LEAST = 1e-8  # a distance is at least this, so that shares of two distances are defined
@@ -63,10 +63,10 @@ class _Steps:
         """Keeps a part of the perturbations that were enough."""
         return torch.where(_rows(finished, x), x + (x_adv - x) * self.of.backward, x_adv)
 
-    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
-        """The next points, and whether the search model gets these wrong."""
+    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> Tensor:
+        """The next points."""
         norm, bounds = self.of.threat.norm, self.of.threat.bounds
-        lead, finished, slope = self.boundary(objective, x_adv.to(self.dtype))
+        lead, slope = self.boundary(objective, x_adv.to(self.dtype))
         lead, slope = lead.to(x.dtype), slope.to(x.dtype)
         rise = torch.cat([-lead, ((x_adv - x) * slope).flatten(1).sum(dim=1) - lead])
         points = torch.cat([x_adv, x])
@@ -74,19 +74,20 @@ class _Steps:
         near, far = norm.size(change).clamp_min(_LEAST).chunk(2)
         share = _rows((near / (near + far)).clamp_max(self.of.alpha_max), x)
         there, here = (points + self.of.overshoot * change).chunk(2)
-        return ((1 - share) * there + share * here).clamp_(*bounds), finished
+        return ((1 - share) * there + share * here).clamp_(*bounds)
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
     """The boundary where the score is 0."""
-    return objective.gradient(x, stop="never")
+    score, _, grad = objective.gradient(x, stop="never")
+    return score, grad
 
 
-def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
     """The boundary to that class which a linear model would reach with the smallest change.
 
     argmin_k |z_k - z_y| / ||grad z_k - grad z_y||_dual
@@ -96,11 +97,11 @@ def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tens
         _nearest_class(norm, objective.take(rows), x[rows])
         for rows in twin.split(torch.arange(len(x), device=x.device))
     ]
-    lead, finished, slope = map(torch.cat, zip(*parts, strict=True))
-    return lead, finished, slope
+    lead, slope = map(torch.cat, zip(*parts, strict=True))
+    return lead, slope
 
 
-def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
     y, rows = objective.truth[:, None], torch.arange(len(x), device=x.device)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -111,7 +112,7 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
     leads = leads.detach().to(torch.promote_types(leads.dtype, torch.float32))
     steepness = torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
     nearest = (leads.abs() / (steepness + _TINY)).scatter(1, y, torch.inf).argmin(dim=1)
-    return leads[rows, nearest], objective.finish(logits.detach(), y[:, 0]), slopes[nearest, rows]
+    return leads[rows, nearest], slopes[nearest, rows]
 
 
 def _gradient(lead: Tensor, x: Tensor) -> Tensor:

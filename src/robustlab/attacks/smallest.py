@@ -20,52 +20,48 @@ class Move(Protocol):
     def back(self, x: Tensor, x_adv: Tensor, finished: Tensor) -> Tensor:
         """Where to look from, given inputs, points and which of them are finished."""
 
-    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
-        """The next points, and whether those to look from are finished by the search model (M,)."""
+    def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> Tensor:
+        """The next points."""
 
 
 def approach(job: Job, move: Move, start: Tensor, *, steps: int) -> Attempted:
-    """Repeats: move; score; keep the nearest finished point of each row.
+    """Repeats: move; ask; keep the nearest finished point of each row.
 
-    With ``stop="success"`` a row leaves when a finished point is within the budget. A row that never has one returns
-    the better, by score, of its input and its nearest finished point drawn back into the budget. With ``stop="never"``
-    all do all steps, and the nearest finished point is returned, drawn back into the budget if it is too far, or the
-    input if there is none; the score is then minus the distance.
+    With ``stop="success"`` a row leaves when a finished point is within the budget, and one that never has one returns
+    its input: drawn back into the budget, a point from beyond is wrong now and then, but that is not what is known as
+    the success of such an attack. With ``stop="never"`` all do all steps, and the nearest finished point is returned,
+    drawn back into the budget if it is too far, or the input if there is none. Where a move looks from is not asked
+    about, as in the released code of FAB.
 
     Args:
         job: what to look for; its objective says what is finished.
         move: how to get nearer.
         start: first points (M, ...) within bounds, in at least float32.
-        steps: number of moves; each costs what the move costs, and one forward pass.
+        steps: number of moves; each costs what the move costs, and one forward pass; the user's own model is asked
+            about what would be kept.
 
     Returns: x_adv (M, ...), exactly inside budget and bounds, and scores.
     Raises: ValueError if the model returns NaN.
     """
-    nearest = _Nearest.of(job.x)
+    nearest = _Nearest(job.x.clone(), torch.full((job.x.shape[0],), torch.inf, device=job.x.device))
     at = _Way.begin(job, start)
     for _ in range(steps):
         at.settle(nearest, stop=job.stop)
-        at.look_ahead(move)
-        at.settle(nearest, stop=job.stop)
-        at.go_on()
+        at.go_on(move)
         if not at.rows.numel():
             break
     at.settle(nearest, stop=job.stop)
-    return _scored(job, nearest) if job.stop == "success" else _drawn_back(job, nearest)
+    if job.stop == "success":
+        return Attempted(nearest.x_adv, torch.where(nearest.distance.isfinite(), torch.inf, -torch.inf))
+    return Attempted(job.threat.project(job.x, nearest.x_adv), -nearest.distance)
 
 
 @dataclass
 class _Nearest:
-    """The nearest finished point of each row, and whether that was within the budget."""
+    """The nearest finished point of each row, the input where there is none, and how far it is."""
 
     x_adv: Tensor
     distance: Tensor
-    inside: Tensor
-
-    @staticmethod
-    def of(x: Tensor) -> _Nearest:
-        unknown = torch.full((x.shape[0],), torch.inf, device=x.device)
-        return _Nearest(x.clone(), unknown, torch.zeros_like(unknown, dtype=torch.bool))
 
     def keep(self, rows: Tensor, x_adv: Tensor, distance: Tensor) -> None:
         """Takes over points of some rows."""
@@ -74,7 +70,7 @@ class _Nearest:
 
 @dataclass
 class _Way:
-    """The rows that are still on their way: where they are, whether that is finished, and where they go next."""
+    """The rows that are still on their way: where they are, and whether that is finished."""
 
     objective: Objective
     threat: ThreatModel
@@ -83,47 +79,39 @@ class _Way:
     x: Tensor
     x_adv: Tensor
     finished: Tensor
-    ahead: Tensor
 
     @staticmethod
     def begin(job: Job, start: Tensor) -> _Way:
         rows = torch.arange(len(start), device=start.device)
         finished = _finished(job.objective.unconfirmed, start.to(job.x.dtype))
-        return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, finished, start)
+        return _Way(job.objective, job.threat, job.lanes, rows, job.x, start, finished)
 
     def settle(self, nearest: _Nearest, *, stop: Stop) -> None:
         """Keeps what is nearer than before, and sets aside what is near enough by the user's own model."""
         if not bool(self.finished.any()):
             return
         distance = self.threat.norm.size(self.x_adv - self.x).float()
-        nearer = (self.finished & (distance < nearest.distance[self.rows])).nonzero()[:, 0]
-        shown, rows = self.x_adv[nearer].to(self.x.dtype), self.rows[nearer]
-        if stop == "never":
-            sure = self.objective.take(nearer).confirmed(shown)
-            nearest.keep(rows[sure], shown[sure], distance[nearer[sure]])
+        worth = self.finished & (distance < nearest.distance[self.rows])
+        if stop == "success":
+            worth &= distance <= _ABOUT * self.threat.radius(self.x).reshape(-1)
+        points = worth.nonzero()[:, 0]
+        if not points.numel():
             return
-        nearest.keep(rows, shown, distance[nearer])
-        inside = distance[nearer] <= _ABOUT * self.threat.take(nearer).radius(self.x[nearer]).reshape(-1)
-        if not bool(inside.any()):
-            return
-        near = nearer[inside]
-        inside[inside.clone()] = self.threat.take(near).contains(self.x[near], shown[inside])
-        inside[inside.clone()] = self.objective.take(nearer[inside]).confirmed(shown[inside])
-        if bool(inside.any()):
-            nearest.inside[rows[inside]] = True
-            self.keep(self.lanes.going(torch.zeros_like(self.finished).index_fill(0, nearer[inside], value=True)))
+        shown = self.x_adv[points].to(self.x.dtype)
+        sure = self.objective.take(points).confirmed(shown)
+        if stop == "success":
+            sure &= self.threat.take(points).contains(self.x[points], shown)
+        points, shown = points[sure], shown[sure]
+        nearest.keep(self.rows[points], shown, distance[points])
+        if stop == "success" and points.numel():
+            self.keep(self.lanes.going(torch.zeros_like(self.finished).index_fill(0, points, value=True)))
 
-    def look_ahead(self, move: Move) -> None:
-        """Steps back where that is due, and looks at what is ahead from there."""
+    def go_on(self, move: Move) -> None:
+        """Steps back where that is due, and to what is ahead from there."""
         if self.rows.numel():
-            x = self.x.to(self.x_adv.dtype)
-            self.x_adv = move.back(x, self.x_adv, self.finished)
-            self.ahead, self.finished = move.onward(self.objective.unconfirmed, x, self.x_adv)
-
-    def go_on(self) -> None:
-        if self.rows.numel():
-            self.x_adv = self.ahead
-            self.finished = _finished(self.objective.unconfirmed, self.x_adv.to(self.x.dtype))
+            x, search = self.x.to(self.x_adv.dtype), self.objective.unconfirmed
+            self.x_adv = move.onward(search, x, move.back(x, self.x_adv, self.finished))
+            self.finished = _finished(search, self.x_adv.to(self.x.dtype))
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some rows."""
@@ -137,21 +125,3 @@ def _finished(objective: Objective, x_adv: Tensor) -> Tensor:
     if undefined:
         raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
     return finished
-
-
-def _scored(job: Job, nearest: _Nearest) -> Attempted:
-    """The points within the budget that were found; for other rows the better of two feasible points."""
-    score = torch.full_like(nearest.distance, torch.inf)
-    rows = (~nearest.inside).nonzero()[:, 0]
-    if rows.numel():
-        x, objective = job.x[rows], job.objective.take(rows)
-        drawn_back = job.threat.take(rows).project(x, nearest.x_adv[rows])
-        there, finished = objective(drawn_back)
-        there, here = there.float().masked_fill(finished, torch.inf), objective(x)[0].float()
-        better = (there > here).reshape(-1, *[1] * (x.ndim - 1))
-        nearest.x_adv[rows], score[rows] = torch.where(better, drawn_back, x), torch.maximum(there, here)
-    return Attempted(nearest.x_adv, score)
-
-
-def _drawn_back(job: Job, nearest: _Nearest) -> Attempted:
-    return Attempted(job.threat.project(job.x, nearest.x_adv), -nearest.distance)
