@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FAB, FABT
 from robustlab.attacks.hyperplane import dual, to_hyperplane
-from robustlab.core import L1, L2, Linf, Norm, ThreatModel, Twin, as_twin, margin
+from robustlab.core import L1, L2, Linf, Norm, ThreatModel, Twin, as_twin
 
 NORMS = [Linf(), L2(), L1()]
 
@@ -148,8 +148,10 @@ def test_succeeds_where_the_budget_is_enough(kind: type[FAB] | type[FABT], norm:
     threat = ThreatModel(norm, float(best.median()) * 1.0001, (-50.0, 50.0))
     x_adv = kind(threat, steps=60)(model, x, y)
     assert threat.contains(x, x_adv).all()
-    assert torch.equal(model(x_adv).argmax(1) != y, best <= threat.radius(x))
-    assert (margin(model(x_adv), y) >= margin(model(x), y)).all()
+    fooled = model(x_adv).argmax(1) != y
+    assert fooled[1.02 * best <= threat.radius(x)].all(), "points lie a little beyond the boundary"
+    assert not fooled[best > threat.radius(x)].any()
+    assert torch.equal(x_adv[~fooled], x[~fooled])
 
 
 @pytest.mark.parametrize("kind", [FAB, FABT])

@@ -70,7 +70,7 @@ def test_the_numbers_of_a_trace_are_those_of_its_points() -> None:
         assert first.size == 0
         assert first.target == -1
         assert first.score == pytest.approx(float(cross_entropy(z[None].detach(), y[row][None])), rel=1e-5)
-        assert first.margin == pytest.approx(float((others.max() - z[label])), rel=1e-5)
+        assert first.margin == pytest.approx(float(others.max() - z[label]), rel=1e-5)
         assert first.gradient_norm == pytest.approx(float(slope.norm()), rel=1e-4)
         last = traced.of(name)[-1]
         assert last.size == pytest.approx(float((traced.x_adv[row] - x[row]).abs().max()), rel=1e-5)
