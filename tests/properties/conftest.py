@@ -33,8 +33,10 @@ from robustlab.attacks import (
     Restarts,
     RMSprop,
     Square,
+    StraightThrough,
     Targeted,
     TorchOptimizer,
+    Transfer,
     Uint8,
     VirtualAdversarial,
     WorstOf,
@@ -141,6 +143,38 @@ def _nadam(lr: float, eps: float) -> TorchOptimizer:
     return TorchOptimizer(torch.optim.NAdam, {"lr": lr, "eps": eps})
 
 
+class Smooth(nn.Module):
+    """A small smooth network for images of one channel and any size, with random weights."""
+
+    def __init__(self, classes: int = 4, width: int = 6) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(width, 8, 3, padding=1)
+        self.last = nn.Linear(8, classes)
+        generator = torch.Generator().manual_seed(5)
+        for parameter in self.parameters():
+            parameter.data = 0.8 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.second(nn.functional.softplus(self.first(x))))
+        return cast("Tensor", 3 * self.last(hidden.mean(dim=(2, 3))))
+
+
+def _another(x: Tensor) -> Tensor:
+    """A surrogate for inputs of any shape: like the model for its pictures, else ten waves; in any precision."""
+    if x.shape[1:] == (1, 6, 8):
+        return cast("Tensor", Smooth()(0.9 * x.double()).to(x.dtype))
+    flat = x.flatten(1).double()
+    weight = torch.sin(torch.arange(1.0, 11.0).outer(torch.arange(1.0, flat.shape[1] + 1))).double()
+    return (flat @ weight.T).to(x.dtype)
+
+
+def _another_in_bytes(x: Tensor) -> Tensor:
+    return _another(x / BYTE)
+
+
+_IN_BYTES = PGD(IN_BYTES, 4)
+
 ROWS = [
     _fixed(FGSM(LINF)),
     _fixed(FGSM(BALL, score=margin)),
@@ -189,6 +223,14 @@ ROWS = [
     Row(Uint8(Restarts(PGD(BALL, 3), 2)), climbs=None, looks=1, ordered=False, whole=True),
     _unlabelled(VirtualAdversarial(BALL, 2, xi=0.01), VirtualAdversarial(BALL_IN_BYTES, 2, xi=0.01 * BYTE)),
     _unlabelled(VirtualAdversarial(LINF)),
+    Row(StraightThrough(PGD(LINF, 4))),
+    Row(
+        Transfer(PGD(LINF, 4), _another),
+        climbs=None,
+        bytewise=Transfer(_IN_BYTES, _another_in_bytes),
+        looks=1,
+        ordered=False,
+    ),
     Row(Targeted(PGD(LINF, 4)), looks=1, picks=True),
     _fixed(Targeted(BIM(BALL, 3), "least_likely"), looks=1, picks=True),
 ]
@@ -237,23 +279,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class Smooth(nn.Module):
-    """A small smooth network for images of one channel and any size, with random weights."""
-
-    def __init__(self, classes: int = 4, width: int = 6) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, width, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(width, 8, 3, padding=1)
-        self.last = nn.Linear(8, classes)
-        generator = torch.Generator().manual_seed(5)
-        for parameter in self.parameters():
-            parameter.data = 0.8 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.tanh(self.second(nn.functional.softplus(self.first(x))))
-        return cast("Tensor", 3 * self.last(hidden.mean(dim=(2, 3))))
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,15 @@ class Transfer:
     ) -> Tensor:
         """Runs the attack on the surrogate, as ``robustlab.core.Attack`` says."""
         ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
-        with prepared(model, x) as (twin, x_in), frozen(self.surrogate, training=False):
-            crafted = self.attack(self.surrogate, x_in, y, target=target, stop="never", seed=seed, ids=ids)
+        with prepared(model, x) as (twin, _), frozen(self.surrogate, training=False):
+            x = x.detach().clone()
+            crafted = self.attack(self.surrogate, x, y, target=target, stop="never", seed=seed, ids=ids)
             if stop == "never":
                 return crafted
-            best, rows = Best.of(x_in.contiguous()), torch.arange(x.shape[0], device=x.device)
+            best, rows = Best.of(x), torch.arange(x.shape[0], device=x.device)
             goal = untargeted(twin.own, y, margin) if target is None else targeted(twin.own, target, margin)
-            _, finished = goal(x_in)
-            best.update(rows, x_in, *goal(x_in))
+            score, finished = goal(x)
+            best.update(rows, x, score, finished)
             going = (~finished).nonzero()[:, 0]
             if going.numel():
                 best.update(going, crafted[going], *goal.take(going)(crafted[going]))
@@ -92,6 +93,7 @@ class StraightThrough:
         ids: Tensor | None = None,
     ) -> Tensor:
         """Runs the attack, as ``robustlab.core.Attack`` says."""
+        checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
         with prepared(model, x) as (twin, _):
             around = replace(twin, search=_Straight(twin.model))
             return self.attack(around, x, y, target=target, stop=stop, seed=seed, ids=ids)

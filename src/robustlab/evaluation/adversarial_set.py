@@ -12,7 +12,7 @@ from torch import Tensor
 from robustlab.attacks import PGD
 from robustlab.core import L1, L2, Batch, Linf, Model, Norm, ThreatModel, frozen, margin
 from robustlab.data import examples
-from robustlab.evaluation.case import PROBED, STANDING, Case, ahead, may_be_chance
+from robustlab.evaluation.case import STANDING, Case, ahead, may_be_chance
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.plan import Settings, batches
@@ -24,6 +24,7 @@ from robustlab.evaluation.subject import Subject, subject
 _DISAGREEING = 0.01  # share of recorded successes that may fail, by another machine's rounding
 _BEHIND = 0.1  # share of examples by which a fresh attack may be ahead for certain
 _STEPS = 40
+_ATTACKED = 128  # examples for the fresh attack
 _NORMS: dict[str, Norm] = {str(norm): norm for norm in (Linf(), L2(), L1())}
 
 
@@ -145,7 +146,7 @@ def _outdone(one: Subject, said: _Verdicts, threat: ThreatModel, settings: Setti
     """Whether a fresh attack fools certainly more by a tenth of the examples (exact bounds)."""
     every = torch.arange(len(said.correct))
     case = Case(one, PGD(threat, _STEPS, score=margin), every, said.correct, said.fooled & said.correct, settings)
-    ids = case.some(said.correct & said.inside, PROBED)
+    ids = case.some(said.correct & said.inside, _ATTACKED)
     if not ids.numel():
         return None
     fresh, given = case.run(case.attack, ids), case.known(ids)
