@@ -103,6 +103,13 @@ def hardened(digits: Digits) -> nn.Module:
     return fit(small_cnn(), digits.x, digits.y, epochs=8, eps=0.1)
 
 
+@pytest.fixture(scope="session")
+def binary(digits: Digits) -> nn.Module:
+    """A sound model of two classes: even or odd."""
+    torch.set_num_threads(1)
+    return fit(small_cnn(2), digits.x, digits.y % 2, epochs=8)
+
+
 @dataclass(frozen=True)
 class Moved:
     """A stand-in attack: adds the same to every input value, whatever the model says."""

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from robustlab import data, models
 from robustlab.attacks import BIM, FGSM, PGD, RandomNoise, Restarts, Targeted
-from robustlab.core import Attack, Linf, ThreatModel, cross_entropy
+from robustlab.core import L2, Attack, Linf, Norm, ThreatModel, cross_entropy
 from robustlab.evaluation import Finding, Settings, diagnose, evaluate
 
 if TYPE_CHECKING:
@@ -56,12 +57,26 @@ def test_more_steps_are_given_through_wrappers(digits: Digits, standard: nn.Modu
 def test_sound_models_are_left_alone(
     digits: Digits, standard: nn.Module, with_norm: nn.Module, hardened: nn.Module
 ) -> None:
-    for seed in range(2):
+    for seed in range(5):
         for model in (standard, with_norm, hardened):
-            settings = Settings(seed=seed)
-            for eps in (0.02, 0.3):
-                attack = PGD(ThreatModel(Linf(), eps), 20)
-                assert evaluate(model, digits.test, attacks=[attack], n=150, settings=settings).findings == ()
+            for eps in (0.02, 0.1, 0.3) if seed < 2 else (0.1,):
+                attack = PGD(ThreatModel(Linf(), eps), 40)
+                got = evaluate(model, digits.test, attacks=[attack], n=150, settings=Settings(seed=seed))
+                assert got.findings == (), (model, seed, eps)
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2()], ids=str)
+def test_a_sound_model_of_two_classes_is_left_alone(norm: Norm, digits: Digits, binary: nn.Module) -> None:
+    parity = (digits.x_test, digits.y_test % 2)
+    for seed in range(5):
+        attack = PGD(ThreatModel(norm, 0.1 if norm == Linf() else 0.5), 40)
+        assert diagnose(binary, parity, attack=attack, n=150, settings=Settings(seed=seed)) == ()
+
+
+@pytest.mark.slow
+def test_a_sound_model_of_a_thousand_classes_and_five_photographs_is_left_alone() -> None:
+    attack = PGD(ThreatModel(Linf(), 1 / 255), 5)
+    assert diagnose(models.efficientnet_lite0(), data.load("photographs"), attack=attack) == ()
 
 
 def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Module) -> None:
