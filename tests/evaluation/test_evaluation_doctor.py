@@ -59,9 +59,9 @@ def test_sound_models_are_left_alone(
 ) -> None:
     for seed in range(5):
         for model in (standard, with_norm, hardened):
-            for eps in (0.02, 0.1, 0.3) if seed < 2 else (0.1,):
+            for eps in (0.02, 0.1, 0.3) if seed == 0 else (0.1,):
                 attack = PGD(ThreatModel(Linf(), eps), 40)
-                got = evaluate(model, digits.test, attacks=[attack], n=150, settings=Settings(seed=seed))
+                got = evaluate(model, digits.test, attacks=[attack], n=100, settings=Settings(seed=seed))
                 assert got.findings == (), (model, seed, eps)
 
 
