@@ -90,7 +90,7 @@ def finish(
         unit.seconds[name] = time.perf_counter() - start
         fell = _wrong(model, x_adv, y[ids])
         unit.fell[name] = ids[fell].tolist()
-        unit.radius[name] = max(norm.size(x_adv[fell].double() - x[ids][fell].double()).flatten().tolist(), default=0.0)
+        unit.radius[name] = float(norm.size(x_adv[fell].double() - x[ids][fell].double()).max()) if fell.any() else 0.0
         keep(unit, path)
     return unit
 
