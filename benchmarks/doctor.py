@@ -10,6 +10,7 @@ a false alarm is any finding above "info" about a sound model. Intervals are exa
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from time import perf_counter
@@ -89,19 +90,21 @@ def trained(kind: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def found(model: nn.Module, images: Examples, threat: ThreatModel, seed: int, n: int | None) -> tuple[Finding, ...]:
-    return evaluate(model, images, attacks=[PGD(threat, 40)], n=n, settings=Settings(seed=seed)).findings
+def found(model: nn.Module, images: Examples, attack: PGD, seed: int, n: int | None) -> tuple[Finding, ...]:
+    findings = evaluate(model, images, attacks=[attack], n=n, settings=Settings(seed=seed)).findings
+    print(images.name, attack.threat.eps, seed, [(f.code, f.severity) for f in findings], file=sys.stderr, flush=True)
+    return findings
 
 
 def sound_models(seed: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
     for kind in ("standard", "adversarial", "batchnorm"):
         for threat in (SMALL, THREAT):
-            yield f"{kind}, eps {threat.eps:g}", found(trained(kind, seed), test_images(), threat, seed, 300)
-    yield "binary, eps 0.1", found(trained("binary", seed), Pair("test"), THREAT, seed, 300)
+            yield f"{kind}, eps {threat.eps:g}", found(trained(kind, seed), test_images(), PGD(threat, 40), seed, 300)
+    yield "binary, eps 0.1", found(trained("binary", seed), Pair("test"), PGD(THREAT, 40), seed, 300)
     few = ThreatModel(Linf(), 1 / 255)
     yield (
-        "EfficientNet-Lite0, photographs, eps 1/255",
-        found(models.efficientnet_lite0(), data.load("photographs"), few, seed, None),
+        "EfficientNet-Lite0 on photographs, eps 1/255",
+        found(models.efficientnet_lite0(), data.load("photographs"), PGD(few, 10), seed, None),
     )
 
 
@@ -125,7 +128,7 @@ def planted(seeds: int) -> list[Row]:
     for name, (code, around) in FAULTS.items():
         for seed in range(seeds):
             kind = "batchnorm" if code == "training-mode-batchnorm" else "standard"
-            findings = found(around(trained(kind, seed)), test_images(), THREAT, seed, 200)
+            findings = found(around(trained(kind, seed)), test_images(), PGD(THREAT, 40), seed, 200)
             serious = [f.code for f in findings if f.severity == "serious"]
             hits.setdefault(name, []).append(serious == [code])
             others.setdefault(name, set()).update({*serious} - {code})
