@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
@@ -64,10 +65,10 @@ def library_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
-def works(norm: str, *, images: int, seeds: int, checkout: Path) -> list[Work]:
-    """Ours with seed 0, and the reference with several seeds."""
-    theirs = [Work(norm, "reference", seed, images, checkout) for seed in range(seeds)]
-    return [Work(norm, "ours", 0, images, checkout), *theirs]
+def works(norm: str, *, images: int, seeds: int, own_seeds: int, checkout: Path) -> list[Work]:
+    """Ours and the reference, each with so many seeds."""
+    counts = {"ours": own_seeds, "reference": seeds}
+    return [Work(norm, who, seed, images, checkout) for who, count in counts.items() for seed in range(count)]
 
 
 def run(work: Work) -> Unit:
@@ -130,7 +131,13 @@ def verdict(norm: str, ours: Unit, theirs: Sequence[Unit], images: int) -> Row:
         "ours - mean of the reference": f"{apart:+.2f}",
         "allowed": f"{limit:.2f}",
         "": "met" if abs(apart) <= limit + 1e-9 else "missed",
+        "examples two of its seeds differ in": _mean([units.differing(*pair) for pair in combinations(theirs, 2)]),
+        "examples ours and a seed differ in": _mean([units.differing(ours, unit) for unit in theirs]),
     }
+
+
+def _mean(counts: Sequence[int]) -> str:
+    return f"{mean(counts):.1f}" if counts else ""
 
 
 def disagreement_rows(norm: str, ours: Unit, theirs: Sequence[Unit]) -> Iterator[Row]:

@@ -26,6 +26,7 @@ def parsed() -> argparse.Namespace:
     agree.add_argument("--norm", choices=sorted(agreement.THREATS), help="default: all")
     agree.add_argument("--images", type=int, default=1000)
     agree.add_argument("--seeds", type=int, default=3, help="of the reference")
+    agree.add_argument("--own-seeds", type=int, default=1, help="of ours; the first is the one that is compared")
     agree.add_argument("--unit", help="one run, ours:0 or reference:2 say")
     agree.add_argument("--kept", action="store_true", help="show what is kept and run nothing")
     speed = works.add_parser("speed", help="seconds against the reference and the bare limit")
@@ -40,7 +41,8 @@ def agree(options: argparse.Namespace, checkout: Path) -> None:
     verdicts: list[agreement.Row] = []
     apart: list[agreement.Row] = []
     for norm in [options.norm] if options.norm else agreement.THREATS:
-        works = agreement.works(norm, images=options.images, seeds=options.seeds, checkout=checkout)
+        seeds = {"seeds": options.seeds, "own_seeds": options.own_seeds}
+        works = agreement.works(norm, images=options.images, **seeds, checkout=checkout)
         if options.unit:
             works = [work for work in works if f"{work.who}:{work.seed}" == options.unit]
         done = [

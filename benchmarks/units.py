@@ -123,3 +123,8 @@ def only_in(units: Sequence[Unit], others: Sequence[Unit]) -> list[Disagreement]
         )
         for number in sorted(spared)
     ]
+
+
+def differing(one: Unit, other: Unit) -> int:
+    """How many examples fell in just one of two runs."""
+    return len(one.stage_of.keys() ^ other.stage_of.keys())
