@@ -179,7 +179,9 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(squares: InMemory)
 
 
 def test_what_cannot_be_accumulated_is_refused(squares: InMemory, make_net: MakeNet) -> None:
-    with pytest.raises(ValueError, match="batches of 2 examples cannot be cut into 3 parts"):
+    with pytest.raises(
+        ValueError, match=r"batches of 2 examples cannot be cut into 3 parts \(1 processes, 3 accumulated\)"
+    ):
         fit(make_net(), standard(), squares, Settings(1, batch_size=2, accumulate=3))
     with pytest.raises(ValueError, match=r"a recipe that replays its batches .* accumulate must be 1"):
         fit(make_net(), Watching(replays=2), squares, Settings(1, accumulate=2))

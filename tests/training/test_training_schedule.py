@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from robustlab.training import Constant, Cosine, OneCycle
+from robustlab.training import Constant, Cosine, Cyclic, MultiStep, OneCycle
 
 
 def test_cosine_halves_at_half_time_and_is_symmetric_around_it() -> None:
@@ -48,3 +48,28 @@ def test_shares_outside_their_range_are_refused() -> None:
         Cosine(warmup=1.5)
     with pytest.raises(ValueError, match=r"peak must be in \(0, 1\).*got 0 and 0\.04"):
         OneCycle(peak=0)
+
+
+def test_steps_drop_where_they_are_told() -> None:
+    schedule = MultiStep((0.3, 0.7), factor=0.5)
+    assert [schedule(step, 10) for step in range(10)] == [1.0] * 3 + [0.5] * 4 + [0.25] * 3
+
+
+def test_a_cycle_is_repeated() -> None:
+    schedule = Cyclic(3, peak=0.25, start=0.2)
+    one = [schedule(step, 12) for step in range(12)]
+    assert one[:4] == pytest.approx([0.2, 1.0, 0.2 + 0.8 * 2 / 3, 0.2 + 0.8 / 3])
+    assert one == pytest.approx(one[:4] * 3)
+
+
+@pytest.mark.parametrize("schedule", [MultiStep, Cyclic])
+def test_factors_stay_in_range(schedule: type[MultiStep | Cyclic]) -> None:
+    for steps in (1, 7, 1000):
+        assert all(0.0 <= schedule()(step, steps) <= 1.0 for step in range(steps))
+
+
+def test_steps_and_cycles_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"drops must be rising shares .* got \(0\.7, 0\.3\) and 0\.1"):
+        MultiStep((0.7, 0.3))
+    with pytest.raises(ValueError, match=r"cycles must be at least 1, .* got 0, 0\.5 and 0\.0"):
+        Cyclic(0)

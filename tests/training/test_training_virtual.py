@@ -53,7 +53,8 @@ def divergence(p: Tensor, z: Tensor) -> Tensor:
 
 
 def unit(d: Tensor) -> Tensor:
-    return d / d.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    length: Tensor = d.flatten(1).norm(dim=1)
+    return d / length.reshape(-1, 1, 1, 1)
 
 
 def moved(net: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
@@ -62,8 +63,9 @@ def moved(net: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
     p = F.softmax(net(x).detach(), dim=1)
     d = unit(Streams(5, ids).fork(0x7A7).normal((1, 8, 8), dtype=torch.float64))
     leaf = (1e-6 * d).requires_grad_()
-    (slope,) = torch.autograd.grad(divergence(p, net(x + leaf)).sum(), leaf)
-    return (x + 0.7 * unit(slope)).clamp(0, 1)
+    slope: Tensor = torch.autograd.grad(divergence(p, net(x + leaf)).sum(), leaf)[0]
+    near = x + 0.7 * unit(slope)
+    return near.clamp(0, 1)
 
 
 def check(got: tuple[Metrics, list[Tensor]], net: nn.Module, loss: Tensor) -> None:

@@ -5,21 +5,22 @@ from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
 from robustlab.training.crafting import Crafting, GaussianNoise
 from robustlab.training.free import Free, free
-from robustlab.training.loop import DivergedError, fit
+from robustlab.training.loop import fit
 from robustlab.training.optimizers import adamw, sgd, tuned
 from robustlab.training.progress import progress_bar
 from robustlab.training.recipes import Adversarial, Standard, adversarial, gaussian_noise, madry, standard
-from robustlab.training.schedule import Constant, Cosine, OneCycle
+from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
 from robustlab.training.stale import perturbed_once
 from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
+from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
     "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Constant", "Cosine", "Crafting",
-    "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "NearPGD", "OneCycle", "OverfittingAlarm",
-    "Progress", "RandAugment", "Settings", "Standard", "Unlabelled", "adamw", "adversarial", "augmented", "awp", "fast",
-    "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart", "overfitting_alarm", "perturbed_once",
-    "progress_bar", "sgd", "standard", "trades", "tuned", "vat",
+    "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD", "OneCycle",
+    "OverfittingAlarm", "Progress", "RandAugment", "Settings", "Standard", "Unlabelled", "adamw", "adversarial",
+    "augmented", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart",
+    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "standard", "trades", "tuned", "vat",
 ]  # fmt: skip

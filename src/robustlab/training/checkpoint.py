@@ -1,7 +1,8 @@
 """Checkpoints: one directory per complete epoch, put in place in one step, without anything that could run code.
 
-``epoch-0003/model.safetensors`` are the weights (``robustlab.models.load`` reads them), ``state.safetensors`` what the
-optimizer and the recipe remember, ``state.json`` the numbers and the history, and what run this is.
+``epoch-0003/model.safetensors`` are the weights (``robustlab.models.load`` reads them), ``average.safetensors`` and
+``best.safetensors`` their average and those of the best epoch, if asked for, ``state.safetensors`` what the optimizer
+and the recipe remember, ``state.json`` the numbers and the history, and what run this is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from robustlab.core import CheckpointError, Metrics, RecipeState, RunError
 
-MODEL, STATE, NUMBERS = "model.safetensors", "state.safetensors", "state.json"
-_FORMAT = 1
+MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"
+STATE, NUMBERS = "state.safetensors", "state.json"
+_FORMAT = 2
 _OPTIMIZER, _RECIPE = "optimizer/", "recipe/"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
 Scalar: TypeAlias = bool | int | float | str | list["Scalar"] | None
@@ -83,38 +85,67 @@ def claimed(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def write(
-    out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: RecipeState, numbers: Numbers, *, keep: int
-) -> Path:
-    """Writes the checkpoint of one epoch, then removes those that are older than the ``keep`` last.
+def name_of(epoch: int) -> str:
+    """What the checkpoint of an epoch is called."""
+    return f"epoch-{epoch:04d}"
 
-    Returns: its directory.
+
+def write(
+    final: Path,
+    model: nn.Module,
+    held: Mapping[str, Mapping[str, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    states: Sequence[RecipeState],
+    numbers: Numbers,
+) -> None:
+    """Writes the checkpoint of one epoch.
+
+    Args:
+        final: its directory, which is put in place in one step.
+        model: whose architecture it is.
+        held: weights by what they are called: ``MODEL``, ``AVERAGE``, ``BEST``.
+        optimizer: whose state is saved.
+        states: of the recipe in each process.
+        numbers: all that is no tensor.
+
     Raises: CheckpointError if it cannot be written; the one before is still there.
     """
-    final = out / f"epoch-{len(numbers.epochs):04d}"
-    part = out / f".{final.name}.{secrets.token_hex(6)}.part"
+    part = final.with_name(f".{final.name}.{secrets.token_hex(6)}.part")
+    memory = _optimizer_tensors(optimizer)
+    for rank, state in enumerate(states):
+        memory |= _prefixed(f"{_RECIPE}{rank}/", state)
     try:
         part.mkdir()
-        _write_files(part, model, _optimizer_tensors(optimizer) | _prefixed(_RECIPE, state), numbers)
+        _write_files(part, model, held, memory, numbers)
         os.replace(part, final)
     except OSError as error:
         raise CheckpointError(f"{final} cannot be written: {error.strerror or error}; nothing else is lost") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def forget(out: Path, keep: int) -> None:
+    """Removes the checkpoints of a run that are older than the ``keep`` last."""
     for old in _checkpoints(out)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
-def _write_files(folder: Path, model: nn.Module, state: dict[str, Tensor], numbers: Numbers) -> None:
+def _write_files(
+    folder: Path,
+    model: nn.Module,
+    held: Mapping[str, Mapping[str, Tensor]],
+    memory: Mapping[str, Tensor],
+    numbers: Numbers,
+) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     architecture = getattr(model, "architecture", None)
     metadata = {"architecture": json.dumps(architecture)} if isinstance(architecture, dict) else {}
     try:
-        save_file(_plain(model.state_dict()), folder / MODEL, metadata=metadata)
-        save_file(_plain(state), folder / STATE)
+        for name, weights in held.items():
+            save_file(_plain(weights), folder / name, metadata=metadata)
+        save_file(_plain(memory), folder / STATE)
     except SafetensorError as error:
         raise OSError(str(error)) from error
     (folder / NUMBERS).write_text(json.dumps({"format": _FORMAT, **vars(numbers)}, indent=1))
@@ -123,12 +154,12 @@ def _write_files(folder: Path, model: nn.Module, state: dict[str, Tensor], numbe
             os.fsync(written.fileno())
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU: tied weights share storage, which the format does not allow."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in tensors.items()}
 
 
@@ -175,28 +206,43 @@ def read_numbers(path: Path) -> Numbers:
         raise _damaged(path, error) from error
 
 
-def read(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: RecipeState, numbers: Numbers) -> None:
-    """Puts model, optimizer and recipe state back to where a checkpoint was.
+def read(path: Path, model: nn.Module, others: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Puts a model, and what is kept beside it by name, back to where a checkpoint was.
 
-    Raises: CheckpointError if it is damaged, or of another model or recipe.
+    Raises: CheckpointError if it is damaged, or of another model.
     """
+    try:
+        model.load_state_dict(_load(path, MODEL))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} is of another model: {error}") from error
+    for name, weights in others.items():
+        found = _load(path, name)
+        for key, value in weights.items():
+            value.copy_(found[key])
+
+
+def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState, rank: int, numbers: Numbers) -> None:
+    """Puts the optimizer, and the state of the recipe in one process, back to where a checkpoint was.
+
+    Raises: CheckpointError if it is damaged, or of another recipe.
+    """
+    memory, prefix = _load(path, STATE), f"{_RECIPE}{rank}/"
+    remembered = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
+    if remembered.keys() != state.keys():
+        raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
+    for name, value in remembered.items():
+        state[name] = value.to(state[name].device)
+    _fill_optimizer(optimizer, memory, numbers)
+
+
+def _load(path: Path, name: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        weights, rest = load_file(path / MODEL), load_file(path / STATE)
+        return load_file(path / name)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
-    remembered = {name.removeprefix(_RECIPE): value for name, value in rest.items() if name.startswith(_RECIPE)}
-    if remembered.keys() != state.keys():
-        raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} is of another model: {error}") from error
-    for name, value in remembered.items():
-        state[name] = value.to(state[name].device)
-    _fill_optimizer(optimizer, rest, numbers)
 
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: Numbers) -> None:

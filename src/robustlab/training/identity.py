@@ -15,12 +15,15 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PROBED = 64  # examples that stand for a data set that does not know its own hash
 
 
-def run_of(model: nn.Module, recipe: Recipe, examples: Examples, settings: Settings) -> dict[str, str]:
+def run_of(
+    model: nn.Module, recipe: Recipe, examples: Examples, settings: Settings, processes: int = 1
+) -> dict[str, str]:
     """The run by name of its parts; the weights are not among them, as training changes them."""
     parts = {
         "model": _structure(model),
         "recipe": repr(recipe),
         "data": f"{examples.name}, {len(examples)} examples, {content(examples)}",
+        "processes": str(processes),
         **settings.described(),
     }
     return {name: _ADDRESS.sub("", text) for name, text in parts.items()}

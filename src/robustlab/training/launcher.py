@@ -24,7 +24,7 @@ def launched(settings: Settings) -> Iterator[Accelerator]:
     Accelerate keeps its choice in global state, which a later call could not change and which may be the user's own;
     it is put back when the block ends.
 
-    Raises: ValueError for a device that is not there, a precision that it lacks, or several processes.
+    Raises: ValueError for a device that is not there, or a precision that it lacks.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -35,10 +35,7 @@ def launched(settings: Settings) -> Iterator[Accelerator]:
     for state in shared:
         state.clear()
     try:
-        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
-        if accelerator.num_processes > 1:
-            raise ValueError(f"training runs in one process for now, but {accelerator.num_processes} were launched")
-        yield accelerator
+        yield Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
     finally:
         for state, values in zip(shared, kept, strict=True):
             state.clear()

@@ -79,3 +79,69 @@ class OneCycle:
         if step < top:
             return self.start + (1 - self.start) * step / top
         return (steps - step) / (steps - top)
+
+
+@dataclass(frozen=True)
+class MultiStep:
+    """The full rate, multiplied by a factor at each of some points.
+
+    Args:
+        drops: shares of all steps, in (0, 1), rising, after which the rate drops.
+        factor: of each drop, in (0, 1].
+
+    Example:
+        >>> [round(MultiStep((0.5, 0.75))(step, 4), 3) for step in range(4)]
+        [1.0, 1.0, 0.1, 0.01]
+
+    Source: usual for adversarial training: TRADES drops by 10 after 75, 90 and 100 of 120 epochs; Pang et al., Bag of
+    Tricks for Adversarial Training, ICLR 2021, after 100 and 105 of 110.
+    """
+
+    drops: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        inside = all(0.0 < drop < 1.0 for drop in self.drops)
+        if not (inside and list(self.drops) == sorted(self.drops) and 0.0 < self.factor <= 1.0):
+            raise ValueError(
+                f"drops must be rising shares in (0, 1) and the factor in (0, 1], got {self.drops} and {self.factor}"
+            )
+
+    def __call__(self, step: int, steps: int) -> float:
+        """The factor at one step."""
+        # Both sides are rounded alike, so that a drop at 0.7 of 10 steps is one before step 7.
+        return self.factor ** sum(step >= round(drop * steps, 6) for drop in self.drops)
+
+
+@dataclass(frozen=True)
+class Cyclic:
+    """Linear up to 1 and down again, some times over.
+
+    Args:
+        cycles: how many, of equal length, >= 1.
+        peak: share of each cycle, in (0, 1), after which the rate is highest.
+        start: factor at the ends of each cycle, in [0, 1].
+
+    Example:
+        >>> [round(Cyclic(2)(step, 8), 3) for step in range(8)]
+        [0.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5]
+
+    Source: Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017, the triangular policy.
+    """
+
+    cycles: int = 4
+    peak: float = 0.5
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cycles < 1 or not (0.0 < self.peak < 1.0 and 0.0 <= self.start <= 1.0):
+            raise ValueError(
+                "cycles must be at least 1, peak in (0, 1) and start in [0, 1], "
+                f"got {self.cycles}, {self.peak} and {self.start}"
+            )
+
+    def __call__(self, step: int, steps: int) -> float:
+        """The factor at one step."""
+        place = step * self.cycles / steps % 1
+        share = place / self.peak if place < self.peak else (1 - place) / (1 - self.peak)
+        return self.start + (1 - self.start) * share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,13 +21,19 @@ class Settings:
 
     Args:
         epochs: passes over the data, at least 1.
-        batch_size: the largest number of examples in a step; an epoch is cut into batches of equal size up to one.
+        batch_size: the largest number of examples in a step, of each process; an epoch is cut into batches of equal
+            size up to one.
         optimizer: makes the optimizer for the model's parameters: ``sgd()``, ``adamw()``, ``tuned(...)``.
         schedule: factor of the learning rate at each step.
         seed: of the order of the data and of all draws during training (not of the model's first weights).
         accumulate: parts that a batch is cut into, one in memory at a time, whose gradients make one update. Without
             norm layers the result is that of the whole batch; with them each part has its own statistics.
         clip: the largest length of the gradient of all weights together; longer ones are scaled down. None: any.
+        average: decay, in (0, 1), of an exponential moving average of the weights, 0.999 say; it is what is validated
+            and what comes back. The first updates count less long. None: no average.
+        best: name of a number that the validation returns, the larger the better: "robust_accuracy" say. The weights of
+            the epoch where it is highest are kept, and come back.
+        patience: the run ends early after so many epochs without a better one; needs ``best``. None: never.
         precision: "bf16" and "fp16" compute most of the forward pass in that type.
         device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
         resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
@@ -42,6 +49,9 @@ class Settings:
     seed: int = 0
     accumulate: int = 1
     clip: float | None = None
+    average: float | None = None
+    best: str | None = None
+    patience: int | None = None
     precision: Precision = "fp32"
     device: str = field(default="auto", repr=False, compare=False)
     resume: bool = field(default=False, repr=False, compare=False)
@@ -53,12 +63,35 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise ValueError(f"clip is a length of the gradient, a finite number > 0, got {self.clip}")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"average is the decay of a moving average of the weights, in (0, 1), got {self.average}")
+        if self.patience is not None and (self.patience < 1 or self.best is None):
+            raise ValueError(
+                f"patience counts epochs without a better one, at least 1, and needs best: {self.patience}"
+            )
         if self.precision not in ("fp32", "bf16", "fp16"):
             raise ValueError(f"precision must be 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
 
     def described(self) -> dict[str, str]:
         """What decides the result, by name, as text: a run may be resumed only with the same."""
         return {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+    def best_epoch(self, epochs: Sequence[Metrics]) -> int | None:
+        """The first epoch, 1, 2, ..., where what is best was highest; None if nothing is.
+
+        Raises: ValueError if the validation did not return it.
+        """
+        if self.best is None or not epochs:
+            return None
+        name = f"validation_{self.best}"
+        if any(name not in epoch for epoch in epochs):
+            raise ValueError(f"the validation returned {sorted(epochs[-1])}, but the best {name} was asked for")
+        return max(range(len(epochs)), key=lambda number: epochs[number][name]) + 1
+
+    def stops(self, epochs: Sequence[Metrics]) -> bool:
+        """Whether the run ends after these epochs, with none better for so long."""
+        best = self.best_epoch(epochs)
+        return self.patience is not None and best is not None and len(epochs) - best >= self.patience
 
 
 class Progress(NamedTuple):
@@ -83,11 +116,13 @@ class History:
             for what it measured at these alone), what the validation returned (as ``validation_NAME``), "epoch",
             "learning_rate" of the last step and "seconds".
         checkpoint: directory of the last checkpoint, if the run had an output directory; ``model.safetensors`` in it
-            are the weights.
+            are the weights, ``average.safetensors`` and ``best.safetensors`` those others.
+        best: the epoch, 1, 2, ..., whose weights came back, if the settings say what is best.
     """
 
     epochs: tuple[Metrics, ...]
     checkpoint: Path | None = None
+    best: int | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         """One number over the epochs, e.g. ``history["loss"]``."""
