@@ -129,6 +129,20 @@ def test_below_one_level_the_input_comes_back(norm: Norm) -> None:
     assert torch.equal(Uint8(PGD(ThreatModel(norm, 0.9 / 255), 5))(model, x, y), x)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_level_that_is_out_of_reach_by_one_last_bit_is_not_taken(sign: int) -> None:
+    """There the sum of the input and the radius is rounded onto the level."""
+    grid = levels((0.0, 1.0), torch.empty(0))
+    starts = torch.arange(100, 160)
+    reach = (grid[starts + 8 * sign].double() - grid[starts].double()).abs()
+    eps = torch.nextafter(reach, torch.zeros_like(reach))
+    x = grid[starts][:, None]
+    threat = ThreatModel(Linf(), eps)
+    far = rounded(x, x + sign * 0.03, threat, far=True)
+    assert threat.contains(x, far).all()
+    assert torch.equal((255 * far).round()[:, 0], starts + 7.0 * sign)
+
+
 def test_the_room_for_rounding_is_2_to_the_minus_23_and_never_beyond_the_bounds() -> None:
     assert threat_of(Uint8(PGD(ThreatModel(Linf(), 0.25), 3))).eps == 0.25 + 2.0**-23
     assert threat_of(Uint8(PGD(ThreatModel(Linf(), 1.0), 3))).eps == 1.0
@@ -155,6 +169,7 @@ def test_near_is_the_nearest_level_where_that_fits_and_far_spends_the_budget(nor
         assert threat.contains(x, far).all()
         assert (steps.abs() <= change.abs().ceil()).all()
         assert (norm.size(longer) > eps - (1 if norm == L1() else 2) * 4).all()
+        assert fits or (norm.size(steps) > 0.6 * eps).all()
         assert (longer * change >= 0).all()
 
 
@@ -240,6 +255,7 @@ def test_targets_and_suites_go_through() -> None:
     x_adv = Uint8(APGD(ThreatModel(Linf(), 0.15), 10))(model, x, y, target=target)
     assert (model(saved_and_loaded(x_adv)).argmax(1) == target).sum() > 10
     suite = autoattack(ThreatModel(Linf(), (0.0,) * 10 + (0.1,) * 20), "quick")
+    y[3] = target[3]  # wrong already, so that budgets have to go with the examples that are attacked
     x_adv = Uint8(suite)(model, x, y)
     assert torch.equal(x_adv[:10], x[:10])
     assert (model(saved_and_loaded(x_adv)).argmax(1) != y).sum() > 10

@@ -89,7 +89,7 @@ def test_with_two_classes_one_iteration_is_exact_however_sure_the_model_is(norm:
     with torch.no_grad():
         model.bias.copy_(torch.tensor([gap, 0.0]))
     slope = (model.weight[1] - model.weight[0]).detach().float()
-    direction = virtual_direction(model.float(), x, starts(x, norm), norm=norm)
+    direction = virtual_direction(model.float(), x, starts(x, norm), turn=norm.steepest)
     best = norm.steepest(slope[None]).expand(6, -1)
     sign = (direction * best).sum(1, keepdim=True).sign()
     assert torch.allclose(direction, sign * best, atol=2e-3)
@@ -128,11 +128,34 @@ def test_the_divergence_grows_more_than_along_a_random_direction() -> None:
         start = starts(x, norm)
         before = kl(model(x + 0.1 * start), clean)
         grown = [
-            kl(model(x + 0.1 * virtual_direction(model, x, start, norm=norm, iterations=count)), clean)
+            kl(model(x + 0.1 * virtual_direction(model, x, start, turn=norm.steepest, iterations=count)), clean)
             for count in (1, 5)
         ]
         assert (grown[0] > before).float().mean() >= 0.7
         assert grown[1].mean() > 1.5 * before.mean()
+
+
+@pytest.mark.parametrize(("xi", "length"), [(0.03, 0.03), (None, (12 * 2.0**-52) ** 0.5)])
+def test_the_change_is_measured_where_xi_says(xi: float | None, length: float) -> None:
+    model, x, seen = curved(), drawn(3, 12, seed=3), []
+
+    def recorded(x: Tensor) -> Tensor:
+        seen.append(x.detach().clone())
+        logits: Tensor = model(x)
+        return logits
+
+    virtual_direction(recorded, x, starts(x), iterations=2, xi=xi)
+    assert torch.equal(seen[0], x)
+    assert torch.allclose(seen[1], x + length * starts(x), atol=1e-15)
+    assert torch.allclose(L2().size(seen[2] - x), torch.full((3,), length, dtype=torch.float64), rtol=1e-6)
+
+
+def test_directions_may_be_the_gradient_itself_in_units_of_any_norm() -> None:
+    model, x = linear(2, 10), drawn(6, 10, seed=2)
+    slope = (model.weight[1] - model.weight[0]).detach()
+    for norm in NORMS:
+        direction = virtual_direction(model, x, norm.normalise(starts(x)), turn=norm.normalise)
+        assert torch.allclose(direction.abs(), norm.normalise(slope[None]).abs().expand(6, -1))
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
@@ -180,8 +203,8 @@ def test_where_nothing_changes_the_random_direction_comes_back(norm: Norm) -> No
         return (x * torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None])[:, :3]
 
     start = starts(x, norm)
-    assert torch.equal(virtual_direction(deaf, x, start, norm=norm), start)
-    found = virtual_direction(half_deaf, x, start, norm=norm)
+    assert torch.equal(virtual_direction(deaf, x, start, turn=norm.steepest), start)
+    found = virtual_direction(half_deaf, x, start, turn=norm.steepest)
     assert torch.equal(found[[1, 3]], start[[1, 3]])
     assert norm == L1() or not torch.equal(found[[0, 2]], start[[0, 2]])
     attack = VirtualAdversarial(ThreatModel(norm, 0.1, FREE))
@@ -199,7 +222,7 @@ def test_the_attack_is_a_step_of_the_whole_budget_along_the_direction() -> None:
             for y in (torch.zeros(6, dtype=torch.int64), torch.full((6,), 2))
         ]
         start = random_direction(x, Streams(5, ids), norm)
-        direction = virtual_direction(model, x, start, norm=norm, iterations=3)
+        direction = virtual_direction(model, x, start, turn=norm.steepest, iterations=3)
         assert torch.equal(answers[0], answers[1])
         assert torch.allclose(answers[0], x + threat.radius(x) * direction, atol=1e-9)
 

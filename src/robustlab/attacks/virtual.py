@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch import Tensor
 from robustlab.attacks.call import Call, craft, prepared
 from robustlab.core import L2, Logits, Model, Norm, Score, Streams, ThreatModel, Twin, frozen, kl
 from robustlab.core.losses import classes_needed
+
+Turn: TypeAlias = Callable[[Tensor], Tensor]
 
 _LABEL = 0x7A7
 _LARGEST = 500.0  # exp of more would overflow
@@ -29,7 +33,7 @@ class VirtualAdversarial:
         threat: norm, eps and bounds.
         iterations: of the power method, >= 1; with the pass for the clean inputs, ``iterations + 1`` passes forward
             and ``iterations`` back.
-        xi: Euclidean length of the step by which the change is measured, in the units of the inputs; None: as
+        xi: size of the step by which the change is measured, in the norm and in the units of the inputs; None: as
             ``virtual_direction`` has it, by the width of the bounds.
         divergence: from logits and those of the clean input, both (N, K) in float64, to (N,).
 
@@ -51,11 +55,9 @@ class VirtualAdversarial:
         if call.target is not None:
             raise ValueError("a virtual adversarial perturbation has no target: it moves away from the clean answer")
         norm, region = self.threat.norm, call.threat.search_region(call.x)
-        xi = self.xi if self.xi is not None else _step(call.x) * self.threat.width
-        start = random_direction(call.x, call.streams, norm)
-        steps, classes = _checked(self.iterations, xi), classes_needed(call.y)
-        power = _Power(call.twin, norm, steps, xi, self.divergence, classes)
-        direction = power.direction(call.x, start)
+        step = _Step(norm.steepest, self.xi, self.threat.width)
+        power = _Power(call.twin, step, _checked(self.iterations, self.xi), self.divergence, classes_needed(call.y))
+        direction = power.direction(call.x, random_direction(call.x, call.streams, norm))
         return region.shown(region.project_(direction * call.threat.radius(call.x).to(direction) + call.x))
 
     __call__ = craft
@@ -72,14 +74,14 @@ def virtual_direction(
     x: Tensor,
     start: Tensor,
     *,
-    norm: Norm | None = None,
+    turn: Turn | None = None,
     iterations: int = 1,
     xi: float | None = None,
     divergence: Score = kl,
 ) -> Tensor:
     """The direction of unit size in which the answer of a model changes most, by the power method.
 
-        d <- steepest(grad_r divergence(z(x + r), z(x)) at r = xi d / |d|_2)
+        d <- turn(grad_r divergence(z(x + r), z(x)) at r = xi d)
 
     For a small xi the gradient is xi H d, H the Hessian at r = 0, so that in L2 this turns towards the dominant
     eigenvector of H. The answer to the clean inputs is a constant. The model is used in the modes it is in and left as
@@ -94,10 +96,12 @@ def virtual_direction(
         model: from inputs (N, ...) to logits (N, K), or a twin.
         x: inputs (N, ...); may be without labels.
         start: directions (N, ...), from ``random_direction`` say.
-        norm: of the direction; None: L2.
+        turn: makes directions of gradients: ``norm.steepest`` of any norm, with which for small xi the divergence never
+            falls, or ``norm.normalise``, as Neural Structured Learning has it; None: that of L2, where both are one.
         iterations: >= 1; each is a pass forward and one back, besides one forward for the clean inputs.
-        xi: Euclidean length of the step, in the units of the inputs; None: sqrt(D u) for D values per input with the
-            machine precision u of ``x``, which moves each value by about sqrt(u): right for inputs about 1 wide.
+        xi: what a direction is multiplied by to measure the change, in the units of the inputs; None: whatever makes a
+            Euclidean length of sqrt(D u) for D values per input and the machine precision u of ``x``, so that each
+            value moves by about sqrt(u): right for inputs about 1 wide.
         divergence: from logits and those of the clean input, both (N, K) in float64, to scores (N,).
 
     Returns: directions (N, ...) in at least float32, without gradient.
@@ -105,22 +109,34 @@ def virtual_direction(
     """
     if start.shape != x.shape:
         raise ValueError(f"start directions must have the shape of the inputs {tuple(x.shape)}, got {start.shape}")
-    xi = _step(x) if xi is None else xi
+    step = _Step(L2().steepest if turn is None else turn, xi)
     with prepared(model, x) as (twin, x_in):
-        power = _Power(twin, L2() if norm is None else norm, _checked(iterations, xi), xi, divergence)
+        power = _Power(twin, step, _checked(iterations, xi), divergence)
         return power.direction(x_in, start.detach().to(torch.promote_types(x.dtype, torch.float32)))
 
 
-def _step(x: Tensor) -> float:
-    return math.sqrt(torch.finfo(x.dtype).eps * x[0].numel())
-
-
-def _checked(iterations: int, xi: float) -> int:
+def _checked(iterations: int, xi: float | None) -> int:
     if not isinstance(iterations, int) or iterations < 1:
         raise ValueError(f"iterations must be a whole number >= 1, got {iterations}")
-    if not 0 < xi < math.inf:
+    if xi is not None and not 0 < xi < math.inf:
         raise ValueError(f"xi must be a finite number > 0 in the units of the inputs, got {xi}")
     return iterations
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How far the change is measured, and what becomes of its gradient."""
+
+    turn: Turn
+    xi: float | None
+    width: float = 1.0
+
+    def along(self, direction: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.xi is not None:
+            return direction * self.xi
+        length = L2().size(direction).reshape(-1, *[1] * (direction.ndim - 1))
+        xi = self.width * math.sqrt(torch.finfo(dtype).eps * direction[0].numel())
+        return direction * (xi / torch.where(length > 0, length, 1))
 
 
 @dataclass(frozen=True)
@@ -128,9 +144,8 @@ class _Power:
     """The power method on one model."""
 
     twin: Twin
-    norm: Norm
+    step: _Step
     iterations: int
-    xi: float
     divergence: Score
     classes: int = 0
     """That the model must have."""
@@ -143,16 +158,14 @@ class _Power:
         with torch.no_grad():
             clean = self._logits(x.clone()).double()  # a model that writes over its input is to find a copy
         for _ in range(self.iterations):
-            found = self.norm.steepest(self._gradient(x, direction, clean).to(direction.dtype))
+            found = self.step.turn(self._gradient(x, direction, clean).to(direction.dtype))
             turns = (found != 0).flatten(1).any(dim=1).reshape(-1, *[1] * (x.ndim - 1))
             direction = torch.where(turns, found, direction)
         return direction
 
     def _gradient(self, x: Tensor, direction: Tensor, clean: Logits) -> Tensor:
-        length = L2().size(direction).reshape(-1, *[1] * (x.ndim - 1))
-        step = direction * (self.xi / torch.where(length > 0, length, 1))
         with torch.enable_grad():
-            point = (x + step).to(x.dtype).requires_grad_()
+            point = (x + self.step.along(direction, x.dtype)).to(x.dtype).requires_grad_()
             logits = self._logits(point, backward=True)
         if not logits.requires_grad:
             return torch.zeros_like(x)
