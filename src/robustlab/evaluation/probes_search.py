@@ -99,7 +99,7 @@ def convergence(case: Case) -> Finding | None:
     if not ids.numel() or gradient_free(case.lead):
         return None
     longer = _longer(case.lead)
-    hit = case.run(longer, ids, again=_AGAIN)
+    hit = case.fell(longer, ids, again=_AGAIN)
     fell, at_least = int(hit.sum()), case.loss(int(hit.sum()), len(ids))
     if at_least <= LOSS[0]:
         return None
@@ -133,7 +133,7 @@ def square(case: Case) -> Finding | None:
     if not ids.numel() or gradient_free(case.attack) or str(case.threat.norm) not in {"Linf", "L2", "L1"}:
         return None
     search = Square(case.threat, _QUERIES, rescaled=True)
-    fell = int(case.run(search, ids).sum())
+    fell = int(case.fell(search, ids).sum())
     at_least = case.loss(fell, len(ids))
     return square_improves(fell, len(ids), at_least, repr(search)) if at_least > LOSS[0] else None
 
@@ -155,7 +155,7 @@ def transfer(case: Case) -> Finding | None:
     ids = case.some(case.standing, PROBED_DEEPLY)
     if case.surrogate is None or not ids.numel():
         return None
-    fell = int(case.run(Transfer(PGD(case.threat, _STEPS, score=margin), case.surrogate), ids).sum())
+    fell = int(case.fell(Transfer(PGD(case.threat, _STEPS, score=margin), case.surrogate), ids).sum())
     at_least = case.loss(fell, len(ids))
     if at_least <= LOSS[0]:
         return None
