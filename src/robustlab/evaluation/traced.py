@@ -15,7 +15,7 @@ from robustlab.evaluation.record import TracePoint, TraceRecord
 from robustlab.evaluation.store import KEY, Reader
 from robustlab.evaluation.subject import Subject
 
-STANDING, FALLEN = 4, 16
+STANDING, FALLEN = 2, 8
 """Examples that are traced, of which one is kept; those that stand cost an attack to its end."""
 POINTS = 200
 """Points of a record at most; of more, every second, third, ... and the last are kept."""
