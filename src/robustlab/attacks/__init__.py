@@ -4,6 +4,7 @@ from robustlab.attacks.apgd import APGD, APGDT
 from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
 from robustlab.attacks.maximise import at_input, maximise, uniform
+from robustlab.attacks.parts import at_eps, threat_of
 from robustlab.attacks.pgd import BIM, FGSM, MIFGSM, PGD, OptimizerPGD, RandomNoise
 from robustlab.attacks.square import Square
 from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step, momentum, steepest
@@ -13,7 +14,7 @@ from robustlab.attacks.tracing import Trace, TraceRow, trace
 from robustlab.attacks.transfer import StraightThrough, Transfer
 from robustlab.attacks.uint8 import Uint8
 from robustlab.attacks.virtual import VirtualAdversarial, random_direction, virtual_direction
-from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf, at_eps, threat_of
+from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf
 
 __all__ = [
     "APGD", "APGDT", "BIM", "EOT", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",

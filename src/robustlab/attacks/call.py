@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol, get_args
 import torch
 from torch import Tensor
 
+from robustlab.attacks.parts import at_rows, threat_of, threats_of
 from robustlab.core import (
+    Attack,
     Model,
     Objective,
     Score,
@@ -20,6 +22,7 @@ from robustlab.core import (
     ThreatModel,
     Twin,
     frozen,
+    margin,
     search_twin,
     targeted,
     untargeted,
@@ -51,17 +54,50 @@ class Call(NamedTuple):
         one = untargeted(self.twin, self.y, score) if self.target is None else targeted(self.twin, self.target, score)
         return self.watched(one)
 
+    def judge(self) -> Objective:
+        """What decides: the margin of the user's own model, and whether it is fooled."""
+        own = self.twin.own
+        return untargeted(own, self.y, margin) if self.target is None else targeted(own, self.target, margin)
+
+    def by(
+        self,
+        attack: Attack,
+        rows: Tensor | None = None,
+        *,
+        twin: Model | None = None,
+        stop: Stop | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """What another attack makes of the call.
+
+        Args:
+            attack: the attack.
+            rows: numbers of the examples (M,) that it is run on; None: all.
+            twin: what it is run on; None: as in the call, like the rest.
+            stop: when an example is left alone.
+            seed: of its draws.
+
+        Returns: x_adv (M, ...).
+        """
+        own = attack if rows is None else at_rows(attack, rows)
+        these = slice(None) if rows is None else rows
+        return own(
+            self.twin if twin is None else twin,
+            self.x[these],
+            self.y[these],
+            target=None if self.target is None else self.target[these],
+            stop=self.stop if stop is None else stop,
+            seed=self.streams.seed if seed is None else seed,
+            ids=self.ids[these],
+        )
+
     def watched(self, objective: Objective) -> Objective:
         """The objective with the names of its rows, if somebody watches the search."""
         return objective if self.twin.watch is None else replace(objective, ids=self.ids)
 
 
 class Searching(Protocol):
-    """An attack as the frame sees it."""
-
-    @property
-    def threat(self) -> ThreatModel:
-        """Norm, eps and bounds."""
+    """An attack as the frame sees it: with a threat model, or made of attacks that have one."""
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call, in any float dtype that holds them exactly."""
@@ -79,13 +115,15 @@ def craft(  # noqa: PLR0913 -- the arguments of every attack, and the attack its
     ids: Tensor | None = None,
 ) -> Tensor:
     """Runs the attack as ``robustlab.core.Attack`` says."""
-    ids = checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop)
-    streams = Streams(seed, ids)
+    threat = threat_of(self)
+    for one in threats_of(self):
+        names = checked_inputs(x, y, one, target=target, ids=ids, stop=stop)
+    streams = Streams(seed, names)
     with prepared(model, x) as (twin, x_in):
         out = torch.empty_like(x, requires_grad=False)
-        for rows in _blocks(x_in, self.threat):
+        for rows in _blocks(x_in, threat):
             goal = None if target is None else target[rows]
-            call = Call(twin, x_in[rows], y[rows], goal, self.threat, streams[rows], ids[rows], stop)
+            call = Call(twin, x_in[rows], y[rows], goal, threat, streams[rows], names[rows], stop)
             out[rows] = self.search(call)
     return out
 

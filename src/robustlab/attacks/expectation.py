@@ -9,9 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from robustlab.attacks.call import checked_inputs, prepared
-from robustlab.attacks.wrappers import threat_of
-from robustlab.core import Attack, Logits, Model, Stop, Twin, fold_in
+from robustlab.attacks.call import Call, craft
+from robustlab.core import Attack, Logits, Model, Twin, fold_in
 
 Transformation: TypeAlias = Callable[[Tensor], Tensor]
 _LABEL = 0xE07
@@ -44,23 +43,12 @@ class EOT:
         if not isinstance(self.draws, int) or self.draws < 1:
             raise ValueError(f"draws must be a whole number >= 1, got {self.draws}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack on the mean, as ``robustlab.core.Attack`` says."""
-        ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
-        with prepared(model, x) as (twin, _):
-            torch.manual_seed(fold_in(seed, _LABEL, int(ids[0])))
-            averaged = replace(_transformed(twin, self.transformation), draws=self.draws)
-            return self.attack(averaged, x, y, target=target, stop=stop, seed=seed, ids=ids)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        torch.manual_seed(fold_in(call.streams.seed, _LABEL, int(call.ids[0])))  # put back by the frame
+        return call.by(self.attack, twin=replace(_transformed(call.twin, self.transformation), draws=self.draws))
+
+    __call__ = craft
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.apgd import APGD, APGDT
-from robustlab.attacks.call import checked_inputs, prepared
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
+from robustlab.attacks.parts import part_seed
 from robustlab.attacks.square import Square
-from robustlab.attacks.wrappers import Restarts, WorstOf, at_rows, part_seed, threat_of
-from robustlab.core import L1, Attack, Model, Stop, ThreatModel, cross_entropy, dlr, targeted, untargeted
+from robustlab.attacks.wrappers import Restarts, WorstOf
+from robustlab.core import L1, Attack, ThreatModel, cross_entropy, dlr
 
 Version = Literal["standard", "plus", "rand", "quick"]
 
@@ -61,29 +62,16 @@ class AutoAttack:
         """The seed of the stage of this number in a call with a seed."""
         return part_seed(self, seed, stage)
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the stages as ``robustlab.core.Attack`` says; "never" runs all of them at full strength."""
-        ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
-        with prepared(model, x) as (twin, x_in):
-            objective = untargeted(twin.own, y) if target is None else targeted(twin.own, target)
-            _, finished = objective(x_in.clone())
-        going = torch.ones_like(finished) if stop == "never" else ~finished
-        x_adv = x.detach().clone()
-        if bool(going.any()):
-            rows = going.nonzero()[:, 0]
-            worst, goal = at_rows(WorstOf(self.attacks), rows), None if target is None else target[rows]
-            x_adv[rows] = worst(twin, x_adv[rows], y[rows], target=goal, stop=stop, seed=seed, ids=ids[rows])
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call; "never" runs all stages at full strength."""
+        x_adv = call.x.clone()
+        _, finished = call.judge()(x_adv)
+        rows = (torch.ones_like(finished) if call.stop == "never" else ~finished).nonzero()[:, 0]
+        if rows.numel():
+            x_adv[rows] = call.by(WorstOf(self.attacks), rows)
         return x_adv
+
+    __call__ = craft
 
 
 def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack:

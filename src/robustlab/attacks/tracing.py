@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.call import prepared
-from robustlab.attacks.wrappers import threat_of
+from robustlab.attacks.parts import threat_of
 from robustlab.core import Attack, Look, Model, Norm, Stop, margin
 
 

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 
-from robustlab.attacks.call import checked_inputs, prepared
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.maximise import Best
-from robustlab.attacks.wrappers import threat_of
-from robustlab.core import Attack, Logits, Model, Stop, frozen, margin, targeted, untargeted
+from robustlab.core import Attack, Logits, Model, frozen
+from robustlab.core.rows import all_rows
 
 
 @dataclass(frozen=True)
@@ -36,32 +35,21 @@ class Transfer:
     surrogate: Model = field(repr=False)
     name: str = "surrogate"
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack on the surrogate, as ``robustlab.core.Attack`` says."""
-        ids = checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
-        with prepared(model, x) as (twin, _), frozen(self.surrogate, training=False):
-            x = x.detach().clone()
-            crafted = self.attack(self.surrogate, x, y, target=target, stop="never", seed=seed, ids=ids)
-            if stop == "never":
-                return crafted
-            best, rows = Best.of(x), torch.arange(x.shape[0], device=x.device)
-            goal = untargeted(twin.own, y, margin) if target is None else targeted(twin.own, target, margin)
-            score, finished = goal(x)
-            best.update(rows, x, score, finished)
-            going = (~finished).nonzero()[:, 0]
-            if going.numel():
-                best.update(going, crafted[going], *goal.take(going)(crafted[going]))
-            return best.x_adv
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        with frozen(self.surrogate, training=False):
+            crafted = call.by(self.attack, twin=self.surrogate, stop="never")
+        if call.stop == "never":
+            return crafted
+        best, rows, judge = Best.of(call.x), all_rows(call.x), call.judge()
+        score, finished = judge(call.x.clone())
+        best.update(rows, call.x, score, finished)
+        going = rows[~finished]
+        if going.numel():
+            best.update(going, crafted[going], *judge.take(going)(crafted[going]))
+        return best.x_adv
+
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -81,22 +69,11 @@ class StraightThrough:
 
     attack: Attack
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack, as ``robustlab.core.Attack`` says."""
-        checked_inputs(x, y, threat_of(self), target=target, ids=ids, stop=stop)
-        with prepared(model, x) as (twin, _):
-            around = replace(twin, search=_Straight(twin.model))
-            return self.attack(around, x, y, target=target, stop=stop, seed=seed, ids=ids)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        return call.by(self.attack, twin=replace(call.twin, search=_Straight(call.twin.model)))
+
+    __call__ = craft
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustlab.attacks.call import checked_inputs, prepared
+from robustlab.attacks.call import Call, craft
 from robustlab.attacks.maximise import Best
-from robustlab.attacks.wrappers import at_rows, threat_of
-from robustlab.core import Attack, Linf, Model, Norm, Objective, Stop, ThreatModel, margin, targeted, untargeted
+from robustlab.attacks.parts import threat_of
+from robustlab.core import Attack, Linf, Norm, Objective, Stop, ThreatModel
 from robustlab.core.rows import all_rows, row_chunks
 
 _TOP = 255
@@ -34,8 +34,8 @@ class Uint8:
     exactly what ``uint8.float() / 255`` gives. With a budget below one level the input comes back.
 
     Levels are not exact in binary: the difference between the float32 values of 8/255 and 0 is 8/255 give or take
-    1e-8. So that whole levels count as such, the ``threat`` of this attack allows 2**-23 of the width of the bounds
-    more than that of the attack inside; in L2 and L1, as in half precision, a result stays within the same radius.
+    1e-8. So that whole levels count as such, in Linf an eps of whole levels is 2**-23 of the width of the bounds more in
+    the ``threat`` of this attack than in that of the attack inside.
 
     Args:
         attack: the attack; its bounds must be finite, and level 0 and 255 are the lower and upper one.
@@ -45,47 +45,36 @@ class Uint8:
 
     @property
     def threat(self) -> ThreatModel:
-        """That of the attack with room for the rounding of levels."""
+        """That of the attack, with room for the rounding of levels where eps is a whole number of them."""
         inner = threat_of(self.attack)
+        if not isinstance(inner.norm, Linf):
+            return inner
 
         def wider(eps: float) -> float:
-            return max(eps, min(eps + _ROUNDING * inner.width, inner.width))
+            reach = _TOP * eps / inner.width
+            whole = round(reach) > 0 and abs(reach - round(reach)) < _TOP * _ROUNDING
+            return max(eps, min(eps + _ROUNDING * inner.width, inner.width)) if whole else eps
 
         return replace(inner, eps=wider(inner.eps) if isinstance(inner.eps, float) else tuple(map(wider, inner.eps)))
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack and rounds, as ``robustlab.core.Attack`` says.
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call.
 
-        Raises: ValueError also if the inputs are no 8-bit images.
+        Raises: ValueError if the inputs are no 8-bit images.
         """
-        ids = checked_inputs(x, y, self.threat, target=target, ids=ids, stop=stop)
-        _check_levels(x, self.threat)
-        with prepared(model, x) as (twin, _):
-            clean = x.detach().clone()
-            judge = untargeted(twin.own, y, margin) if target is None else targeted(twin.own, target, margin)
-            found = _Found(clean, self.threat, judge, Best.of(clean), stop)
+        clean = call.x.contiguous()
+        _check_levels(clean, call.threat)
+        found, rows = _Found(clean, call.threat, call.judge(), Best.of(clean), call.stop), all_rows(clean)
+        if call.stop == "success":
+            rows = found.offer(rows, clean.clone())
+        if rows.numel():
+            x_adv = call.by(self.attack, rows)
+            lost = found.lost(rows, x_adv, found.round(rows, x_adv))
+            if lost.numel():
+                found.round(lost, call.by(self.attack, lost, stop="never"))
+        return found.best.x_adv
 
-            def crafted(rows: Tensor, effort: Stop) -> Tensor:
-                goal, own = None if target is None else target[rows], at_rows(self.attack, rows)
-                return own(twin, clean[rows], y[rows], target=goal, stop=effort, seed=seed, ids=ids[rows])
-
-            rows = found.offer(all_rows(clean), clean) if stop == "success" else all_rows(clean)
-            if rows.numel():
-                x_adv = crafted(rows, stop)
-                lost = found.lost(rows, x_adv, found.round(rows, x_adv))
-                if lost.numel():
-                    found.round(lost, crafted(lost, "never"))
-            return found.best.x_adv
+    __call__ = craft
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,19 @@
-"""Attacks made of attacks: restarts, the worst of several, a rule for targets; and the same attack at another eps."""
+"""Attacks made of attacks: restarts, the worst of several, a rule for targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Literal, TypeVar, cast, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks.call import checked_inputs
+from robustlab.attacks.call import Call, checked_inputs, craft
 from robustlab.attacks.maximise import Best
-from robustlab.core import (
-    Attack,
-    Model,
-    Stop,
-    Streams,
-    ThreatModel,
-    Twin,
-    as_twin,
-    fold_in,
-    frozen,
-    margin,
-    search_twin,
-    targeted,
-    untargeted,
-)
+from robustlab.attacks.parts import part_seed, threats_of
+from robustlab.core import Attack, Model, Streams, as_twin, frozen
+from robustlab.core.rows import all_rows
 
-A = TypeVar("A", bound=Attack)
 TargetRule = Literal["random", "next", "least_likely", "second_likely"]
 
 
@@ -48,58 +34,19 @@ class WorstOf:
         if not self.attacks:
             raise ValueError("WorstOf needs at least one attack")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attacks in their order, as ``robustlab.core.Attack`` says."""
-        for threat in _threats(self):
-            checked_inputs(x, y, threat, target=target, ids=ids, stop=stop)
-        rows = torch.arange(x.shape[0], device=x.device)
-        ids, best = rows if ids is None else ids, Best.of(x.detach())
-        with torch.inference_mode(mode=False), frozen(model.model if isinstance(model, Twin) else model):
-            twin = search_twin(model, x.detach())
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call, by the attacks in their order."""
+        rows, best, judge = all_rows(call.x), Best.of(call.x), call.judge()
         for number, attack in enumerate(self.attacks):
-            goal, part = None if target is None else target[rows], at_rows(attack, rows)
-            own_seed = part_seed(self, seed, number)
-            x_adv = part(twin, x[rows], y[rows], target=goal, stop=stop, seed=own_seed, ids=ids[rows])
-            finished = _judged(best, rows, x_adv, twin, y[rows], goal)
-            if stop == "success":
-                rows = rows[~finished]
+            x_adv = call.by(attack, rows, seed=part_seed(self, call.streams.seed, number))
+            score, finished = judge.take(rows)(x_adv)
+            best.update(rows, x_adv, score, finished)
+            rows = rows[~finished] if call.stop == "success" else rows
             if not rows.numel():
                 break
         return best.x_adv
 
-
-def _judged(best: Best, rows: Tensor, x_adv: Tensor, twin: Twin, y: Tensor, goal: Tensor | None) -> Tensor:
-    """Keeps what is better by the user's own model; returns which rows are finished."""
-    objective = untargeted(twin.own, y, margin) if goal is None else targeted(twin.own, goal, margin)
-    with frozen(twin.model):
-        score, finished = objective(x_adv)
-    best.update(rows, x_adv, score, finished)
-    return finished
-
-
-def part_seed(wrapper: Attack, seed: int, number: int) -> int:
-    """The seed of a part of a wrapper, which no part of another level shares; the first has the seed of the whole."""
-    return seed if number == 0 else fold_in(seed, _depth(wrapper), number)
-
-
-def _depth(attack: Attack) -> int:
-    """How many wrappers there are around the innermost attack."""
-    return 1 + max((_depth(part) for part in _parts(attack)), default=-1)
-
-
-def _parts(attack: Attack) -> tuple[Attack, ...]:
-    """The attacks that an attack is made of, none if it is no wrapper."""
-    return (*getattr(attack, "attacks", ()), *filter(None, [getattr(attack, "attack", None)]))
+    __call__ = craft
 
 
 @dataclass(frozen=True)
@@ -118,25 +65,16 @@ class Restarts:
         if not isinstance(self.count, int) or self.count < 1:
             raise ValueError(f"count must be a whole number >= 1, got {self.count}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack ``count`` times, as ``robustlab.core.Attack`` says."""
-        worst = WorstOf((self.attack,) * self.count)
-        return worst(model, x, y, target=target, stop=stop, seed=seed, ids=ids)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call."""
+        return WorstOf((self.attack,) * self.count).search(call)
+
+    __call__ = craft
 
 
 @dataclass(frozen=True)
 class Targeted:
-    """An attack towards a class chosen by a rule for each example.
+    """An attack towards a class chosen by a rule for each example; a ``target`` in the call is used instead.
 
     Args:
         attack: the attack.
@@ -151,25 +89,18 @@ class Targeted:
         if self.rule not in get_args(TargetRule):
             raise ValueError(f"rule must be one of {', '.join(get_args(TargetRule))}, got {self.rule!r}")
 
-    def __call__(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        *,
-        target: Tensor | None = None,
-        stop: Stop = "success",
-        seed: int = 0,
-        ids: Tensor | None = None,
-    ) -> Tensor:
-        """Runs the attack towards the chosen classes; a ``target`` given in the call is used instead."""
-        if target is None:
-            target = self.targets(model, x, y, seed=seed, ids=ids)
-        return self.attack(model, x, y, target=target, stop=stop, seed=seed, ids=ids)
+    def search(self, call: Call) -> Tensor:
+        """The adversarial inputs (N, ...) of a call, towards the chosen classes."""
+        if call.target is None:
+            target = self.targets(call.twin, call.x, call.y, seed=call.streams.seed, ids=call.ids)
+            call = call._replace(target=target)
+        return call.by(self.attack)
+
+    __call__ = craft
 
     def targets(self, model: Model, x: Tensor, y: Tensor, *, seed: int = 0, ids: Tensor | None = None) -> Tensor:
         """The class chosen for each example (N,), never its label."""
-        for threat in _threats(self):
+        for threat in threats_of(self):
             checked_inputs(x, y, threat, ids=ids)
         twin = as_twin(model)
         with frozen(twin.model), torch.no_grad():
@@ -186,52 +117,3 @@ class Targeted:
         if self.rule == "least_likely":
             return logits.masked_fill(own, torch.inf).argmin(dim=1)
         return logits.masked_fill(own, -torch.inf).argmax(dim=1)
-
-
-def threat_of(attack: Attack) -> ThreatModel:
-    """The threat model of an attack, or of the first attack inside a wrapper.
-
-    Raises: ValueError if there is none.
-    """
-    found = next(_threats(attack), None)
-    if found is None:
-        raise ValueError(f"{type(attack).__name__} has no threat model: give it a field 'threat'")
-    return found
-
-
-def _threats(attack: Attack) -> Iterator[ThreatModel]:
-    """The threat models of an attack and of those inside it."""
-    threat = getattr(attack, "threat", None)
-    if isinstance(threat, ThreatModel):
-        yield threat
-    for part in _parts(attack):
-        yield from _threats(part)
-
-
-def _with_threat(attack: A, change: Callable[[ThreatModel], ThreatModel]) -> A:
-    """The same attack with every threat model inside changed by a function."""
-    plain: object = attack
-    if not is_dataclass(plain) or isinstance(plain, type):
-        raise ValueError(f"{attack!r} is no dataclass, so its threat model cannot be changed")
-    new: dict[str, object] = {}
-    for part in fields(plain):
-        value = getattr(attack, part.name)
-        if isinstance(value, ThreatModel):
-            new[part.name] = change(value)
-        elif part.name == "attack":
-            new[part.name] = _with_threat(value, change)
-        elif part.name == "attacks":
-            new[part.name] = tuple(_with_threat(one, change) for one in value)
-    return cast("A", replace(plain, **new))
-
-
-def at_eps(attack: A, eps: float) -> A:
-    """The same attack with another budget, through wrappers; step sizes that follow eps follow."""
-    return _with_threat(attack, lambda threat: replace(threat, eps=eps))
-
-
-def at_rows(attack: A, rows: Tensor) -> A:
-    """The same attack for some of the examples of a call: only an eps per example differs."""
-    if all(isinstance(threat.eps, float) for threat in _threats(attack)):
-        return attack
-    return _with_threat(attack, lambda threat: threat.take(rows))

@@ -7,8 +7,8 @@ from dataclasses import fields, is_dataclass
 from typing import NamedTuple, get_args
 
 from robustlab.attacks import FAB, FABT, AutoAttack, Restarts, Targeted, WorstOf, autoattack, threat_of
+from robustlab.attacks.parts import part_seed
 from robustlab.attacks.suite import Version
-from robustlab.attacks.wrappers import part_seed
 from robustlab.core import Attack
 
 _NAMES = {"APGDT": "APGD-T", "FABT": "FAB-T", "MIFGSM": "MI-FGSM"}
