@@ -28,7 +28,16 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("eps", "said"),
-    [(8 / 255, "8/255"), (0.1, "0.1"), (0.2, "0.2"), (0.0, "0"), (1.0, "1"), (3.0, "3"), (2 / 255, "2/255")],
+    [
+        (8 / 255, "8/255"),
+        (0.1, "0.1"),
+        (0.2, "0.2"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (3.0, "3"),
+        (2 / 255, "2/255"),
+        (2 / 255 + 2**-23, "2/255"),
+    ],
 )
 def test_eps_is_written_as_it_was_typed(eps: float, said: str) -> None:
     assert budget(eps) == said

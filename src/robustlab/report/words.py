@@ -8,6 +8,8 @@ from robustlab.evaluation.record import DataInfo, Interval
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
+_SAME = 1e-4
+"""Of a 255th: budgets for 8-bit images hold a little more than that, for the rounding of levels."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -39,7 +41,7 @@ def budget(eps: float) -> str:
     """
     whole = round(eps * 255)
     short = f"{eps:g}"
-    if 0 < whole < 255 and math.isclose(eps * 255, whole, rel_tol=1e-9) and float(short) != eps:
+    if 0 < whole < 255 and abs(eps * 255 - whole) < _SAME and float(short) != eps:
         return f"{whole}/255"
     return short
 
