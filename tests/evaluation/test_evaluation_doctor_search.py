@@ -3,14 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustlab.attacks import APGD, PGD, AutoAttack, RandomNoise, Restarts, Square, Transfer
 from robustlab.core import Attack, Linf, Model, Stop, Streams, ThreatModel, cross_entropy
 from robustlab.evaluation import Finding, diagnose, evaluate
 from robustlab.evaluation.doctor import concluded
+from robustlab.models import black_box
 from robustlab.models.faults import Faulty
 
 if TYPE_CHECKING:
@@ -165,3 +168,15 @@ def test_what_a_cause_explains_is_a_warning(cause: str, symptom: str) -> None:
 def test_findings_never_explain_each_other_away() -> None:
     weak = replace(finding("random-outputs"), severity="warning")
     assert concluded([weak, finding("zero-gradients")])[1].severity == "serious", "only what is serious explains"
+
+
+def test_a_black_box_is_evaluated_and_called_one(digits: Digits, standard: nn.Module) -> None:
+    def predict(x: NDArray[np.float32]) -> NDArray[np.floating]:
+        with torch.no_grad():
+            found: NDArray[np.floating] = standard(torch.tensor(x)).softmax(1).numpy()
+        return found
+
+    got = evaluate(black_box(predict), digits.test, attacks=[Square(THREAT, 30)], n=60)
+    assert [(f.code, f.severity) for f in got.findings] == [("no-gradients", "warning")]
+    with pytest.raises(ValueError, match="black box without gradients"):
+        evaluate(black_box(predict), digits.test, attacks=[PGD(THREAT, 2)], n=60)

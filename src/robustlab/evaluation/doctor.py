@@ -19,11 +19,11 @@ from robustlab.core import Attack, Model, frozen
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation import probes_search as search
-from robustlab.evaluation.case import Case
+from robustlab.evaluation.case import Case, gradient_free
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import FATAL
 from robustlab.evaluation.plan import Entry, Settings, batches, chosen
-from robustlab.evaluation.probes_gradients import gradients
+from robustlab.evaluation.probes_gradients import gradients, no_gradients
 from robustlab.evaluation.probes_records import undefined
 from robustlab.evaluation.record import Evaluation, Finding
 from robustlab.evaluation.subject import subject
@@ -126,8 +126,11 @@ def probe_findings(case: Case, before: Sequence[Finding] = ()) -> list[Finding]:
 
     Nothing is said where too few examples are left for a probe. No random search is spent on what is known already.
     """
-    found = [*before, *_answered(case, gradients)]
-    for probe in (search.above_clean, search.unbounded, search.noise, search.convergence, search.rivals):
+    seeing: tuple[Probe, ...] = (gradients, search.unbounded)
+    if gradient_free(case.attack) and (hidden := no_gradients(case)) is not None:
+        before, seeing = [*before, hidden], ()
+    found = list(before)
+    for probe in (*seeing, search.above_clean, search.noise, search.convergence, search.rivals):
         found += _answered(case, probe)
     if not any("square-improves" in (f.code, *_explains(f.code)) for f in found if f.severity == "serious"):
         found += _answered(case, search.square)

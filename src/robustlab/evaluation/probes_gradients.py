@@ -84,6 +84,23 @@ def gradients(case: Case) -> Finding | None:
     return _saturated(evidence) if 2 * int(flat.sum()) > int(lost.sum()) else _underflow(evidence)
 
 
+def no_gradients(case: Case) -> Finding | None:
+    """Whether the model refuses to give any, as a black box does; to be asked where no attack needed one."""
+    if case.clean is None:
+        return None
+    try:
+        _slope(case, Batch(case.clean.x[:1], case.clean.y[:1], case.clean.ids[:1]), cross_entropy)
+    except (ValueError, RuntimeError) as error:
+        return Finding(
+            "no-gradients",
+            "warning",
+            f"The model gives no gradients ({error}): only attacks that need none could be run.",
+            {},
+            "They find less than attacks with gradients: attack the torch model itself, or craft on a surrogate.",
+        )
+    return None
+
+
 def _slope(case: Case, batch: Batch, score: Score) -> _Slope:
     found, _, grad = untargeted(case.own, batch.y, score).gradient(batch.x, stop="never")
     return _Slope(found, grad)
