@@ -37,7 +37,12 @@ def test_the_average_follows_its_formula_and_comes_back(squares: InMemory, make_
     seen: list[dict[str, torch.Tensor]] = []
     model = make_net()
     start = copied(model)
-    fit(model, standard(), squares, settings, progress=lambda _: seen.append(copied(model)))
+
+    def watch(at: Progress) -> None:
+        if at.summary is None:
+            seen.append(copied(model))
+
+    fit(model, standard(), squares, settings, progress=watch)
     averaged = make_net()
     fit(averaged, standard(), squares, Settings(**{**vars(settings), "average": 0.3}))
     assert len(seen) == 10

@@ -13,6 +13,7 @@ from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, One
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
 from robustlab.training.stale import perturbed_once
+from robustlab.training.trackers import tensorboard, together
 from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
 from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
@@ -22,5 +23,6 @@ __all__ = [
     "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD", "OneCycle",
     "OverfittingAlarm", "Progress", "RandAugment", "Settings", "Standard", "Unlabelled", "adamw", "adversarial",
     "augmented", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart",
-    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "standard", "trades", "tuned", "vat",
+    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "standard", "tensorboard", "together", "trades",
+    "tuned", "vat",
 ]  # fmt: skip

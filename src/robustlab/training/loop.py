@@ -58,7 +58,8 @@ def fit(
         out: directory for a checkpoint after each epoch; None: nothing is written.
         validate: called with the model in eval mode after each epoch, averaged if the settings ask for it; what it
             returns goes into the history.
-        progress: called after each step, e.g. the one that ``progress_bar`` yields.
+        progress: called after each step, and after each epoch and its validation: ``progress_bar`` and ``tensorboard``
+            yield such.
 
     Returns: the metrics of each epoch, where the last checkpoint is, and which epoch was best.
 
@@ -102,6 +103,7 @@ class _Run:
         self.updater, self.examples = updater, examples
         self.model, self.settings, self.processes = updater.model, updater.settings, updater.processes
         self.epochs: list[Metrics] = []
+        self.last: Progress
         self.saved: Path | None = None
         self.others: dict[str, Weights] = {}
         if self.settings.average is not None:
@@ -130,6 +132,8 @@ class _Run:
                     self.others[BEST] = copied(self.model)
             if folder is not None:
                 self.save(folder, run)
+            if progress is not None and self.processes.first:
+                progress(self.last._replace(summary=metrics))
         final = self.others.get(BEST, self.others.get(AVERAGE))
         if final is not None:
             put(self.model, final)
@@ -147,8 +151,9 @@ class _Run:
                 kept = f"the weights of the last complete epoch are in {self.saved}" if self.saved else None
                 raise DivergedError(f"{error}; {kept or 'no epoch was complete'}") from error
             means.add(metrics, len(ids))
+            self.last = Progress(epoch, self.settings.epochs, step, len(order), metrics)
             if progress is not None:
-                progress(Progress(epoch, self.settings.epochs, step, len(order), metrics))
+                progress(self.last)
         self.processes.average_buffers(self.model)
         rate = self.updater.optimizer.param_groups[0]["lr"]
         return {"epoch": epoch, **means.values(), "learning_rate": rate, "seconds": time.perf_counter() - started}

@@ -95,7 +95,7 @@ class Settings:
 
 
 class Progress(NamedTuple):
-    """Where a run stands after a step."""
+    """Where a run stands after a step, or after an epoch and its validation."""
 
     epoch: int
     """1, 2, ..."""
@@ -105,6 +105,8 @@ class Progress(NamedTuple):
     steps: int
     metrics: Metrics
     """Of this step."""
+    summary: Metrics | None = None
+    """Of the whole epoch as the history has it, once it is complete; None while it goes on."""
 
 
 @dataclass(frozen=True)
