@@ -79,8 +79,8 @@ def evaluate(
     The model is asked in eval mode and left as it was found. Examples that it gets wrong are not attacked. An example
     that an attack fooled at a smaller eps counts as fooled at a larger one, since the larger budget allows the same
     x_adv; a random part of these is attacked all the same, and a disagreement becomes a finding. (A targeted attack
-    reuses only what reached its target.) Suites such as AutoAttack are run stage by stage, each on what still stands; the
-    first stage of the strongest attack is then traced on a few examples, of which the result keeps two.
+    reuses only what reached its target.) Suites such as AutoAttack are run stage by stage, each on what still stands;
+    the first stage of the strongest attack is then traced on a few examples, of which the result keeps two.
 
     Args:
         model: from inputs (N, ...) to logits (N, K).
