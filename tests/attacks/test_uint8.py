@@ -143,12 +143,15 @@ def test_a_level_that_is_out_of_reach_by_one_last_bit_is_not_taken(sign: int) ->
     assert torch.equal((255 * far).round()[:, 0], starts + 7.0 * sign)
 
 
-def test_the_room_for_rounding_is_2_to_the_minus_23_and_never_beyond_the_bounds() -> None:
-    assert threat_of(Uint8(PGD(ThreatModel(Linf(), 0.25), 3))).eps == 0.25 + 2.0**-23
-    assert threat_of(Uint8(PGD(ThreatModel(Linf(), 1.0), 3))).eps == 1.0
-    assert threat_of(Uint8(PGD(ThreatModel(Linf(), (0.0, 0.5)), 3))).eps == (2.0**-23, 0.5 + 2.0**-23)
-    in_bytes = ThreatModel(Linf(), 64.0, (0, 255))
-    assert threat_of(Uint8(PGD(in_bytes, 3))).eps == 64 + 255 * 2.0**-23
+def test_the_room_for_rounding_is_2_to_the_minus_23_of_the_bounds_for_whole_levels() -> None:
+    def wider(eps: float | tuple[float, ...], bounds: tuple[float, float] = (0, 1)) -> object:
+        return threat_of(Uint8(PGD(ThreatModel(Linf(), eps, bounds), 3))).eps
+
+    assert wider(8 / 255) == 8 / 255 + 2.0**-23
+    assert wider((0.0, 0.1, 0.2, 1.0)) == (0.0, 0.1, 0.2 + 2.0**-23, 1.0)
+    assert wider(64.0, (0, 255)) == 64 + 255 * 2.0**-23
+    others = [ThreatModel(norm, 8 / 255) for norm in (L2(), L1())]
+    assert [threat_of(Uint8(PGD(threat, 3))) for threat in others] == others
 
 
 def test_another_eps_reaches_the_attack_inside() -> None:

@@ -34,8 +34,8 @@ class Uint8:
     exactly what ``uint8.float() / 255`` gives. With a budget below one level the input comes back.
 
     Levels are not exact in binary: the difference between the float32 values of 8/255 and 0 is 8/255 give or take
-    1e-8. So that whole levels count as such, in Linf an eps of whole levels is 2**-23 of the width of the bounds more in
-    the ``threat`` of this attack than in that of the attack inside.
+    1e-8. So that whole levels count as such, in Linf an eps of whole levels is larger in the ``threat`` of this attack
+    than in that of the attack inside, by 2**-23 of the width of the bounds.
 
     Args:
         attack: the attack; its bounds must be finite, and level 0 and 255 are the lower and upper one.
