@@ -31,7 +31,7 @@ draw = torch.Generator().manual_seed(0)
 # %%
 train = data.load("fashion-mnist", split="train")
 test = data.load("fashion-mnist", split="test")
-x, y, _, _ = train.batch(torch.arange(8))
+x, y, *_ = train.batch(torch.arange(8))
 print(x.shape, x.dtype, f"from {x.min():g} to {x.max():g}")
 print(y)
 
@@ -200,7 +200,7 @@ for axis, column, name in zip(axes, weights.T, train.classes, strict=True):
 plt.show()
 
 # %%
-x_test, y_test, _, _ = test.batch(torch.arange(len(test)))
+x_test, y_test, *_ = test.batch(torch.arange(len(test)))
 linear_accuracy = ((x_test.flatten(start_dim=1) @ weights).argmax(dim=1) == y_test).double().mean().item()
 print(f"{linear_accuracy:.1%} of the test images are right")
 

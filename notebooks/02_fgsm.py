@@ -39,7 +39,7 @@ model.requires_grad_(requires_grad=False)
 
 # %%
 test = data.load("fashion-mnist", split="test")
-x, y, ids, _ = test.batch(subset(len(test), 1000, seed=SEED))
+x, y, ids, *_ = test.batch(subset(len(test), 1000, seed=SEED))
 clean_error = misclassified(model(x), y).double().mean().item()
 print(f"{clean_error:.1%} of the clean images are classified wrongly")
 

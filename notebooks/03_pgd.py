@@ -207,7 +207,7 @@ assert pgd[0.1].value < 0.5 * fgsm[0.1].value
 # An evaluation should show that more steps do not change its answer.
 
 # %%
-x, y, ids, _ = test.batch(subset(len(test), 1000, seed=SEED))
+x, y, ids, *_ = test.batch(subset(len(test), 1000, seed=SEED))
 counts = [1, 2, 5, 10, 20, 40]
 wrong = {n: misclassified(model(PGD(at, steps=n)(model, x, y, ids=ids)), y).double().mean().item() for n in counts}
 

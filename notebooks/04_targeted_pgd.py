@@ -94,7 +94,7 @@ test = data.load("fashion-mnist", split="test")
 
 # %%
 at = ThreatModel(Linf(), 0.05)
-x, y, ids, _ = test.batch(subset(len(test), 500, seed=SEED))
+x, y, ids, *_ = test.batch(subset(len(test), 500, seed=SEED))
 target = (y + 1) % 10
 leaf = x.clone().requires_grad_()
 (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), target).sum(), leaf)
