@@ -81,11 +81,13 @@ def test_turns_towards_the_dominant_eigenvector_of_the_exact_hessian(dtype: torc
     assert torch.allclose(L2().size(direction), torch.ones(8, dtype=dtype), atol=1e-5)
 
 
-@pytest.mark.parametrize("gap", [0.0, 30.0, 1000.0])
+@pytest.mark.parametrize(("gap", "scale"), [(0.0, 1.0), (30.0, 1.0), (1000.0, 1.0), (0.0, 1e6)])
 @pytest.mark.parametrize("norm", NORMS, ids=str)
-def test_with_two_classes_one_iteration_is_exact_however_sure_the_model_is(norm: Norm, gap: float) -> None:
+def test_with_two_classes_one_iteration_is_exact_however_sure_the_model_is(
+    norm: Norm, gap: float, scale: float
+) -> None:
     """The Hessian has one eigenvector, the difference of the weights; in float32 1 - p is 0 from a gap of 17 on."""
-    model, x = linear(2, 10), torch.zeros(6, 10)
+    model, x = linear(2, 10, scale), torch.zeros(6, 10)
     with torch.no_grad():
         model.bias.copy_(torch.tensor([gap, 0.0]))
     slope = (model.weight[1] - model.weight[0]).detach().float()
@@ -109,10 +111,14 @@ def test_other_divergences_have_other_directions() -> None:
     def squared(logits: Tensor, clean: Tensor) -> Tensor:
         return (logits - clean).square().sum(dim=1)
 
-    model, x = linear(5, 20), drawn(10, 20, seed=2)
+    def tiny(logits: Tensor, clean: Tensor) -> Tensor:
+        return 1e-60 * squared(logits, clean)
+
+    model, x = linear(5, 20), drawn(10, 20, seed=2).float()
     top = dominant(model.weight.T @ model.weight).detach().expand(10, -1)
-    direction = virtual_direction(model, x, starts(x), iterations=60, divergence=Score(squared))
-    assert (alignment(direction, top) > 0.98).all()
+    for divergence in (squared, tiny):  # in float32 the slope of the second is 0 unless it is scaled
+        direction = virtual_direction(model.float(), x, starts(x), iterations=60, divergence=Score(divergence))
+        assert (alignment(direction, top) > 0.98).all()
 
 
 def test_the_default_divergence_is_handled_as_any_other() -> None:
@@ -144,6 +150,11 @@ def test_the_change_is_measured_where_xi_says(xi: float | None, length: float) -
         logits: Tensor = model(x)
         return logits
 
+    VirtualAdversarial(ThreatModel(L2(), 1.0, (-200, 200)), xi=xi)(recorded, x, torch.zeros(3, dtype=torch.int64))
+    assert torch.allclose(
+        L2().size(seen[-1] - x), torch.tensor(length * (400 if xi is None else 1)).double(), rtol=1e-6
+    )
+    seen.clear()
     virtual_direction(recorded, x, starts(x), iterations=2, xi=xi)
     assert torch.equal(seen[0], x)
     assert torch.allclose(seen[1], x + length * starts(x), atol=1e-15)
