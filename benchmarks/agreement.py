@@ -149,5 +149,17 @@ def disagreement_rows(norm: str, ours: Unit, theirs: Sequence[Unit]) -> Iterator
         yield {"norm": norm, "broken by": title, "examples": str(len(found)), "ids": _listed(found)}
 
 
+def alone_rows(done: Sequence[tuple[Work, Unit]]) -> Iterator[Row]:
+    """How often one run is at odds with all others: about equally often for all, if only the draws differ."""
+    for work, unit in done:
+        others = [other for _, other in done if other is not unit]
+        yield {
+            "norm": work.norm,
+            "by": f"{work.who}, seed {work.seed}",
+            "broken by all but it": str(units.only_it_spared(unit, others)),
+            "broken by it alone": str(len(units.only_in([unit], others))),
+        }
+
+
 def _listed(found: Sequence[Disagreement]) -> str:
     return ", ".join(f"{one.id} ({one.stage}, {one.runs})" for one in found) or "none"

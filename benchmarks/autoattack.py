@@ -40,6 +40,7 @@ def agree(options: argparse.Namespace, checkout: Path) -> None:
     stages: list[agreement.Row] = []
     verdicts: list[agreement.Row] = []
     apart: list[agreement.Row] = []
+    alone: list[agreement.Row] = []
     for norm in [options.norm] if options.norm else agreement.THREATS:
         seeds = {"seeds": options.seeds, "own_seeds": options.own_seeds}
         works = agreement.works(norm, images=options.images, **seeds, checkout=checkout)
@@ -53,7 +54,8 @@ def agree(options: argparse.Namespace, checkout: Path) -> None:
         if ours and theirs:
             verdicts.append(agreement.verdict(norm, ours[0], theirs, options.images))
             apart += agreement.disagreement_rows(norm, ours[0], theirs)
-    print("\n\n".join(table(rows) for rows in (verdicts, stages, apart) if rows) + "\n", flush=True)
+            alone += agreement.alone_rows([pair for pair in done if pair[1] in (ours[0], *theirs)])
+    print("\n\n".join(table(rows) for rows in (verdicts, stages, alone, apart) if rows) + "\n", flush=True)
 
 
 def main() -> None:

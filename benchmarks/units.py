@@ -128,3 +128,8 @@ def only_in(units: Sequence[Unit], others: Sequence[Unit]) -> list[Disagreement]
 def differing(one: Unit, other: Unit) -> int:
     """How many examples fell in just one of two runs."""
     return len(one.stage_of.keys() ^ other.stage_of.keys())
+
+
+def only_it_spared(unit: Unit, others: Sequence[Unit]) -> int:
+    """How many examples fell in all other runs, but stand in this one."""
+    return len(set.intersection(*(set(other.stage_of) for other in others)) - unit.stage_of.keys())

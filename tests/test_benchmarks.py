@@ -77,6 +77,7 @@ def test_disagreements_are_what_fell_in_some_runs_of_one_and_in_none_of_the_othe
     assert units.only_in([ours], theirs) == [(3, "square", 1)]
     assert units.only_in(theirs, [ours]) == [(4, "square", 2), (5, "apgd-ce", 1)]
     assert [units.differing(ours, other) for other in theirs] == [3, 4]
+    assert [units.only_it_spared(*runs) for runs in ((ours, theirs), (theirs[0], [ours, theirs[1]]))] == [1, 1]
 
 
 @pytest.mark.parametrize(
