@@ -50,9 +50,10 @@ def agree(options: argparse.Namespace, checkout: Path) -> None:
             (work, unit) for work in works if (unit := units.load(work.path) if options.kept else agreement.run(work))
         ]
         stages += agreement.stage_rows(done)
+        done = [pair for pair in done if agreement.complete(pair[1])]
         ours, theirs = ([unit for work, unit in done if work.who == who] for who in ("ours", "reference"))
         if ours and theirs:
-            verdicts.append(agreement.verdict(norm, ours[0], theirs, options.images))
+            verdicts.append(agreement.verdict(norm, ours, theirs, options.images))
             apart += agreement.disagreement_rows(norm, ours[0], theirs)
             alone += agreement.alone_rows([pair for pair in done if pair[1] in (ours[0], *theirs)])
     print("\n\n".join(table(rows) for rows in (verdicts, stages, alone, apart) if rows) + "\n", flush=True)

@@ -90,4 +90,4 @@ def test_agreement_allows_two_tenths_of_a_point_or_the_spread_of_the_reference(
     from benchmarks import agreement, units
 
     ours, *theirs = (units.Unit("", [], {"apgd-ce": list(range(count))}) for count in (500, *fallen))
-    assert agreement.verdict("l2", ours, theirs, 1000)[""] == verdict
+    assert agreement.verdict("l2", [ours], theirs, 1000)[""] == verdict
