@@ -1,5 +1,14 @@
-"""What needs both jobs, training and evaluation: the demo."""
+"""What needs both jobs, training and evaluation: the demo, and claims of the literature done again."""
 
+from robustlab.studies.claims import CLAIMS
+from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claims.lab import FULL, QUICK, Budget
+from robustlab.studies.claims.outcome import Judged, Outcome
+from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
+from robustlab.studies.reproduce import Doing, known, reproduce
 
-__all__ = ["Demo", "Step", "demo"]
+__all__ = [
+    "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
+    "demo", "known", "reproduce", "t_interval",
+]  # fmt: skip

@@ -1,0 +1,34 @@
+"""Statements of the literature that a computer can check: one file for each, and what they are made of."""
+
+from robustlab.studies.claims import (
+    awp_helps,
+    catastrophic_overfitting,
+    fast_and_free,
+    fgsm_fools,
+    fgsm_training,
+    grad_align_helps,
+    perturbed_once,
+    pgd_holds,
+    robust_overfitting,
+    smooth_activations,
+    trades_beta,
+    vat_few_labels,
+)
+
+CLAIMS = (
+    fgsm_fools.CLAIM,
+    fgsm_training.CLAIM,
+    perturbed_once.CLAIM,
+    catastrophic_overfitting.CLAIM,
+    grad_align_helps.CLAIM,
+    pgd_holds.CLAIM,
+    fast_and_free.CLAIM,
+    trades_beta.CLAIM,
+    robust_overfitting.CLAIM,
+    awp_helps.CLAIM,
+    smooth_activations.CLAIM,
+    vat_few_labels.CLAIM,
+)
+"""All claims, in the order in which the workshop meets them."""
+
+__all__ = ["CLAIMS"]

@@ -1,0 +1,26 @@
+"""What several claims have in common: threat models, attacks, networks."""
+
+from __future__ import annotations
+
+from robustlab.attacks import FGSM, PGD
+from robustlab.core import Attack, Linf, ThreatModel
+from robustlab.studies.claims.network import Network, Sampled
+from robustlab.training import Cosine, adversarial, madry
+
+EPS, LARGE = 0.1, 0.2
+"""On Fashion-MNIST: about what 8/255 is on CIFAR-10; and twice that."""
+THREAT, LARGE_THREAT = ThreatModel(Linf(), EPS), ThreatModel(Linf(), LARGE)
+N = 5000
+"""Test images for attacks of up to 50 steps."""
+
+PGD_TRAINED = Network(madry(THREAT, norm_mode="eval"), epochs=4)
+OVERFITTED = Network(
+    madry(THREAT, norm_mode="eval"), Sampled(5000), epochs=40, schedule=Cosine(), watch=PGD(THREAT, 10)
+)
+"""Few images, many epochs: where robust overfitting shows within minutes."""
+FGSM_TRAINED_LARGE = Network(adversarial(FGSM(LARGE_THREAT), eps_warmup=0.3), epochs=4)
+
+
+def weak_and_strong(threat: ThreatModel = THREAT) -> tuple[tuple[str, Attack], ...]:
+    """FGSM and PGD-50, by the names that metrics use."""
+    return (("fgsm", FGSM(threat)), ("pgd_50", PGD(threat, 50)))

@@ -1,0 +1,118 @@
+"""What is measured of a trained network, as values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import nn
+
+from robustlab.core import Attack, Examples, Metrics, frozen
+from robustlab.data import sample
+from robustlab.evaluation import Evaluation, Progress, Settings, evaluate
+from robustlab.training import perturbed_once
+
+if TYPE_CHECKING:
+    from robustlab.studies.claims.lab import Lab
+    from robustlab.studies.claims.network import Network
+
+
+class Measure(Protocol):
+    """Numbers by name of a network."""
+
+    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+        """Measures a network with the seed, and within the budget, of the lab."""
+
+
+@dataclass(frozen=True)
+class Under:
+    """Accuracy on test images, clean and under attacks, and how sure the network is of its mistakes.
+
+    Gives ``clean_accuracy``, ``clean_error`` and for each attack ``NAME_accuracy`` (right on the image and on what the
+    attack makes of it), ``NAME_error`` (1 minus that) and ``NAME_confidence`` (mean probability of the wrong class
+    over those that the attack fooled; left out where there are none).
+
+    Args:
+        attacks: by name.
+        n: test images, a simple random sample, another for each seed.
+    """
+
+    attacks: tuple[tuple[str, Attack], ...]
+    n: int
+
+    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+        """Attacks the sample."""
+        found = attacked(model, _tested(lab, self.n), dict(self.attacks), lab)
+        metrics = {"clean_accuracy": found.clean.accuracy.value, "clean_error": 1 - found.clean.accuracy.value}
+        for one in found.results:
+            metrics[f"{one.attack}_accuracy"] = one.robust.value
+            metrics[f"{one.attack}_error"] = 1 - one.robust.value
+            metrics[f"{one.attack}_confidence"] = one.mean_confidence
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+@dataclass(frozen=True)
+class Clean:
+    """``clean_accuracy`` and ``clean_error`` on test images.
+
+    Args:
+        n: test images, as in ``Under``.
+    """
+
+    n: int
+
+    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+        """Looks at the sample."""
+        right = accuracy(model, _tested(lab, self.n))
+        return {"clean_accuracy": right, "clean_error": 1 - right}
+
+
+@dataclass(frozen=True)
+class OnPerturbedOnce:
+    """Accuracy on test images that were perturbed once, against another network: ``perturbed_once_accuracy``.
+
+    Args:
+        attack: that perturbs.
+        against: the other network.
+        n: test images, as in ``Under``.
+    """
+
+    attack: Attack
+    against: Network
+    n: int
+
+    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+        """Perturbs the sample and looks at it."""
+        chosen = _tested(lab, self.n)
+        perturbed = perturbed_once(lab.trained(self.against).last, chosen, self.attack, seed=lab.seed)
+        return {"perturbed_once_accuracy": accuracy(model, perturbed)}
+
+
+def _tested(lab: Lab, n: int) -> Examples:
+    """A simple random sample of the test images, within the budget."""
+    test = lab.data("test")
+    return sample(test, min(n, lab.budget.test or n, len(test)), seed=lab.seed)
+
+
+def accuracy(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> float:
+    """The share of examples that a model gets right in eval mode."""
+    place, right = next(model.parameters()).device, 0
+    with frozen(model, training=False), torch.no_grad():
+        for ids in torch.arange(len(examples)).split(batch_size):
+            batch = examples.batch(ids)
+            right += int((model(batch.x.to(place)).argmax(dim=1).cpu() == batch.y).sum())
+    return right / len(examples)
+
+
+def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Lab) -> Evaluation:
+    """An evaluation that leaves nothing on disk."""
+    names = ", ".join(attacks)
+
+    def tell(at: Progress) -> None:
+        lab.tell(f"attack with {names}", at.share, at.what)
+
+    settings = Settings(seed=lab.seed, keep="gallery", doctor=False, progress=tell)
+    return evaluate(model, examples, attacks=attacks, settings=settings)

@@ -1,0 +1,136 @@
+"""How the networks of claims come about, as values: which one, on what, how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import nn
+
+from robustlab.core import Attack, Examples, Recipe, fold_in, subset
+from robustlab.data import sample
+from robustlab.data.splits import Part
+from robustlab.models import load, smooth
+from robustlab.models.smooth import Activation
+from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
+from robustlab.training.optimizers import MakeOptimizer
+from robustlab.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from robustlab.studies.claims.lab import Lab
+
+HELD_OUT = 1000
+"""Training images that early stopping looks at and nobody is trained on."""
+
+
+class TrainingSet(Protocol):
+    """Which examples a network is trained on: a value."""
+
+    def examples(self, lab: Lab) -> Examples:
+        """The examples, for the seed and within the budget of the lab."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A simple random sample of the training data, another for each seed; all of it without a number."""
+
+    images: int | None = None
+
+    def examples(self, lab: Lab) -> Examples:
+        """The sample."""
+        whole = lab.data("train")
+        size = min(n for n in (len(whole), self.images, lab.budget.images) if n is not None)
+        return whole if size == len(whole) else sample(whole, size, seed=lab.seed)
+
+    def held_out(self, lab: Lab) -> Examples:
+        """Other images: what a larger sample of the same seed has more."""
+        whole, inside = lab.data("train"), len(self.examples(lab))
+        more = min(HELD_OUT, len(whole) - inside, lab.budget.images or HELD_OUT)
+        if more < 1:
+            raise ValueError(f"all {len(whole)} images are trained on: none are left to be held out")
+        larger, smaller = (subset(len(whole), size, seed=lab.seed) for size in (inside + more, inside))
+        return Part(f"{whole.name} (held out)", whole, larger[~torch.isin(larger, smaller)])
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """As many images of each class, other ones for each seed.
+
+    Args:
+        per_class: how many of each.
+    """
+
+    per_class: int
+
+    def examples(self, lab: Lab) -> Examples:
+        """The sample; a class that has fewer gives all it has."""
+        whole = lab.data("train")
+        y = whole.batch(torch.arange(len(whole))).y
+        order = [(y == k).nonzero()[:, 0] for k in range(len(whole.classes))]
+        rows = [
+            ids[subset(len(ids), min(self.per_class, len(ids)), fold_in(lab.seed, k))] for k, ids in enumerate(order)
+        ]
+        return Part(f"{whole.name} ({self.per_class} of each class)", whole, torch.cat(rows).sort().values)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its training.
+
+    Args:
+        recipe: of training; VAT gets its unlabelled examples here.
+        data: what it is trained on.
+        architecture: as ``models.load`` takes it.
+        activation: in place of ReLU.
+        epochs: passes over the data.
+        batch_size: the largest.
+        optimizer: and its learning rate.
+        schedule: of the learning rate.
+        unlabelled: training images without label that go with each labelled one; 0: none.
+        watch: attack under which held-out images are watched after each epoch, to keep the best weights.
+    """
+
+    recipe: Recipe
+    data: TrainingSet = field(default_factory=Sampled)
+    architecture: str = "batchnorm-cnn"
+    activation: Activation | None = None
+    epochs: int = 3
+    batch_size: int = 128
+    optimizer: MakeOptimizer = field(default_factory=sgd)
+    schedule: Schedule = field(default_factory=OneCycle)
+    unlabelled: int = 0
+    watch: Attack | None = None
+
+    def fresh(self, lab: Lab) -> nn.Module:
+        """The network before its training."""
+        model = load(self.architecture, classes=len(lab.data("train").classes), seed=lab.seed)
+        return model if self.activation is None else smooth(model, self.activation)
+
+    def recipe_for(self, lab: Lab) -> Recipe:
+        """The recipe, with its unlabelled examples."""
+        if not self.unlabelled:
+            return self.recipe
+        if not isinstance(self.recipe, VAT):
+            raise ValueError(f"only VAT learns from unlabelled examples, not {self.recipe!r}")
+        return replace(self.recipe, unlabelled=Unlabelled(Sampled().examples(lab), self.unlabelled))
+
+
+@dataclass(frozen=True)
+class PerturbedOnce:
+    """All training data, perturbed once against another network before the training begins.
+
+    Args:
+        attack: that perturbs.
+        against: the network whose gradients it follows.
+        data: what is perturbed.
+    """
+
+    attack: Attack
+    against: Network
+    data: TrainingSet = field(default_factory=Sampled)
+
+    def examples(self, lab: Lab) -> Examples:
+        """The perturbed data."""
+        model = lab.trained(self.against).last
+        return perturbed_once(model, self.data.examples(lab), self.attack, seed=lab.seed)

@@ -1,0 +1,149 @@
+"""Doing again what papers claim: each claim's experiment over its seeds, resumable, and a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from robustlab.studies.claims import CLAIMS
+from robustlab.studies.claims.claim import Arm, Claim
+from robustlab.studies.claims.lab import FULL, Budget, Lab
+from robustlab.studies.claims.outcome import Outcome, outcome
+from robustlab.studies.claims.record import PUBLISHED, Unit, read, write
+from robustlab.studies.claims.verdict import FEWEST_SEEDS
+
+
+class Doing(NamedTuple):
+    """How far a reproduction is."""
+
+    claim: str
+    arm: str
+    seed: int
+    done: int
+    """Units that are done, those of earlier sessions among them."""
+    units: int
+    """In all."""
+    task: str
+    """Within this unit."""
+    share: float
+    """Of that task, 0..1."""
+    said: str
+    """A few words on where it is."""
+
+
+Show: TypeAlias = Callable[[Doing], None]
+
+
+class Job(NamedTuple):
+    """One unit of work."""
+
+    claim: Claim
+    arm: Arm
+    seed: int
+
+
+def reproduce(
+    claims: Sequence[str] = (),
+    *,
+    out: str | Path = "runs/claims",
+    seeds: int | None = None,
+    budget: Budget = FULL,
+    device: str = "auto",
+    progress: Show | None = None,
+) -> tuple[Outcome, ...]:
+    """Does what claims ask for, a unit (claim, arm, seed) at a time, and judges them.
+
+    A unit that is done is never done again, in this session or a later one, unless its definition has changed; one that
+    was broken off goes on from its last epoch.
+
+    Args:
+        claims: by name; none: all.
+        out: directory of results, and under ``networks`` of trained networks, which may be removed in the end.
+        seeds: how many; None: as many as each claim says.
+        budget: ``FULL`` or ``QUICK``, whose results lie apart and mean nothing.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        progress: told how far things are.
+
+    Returns: what is known of each claim now.
+
+    Raises:
+        ValueError: for a claim that there is not, or no seeds.
+        RunError: the directory cannot be written, is in use, or holds something else.
+    """
+    chosen, home = named(claims), Path(out)
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"at least one seed is needed, for a verdict {FEWEST_SEEDS}, got {seeds}")
+    jobs = [Job(c, arm, seed) for c in chosen for seed in range(seeds or c.seeds) for arm in c.arms]
+    for number, job in enumerate(jobs):
+        if read(home, *job, budget) is None:
+            tell = _teller(progress, job, number, len(jobs))
+            unit = carried_out(job, Lab(home / "networks", job.seed, budget, device, tell))
+            write(home, job.claim, job.arm, unit, budget)
+        elif progress is not None:
+            progress(Doing(job.claim.name, job.arm.name, job.seed, number + 1, len(jobs), "done before", 1.0, ""))
+    return tuple(outcome(claim, home, budget, seeds) for claim in chosen)
+
+
+def carried_out(job: Job, lab: Lab) -> Unit:
+    """Trains and measures one arm of a claim with one seed."""
+    claim, arm, seed = job
+    trained = lab.trained(arm.network)
+    started = time.perf_counter()
+    model = trained.best if arm.early else trained.last
+    metrics = {"training_seconds": trained.seconds}
+    for measure in claim.measures:
+        metrics |= measure(model, lab)
+    spent = time.perf_counter() - started
+    return Unit(
+        claim.name,
+        arm.name,
+        seed,
+        lab.budget.name,
+        claim.definition(arm, lab.budget),
+        metrics,
+        round(trained.seconds, 2),
+        round(spent, 2),
+        f"robustlab reproduce {claim.name}{'' if lab.budget == FULL else f' --{lab.budget.name}'}",
+        device=str(lab.place()),
+    )
+
+
+def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
+    """Claims by name, in the order of the catalogue; none: all.
+
+    Raises: ValueError for a name that no claim has.
+    """
+    unknown = [name for name in claims if name not in {claim.name for claim in CLAIMS}]
+    if unknown:
+        raise ValueError(f"no claim is called {unknown[0]!r}; there are {', '.join(claim.name for claim in CLAIMS)}")
+    return tuple(claim for claim in CLAIMS if not claims or claim.name in claims)
+
+
+def known(claims: Sequence[str] = (), *, out: str | Path | None = None) -> tuple[Outcome, ...]:
+    """What is known of claims without computing anything.
+
+    Args:
+        claims: by name; none: all.
+        out: directory of own results, which go before those that come with the package where they have more seeds.
+
+    Raises: ValueError for a claim that there is not; RunError for a damaged file.
+    """
+    found = []
+    for claim in named(claims):
+        published = outcome(claim, PUBLISHED)
+        own = published if out is None else outcome(claim, Path(out))
+        found.append(own if len(own.seeds) > len(published.seeds) else published)
+    return tuple(found)
+
+
+def _teller(progress: Show | None, job: Job, number: int, units: int) -> Callable[[str, float, str], None]:
+    if progress is None:
+        return _silent
+    start = Doing(job.claim.name, job.arm.name, job.seed, number, units, "", 0.0, "")
+    return lambda task, share, said: progress(start._replace(task=task, share=share, said=said))
+
+
+def _silent(task: str, share: float, said: str) -> None:
+    """Shows nothing."""
