@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 GUIDE = Path(__file__).parent / "guide" / "cli.md"
-COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor")
+COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce")
 HEAD = """\
 # The command
 

@@ -22,7 +22,7 @@ from robustlab.cli.main import app, main
 from robustlab.cli.parse import attack, budgets, threat, usual_eps
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor")
+COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce")
 Command = Callable[..., Any]
 
 

@@ -52,7 +52,7 @@ def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: 
 
 
 def _register() -> None:
-    for name in ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor"):
+    for name in ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce"):
         module = importlib.import_module(f"robustlab.cli.{name}")
         command: Callable[..., None] = getattr(module, name)
         app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
