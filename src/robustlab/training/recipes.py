@@ -78,8 +78,8 @@ def madry(
         steps_warmup: share of the training over which the steps rise from 1 to all.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2; 7 steps
-    of 2/255 at 8/255 on CIFAR-10. The released code lets the attack's passes move the running statistics of norm
-    layers; ours do not.
+    of 2/255 at 8/255 on CIFAR-10. One step of eps is the recipe of Smooth Adversarial Training. The released code lets
+    the attack's passes move the running statistics of norm layers; ours do not.
     """
     size = one_eps(threat) / 4 if step_size is None else step_size
     attack = PGD(threat, steps, size)
