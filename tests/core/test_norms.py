@@ -222,3 +222,15 @@ def test_samples_have_shape_dtype_and_the_radius_of_each_row(norm: Norm, dtype: 
     assert (size <= radii.double() * (1 + 2 * torch.finfo(dtype).eps)).all()
     assert (size[0::3] == 0).all()
     assert (size[2::3] > 0.1).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=str)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_sizes_do_not_depend_on_the_memory_layout_and_of_nothing_are_none(
+    norm: Norm, memory: torch.memory_format
+) -> None:
+    delta = torch.randn(5, 3, 4, 6, generator=torch.Generator().manual_seed(1))
+    order = {"Linf": torch.inf, "L2": 2, "L1": 1}[str(norm)]
+    expected = torch.stack([torch.linalg.vector_norm(row.flatten(), order) for row in delta])
+    torch.testing.assert_close(norm.size(delta.contiguous(memory_format=memory)), expected)
+    assert norm.size(delta[:0].contiguous(memory_format=memory)).shape == (0,)

@@ -165,7 +165,7 @@ def _search(self: _Settings, job: Job) -> Attempted:
         threat = _widened(job.threat, factor)
         region = threat.search_region(job.x)
         start = region.project_(found.x_adv.to(x.dtype))
-        rule = rule_for(x, threat, start, rho=self.rho, restarted=len(phases) > 1)
+        rule = rule_for(x, threat, start, rho=self.rho, restarted=number > 1)
         found = climb(part, region, rule, start, steps=steps)
     return found
 

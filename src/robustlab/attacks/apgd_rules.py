@@ -136,6 +136,9 @@ class Sparse:
     by more than 5 % the length is eps again and the search goes on from the best point, elsewhere the length is divided
     by 1.5, down to eps / 10.
 
+    A search that begins in a wider ball starts with a fifth of all values, as one without phases does. The released
+    code takes the values of its random start instead, whose number its rounding about doubles.
+
     Source: Croce, Hein, Mind the Box: l1-APGD for Sparse Adversarial Attacks, ICML 2021, algorithm 1.
     """
 

@@ -52,7 +52,7 @@ def per_example(values: Radius, like: Tensor) -> Tensor:
 
 
 def _flat(x: Tensor) -> Tensor:
-    return x.reshape(x.shape[0], -1)
+    return x.flatten(1)  # which, unlike reshape, knows what to do without examples
 
 
 def _length(delta: Tensor, order: float) -> Tensor:
@@ -61,7 +61,7 @@ def _length(delta: Tensor, order: float) -> Tensor:
     Over one axis torch is up to forty times faster than over several; of the largest value, that has no fast way.
     """
     values = delta.permute(0, *range(2, delta.ndim), 1) if _channels_last(delta) else delta
-    values = values.reshape(delta.shape[0], -1)
+    values = values.flatten(1)
     if order == torch.inf and values.shape[1]:
         return torch.maximum(values.amax(dim=1), -values.amin(dim=1))
     length: Tensor = torch.linalg.vector_norm(values, order, dim=1)

@@ -112,7 +112,7 @@ class ThreatModel:
     def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """Whether each row of ``x_adv`` is within budget and bounds, exactly, (N,) bool."""
         low, high = self.bounds
-        flat = x_adv.double().reshape(x_adv.shape[0], -1)  # in half types a bound would be rounded before comparing
+        flat = x_adv.double().flatten(1)  # in half types a bound would be rounded before comparing
         inside = ((flat >= low) & (flat <= high)).all(dim=1)
         return inside & (self.norm.size(x_adv.double() - x.double()) <= self.radius(x).reshape(-1))
 
