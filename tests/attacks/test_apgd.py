@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import APGD, APGDT, apgd
+from robustlab.attacks import APGD, APGDT
 from robustlab.attacks.apgd_rules import Halving, Rule, Sparse, rule_for
 from robustlab.attacks.ranked import targeted_dlr
 from robustlab.core import (
@@ -384,13 +384,13 @@ def test_labels_beyond_the_classes_are_refused() -> None:
 
 
 def test_only_what_follows_another_phase_takes_its_sparsity(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, make = [], apgd.rule_for
+    seen: list[bool] = []
 
     def spied(x: Tensor, threat: ThreatModel, start: Tensor, *, rho: float, restarted: bool) -> Rule:
         seen.append(restarted)
-        return make(x, threat, start, rho=rho, restarted=restarted)
+        return rule_for(x, threat, start, rho=rho, restarted=restarted)
 
-    monkeypatch.setattr(apgd, "rule_for", spied)
+    monkeypatch.setattr("robustlab.attacks.apgd.rule_for", spied)
     x = torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
     APGD(ThreatModel(L1(), 0.2), 10)(nn.Linear(6, 3), x, torch.tensor([0, 1, 2, 0]))
     assert seen == [False, True, True]
