@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from robustlab.core import Metrics, RunError
-from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Effect, Term, known, reproduce
+from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Doing, Effect, Term, known, reproduce
 from robustlab.studies.claims import table
 from robustlab.studies.claims.claim import LONGEST
 from robustlab.studies.claims.lab import Lab, Trained
@@ -98,7 +98,7 @@ def test_what_was_done_before_a_stop_is_not_done_again(tmp_path: Path, bench: Be
     with pytest.raises(KeyboardInterrupt):
         reproduce(out=tmp_path)
     bench.stop_at = -1
-    seen = []
+    seen = list[Doing]()
     (found,) = reproduce(out=tmp_path, progress=seen.append)
     assert bench.trained == 6
     assert [(at.done, at.units) for at in seen if at.task == "done before"] == [(1, 6), (2, 6), (3, 6)]

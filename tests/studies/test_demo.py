@@ -11,8 +11,8 @@ from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import DataError, Examples
 from robustlab.evaluation import WORST
 from robustlab.studies import Step, demo
-from robustlab.studies.demo import EPS, SIZES, Size, attacks, recipes
-from robustlab.training import Adversarial, Standard
+from robustlab.studies.demo import EPS, SIZES, THREAT, Size, attacks, recipes
+from robustlab.training import Adversarial, Crafting, Standard
 
 NAMES = ["standard", "FGSM-trained", "PGD-trained"]
 
@@ -88,11 +88,11 @@ def test_networks_and_attacks_are_those_of_the_workshop() -> None:
     assert made["standard"] == Standard()
     fast, madry = made["FGSM-trained"], made["PGD-trained"]
     assert isinstance(fast, Adversarial)
-    assert isinstance(fast.attack, FGSM)
-    assert fast.attack.random_start
-    assert fast.attack.step_size == pytest.approx(1.25 * EPS)
+    assert isinstance(fast.crafting, Crafting)
+    assert fast.crafting.attack == FGSM(THREAT, step_size=1.25 * EPS, random_start=True)
     assert isinstance(madry, Adversarial)
-    assert isinstance(madry.attack, PGD)
+    assert isinstance(madry.crafting, Crafting)
+    assert isinstance(madry.crafting.attack, PGD)
     assert [type(a) for a in attacks()] == [FGSM, PGD, Targeted]
     assert {0.0, EPS} - set(SIZES["full"].eps) == {0.0}
     assert SIZES["full"].images is None, "Fashion-MNIST in full"
