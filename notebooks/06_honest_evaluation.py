@@ -1,0 +1,399 @@
+# %% [markdown]
+# # Honest evaluation
+#
+# **When can a robust accuracy be believed?**
+#
+# A robust accuracy is what the attacks that were run left standing. If they fail, the number is wonderful and wrong.
+# We build three "defences" of one line each, watch the usual attacks praise them, ask the library why, and break them.
+# Then, with an attack that works: what does an interval mean, and how many images tell two networks apart?
+
+# %%
+import copy
+import os
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+from robustlab import data, evaluation, training
+from robustlab.attacks import EOT, FGSM, PGD, StraightThrough, Transfer, autoattack, trace
+from robustlab.core import Linf, ThreatModel, margin, misclassified
+from robustlab.evaluation import Settings, adaptive, clopper_pearson, compare, evaluate
+from robustlab.models import ShallowCNN
+from robustlab.training import adversarial, standard
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+SEED = 0
+
+# %% [markdown]
+# ## Two networks, and three defences that are none
+#
+# The small network of the other notebooks, once trained as usual (*plain*), once on attacked images (*hardened*). The
+# attacker may change each pixel by at most 0.1.
+
+# %%
+train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
+parts = {size: data.sample(train, size, seed=size) for size in (5000, 10000, 20000)}
+at = ThreatModel(Linf(), 0.1)
+
+
+def trained(recipe, examples, *, epochs=1, seed=SEED, start=None):
+    """A network trained from random weights, or on from where another one is."""
+    torch.manual_seed(seed)
+    model = ShallowCNN() if start is None else copy.deepcopy(start).requires_grad_(requires_grad=True)
+    training.fit(model, recipe, examples, training.Settings(epochs=epochs, seed=seed))
+    return model.requires_grad_(requires_grad=False)
+
+
+# %%
+plain = trained(standard(), train, epochs=1 if QUICK else 10)
+hardened = trained(adversarial(FGSM(at)), parts[20000] if QUICK else train, epochs=1 if QUICK else 10)
+
+# %% [markdown]
+# - **Sharp** multiplies the answers of the plain network (its *logits*, one number per class) by 10,000. The largest
+#   stays the largest, so no prediction changes; the network is just very sure of itself.
+# - **Coarse** rounds each pixel to one of 16 grey values first, hoping that small changes are rounded away.
+# - **Dithered** does so at random: a pixel between two grey values becomes the upper one the more often, the nearer.
+
+
+# %%
+class Sharp(nn.Module):
+    def forward(self, logits):
+        return 10_000 * logits
+
+
+class Coarse(nn.Module):
+    def forward(self, x):
+        return (15 * x).round() / 15
+
+
+class Dithered(nn.Module):
+    def forward(self, x):
+        return (15 * x + torch.rand_like(x)).floor() / 15
+
+
+# %%
+masked = {"sharp": (plain, Sharp()), "coarse": (Coarse(), plain), "dithered": (Dithered(), plain)}
+masked = {name: nn.Sequential(*layers) for name, layers in masked.items()}
+models = {"plain": plain, **masked, "hardened": hardened}
+
+# %% [markdown]
+# The three learn nothing: the weights are those of *plain*. Now the usual evaluation, one large step (FGSM) and forty
+# small ones (PGD), for all on the same random test images.
+
+# %%
+usual = {"FGSM": FGSM(at), "PGD-40": PGD(at, steps=40)}
+n = 60 if QUICK else 2000
+results = {k: evaluate(model, test, attacks=usual, n=n, settings=Settings(name=k)) for k, model in models.items()}
+
+# %%
+bars = {"no attack": [r.clean.accuracy for r in results.values()]}
+bars |= {attack: [r.result(attack).robust for r in results.values()] for attack in usual}
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+for shift, (name, shares) in zip((-0.27, 0, 0.27), bars.items(), strict=True):
+    errors = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+    axis.bar([k + shift for k in range(5)], [s.value for s in shares], 0.25, yerr=errors, capsize=2, label=name)
+axis.set_xticks(range(5), list(models))
+axis.set(ylabel="share classified correctly", ylim=(0, 1.2), title="what the usual attacks say")
+axis.legend(ncols=3, loc="upper center")
+plt.show()
+
+# %%
+clean = {name: r.clean.accuracy.value for name, r in results.items()}
+pgd = {name: r.result("PGD-40").robust for name, r in results.items()}
+assert pgd["plain"].high < pgd["hardened"].low
+assert all(pgd[name].value > clean[name] - 0.1 > pgd["hardened"].high for name in masked)
+
+# %% [markdown]
+# *Bars: shares of the same images; lines: exact 95 % intervals.* PGD leaves little of the plain network. Behind one
+# line of code the same weights look far better than those that were trained to resist.
+#
+# ## The doctor says why
+#
+# `evaluate` had its doubts all along. It has *findings*: a code, how serious it is, figures, what was seen, what to do.
+
+# %%
+for name, result in results.items():
+    print(f"{name}: also {', '.join(f.code for f in result.findings if f.severity != 'serious') or 'nothing'}")
+    for f in result.findings:
+        if f.severity == "serious":
+            print(f"  {f.code} {f.evidence}\n  {f.title}\n  {f.advice}")
+
+# %%
+serious = {name: [f.code for f in r.findings if f.severity == "serious"] for name, r in results.items()}
+assert serious["plain"] == serious["hardened"] == []
+assert serious["sharp"] == ["saturated-softmax"]
+assert serious["coarse"] == ["shattered-gradients"]
+assert "random-outputs" in serious["dithered"]
+
+# %% [markdown]
+# Nothing serious about *plain* and *hardened*, where the attack works. The other three:
+#
+# - *Sharp*: a probability of $1 - e^{-10000}$ is exactly 1 in the 32 bits of the computer's numbers. The loss is
+#   exactly 0, whatever a pixel does, and so is its gradient.
+# - *Coarse* and *dithered*: rounding is a staircase, and on a step of a staircase the slope is 0.
+#
+# Attacks follow the gradient of the loss. Here it is *masked*: the compass is broken, the road as short as before.
+#
+# ## AutoAttack
+#
+# Published numbers are compared by AutoAttack (Croce and Hein, 2020): four attacks in a row, each on the images that
+# those before it left standing. `apgd-ce` and `apgd-t` climb a loss, each its own, `fab-t` looks for the nearest border
+# between classes, and `square` uses no gradient: it changes random squares and keeps what helps.
+
+# %%
+few, suite = 16 if QUICK else 500, {"AutoAttack": autoattack(at)}
+suites = {name: evaluate(masked[name], test, attacks=suite, n=few) for name in ("sharp", "coarse")}
+fell = {name: {s.stage: s for s in run.result("AutoAttack").stages} for name, run in suites.items()}
+for name, stages in fell.items():
+    print(f"{name}: {suites[name].clean.accuracy.count} of {few} correct before the attack")
+    for s in stages.values():
+        asked = f"{s.queries.forward:.0f} questions each" if s.attacked else ""
+        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.standing:3} still stand  {asked}")
+
+# %%
+assert all(run.result("AutoAttack").robust.value < pgd[name].low - 0.2 for name, run in suites.items())
+assert fell["sharp"]["apgd-t"].fooled > 0.6 * fell["sharp"]["apgd-ce"].attacked
+assert fell["coarse"]["square"].fooled > 0.4 * fell["coarse"]["apgd-ce"].attacked
+
+# %% [markdown]
+# The first stage is as blind as PGD. *Sharp* falls to `apgd-t`, whose loss is a ratio of differences of logits: 10,000
+# cancels. Against *coarse* only the random search gets far, and it pays with many questions for each image.
+#
+# ## The adaptive attack
+#
+# Who reads the code of a defence builds an attack for *it* (Athalye, Carlini, Wagner, 2018). Three tools often suffice:
+#
+# - **Straight through**: round on the way forward; on the way back act as if nothing had been rounded.
+# - **Transfer**: attack another network for the same task, the *surrogate*, and try the result here.
+# - **Expectation over transformations** (EOT): where answers are random, climb the mean over many of them.
+#
+# `adaptive` puts together what the findings ask for. Our surrogate learns from other weights and fewer images.
+
+# %%
+surrogate = trained(standard(), parts[10000], epochs=2 if QUICK else 20, seed=1)
+broken = {}
+for name in ("sharp", "coarse", "hardened"):
+    attack = adaptive(at, results[name].findings, surrogate=surrogate)
+    run = evaluate(models[name], test, attacks=[attack], n=n // 2, settings=Settings(doctor=False))
+    broken[name] = now = run.worst[-1].robust
+    print(f"{name:8}  PGD-40 {pgd[name].value:6.1%}   adaptive {now.value:6.1%} [{now.low:.1%}, {now.high:.1%}]")
+
+# %%
+assert broken["sharp"].high < pgd["sharp"].low - 0.1
+assert broken["coarse"].high < pgd["coarse"].low - 0.1
+assert broken["hardened"].value > pgd["hardened"].value - 0.15
+
+# %% [markdown]
+# The hardened network loses a few points at most: what it claims it can do. A defence with two faults, like *dithered*
+# with its randomness and its rounding, wants both remedies at once. Attacks are values and fit into each other:
+
+# %%
+both = EOT(StraightThrough(PGD(at, steps=20, score=margin)), draws=10)
+end = evaluate(masked["dithered"], test, attacks=[both], n=n // 2, settings=Settings(doctor=False)).worst[-1].robust
+print(f"dithered: PGD-40 {pgd['dithered'].value:.1%}, both remedies {end.value:.1%} [{end.low:.1%}, {end.high:.1%}]")
+assert end.high < pgd["dithered"].low - 0.1
+
+# %% [markdown]
+# ## A look inside an attack
+#
+# `trace` writes down each point that an attack looks at: the loss it climbs; the *margin*, by how much the best wrong
+# class is ahead of the right one (above 0 the image is lost); the size of the change; the length of the gradient. Here
+# are the easiest and the hardest of some images, and the hard one again behind *coarse*.
+
+# %%
+x, y, ids = data.sample(test, 100, seed=SEED).batch(torch.arange(100))[:3]
+x, y, ids = (column[~misclassified(hardened(x), y)] for column in (x, y, ids))
+inside = trace(usual["PGD-40"], hardened, x, y, ids=ids, stop="never")
+ends = [inside.of(i)[-1].margin for i in ids.tolist()]
+easy, hard = (ends.index(pick(ends)) for pick in (max, min))
+one = slice(hard, hard + 1)
+blind = trace(usual["PGD-40"], masked["coarse"], x[one], y[one], ids=ids[one], stop="never")
+looks = {"easy": inside.of(int(ids[easy])), "hard": inside.of(int(ids[hard])), "coarse": blind.of(int(ids[hard]))}
+
+# %%
+print("image   point    loss  margin   size  gradient")
+for name, points in looks.items():
+    for p in (points[0], points[1], points[5], points[-1]):
+        print(f"{name:7} {p.point:5}  {p.score:6.2f}  {p.margin:6.2f}  {p.size:.3f}  {p.gradient_norm:8.3f}")
+
+# %%
+fields = {"loss": "score", "margin": "margin", "size of the change": "size", "length of gradient": "gradient_norm"}
+figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
+for axis, (label, field) in zip(axes, fields.items(), strict=True):
+    for (name, points), style in zip(looks.items(), ("-", "--", ":"), strict=True):
+        axis.plot([getattr(p, field) for p in points], style, label=name, lw=2)
+    axis.set(title=label, xlabel="point looked at")
+axes[2].set_ylim(0, 0.12)
+axes[0].legend(fontsize="small")
+plt.show()
+
+# %%
+assert looks["easy"][-1].margin > 0 > looks["hard"][-1].margin
+assert looks["easy"][-1].score > looks["easy"][0].score + 0.3
+assert all(p.gradient_norm == 0 and p.size <= at.eps for p in looks["coarse"])
+
+# %% [markdown]
+# A healthy attack: the loss climbs and levels off, the margin crosses 0 early. On the hard image it climbs as well, and
+# the way is too long. The dotted line is a masked gradient seen from inside: no slope, no step, no change.
+#
+# ## What an interval means
+#
+# Now the attack works, and only chance is left. Let 1,000 test images be the whole world, so that the truth is known.
+# 2,000 people each draw 100 of them and compute an exact 95 % interval (Clopper and Pearson, 1934).
+
+# %%
+world_x, world_y, world_ids = test.batch(torch.arange(1000))[:3]
+measure = PGD(at, steps=5 if QUICK else 40)
+
+
+def stands(model, seed=SEED):
+    """Which images of the world are still classified correctly under the attack."""
+    return ~misclassified(model(measure(model, world_x, world_y, ids=world_ids, seed=seed)), world_y)
+
+
+runs = torch.stack([stands(hardened, seed) for seed in range(3)])
+draw = torch.Generator().manual_seed(SEED)
+people = torch.randint(1000, (2000, 100), generator=draw)
+
+# %%
+truth = runs[0].double().mean().item()
+intervals = [clopper_pearson(count, 100) for count in runs[0][people].sum(dim=1).tolist()]
+covered = sum(i.low <= truth <= i.high for i in intervals) / len(intervals)
+print(f"{covered:.1%} of the intervals hold the truth, {truth:.1%}")
+
+# %%
+figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
+for k, i in enumerate(intervals[:80]):
+    held = i.low <= truth <= i.high
+    axis.vlines(k, i.low, i.high, color="tab:blue" if held else "tab:red", lw=2 if held else 4)
+axis.axhline(truth, color="black", ls="--", lw=1)
+axis.set(xlabel="one person's 100 images", ylabel="robust accuracy", title="intervals; dashed: the truth; red: missed")
+plt.show()
+
+# %%
+assert 0.94 < covered < 0.99
+
+# %% [markdown]
+# That is what an interval promises: who always works like this is wrong at most once in twenty times. Now somebody
+# attacks the same 100 images from three random seeds and reports 300 trials. Does that keep the promise?
+
+# %%
+pooled = [clopper_pearson(count, 300) for count in runs.sum(dim=0)[people].sum(dim=1).tolist()]
+average = runs.double().mean().item()
+kept = sum(i.low <= average <= i.high for i in pooled) / len(pooled)
+same = (runs == runs[0]).all(dim=0).double().mean().item()
+print(f"the three runs agree on {same:.1%} of the images; {kept:.1%} of the intervals over 300 trials hold the truth")
+assert same > 0.9
+assert kept < covered - 0.1
+
+# %% [markdown]
+# No: the same image once more is no new evidence. The *unit* is the image, and there are 100. And who asks how good a
+# *recipe* for training is has yet another unit: the network. One recipe, three seeds, all test images:
+
+# %%
+family = [trained(adversarial(FGSM(at)), parts[5000], seed=seed) for seed in range(3)]
+every_x, every_y = test.batch(torch.arange(len(test)))[:2]
+by_image = [clopper_pearson(int((~misclassified(net(every_x), every_y)).sum()), len(test)) for net in family]
+for seed, i in enumerate(by_image):
+    print(f"seed {seed}: clean accuracy {i.value:.1%} [{i.low:.1%}, {i.high:.1%}]")
+assert max(i.low for i in by_image) > min(i.high for i in by_image)
+
+# %% [markdown]
+# Ten thousand images pin down one network and say nothing about the next: not all of the intervals overlap.
+#
+# ## How many images tell two networks apart?
+#
+# Did it help to train the hardened network a little longer? Both are measured on the *same* images.
+
+# %%
+longer = trained(adversarial(FGSM(at)), parts[10000], seed=1, start=hardened)
+pair = [evaluate(net, test, attacks=[measure], n=500, settings=Settings(doctor=False)) for net in (hardened, longer)]
+a, b = (result.results[0].robust for result in pair)
+print(f"hardened {a.value:.1%} [{a.low:.1%}, {a.high:.1%}], longer {b.value:.1%} [{b.low:.1%}, {b.high:.1%}]")
+
+# %%
+found = compare(*pair)[-1]
+print(f"right: both {found.both}, only hardened {found.only_a}, only longer {found.only_b}, none {found.neither}")
+print(f"difference {found.difference:.1%} [{found.low:.1%}, {found.high:.1%}], p = {found.p_value:.2g}")
+assert a.high > b.low
+assert found.low > 0
+assert found.p_value < 0.05
+
+# %% [markdown]
+# Each by itself, the intervals overlap. But most images say the same of both networks, and those say nothing about
+# which is better. What counts are the *discordant* ones, where just one is right. Between equals each would win half of
+# them. How often would a fair coin be so one-sided? That is McNemar's test (1947), and its answer is $p$.
+#
+# `examples_needed` says how many images find a difference in 80 % of the cases, given the share of discordant ones from
+# a first look. Let people draw test sets from our world, the same for both networks or one for each: how many find it?
+
+# %%
+first, second = runs[0], stands(longer)
+share, gap = (first != second).double().mean().item(), (second.double() - first.double()).mean().item()
+
+
+def finds(size):
+    """Shares of 500 people who find the difference: paired, unpaired."""
+    mine, others = torch.randint(1000, (2, 500, size), generator=draw)
+    wins, losses = (second & ~first)[mine].sum(dim=1).tolist(), (first & ~second)[mine].sum(dim=1).tolist()
+    paired = [evaluation.mcnemar(win, loss) <= 0.05 for win, loss in zip(wins, losses, strict=True)]
+    p, q = first[mine].double().mean(dim=1), second[others].double().mean(dim=1)
+    error = ((p + q) * (2 - p - q) / (2 * size)).sqrt()
+    return sum(paired) / 500, ((p - q).abs() > 1.96 * error).double().mean().item()
+
+
+# %%
+counts = [50, 100, 200, 400, 800, 1600]
+same_images, other_images = zip(*map(finds, counts), strict=True)
+promised = [evaluation.mcnemar_power(size, share, gap) for size in counts]
+needed = evaluation.examples_needed(share, gap)
+print(f"the networks differ by {gap:.1%} and are discordant on {share:.1%}: {needed} images are needed")
+
+# %%
+figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
+axis.semilogx(counts, same_images, "o-", base=2, label="same images (McNemar)")
+axis.semilogx(counts, other_images, "s-", base=2, label="other images for each")
+axis.semilogx(counts, promised, "k:", base=2, label="computed before (mcnemar_power)")
+axis.plot(needed, 0.8, "r*", ms=14, label="examples_needed")
+axis.set(xlabel="test images", ylabel="share who find the difference", ylim=(0, 1.05))
+axis.set_xticks(counts, counts)
+axis.legend(fontsize="small")
+plt.show()
+
+# %%
+assert all(abs(seen - said) < 0.08 for seen, said in zip(same_images, promised, strict=True))
+assert max(p - q for p, q in zip(same_images, other_images, strict=True)) > 0.2
+
+# %% [markdown]
+# But choose the number before you look: who adds images until the test says yes always gets there.
+#
+# ## What we saw
+#
+# - One line of code makes PGD report a wonderful number for a network that resists nothing. The doctor sees it.
+# - AutoAttack sees through much of it; an attack made for the defence, through more.
+# - An interval speaks about more of the same: images, if images were drawn; networks, only if networks were.
+# - Compare two networks on the same images, pair by pair, and plan how many.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** The shortcut of many papers is $p \pm 1.96\sqrt{p(1-p)/n}$. How often does it hold the truth, for 100 images
+# and a share of 98 %? And the exact interval?
+
+# %% tags=["solution"]
+p = (torch.rand(5000, 100, generator=draw) < 0.98).double().mean(dim=1)
+shortcut = ((p - 0.98).abs() <= 1.96 * (p * (1 - p) / 100).sqrt()).double().mean().item()
+exact = [clopper_pearson(round(100 * v), 100) for v in p.tolist()]
+holds = sum(i.low <= 0.98 <= i.high for i in exact) / len(exact)
+print(f"shortcut {shortcut:.1%}, exact {holds:.1%}")
+assert shortcut < 0.9 < 0.94 < holds
+
+# %% [markdown]
+# **2.** How far does an attacker get who never sees the network, only the surrogate?
+
+# %% tags=["solution"]
+x, y, ids = world_x[:200], world_y[:200], world_ids[:200]
+for name, model in models.items():
+    moved = Transfer(usual["PGD-40"], surrogate)(model, x, y, ids=ids)
+    print(f"{name:8} {(~misclassified(model(moved), y)).double().mean():.1%} still correct")
