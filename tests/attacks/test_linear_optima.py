@@ -144,7 +144,7 @@ def test_auto_pgd_reaches_the_largest_margin(norm: Norm, score: Score | None) ->
     model, x, threat = linear(2, 60), images(20, 3, 5, 4), ThreatModel(norm, EPS[str(norm)])
     attack = APGDT(threat) if score is None else APGD(threat, score=score)
     share = share_of_the_best_gain(attack, model, x, threat)
-    assert share.min() > {"Linf": 1 - 1e-9, "L2": 0.98, "L1": 0.9}[str(norm)]
+    assert share.min() > {"Linf": 1 - 1e-9, "L2": 0.98, "L1": 0.8}[str(norm)]
     assert share.mean() > {"Linf": 1 - 1e-9, "L2": 0.995, "L1": 0.98}[str(norm)]
 
 

@@ -164,6 +164,8 @@ def _trained(
 
 
 def _training(tell: Show, name: str, at: training.Progress) -> None:
+    if at.summary is not None:  # of an epoch whose last step has been told
+        return
     done = (at.epoch - 1) * at.steps + at.step
     said = f"epoch {at.epoch} of {at.epochs}, accuracy {at.metrics['accuracy']:.0%}"
     tell(Step(f"train {name}", done / (at.epochs * at.steps), said))
