@@ -185,7 +185,9 @@ def test_data_lists_and_fetches(command: Command, monkeypatch: pytest.MonkeyPatc
 
 def test_interrupted_evaluation_says_how_to_go_on_and_does(place: Path, command: Command) -> None:
     words = ["evaluate", "tiny:means", *SMALL, "--batch-size", "4", "--attack", "fgsm,pgd"]
-    program = [sys.executable, "-c", "import sys; from robustlab.cli.main import main; sys.exit(main())"]
+    # In the background of a script the signal is ignored, and programs that are started there ignore it, too.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = [sys.executable, "-c", heard + "import sys; from robustlab.cli.main import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*program, *words, "--out", "cut"],
         cwd=place,

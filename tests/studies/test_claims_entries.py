@@ -25,7 +25,7 @@ def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, tmp_path: Path, 
     for unit in found.units:
         assert all(math.isfinite(value) for value in unit.metrics.values())
         assert 0 <= unit.metrics["clean_accuracy"] <= 1
-        assert unit.training_seconds > 0
+        assert unit.training_seconds >= 0
     terms = {term for effect in claim.effects for term in (effect.of, effect.over) if term is not None}
     missing = {t.metric for t in terms if t.metric not in next(u for u in found.units if u.arm == t.arm).metrics}
     assert all(metric.endswith("_confidence") for metric in missing), "nobody of four may have been fooled"
