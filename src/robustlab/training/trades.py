@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,18 @@ class NearPGD:
     __call__ = craft
 
 
+class _Crafts(Protocol):
+    """What both recipes have."""
+
+    @property
+    def crafting(self) -> Craft: ...
+
+
+def _crafted(self: _Crafts, model: nn.Module, batch: Batch) -> Images:
+    """The adversarial inputs (N, ...) of a batch."""
+    return self.crafting(model, batch)
+
+
 @dataclass(frozen=True)
 class TRADES:
     """The recipe that ``trades`` makes.
@@ -136,11 +148,8 @@ class TRADES:
         check_weight("beta", self.beta)
 
     init = no_memory
+    craft = _crafted
     step = both_phases
-
-    def craft(self, model: nn.Module, batch: Batch) -> Images:
-        """What changes the prediction most (N, ...)."""
-        return self.crafting(model, batch)
 
     def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
         """One pass over each kind of input."""
@@ -166,11 +175,8 @@ class MART:
         check_weight("beta", self.beta)
 
     init = no_memory
+    craft = _crafted
     step = both_phases
-
-    def craft(self, model: nn.Module, batch: Batch) -> Images:
-        """What raises the cross-entropy most (N, ...)."""
-        return self.crafting(model, batch)
 
     def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
         """One pass over each kind of input."""
