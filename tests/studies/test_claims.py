@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -234,6 +236,21 @@ def test_definitions_hold_no_addresses_of_this_process() -> None:
     assert " at 0x" in repr(rows_of)
     assert described(rows_of, 1) == "<function rows_of>\n1"
     assert " at 0x" not in described(*CLAIMS)
+
+
+def test_definition_stays_when_a_class_gets_another_argument_with_a_default() -> None:
+    from robustlab.studies.claims.definition import described
+
+    before = make_dataclass("Recipe", [("eps", float)], frozen=True)
+    more: list[tuple[str, type, Any]] = [
+        ("warmup", float, field(default=0.0)),
+        ("steps", tuple, field(default_factory=tuple)),
+    ]
+    after = make_dataclass("Recipe", [("eps", float), *more], frozen=True)
+    inside = make_dataclass("Network", [("recipe", object)], frozen=True)
+    assert described(inside(before(0.1))) == described(inside(after(0.1))) == "Network(recipe=Recipe(eps=0.1))"
+    assert described((inside(after(0.1, 0.3)),)) == "(Network(recipe=Recipe(eps=0.1, warmup=0.3)))"
+    assert described(partial(inside, recipe=after(0.1, 0.0, (1,)))).endswith("recipe=Recipe(eps=0.1, steps=(1)))")
 
 
 def test_page_of_the_guide_says_what_the_results_say() -> None:

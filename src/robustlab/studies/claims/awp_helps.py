@@ -14,7 +14,7 @@ CLAIM = Claim(
     statement="Adversarial weight perturbation raises the robustness that training ends with.",
     paper="Wu, Xia, Wang, Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020",
     published="CIFAR-10, eps 8/255, ResNet-18 under AutoAttack: TRADES 49.45 %, with AWP 51.62 % (as MAIR measured)",
-    ours="5,000 images of Fashion-MNIST, 40 epochs of PGD-7 training, eps 0.1, BatchNorm CNN, gamma 0.01; last "
+    ours="5,000 images of Fashion-MNIST, 40 epochs of PGD-7 training, eps 0.1, BatchNorm CNN in bf16, gamma 0.01; last "
     "weights; PGD-50 on 5,000 test images",
     arms=(
         Arm("pgd-trained", OVERFITTED),

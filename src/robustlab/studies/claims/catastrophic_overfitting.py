@@ -16,7 +16,7 @@ CLAIM = Claim(
     "Kolter, Fast is Better than Free, ICLR 2020, section 5.4",
     published="CIFAR-10, eps 8/255 (Madry): the FGSM-trained network has 95.1 % under FGSM and 0.0 % under PGD, the "
     "PGD-trained one 56.1 % and 50.0 %",
-    ours="Fashion-MNIST, eps 0.2, BatchNorm CNN, 4 epochs, eps rising over the first 30 %; 5,000 test images",
+    ours="Fashion-MNIST, eps 0.2, BatchNorm CNN in bf16, 4 epochs, eps rising over the first 30 %; 5,000 test images",
     arms=(
         Arm("fgsm-trained", FGSM_TRAINED_LARGE),
         Arm("pgd-trained", Network(madry(LARGE_THREAT, norm_mode="eval", eps_warmup=0.3), epochs=4)),

@@ -19,7 +19,9 @@ CLAIM = Claim(
     ours="Fashion-MNIST, eps 0.25; softmax regression and a maxout network without dropout, 5 epochs of AdamW; 10,000 "
     "test images; the error counts what was wrong before, the confidence is over those that were fooled",
     arms=tuple(
-        Arm(name, Network(standard(), architecture=f"{_HERE}:{name}", epochs=5, optimizer=adamw(1e-3)))
+        Arm(
+            name, Network(standard(), architecture=f"{_HERE}:{name}", epochs=5, optimizer=adamw(1e-3), precision="fp32")
+        )
         for name in ("linear", "maxout")
     ),
     measures=(Under((("fgsm", FGSM(ThreatModel(Linf(), 0.25))),), 10_000),),

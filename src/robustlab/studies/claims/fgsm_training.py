@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from robustlab.attacks import FGSM
+from robustlab.core import Recipe
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
 from robustlab.studies.claims.measures import Under
 from robustlab.studies.claims.network import Network
 from robustlab.training import adamw, adversarial, standard
 
-_MAXOUT = "robustlab.studies.claims.networks:maxout"
+
+def _maxout(recipe: Recipe) -> Network:
+    architecture = "robustlab.studies.claims.networks:maxout"
+    return Network(recipe, architecture=architecture, epochs=5, optimizer=adamw(1e-3), precision="fp32")
+
 
 CLAIM = Claim(
     name="fgsm-training",
@@ -19,11 +24,8 @@ CLAIM = Claim(
     ours="Fashion-MNIST, eps 0.1, the maxout network without dropout, 5 epochs of AdamW, half of the loss on FGSM "
     "examples; PGD-50 is measured as well, as FGSM alone says little",
     arms=(
-        Arm("standard", Network(standard(), architecture=_MAXOUT, epochs=5, optimizer=adamw(1e-3))),
-        Arm(
-            "fgsm-trained",
-            Network(adversarial(FGSM(THREAT), mix=0.5), architecture=_MAXOUT, epochs=5, optimizer=adamw(1e-3)),
-        ),
+        Arm("standard", _maxout(standard())),
+        Arm("fgsm-trained", _maxout(adversarial(FGSM(THREAT), mix=0.5))),
     ),
     measures=(Under(weak_and_strong(), N),),
     effects=(

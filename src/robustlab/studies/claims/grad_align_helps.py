@@ -13,8 +13,8 @@ CLAIM = Claim(
     statement="GradAlign keeps FGSM training without a random start from overfitting catastrophically at a large eps.",
     paper="Andriushchenko, Flammarion, Understanding and Improving Fast Adversarial Training, NeurIPS 2020",
     published="CIFAR-10, eps 8/255, PreAct ResNet-18: 79.84 % clean, 43.93 % under AutoAttack (RobustBench)",
-    ours="Fashion-MNIST, eps 0.2, BatchNorm CNN, 4 epochs, eps rising over the first 30 %, weight 1; PGD-50 on 5,000 "
-    "test images",
+    ours="Fashion-MNIST, eps 0.2, BatchNorm CNN in bf16, 4 epochs, eps rising over the first 30 %, weight 1; PGD-50 on "
+    "5,000 test images",
     arms=(
         Arm("fgsm-trained", FGSM_TRAINED_LARGE),
         Arm("grad-align", Network(grad_align(LARGE_THREAT, weight=1.0, norm_mode="eval", eps_warmup=0.3), epochs=4)),

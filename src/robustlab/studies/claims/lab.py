@@ -88,6 +88,7 @@ class Lab:
             network.schedule,
             seed=self.seed,
             best="accuracy" if watched else None,
+            precision=network.precision,
             device=self.device,
             resume=True,
             keep=1,

@@ -16,6 +16,7 @@ from robustlab.models.smooth import Activation
 from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
 from robustlab.training.optimizers import MakeOptimizer
 from robustlab.training.schedule import Schedule
+from robustlab.training.settings import Precision
 
 if TYPE_CHECKING:
     from robustlab.studies.claims.lab import Lab
@@ -89,6 +90,8 @@ class Network:
         schedule: of the learning rate.
         unlabelled: training images without label that go with each labelled one; 0: none.
         watch: attack under which held-out images are watched after each epoch, to keep the best weights.
+        precision: of training; networks are always measured in float32. The default needs less than half the time where
+            the processor knows the type.
     """
 
     recipe: Recipe
@@ -101,6 +104,7 @@ class Network:
     schedule: Schedule = field(default_factory=OneCycle)
     unlabelled: int = 0
     watch: Attack | None = None
+    precision: Precision = "bf16"
 
     def fresh(self, lab: Lab) -> nn.Module:
         """The network before its training."""

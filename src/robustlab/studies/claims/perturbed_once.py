@@ -17,8 +17,8 @@ CLAIM = Claim(
     paper="against the way of older course material; the trap of testing with the examples of training is in Madry et "
     "al., ICLR 2018",
     published="CIFAR-10, eps 8/255 (Madry): 95.1 % on the kind of examples that were trained on, 0.0 % under PGD",
-    ours="Fashion-MNIST, eps 0.1, BatchNorm CNN, 3 epochs on training images that were perturbed once with FGSM "
-    "against another network; tested on 5,000 test images perturbed in the same way, and under PGD-50",
+    ours="Fashion-MNIST, eps 0.1, BatchNorm CNN in bf16, 3 epochs on training images that were perturbed once with "
+    "FGSM against another network; tested on 5,000 test images perturbed in the same way, and under PGD-50",
     arms=(Arm("perturbed-once", Network(standard(), PerturbedOnce(FGSM(THREAT), _FIRST), epochs=3)),),
     measures=(Under(weak_and_strong(), N), OnPerturbedOnce(FGSM(THREAT), _FIRST, N)),
     effects=(

@@ -12,8 +12,8 @@ CLAIM = Claim(
     paper="Rice, Wong, Kolter, Overfitting in Adversarially Robust Deep Learning, ICML 2020",
     published="CIFAR-10, eps 8/255: 85.34 % clean, 53.42 % under AutoAttack with early stopping (RobustBench); one "
     "reproduction of the run to the end has 45.91 % under PGD-20 at its best and 36.18 % at its end",
-    ours="5,000 images of Fashion-MNIST, 40 epochs of PGD-7 training, eps 0.1, BatchNorm CNN; the best epoch by PGD-10 "
-    "on 1,000 held-out training images; PGD-50 on 5,000 test images",
+    ours="5,000 images of Fashion-MNIST, 40 epochs of PGD-7 training, eps 0.1, BatchNorm CNN in bf16; the best epoch "
+    "by PGD-10 on 1,000 held-out training images; PGD-50 on 5,000 test images",
     arms=(Arm("last", OVERFITTED), Arm("early-stopped", OVERFITTED, early=True)),
     measures=(Under(weak_and_strong(), N),),
     effects=(

@@ -19,8 +19,8 @@ CLAIM = Claim(
     paper="Xie, Tan, Gong, Yuille, Le, Smooth Adversarial Training, 2020",
     published="ImageNet, eps 4/255, ResNet-50, clean and under PGD-50: ReLU 68.7 % and 33.1 %, SiLU 69.7 % and 41.9 % "
     "(released code)",
-    ours="Fashion-MNIST, eps 0.1, BatchNorm CNN, 4 epochs of PGD-1 training; ReLU and SiLU; PGD-50 on 5,000 test "
-    "images",
+    ours="Fashion-MNIST, eps 0.1, BatchNorm CNN in bf16, 4 epochs of PGD-1 training; ReLU and SiLU; PGD-50 on 5,000 "
+    "test images",
     arms=(Arm("relu", _RELU), Arm("silu", replace(_RELU, activation="silu"))),
     measures=(Under(weak_and_strong(), N),),
     effects=(
