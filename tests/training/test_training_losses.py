@@ -187,6 +187,18 @@ def test_free_keeps_the_places_that_a_smaller_batch_leaves_out(net: nn.Sequentia
         recipe.step(net, BATCH._replace(x=X[:, :, :3, :3]), state, backward)
 
 
+def test_free_warms_up_its_eps_and_its_steps(net: nn.Sequential) -> None:
+    warming, small = free(THREAT, step_size=0.08, eps_warmup=0.4), free(ThreatModel(Linf(), EPS / 4), step_size=0.02)
+    state, expected = warming.init(net), small.init(net)
+    warming.step(net, BATCH._replace(progress=0.0), state, backward)
+    assert not state["delta"].any()
+    for _ in range(2):
+        warming.step(net, BATCH._replace(progress=0.1), state, backward)
+        small.step(net, BATCH, expected, backward)
+        torch.testing.assert_close(state["delta"], expected["delta"], rtol=1e-12, atol=0.0)
+    assert state["delta"].abs().max().item() == pytest.approx(EPS / 4)
+
+
 def test_free_with_a_budget_of_zero_is_standard_training(net: nn.Sequential) -> None:
     recipe = free(ThreatModel(Linf(), 0.0), replays=1)
     state = recipe.init(net)
@@ -331,6 +343,7 @@ def test_the_step_size_rises_with_eps_and_steps_rise_to_all() -> None:
         (lambda: trades(THREAT, beta=-1.0), r"beta is the weight of a loss, a finite number >= 0, got -1\.0"),
         (lambda: mart(THREAT, beta=float("nan")), "beta is the weight of a loss, a finite number >= 0, got nan"),
         (lambda: free(THREAT, replays=0), "replays must be a whole number >= 1, got 0"),
+        (lambda: free(THREAT, eps_warmup=1.5), r"eps_warmup is a share of the training, in \[0, 1\], got 1\.5"),
         (lambda: free(THREAT, step_size=0.0), r"step_size must be > 0 in input units, got 0\.0"),
         (lambda: awp(madry(THREAT), gamma=-0.1), r"gamma is the weight of a loss, a finite number >= 0, got -0\.1"),
         (lambda: awp(madry(THREAT), warmup=2.0), r"warmup is a share of the training, in \[0, 1\], got 2\.0"),

@@ -80,9 +80,8 @@ class Crafting:
     def __post_init__(self) -> None:
         if self.norm_mode not in ("eval", "train"):
             raise ValueError(f"norm_mode must be 'eval' or 'train', got {self.norm_mode!r}")
-        for name in ("eps_warmup", "steps_warmup"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is a share of the training, in [0, 1], got {getattr(self, name)}")
+        check_warmup("eps_warmup", self.eps_warmup)
+        check_warmup("steps_warmup", self.steps_warmup)
         if self.eps_warmup and not isinstance(threat_of(self.attack).eps, float):
             raise ValueError("eps_warmup needs one eps for all examples")
         if self.steps_warmup and not hasattr(self.attack, "steps"):
@@ -90,10 +89,10 @@ class Crafting:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Images:
         """The adversarial inputs of a batch (N, ...); the model is left as it was."""
-        strength = _risen(batch.progress, self.eps_warmup)
+        strength = risen(batch.progress, self.eps_warmup)
         if strength == 0.0:
             return batch.x
-        attack = self.grown(self.scaled(strength), _risen(batch.progress, self.steps_warmup))
+        attack = self.grown(self.scaled(strength), risen(batch.progress, self.steps_warmup))
         with in_eval_mode(model) if self.norm_mode == "eval" else nullcontext():
             twin = following(model, batch.x)
             return attack(twin, batch.x, batch.y, stop="never", seed=batch.seed, ids=batch.ids)
@@ -115,7 +114,14 @@ class Crafting:
         return _changed(attack, steps=max(1, round(share * steps)))
 
 
-def _risen(progress: float, warmup: float) -> float:
+def check_warmup(name: str, warmup: float) -> None:
+    """Refuses a warm-up that is no share of the training."""
+    if not 0.0 <= warmup <= 1.0:
+        raise ValueError(f"{name} is a share of the training, in [0, 1], got {warmup}")
+
+
+def risen(progress: float, warmup: float) -> float:
+    """How much of something is there, in [0, 1], that rises linearly over a warm-up."""
     return min(1.0, progress / warmup) if warmup else 1.0
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, RecipeState, ThreatModel
-from robustlab.training.crafting import Backward
+from robustlab.training.crafting import Backward, check_warmup, risen
 from robustlab.training.recipes import measured, one_eps, passed
 
 _DELTA = "delta"
 
 
-def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = None) -> Free:
+def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = None, eps_warmup: float = 0.0) -> Free:
     """Free adversarial training: each batch is trained on m times, each time with the perturbation one step further.
 
         loss = mean CE(model(clip(x + delta)), y);   then delta <- project(delta + step_size * steepest(grad_delta))
@@ -27,24 +27,27 @@ def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = Non
         threat: norm, eps and bounds.
         replays: updates with each batch, m in the paper; >= 1.
         step_size: of the perturbation; None: eps.
+        eps_warmup: share of the training over which eps, and with it the step size, rises linearly from 0.
 
     Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 1 (m = 8 on CIFAR-10, 4 on
     ImageNet). As in the released code for ImageNet, delta belongs to the places in a batch, not to examples, and the
     gradient through the clipping counts.
     """
-    return Free(threat, replays, step_size)
+    return Free(threat, replays, step_size, eps_warmup)
 
 
 @dataclass(frozen=True)
 class Free:
     """The recipe that ``free`` makes; its state is the perturbation (N, ...), empty before the first batch.
 
-    Raises: ValueError for less than one replay, a step size that is not positive, or an eps per example.
+    Raises: ValueError for less than one replay, a step size that is not positive, an eps per example, or a
+        warm-up outside [0, 1].
     """
 
     threat: ThreatModel
     replays: int = 8
     step_size: float | None = None
+    eps_warmup: float = 0.0
 
     def __post_init__(self) -> None:
         one_eps(self.threat)
@@ -52,6 +55,7 @@ class Free:
             raise ValueError(f"replays must be a whole number >= 1, got {self.replays}")
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size must be > 0 in input units, got {self.step_size}")
+        check_warmup("eps_warmup", self.eps_warmup)
 
     def init(self, model: nn.Module) -> RecipeState:
         """No perturbation yet: the shape of the inputs is not known."""
@@ -60,15 +64,16 @@ class Free:
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """One pass, whose gradient moves the perturbation and, once the loop has updated them, the weights."""
-        norm, eps = self.threat.norm, one_eps(self.threat)
+        norm, share = self.threat.norm, risen(batch.progress, self.eps_warmup)
+        eps = one_eps(self.threat)
         carried = _carried(state[_DELTA], batch.x)
         delta = carried[: len(batch.x)].requires_grad_()
         logits, loss = passed(model, (batch.x + delta).clamp(*self.threat.bounds), batch.y)
         backward(loss)
         with torch.no_grad():
             uphill = norm.steepest(cast(Tensor, delta.grad))
-            moved = delta + uphill * (eps if self.step_size is None else self.step_size)
-            state[_DELTA] = torch.cat([norm.project(moved, eps), carried[len(moved) :]])
+            moved = delta + uphill * (share * (eps if self.step_size is None else self.step_size))
+            state[_DELTA] = torch.cat([norm.project(moved, share * eps), carried[len(moved) :]])
         return measured(logits, loss, batch.y)
 
 
