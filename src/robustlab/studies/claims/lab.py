@@ -13,7 +13,6 @@ from torch import nn
 
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
-from robustlab.core.files import replace_atomically
 from robustlab.data import load as load_data
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.measures import attacked
@@ -134,15 +133,6 @@ def _filled(model: nn.Module, history: training.History) -> nn.Module:
         raise RunError("training left no checkpoint")
     model.load_state_dict(load_file(history.checkpoint / "model.safetensors"))
     return model
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-
-    def fill(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    replace_atomically(path, fill)
 
 
 @cache

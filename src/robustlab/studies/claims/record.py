@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from robustlab.core import Metrics, RunError
+from robustlab.core import Metrics
+from robustlab.studies import filing
 from robustlab.studies.claims.claim import Arm, Claim
-from robustlab.studies.claims.lab import FULL, Budget, put
+from robustlab.studies.claims.lab import FULL, Budget
+from robustlab.studies.filing import commit, installed, now
 
 PUBLISHED = Path(__file__).parent / "results"
 """What the package knows already."""
-
-
-def now() -> str:
-    """The time, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def installed() -> dict[str, str]:
-    """Of what results depend on."""
-    return {
-        "robustlab": version("robustlab"),
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-    }
-
-
-@cache
-def commit() -> str:
-    """The commit that the source code is at; "" outside a repository, or without git."""
-    if not _git("ls-files", "--error-unmatch", "__init__.py"):
-        return ""  # installed somewhere inside another repository
-    said = [_git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "--untracked-files=no", "--", ".")]
-    return f"{said[0]} modified" if said[0] and said[1] else said[0]
-
-
-def _git(*words: str) -> str:
-    source = Path(__file__).parents[2]
-    try:
-        done = subprocess.run(["git", *words], cwd=source, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @dataclass(frozen=True)
@@ -106,12 +66,7 @@ def write(home: Path, claim: Claim, arm: Arm, unit: Unit, budget: Budget = FULL)
 
     Raises: RunError if the directory cannot be written.
     """
-    path, text = path_of(home, claim, arm, unit.seed, budget), json.dumps(asdict(unit), indent=1, allow_nan=False)
-    try:
-        put(path, text + "\n")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
-    return path
+    return filing.write(path_of(home, claim, arm, unit.seed, budget), unit)
 
 
 def read(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Unit | None:
@@ -119,18 +74,13 @@ def read(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -
 
     Raises: RunError for a file that is damaged.
     """
-    path = path_of(home, claim, arm, seed, budget)
-    if not path.exists():
-        return None
-    try:
-        unit = Unit(**json.loads(path.read_text(encoding="utf-8")))
+
+    def sound(unit: Unit) -> bool:
         named = (unit.claim, unit.arm, unit.seed) == (claim.name, arm.name, seed)
-        sound = named and all(isinstance(value, int | float) for value in unit.metrics.values())
-    except (ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is no result of a claim ({error}): remove it to have it computed again") from error
-    if not sound:
-        raise RunError(f"{path} is the result of another unit: remove it to have it computed again")
-    return unit if unit.definition == claim.definition(arm, budget) else None
+        return named and all(isinstance(value, int | float) for value in unit.metrics.values())
+
+    unit = filing.read(path_of(home, claim, arm, seed, budget), Unit, "a claim", sound)
+    return unit if unit is not None and unit.definition == claim.definition(arm, budget) else None
 
 
 def by_seed(home: Path, claim: Claim, budget: Budget = FULL) -> Mapping[int, Mapping[str, Unit]]:
