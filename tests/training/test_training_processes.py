@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from robustlab.core.processes import Processes
 from robustlab.training import fit
-from robustlab.training.processes import Processes
 
 PROGRAM = """
 import json, os, sys
@@ -48,7 +48,7 @@ class Stopping:
         return self.recipe.step(*arguments)
 
 norm = lambda: torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), *plain_net(seed=0)[1:]).double()
-way = Settings(3, batch_size=8, optimizer=sgd(0.05), resume=True)
+way = Settings(3, batch_size=8, optimizer=sgd(0.05), average=0.6, resume=True)
 recipe = free(THREAT, replays=2)
 model = norm()
 told("whole", model, fit(model, recipe, DATA, way, out=out / "runs" / "whole"))
@@ -126,6 +126,7 @@ def test_two_processes_learn_like_one_with_the_doubled_batch(
 
 @pytest.mark.slow
 def test_both_processes_end_with_the_same_bits(launched: Path) -> None:
+    """Also with norm layers, whose running statistics and their moving average each has from its own examples."""
     for name in ("pgd", "trades", "whole", "cut"):
         first, second = (launched / f"{name}-{rank}.safetensors" for rank in (0, 1))
         assert first.read_bytes() == second.read_bytes()

@@ -154,7 +154,10 @@ class _Run:
             self.last = Progress(epoch, self.settings.epochs, step, len(order), metrics)
             if progress is not None:
                 progress(self.last)
-        self.processes.average_buffers(self.model)
+        # Each process has seen its own examples. What the average holds is linear in the statistics, so the mean of the
+        # averages is the average of the means.
+        for held in (dict(self.model.named_buffers()), self.others.get(AVERAGE, {})):
+            self.processes.average(held[name] for name, _ in self.model.named_buffers() if name in held)
         rate = self.updater.optimizer.param_groups[0]["lr"]
         return {"epoch": epoch, **means.values(), "learning_rate": rate, "seconds": time.perf_counter() - started}
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, Metrics, Recipe, RecipeState, RobustlabError, frozen
+from robustlab.core.processes import Processes
 from robustlab.training import seeds
 from robustlab.training.bookkeeping import Means, Place
-from robustlab.training.processes import Processes
 from robustlab.training.settings import Settings
 
 if TYPE_CHECKING:
