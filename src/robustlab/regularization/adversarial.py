@@ -1,0 +1,245 @@
+"""Adversarial regularization: the loss on adversarial neighbours beside the loss on the examples themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Batch, Labels, Logits, Metrics, RecipeState, frozen
+from robustlab.core.losses import cross_entropy
+from robustlab.core.metrics import measured
+from robustlab.regularization.features import FREE, Inputs, Limits, leaf, named, rebuilt
+from robustlab.regularization.neighbours import Neighbourhood, TargetMethod, gradient_of, target_labels
+
+Loss: TypeAlias = Callable[[Logits, Tensor], Tensor]
+"""From logits and labels to one number per example (N,), or to a scalar that weights cannot be brought into."""
+NormMode: TypeAlias = Literal["train", "eval", "moving"]
+"""What norm layers do in the passes over neighbours: see ``AdversarialRegularization``."""
+
+
+class Losses(NamedTuple):
+    """A regularised loss and its parts."""
+
+    total: Tensor
+    """base + multiplier * adversarial, a scalar to be differentiated."""
+    base: Tensor
+    """On the examples themselves."""
+    adversarial: Tensor
+    """On their neighbours, not multiplied."""
+    logits: Tensor
+    """Of the examples themselves (N, K)."""
+
+
+@dataclass(frozen=True)
+class AdversarialRegularization:
+    """Training on examples and on their adversarial neighbours; a recipe for ``training.fit``.
+
+        loss = loss(f(x), y) + multiplier * loss(f(neighbour of x), y),   the neighbour a constant
+
+    A step costs one pass over the examples and one over their neighbours, forward and back: the direction to the
+    neighbours comes out of the same backward pass as the gradient of the weights. Nothing is differentiated twice.
+
+    Args:
+        how: the neighbours are searched.
+        multiplier: weight of the loss on them, >= 0; with 0 the plain loss is left, bit for bit.
+        loss: per example.
+        target: towards which label neighbours are made: away from the true one, or to another, at the cost of a pass
+            back more.
+        norm_mode: what norm layers do in passes over neighbours. "train": batch statistics, without a change of the
+            running ones; "eval": the running ones; "moving": batch statistics that move the running ones, as the
+            original does.
+        limits: what of the inputs may change.
+
+    Raises: ValueError for a negative multiplier, or an unknown mode or method.
+    Source: the objective and the defaults are those of Neural Structured Learning 1.4.0 (there step_size 0.2 and Linf
+    in the tutorial on MNIST); Goodfellow, Shlens, Szegedy, ICLR 2015, section 6, for the idea.
+    """
+
+    how: Neighbourhood = field(default_factory=Neighbourhood)
+    multiplier: float = 0.2
+    loss: Loss = cross_entropy
+    target: TargetMethod = "true"
+    norm_mode: NormMode = "train"
+    limits: Limits = field(default=FREE, repr=False)
+    replays: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.multiplier >= 0:
+            raise ValueError(f"multiplier is the weight of a loss, >= 0, got {self.multiplier}")
+        for name, kind in (("target", TargetMethod), ("norm_mode", NormMode)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} is one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """Nothing is remembered from step to step."""
+        del model
+        return {}
+
+    def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
+        """One pass over the batch and one over its neighbours, each forward and back."""
+        del state
+        x, y = batch.x.detach().requires_grad_(self.starts_here), batch.y
+        logits: Logits = model(x)
+        base = mean_loss(self.loss(logits, y))
+        aim = self.aim(logits, y, seed=batch.seed, ids=batch.ids)
+        first = self.first(aim, logits, x) if self.starts_here and self.target != "true" else {}
+        backward(base)
+        if not self.multiplier:
+            return measured(logits, base, y)
+        if self.starts_here and not first:
+            first = {0: _known(x.grad)}
+        x_adv = self.search(model, x, aim, first, seed=batch.seed, ids=batch.ids)
+        with passing(model, self.norm_mode):
+            beside = model(x_adv)
+        hard = mean_loss(self.loss(beside, y))
+        backward(self.multiplier * hard)
+        total = base.detach() + self.multiplier * hard.detach()
+        return measured(logits, total, y, base_loss=base, adversarial_loss=hard)
+
+    @property
+    def starts_here(self) -> bool:
+        """Whether the gradient at the examples themselves is the first that the search needs."""
+        return self.multiplier > 0 and not self.how.random_start
+
+    def aim(self, logits: Logits, y: Tensor, *, seed: int = 0, ids: Tensor | None = None) -> Aim:
+        """What a neighbour is to make large."""
+        if self.target == "true":
+            return Aim(self.loss, y)
+        return Aim(self.loss, target_labels(logits.detach(), y, self.target, seed=seed, ids=ids), away=False)
+
+    def first(self, aim: Aim, logits: Logits, x: Inputs, weights: Tensor | None = None) -> dict[str | int, Tensor]:
+        """The gradient of that at the examples themselves; the graph of the logits is kept."""
+        leaves = {name: value for name, value in named(x).items() if value.requires_grad}
+        wanted = aim(logits, weights)
+        slopes = torch.autograd.grad(wanted, list(leaves.values()), retain_graph=True, allow_unused=True)
+        return {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
+
+    def search(
+        self,
+        model: nn.Module,
+        x: Inputs,
+        aim: Aim,
+        first: dict[str | int, Tensor],
+        *,
+        weights: Tensor | None = None,
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Inputs:
+        """The neighbours, constants; ``first`` is the gradient at the examples, or empty if the start is random."""
+
+        def wanted(now: Inputs) -> Tensor:
+            with passing(model, self.norm_mode):
+                return aim(model(now), weights)
+
+        now = self.how.moved(x, x, first, self.limits) if first else self.how.started(x, self.limits, seed, ids)
+        for _ in range(self.how.steps - bool(first)):
+            now = self.how.moved(x, now, gradient_of(wanted, now), self.limits)
+        return now
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What neighbours make large: the loss of a label, or, on the way to a label, the opposite of its loss."""
+
+    loss: Loss
+    label: Labels
+    away: bool = True
+
+    def __call__(self, logits: Logits, weights: Tensor | None = None) -> Tensor:
+        """A scalar."""
+        loss = mean_loss(self.loss(logits, self.label), weights)
+        return loss if self.away else -loss
+
+
+class AdversariallyRegularized(nn.Module):
+    """A model with its regularised loss, for a training loop of one's own.
+
+    The module is the model: it maps inputs to logits as before, and its weights are the model's.
+
+    Args:
+        model: any module; its inputs may be a tensor, a dict or a tuple of tensors.
+        how: multiplier, neighbourhood, target, loss; None: the defaults.
+
+    Example:
+        >>> regularized = AdversariallyRegularized(nn.Linear(2, 2))
+        >>> losses = regularized.losses(torch.zeros(3, 2), torch.tensor([0, 1, 0]))
+        >>> losses.total.backward()
+    """
+
+    def __init__(self, model: nn.Module, how: AdversarialRegularization | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.how = how or AdversarialRegularization()
+
+    def forward(self, x: Inputs) -> Logits:
+        """What the model says."""
+        logits: Logits = self.model(x)
+        return logits
+
+    def losses(
+        self,
+        x: Inputs,
+        y: Tensor,
+        weights: Tensor | None = None,
+        *,
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Losses:
+        """The regularised loss of a batch and its parts.
+
+        Args:
+            x: inputs, with examples first.
+            y: labels (N,), or whatever the loss takes.
+            weights: of the examples (N,) or (N, 1), in both losses: sum_i w_i l_i / N.
+            seed: of random starts and targets; another for each step, the number of the step say.
+            ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
+        """
+        how = self.how
+        if how.starts_here:
+            x = rebuilt(x, {name: leaf(value) for name, value in named(x).items()})
+        logits = self(x)
+        base = mean_loss(how.loss(logits, y), weights)
+        if not how.multiplier:
+            return Losses(base, base, torch.zeros_like(base), logits)
+        aim = how.aim(logits, y, seed=seed, ids=ids)
+        first = how.first(aim, logits, x, weights) if how.starts_here else {}
+        x_adv = how.search(self, x, aim, first, weights=weights, seed=seed, ids=ids)
+        with passing(self, how.norm_mode):
+            beside = self(x_adv)
+        hard = mean_loss(how.loss(beside, y), weights)
+        return Losses(base + how.multiplier * hard, base, hard, logits)
+
+
+def mean_loss(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """sum_i w_i l_i / N of losses (N,); a scalar is left as it is.
+
+    Raises: ValueError for weights that are not one per example, or a scalar loss that they cannot be brought into.
+    """
+    if weights is None:
+        return values.mean()
+    if weights.numel() != values.numel() or values.ndim != 1:
+        raise ValueError(
+            f"weights {tuple(weights.shape)} need a loss that gives one number per example, got {tuple(values.shape)}"
+        )
+    return (weights.reshape(-1).to(values) * values).mean()
+
+
+@contextmanager
+def passing(model: nn.Module, mode: NormMode) -> Iterator[None]:
+    """A forward pass over neighbours, with norm layers as they are to be."""
+    if mode == "moving":
+        yield
+    else:
+        with frozen(model, training=False if mode == "eval" else None):
+            yield
+
+
+def _known(gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        raise ValueError("the loss does not depend on the inputs: there is no direction to go")
+    return gradient

@@ -1,0 +1,106 @@
+"""Inputs of one or several tensors, treated as one vector per example, and what of them may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Streams
+
+Inputs: TypeAlias = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
+"""What a model takes: a tensor (N, ...), or several by name or by place, each with examples first."""
+Setting: TypeAlias = Tensor | float | None
+"""Something for each input value, broadcast over it."""
+Settings: TypeAlias = Setting | Mapping[str, Setting] | Sequence[Setting]
+"""One setting for all tensors, or one for each, by name or place; names that are missing have None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """What of the inputs may change, and how far.
+
+    Args:
+        mask: factor of the gradient, before its direction is taken; 0 keeps a value as it is.
+        low: smallest value allowed; smaller ones are raised to it, changed or not.
+        high: largest value allowed.
+    """
+
+    mask: Settings = None
+    low: Settings = None
+    high: Settings = None
+
+
+FREE = Limits()
+"""Everything may change, as far as the step goes."""
+
+
+def named(x: Inputs) -> dict[str | int, Tensor]:
+    """The tensors of the inputs by name or place.
+
+    Raises: ValueError for inputs without a tensor, or tensors that differ in their number of examples.
+    """
+    found: dict[str | int, Tensor] = {}
+    found.update(x.items() if isinstance(x, dict) else enumerate(_sequence(x)))
+    sizes = {name: len(tensor) for name, tensor in found.items()}
+    if not found or len(set(sizes.values())) > 1:
+        raise ValueError(f"inputs are a tensor, or several with as many examples each, got {sizes}")
+    return found
+
+
+def rebuilt(like: Inputs, tensors: Mapping[str | int, Tensor]) -> Inputs:
+    """Inputs of the same form with these tensors."""
+    if isinstance(like, Tensor):
+        return tensors[0]
+    if isinstance(like, dict):
+        return {name: tensors[name] for name in like}
+    return tuple(tensors[place] for place in range(len(like)))
+
+
+def leaf(value: Tensor) -> Tensor:
+    """The tensor apart from its past, and, if it is a float, ready to be differentiated by."""
+    apart = value.detach()
+    return apart.requires_grad_() if apart.is_floating_point() else apart
+
+
+def streams_of(rows: Tensor, seed: int, ids: Tensor | None) -> Streams:
+    """The draws of some examples, which are called 0..N-1 if nothing else is said."""
+    return Streams(seed, torch.arange(len(rows), device=rows.device) if ids is None else ids)
+
+
+def setting(settings: Settings, name: str | int, like: Tensor) -> Tensor | None:
+    """What a setting says of one tensor, in its dtype and on its device; None if nothing.
+
+    Raises: ValueError if it does not fit the tensor.
+    """
+    if isinstance(settings, Mapping):
+        settings = settings.get(str(name))
+    elif isinstance(settings, Sequence):
+        settings = settings[int(name)] if int(name) < len(settings) else None
+    if settings is None:
+        return None
+    value = torch.as_tensor(settings, dtype=like.dtype, device=like.device)
+    try:
+        value.expand(like.shape)
+    except RuntimeError as error:
+        raise ValueError(f"a mask or limit {tuple(value.shape)} does not fit an input {tuple(like.shape)}") from error
+    return value
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """All values of each example in a row (N, D)."""
+    flat = [tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None] for tensor in tensors]
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+
+
+def split(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Rows (N, D) as tensors of these shapes."""
+    parts = rows.split([tensor[0].numel() for tensor in like], dim=1)
+    return [part.reshape(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, like, strict=True)]
+
+
+def _sequence(x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (x,) if isinstance(x, Tensor) else x

@@ -1,0 +1,94 @@
+"""Virtual adversarial neighbours: nearby inputs of which a model says something else, found without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks import random_direction, virtual_direction
+from robustlab.core import L2, Images, Logits, Model, Norm, Score, Scores
+from robustlab.regularization.distance import Distance, Reduction, SquaredL2Distance, distance_loss
+from robustlab.regularization.features import streams_of
+
+
+@dataclass(frozen=True)
+class VirtualNeighbourhood:
+    """How virtual adversarial neighbours are searched, and what is compared there.
+
+        d <- normalise(gradient of distance(f(x), f(x + xi d)) by d), iterated;   neighbour = x + step_size * d
+
+    Args:
+        norm: that directions are divided by: Linf divides by the largest value, and does not take the sign.
+        step_size: length of the step in that norm, > 0, in input units.
+        iterations: of the power method, >= 1.
+        xi: length at which the change is measured, in input units; None: one that fits the precision of the inputs.
+            The original's 1e-6 is lost to rounding in float32.
+        distance: between what the model says of an example and of its neighbour.
+        reduction: of the distances to one number.
+
+    Raises: ValueError for a step size that is not positive.
+    Source: Miyato et al., Virtual Adversarial Training, TPAMI 2019; the other defaults are those of Neural Structured
+    Learning 1.4.0, whose distance is the squared L2 one, not the divergence of the paper.
+    """
+
+    norm: Norm = field(default_factory=L2)
+    step_size: float = 0.001
+    iterations: int = 1
+    xi: float | None = None
+    distance: Distance = field(default_factory=SquaredL2Distance)
+    reduction: Reduction = "mean_nonzero"
+
+    def __post_init__(self) -> None:
+        if not self.step_size > 0:
+            raise ValueError(f"step_size is a length > 0 in input units, got {self.step_size}")
+
+
+def virtual_adversarial_loss(
+    model: Model,
+    x: Images,
+    how: VirtualNeighbourhood | None = None,
+    *,
+    logits: Logits | None = None,
+    start: Tensor | None = None,
+    seed: int = 0,
+    ids: Tensor | None = None,
+) -> Tensor:
+    """How much a model's output changes towards the virtual adversarial neighbours of some inputs.
+
+    Args:
+        model: from inputs (N, ...) to outputs (N, D): logits, probabilities or embeddings.
+        x: inputs (N, ...); no labels are needed.
+        how: None: the defaults.
+        logits: what the model says of the inputs, if that is known; else one pass more is made.
+        start: directions (N, ...) in which the search begins; None: random ones.
+        seed: of those.
+        ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
+
+    Returns: a scalar to be differentiated by the weights, on the side of the neighbours alone: what the model says of
+        the inputs themselves is a constant.
+    """
+    how = how or VirtualNeighbourhood()
+    begin = random_direction(x, streams_of(x, seed, ids), how.norm) if start is None else start
+    direction = virtual_direction(
+        model,
+        x,
+        how.norm.normalise(begin),
+        turn=how.norm.normalise,
+        iterations=how.iterations,
+        xi=how.xi,
+        divergence=_per_example(how.distance),
+    )
+    if logits is None:
+        with torch.no_grad():
+            logits = model(x)
+    neighbours = (x + how.step_size * direction).to(x.dtype)
+    return distance_loss(logits.detach(), model(neighbours), distance=how.distance, reduction=how.reduction)
+
+
+def _per_example(distance: Distance) -> Score:
+    def score(logits: Logits, clean: Logits) -> Scores:
+        return distance(clean, logits).reshape(len(logits), -1).sum(dim=1)
+
+    return Score(score, repr(distance))
