@@ -30,6 +30,7 @@ from robustlab.training import (
     adamw,
     adversarial,
     augmented,
+    augmix,
     awp,
     checkpoint,
     fast,
@@ -66,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
     "vat": vat(ROUND, unlabelled=Unlabelled(NOISE, ratio=2), entropy=1.0),
     "noise": gaussian_noise(0.1),
     "augmented": augmented(free(THREAT, replays=2), RandAugment()),
+    "augmix": augmix(),
 }
 
 

@@ -14,6 +14,7 @@ from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, ThreatModel
 from robustlab.data import InMemory
 from robustlab.training import AugMix, RandAugment, Settings, augmented, fit, free, perturbed_once, standard
+from robustlab.training.augment import changed
 
 MakeNet = Callable[..., nn.Sequential]
 THREAT = ThreatModel(Linf(), 0.1)
@@ -41,9 +42,8 @@ def test_changes_follow_the_image_and_the_step_alone(
     batch: Batch, change: Callable[[Tensor], Tensor], channels: int
 ) -> None:
     batch = batch._replace(x=batch.x.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last))
-    recipe = augmented(standard(), change)
     state = torch.get_rng_state(), random.getstate()
-    whole = recipe.changed(batch)
+    whole = changed(batch, change)
     assert torch.equal(torch.get_rng_state(), state[0])
     assert random.getstate() == state[1]
     assert whole.shape == batch.x.shape
@@ -51,25 +51,25 @@ def test_changes_follow_the_image_and_the_step_alone(
     assert 0 <= float(whole.min()) < float(whole.max()) <= 1
     assert (whole != batch.x).any(dim=3).any(dim=2).any(dim=1).sum() >= 5
     rows = torch.tensor([7, 2])
-    part = recipe.changed(Batch(batch.x[rows], batch.y[rows], batch.ids[rows], batch.seed))
+    part = changed(Batch(batch.x[rows], batch.y[rows], batch.ids[rows], batch.seed), change)
     assert torch.equal(part, whole[rows])
-    assert not torch.equal(recipe.changed(batch._replace(seed=8)), whole)
+    assert not torch.equal(changed(batch._replace(seed=8), change), whole)
 
 
 def test_a_change_that_does_nothing_leaves_images_and_training_as_they_are(
     squares: InMemory, make_net: MakeNet
 ) -> None:
-    plain, changed = make_net(), make_net()
+    plain, other = make_net(), make_net()
     fit(plain, free(THREAT, replays=2), squares, Settings(2, batch_size=20))
-    fit(changed, augmented(free(THREAT, replays=2), lambda image: image), squares, Settings(2, batch_size=20))
-    assert all(map(torch.equal, plain.state_dict().values(), changed.state_dict().values()))
+    fit(other, augmented(free(THREAT, replays=2), lambda image: image), squares, Settings(2, batch_size=20))
+    assert all(map(torch.equal, plain.state_dict().values(), other.state_dict().values()))
 
 
 def test_what_cannot_be_augmented_is_refused(batch: Batch) -> None:
     with pytest.raises(ValueError, match=r"only images .* got inputs of shape \(10, 64\)"):
-        augmented(standard(), RandAugment()).changed(batch._replace(x=batch.x.flatten(1)))
+        changed(batch._replace(x=batch.x.flatten(1)), RandAugment())
     with pytest.raises(ValueError, match=r"changes the shape \(1, 8, 8\) of images: crop and pad back"):
-        augmented(standard(), lambda image: image[:, 1:]).changed(batch)
+        changed(batch, lambda image: image[:, 1:])
 
 
 def test_augmentations_say_what_they_are() -> None:

@@ -1,5 +1,6 @@
 """Classifiers: small ones to train, published ones with their normalisation baked in, and the user's own."""
 
+from robustlab.core import smooth_gradients
 from robustlab.models import faults
 from robustlab.models.adapted import adapted, black_box
 from robustlab.models.checkpoint import save
@@ -7,7 +8,7 @@ from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
 from robustlab.models.small import BatchNormCNN, ShallowCNN
-from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth, smooth_gradients
+from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
 from robustlab.models.timm_models import Shape
 
 __all__ = [

@@ -6,14 +6,14 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from robustlab.core import SmoothGradient
 from robustlab.models.architecture import architecture_of, described
 
 Activation = Literal["silu", "gelu", "softplus", "parametric_softplus", "elu", "smooth_relu"]
@@ -60,26 +60,6 @@ class SmoothReLU(nn.Module):
         """Values of any shape."""
         beta, positive = self.root.square(), x.relu()
         return positive - torch.log1p(beta * positive) / beta
-
-
-class SmoothGradient(nn.Module):
-    """ReLU in the forward pass; in the backward pass the derivative of a smooth activation, where that is switched on.
-
-    Args:
-        activation: the smooth one.
-    """
-
-    def __init__(self, activation: nn.Module) -> None:
-        super().__init__()
-        self.activation = activation
-        self.on = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Values of any shape."""
-        if not self.on:
-            return x.relu()
-        smooth: Tensor = self.activation(x)
-        return x.relu().detach() + (smooth - smooth.detach())
 
 
 _MAKE: dict[str, Callable[[], nn.Module]] = {
@@ -129,7 +109,7 @@ def functional_relus(model: nn.Module) -> tuple[str, ...]:
     """Names of the sub-modules whose own code calls ReLU as a function, as far as their source can be read."""
     found = []
     for name, part in model.named_modules():
-        own = not type(part).__module__.startswith(("torch.nn.modules", __name__))
+        own = not type(part).__module__.startswith(("torch.nn.modules", __name__, SmoothGradient.__module__))
         if own and _CALL.search(_source(type(part))):
             found.append(name or type(part).__name__)
     return tuple(found)
@@ -140,20 +120,3 @@ def _source(kind: type[nn.Module]) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):
         return ""
-
-
-@contextmanager
-def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
-    """Inside the block, whether a model made with ``only_gradient`` uses the smooth derivative; then as before.
-
-    A search twin that is made inside the block keeps what it finds there.
-    """
-    parts = [part for part in model.modules() if isinstance(part, SmoothGradient)]
-    before = [part.on for part in parts]
-    for part in parts:
-        part.on = on
-    try:
-        yield
-    finally:
-        for part, was in zip(parts, before, strict=True):
-            part.on = was

@@ -1,6 +1,7 @@
 """Training: one loop, many recipes."""
 
 from robustlab.training.augment import Augmented, AugMix, RandAugment, augmented
+from robustlab.training.augmix import Consistent, augmix
 from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
 from robustlab.training.crafting import Crafting, GaussianNoise
@@ -12,6 +13,7 @@ from robustlab.training.recipes import Adversarial, Standard, adversarial, gauss
 from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
+from robustlab.training.smooth import SmoothIn, smooth_adversarial, smooth_in
 from robustlab.training.stale import perturbed_once
 from robustlab.training.trackers import tensorboard, together
 from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
@@ -19,10 +21,10 @@ from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
-    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Constant", "Cosine", "Crafting",
-    "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD", "OneCycle",
-    "OverfittingAlarm", "Progress", "RandAugment", "Settings", "Standard", "Unlabelled", "adamw", "adversarial",
-    "augmented", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart",
-    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "standard", "tensorboard", "together", "trades",
-    "tuned", "vat",
+    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant", "Cosine",
+    "Crafting", "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD",
+    "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard", "Unlabelled",
+    "adamw", "adversarial", "augmented", "augmix", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align",
+    "latest", "madry", "mart", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial",
+    "smooth_in", "standard", "tensorboard", "together", "trades", "tuned", "vat",
 ]  # fmt: skip

@@ -60,11 +60,10 @@ class AugMix:
         width: number of chains.
         depth: operations in each chain; -1: one to three at random.
         alpha: of the Dirichlet and Beta distributions of the weights.
-
         all_operations: also those that are like corruptions of ImageNet-C, which the paper leaves out so as to be
             tested there; torchvision's own default.
 
-    Source: Hendrycks et al., AugMix, ICLR 2020, algorithm 1, without its consistency loss.
+    Source: Hendrycks et al., AugMix, ICLR 2020, algorithm 1; the loss that goes with it is in ``augmix``.
     """
 
     severity: int = 3
@@ -104,23 +103,22 @@ class Augmented:
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """Changes the images, then does the step of the recipe inside."""
-        return self.recipe.step(model, batch._replace(x=self.changed(batch)), state, backward)
+        return self.recipe.step(model, batch._replace(x=changed(batch, self.change)), state, backward)
 
-    def changed(self, batch: Batch) -> Images:
-        """The images of a batch (N, C, H, W) in [0, 1], in 256 levels, each changed.
 
-        Raises: ValueError if they are no images, or come out in another shape.
-        """
-        if batch.x.ndim != 4:
-            raise ValueError(f"only images (N, C, H, W) can be augmented, got inputs of shape {tuple(batch.x.shape)}")
-        images = batch.x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
-        made = []
-        with seeds.private_generators(torch.device("cpu")) as reseed:
-            for image, name in zip(images, batch.ids.tolist(), strict=True):
-                reseed(fold_in(batch.seed, _LABEL, name))
-                made.append(self.change(image.contiguous()))
-        if any(one.shape != images.shape[1:] for one in made):
-            raise ValueError(
-                f"{self.change!r} changes the shape {tuple(images.shape[1:])} of images: crop and pad back"
-            )
-        return torch.empty_like(batch.x).copy_(torch.stack(made)).div_(255)
+def changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Images:
+    """The images of a batch (N, C, H, W) in [0, 1], in 256 levels, each changed; draws follow its seed and the ids.
+
+    Raises: ValueError if they are no images, or come out in another shape.
+    """
+    if batch.x.ndim != 4:
+        raise ValueError(f"only images (N, C, H, W) can be augmented, got inputs of shape {tuple(batch.x.shape)}")
+    images = batch.x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+    made = []
+    with seeds.private_generators(torch.device("cpu")) as reseed:
+        for image, name in zip(images, batch.ids.tolist(), strict=True):
+            reseed(fold_in(batch.seed, _LABEL, name))
+            made.append(change(image.contiguous()))
+    if any(one.shape != images.shape[1:] for one in made):
+        raise ValueError(f"{change!r} changes the shape {tuple(images.shape[1:])} of images: crop and pad back")
+    return torch.empty_like(batch.x).copy_(torch.stack(made)).div_(255)

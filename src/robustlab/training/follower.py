@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Twin, search_twin
 from robustlab.core.fold import Weighted
+from robustlab.core.smooth import smooth_parts
 
 Fold: TypeAlias = tuple[Weighted, _BatchNorm, Weighted]
 """A weighted layer and the norm layer after it, in the model; the layer that does both, in the twin."""
@@ -50,7 +51,7 @@ class Follower:
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         twin = search_twin(model, x)
         self.parts = tuple(model.modules())[1:]
-        self.shape = x.shape[1:]
+        self.shape, self.switches = x.shape[1:], _switches(model)
         self.search = twin.search if isinstance(twin.search, nn.Module) and twin.distinct else None
         self.rows = twin.rows
         if self.search is not None:
@@ -60,10 +61,10 @@ class Follower:
                 self.search = None
 
     def fits(self, model: nn.Module, x: Tensor) -> bool:
-        """Whether the model still consists of the same parts, and takes the same inputs."""
+        """Whether the model still consists of the same parts, switched as before, and takes the same inputs."""
         parts = tuple(model.modules())[1:]
         same = len(parts) == len(self.parts) and all(a is b for a, b in zip(parts, self.parts, strict=True))
-        return same and x.shape[1:] == self.shape
+        return same and x.shape[1:] == self.shape and self.switches == _switches(model)
 
     @torch.no_grad()
     def caught_up(self, model: nn.Module) -> Twin:
@@ -76,6 +77,11 @@ class Follower:
         for layer, norm, merged in self.folds:
             _fold(layer, norm, merged)
         return Twin(self.search, self.search, self.rows)
+
+
+def _switches(model: nn.Module) -> tuple[bool, ...]:
+    """What a copy of the model takes for good from where it is made."""
+    return tuple(part.on for part in smooth_parts(model))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,50 @@
+"""ReLU whose derivative is another function's, where that is switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+class SmoothGradient(nn.Module):
+    """ReLU in the forward pass; in the backward pass the derivative of a smooth activation, where that is switched on.
+
+    Args:
+        activation: the smooth one.
+    """
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.on = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape."""
+        if not self.on:
+            return x.relu()
+        smooth: Tensor = self.activation(x)
+        return x.relu().detach() + (smooth - smooth.detach())
+
+
+@contextmanager
+def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
+    """Inside the block, whether the ``SmoothGradient`` parts of a model use the smooth derivative; then as before.
+
+    A search twin that is made inside the block keeps what it finds there.
+    """
+    parts = smooth_parts(model)
+    before = [part.on for part in parts]
+    for part in parts:
+        part.on = on
+    try:
+        yield
+    finally:
+        for part, was in zip(parts, before, strict=True):
+            part.on = was
+
+
+def smooth_parts(model: nn.Module) -> tuple[SmoothGradient, ...]:
+    """The activations of a model whose derivative can be switched."""
+    return tuple(part for part in model.modules() if isinstance(part, SmoothGradient))
