@@ -1,0 +1,246 @@
+"""Optimizers as attackers: PGD driven by each of several step rules, each at its best learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robustlab.attacks import trace
+from robustlab.core import Attack, Examples, Metrics, frozen, misclassified
+from robustlab.data import parts
+from robustlab.studies.claims.definition import fingerprint
+from robustlab.studies.claims.lab import FULL, QUICK, Budget, Lab
+from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.outcome import NEAR, STANDS, Attackers, Passes, Swept, cost, left, spent
+from robustlab.studies.sweep.rates import explored, rate
+from robustlab.studies.sweep.rules import PER_DECADE, RULES, Rule
+from robustlab.studies.sweep.subject import SUBJECTS, Given, Subject
+from robustlab.studies.sweep.unit import Found, Get, MissingError, Part, Trial, published
+
+BATCH = 250
+"""Images that are attacked together."""
+TUNING_SEED = 0
+"""Of the starts when rates are chosen; the reported ones have 1, 2, ..."""
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Spend:
+    """How much a sweep of attackers may use.
+
+    Args:
+        budget: for the network that is attacked, if it is trained here.
+        budgets: numbers of steps that rates are chosen for, rising; the last is the whole budget.
+        tuning: images that rates are chosen by.
+        images: reported for each seed, others than those.
+        widen: how many rates may be added at each end of the search.
+    """
+
+    budget: Budget = FULL
+    budgets: tuple[int, ...] = (3, 5, 10, 20)
+    tuning: int = 300
+    images: int = 600
+    widen: int = 6
+
+    def __post_init__(self) -> None:
+        if not self.budgets or min(self.budgets) < 1 or list(self.budgets) != sorted(set(self.budgets)):
+            raise ValueError(f"numbers of steps must be at least 1 and rising, got {self.budgets}")
+        if min(self.tuning, self.images) < 1 or self.widen < 0:
+            raise ValueError(f"at least one image is needed for each part, got {self.tuning} and {self.images}")
+
+    @property
+    def steps(self) -> int:
+        """The whole budget."""
+        return self.budgets[-1]
+
+
+QUICK_SPEND = Spend(QUICK, (2, 8), tuning=40, images=40, widen=0)
+"""Shows that a sweep runs; its numbers mean little."""
+
+
+def attackers(
+    subject: Subject,
+    *,
+    out: str | Path = "runs/sweep",
+    seeds: int = SEEDS,
+    spend: Spend | None = None,
+    device: str = "auto",
+    progress: Show | None = None,
+) -> Attackers:
+    """Attacks a model with PGD driven by each step rule of ``RULES``: same threat, same starts, same budget of passes.
+
+    For each rule the learning rate is chosen on some images, for each number of steps by itself: the one that leaves
+    the lowest robust accuracy. What is reported is measured on other images, other ones for each seed, so that all
+    seeds together are one sample. A run that is done is never done again.
+
+    Args:
+        subject: what is attacked.
+        out: directory of results, and under ``networks`` of trained networks.
+        seeds: how many samples are reported.
+        spend: how much may be used; None: the full amount.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        progress: told how far things are.
+
+    Raises:
+        ValueError: too few examples, no seed, or an eps that no sweep can use.
+        RunError: the directory cannot be written, or holds something else.
+    """
+    amount, home = spend or Spend(), Path(out)
+    if seeds < 1:
+        raise ValueError(f"at least one seed is needed, got {seeds}")
+    known = f" {subject.name}" if isinstance(subject, Given) else ""
+    command = f"robustlab sweep attackers{known}{'' if amount.budget == FULL else ' --quick'}"
+    expected = len(RULES) * (len(RULES[0].places(subject.threat)) + seeds * len(amount.budgets))
+    ledger = Ledger(home, amount.budget, command, device, expected, progress)
+    lab = Lab(home / "networks", 0, amount.budget, device, ledger.tell)
+    ledger.device = str(lab.place())
+    return Sweep(subject, amount, seeds, lab).done(ledger)
+
+
+def known_attackers(name: str) -> Attackers | None:
+    """What the results that come with the package say of a network of ``SUBJECTS``; None: nothing yet."""
+    subject = next(one for one in SUBJECTS if one.name == name)
+    sweep = Sweep(subject, Spend(), SEEDS, Lab(Path(), 0))
+    try:
+        return sweep.done(published(sweep.study))
+    except MissingError:
+        return None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One subject, and everything that is tried on it.
+
+    Args:
+        subject: what is attacked.
+        spend: how much may be used.
+        seeds: how many samples are reported.
+        lab: where a network is trained.
+    """
+
+    subject: Subject
+    spend: Spend
+    seeds: int
+    lab: Lab
+
+    @property
+    def study(self) -> str:
+        """Its name among sweeps."""
+        return f"attackers-{self.subject.name}"
+
+    def done(self, get: Get) -> Attackers:
+        """Everything, from results that are found or computed."""
+        swept = tuple(self._rule(rule, get) for rule in RULES)
+        n, threat = self.seeds * self.spend.images, self.subject.threat
+        told = f"{type(threat.norm).__name__} eps {threat.eps:g}"
+        return Attackers(self.subject.name, told, n, self.spend.tuning, self.seeds, swept, self.spend.budget.name)
+
+    def _rule(self, rule: Rule, get: Get) -> Swept:
+        """Tunes one rule, then measures it."""
+        seconds = list[float]()
+
+        def run(part: Part, seed: int, place: int) -> Passes:
+            unit = get(*self._trial(rule, part, seed, place))
+            seconds.append(unit.seconds)
+            return tuple(map(int, unit.passes.split()))
+
+        look = partial(run, "tuning", TUNING_SEED)
+        tried = explored(rule.places(self.subject.threat), look, is_open=self._open, most=self.spend.widen)
+        best = {steps: _best(tried, steps) for steps in self.spend.budgets}
+        reported = {
+            rate(place, PER_DECADE): sum((run("reported", seed + 1, place) for seed in range(self.seeds)), start=())
+            for place in sorted(set(best.values()))
+        }
+        tuning = {rate(place, PER_DECADE): passes for place, passes in tried.items()}
+        chosen = {steps: rate(place, PER_DECADE) for steps, place in best.items()}
+        at_end = best[self.spend.steps] in (min(tried), max(tried))
+        return Swept(rule.name, rule.title, tuning, chosen, reported, at_end, math.fsum(seconds))
+
+    def _open(self, tried: Mapping[int, Passes], end: int) -> bool:
+        """Whether a better rate may lie beyond this end, for some number of steps."""
+        for steps in self.spend.budgets:
+            if left(tried[end], steps) <= min(left(passes, steps) for passes in tried.values()) + NEAR:
+                return True
+        return False
+
+    def _trial(self, rule: Rule, part: Part, seed: int, place: int) -> tuple[Trial, partial[Found]]:
+        """A run, and how it is done."""
+        attack = rule.attack(self.subject.threat, self.spend.steps, place)
+        sizes = (self.spend.tuning, self.spend.images) if part == "reported" else (self.spend.tuning,)
+        definition = fingerprint(attack, self.subject.essence(), self.spend.budget, *sizes)
+        trial = Trial(self.study, part, rule.name, rate(place, PER_DECADE), seed, definition)
+        return trial, partial(self._measured, attack, seed)
+
+    def _measured(self, attack: Attack, seed: int) -> Found:
+        """Attacks the images that belong to a seed."""
+        model, images = self._opened[0], self._parts[seed]
+        passes, batches = list[int](), torch.arange(len(images)).split(BATCH)
+        for number, ids in enumerate(batches):
+            passes += fallen(attack, model, images, ids, seed=seed, steps=self.spend.steps)
+            self.lab.tell("attack", (number + 1) / len(batches), "")
+        told = tuple(passes)
+        if not any(told):
+            raise ValueError(f"{self.subject.name} gets none of {len(told)} images right: there is nothing to attack")
+        metrics: Metrics = {"clean_accuracy": sum(one != 0 for one in told) / len(told)}
+        metrics |= {"robust_accuracy": left(told, self.spend.steps), "passes": spent(told, self.spend.steps)}
+        return Found(metrics, " ".join(map(str, told)))
+
+    @cached_property
+    def _opened(self) -> tuple[nn.Module, Examples]:
+        return self.subject.opened(self.lab)
+
+    @cached_property
+    def _parts(self) -> list[Examples]:
+        """Images for tuning, then those of each seed: no image is in two of them."""
+        examples, spend = self._opened[1], self.spend
+        needed = spend.tuning + self.seeds * spend.images
+        if needed > len(examples):
+            raise ValueError(
+                f"{needed} images are needed, {spend.tuning} to choose rates by and {self.seeds} times {spend.images} "
+                f"to report on, but {examples.name} has {len(examples)}: take fewer, or fewer seeds"
+            )
+        sizes = [spend.tuning] + [spend.images] * self.seeds
+        shares = {("tuning" if not k else f"seed {k}"): size / len(examples) for k, size in enumerate(sizes)}
+        return list(parts(examples, shares).values())
+
+
+def fallen(
+    attack: Attack, model: nn.Module, examples: Examples, ids: torch.Tensor, *, seed: int, steps: int
+) -> list[int]:
+    """With how many passes, forward and backward, an attack of a number of steps fools a model on each example.
+
+    Args:
+        attack: made of steps of a forward and a backward pass each.
+        model: attacked in eval mode.
+        examples: from which the images come.
+        ids: their numbers (N,).
+        seed: of the starts.
+        steps: of the attack.
+
+    Returns: for each example 0 if it is wrong without attack; 2 k + 1 if it fell after k steps, 0..steps, found out by
+        one more forward pass; -1 if it stands.
+    """
+    place = next((one.device for one in model.parameters()), ids.device)
+    x, y, names = (part.to(place) for part in examples.batch(ids)[:3])
+    with frozen(model, training=False):
+        with torch.no_grad():
+            right = (~misclassified(model(x), y)).nonzero()[:, 0]
+        if not len(right):
+            return [0] * len(ids)
+        seen = trace(attack, model, x[right], y[right], seed=seed, ids=names[right])
+    fell = {row.id: cost(row.point) for row in seen.rows if row.finished and row.point <= steps}
+    passes = [0] * len(ids)
+    for number in right.tolist():
+        passes[number] = fell.get(int(names[number]), STANDS)
+    return passes
+
+
+def _best(tried: Mapping[int, Passes], steps: int) -> int:
+    """The place that leaves least after so many steps; of equals the one that takes fewest passes."""
+    return min(tried, key=lambda place: (left(tried[place], steps), spent(tried[place], steps), place))

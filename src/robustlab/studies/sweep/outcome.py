@@ -1,0 +1,199 @@
+"""What a sweep of attackers says: curves, intervals, paired tests, and how sensitive each rule is to its rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
+from robustlab.studies.sweep.rates import around
+from robustlab.studies.sweep.rules import SIGN
+
+NEAR = 0.02
+"""Of robust accuracy: rates that come so near to the best one count as working."""
+CLOSE = 0.01
+"""Of robust accuracy: how near to the lowest that any rule reaches counts as having broken the model."""
+STANDS = -1
+
+Passes = tuple[int, ...]
+"""For each image, with how many passes it fell: 0 if it is wrong from the beginning, -1 if it stands to the end."""
+
+
+def cost(steps: int) -> int:
+    """Passes that it takes to know whether an image has fallen after so many steps: two each, and one more look."""
+    return 2 * steps + 1
+
+
+def standing(passes: Passes, steps: int) -> list[bool]:
+    """Which images stand after so many steps."""
+    return [one == STANDS or one > cost(steps) for one in passes]
+
+
+def left(passes: Passes, steps: int) -> float:
+    """Robust accuracy after so many steps."""
+    return sum(standing(passes, steps)) / len(passes)
+
+
+def spent(passes: Passes, steps: int) -> float:
+    """Mean number of passes for each image that is right at first; one that stands takes the whole budget."""
+    attacked = [min(one, cost(steps)) if one != STANDS else cost(steps) for one in passes if one]
+    return sum(attacked) / len(attacked) if attacked else math.nan
+
+
+class Compared(NamedTuple):
+    """A rule against the sign rule, on the same images from the same starts."""
+
+    steps: int
+    difference: float
+    """Of robust accuracy, the rule minus the sign rule: below 0 the rule is the stronger attack."""
+    low: float
+    high: float
+    only_sign: int
+    """Images that stand only against the sign rule."""
+    only_rule: int
+    p_value: float
+    """Of McNemar's exact test."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One step rule, tuned on some images and reported on others.
+
+    Args:
+        rule: its name.
+        title: in tables.
+        tuning: passes of the tuning images, by rate.
+        chosen: the best rate for each number of steps, by the tuning images.
+        reported: passes of the reported images of all seeds, by rate.
+        open_end: whether, within the search, the best rate for all steps was at an end of it.
+        seconds: that all of it took.
+    """
+
+    rule: str
+    title: str
+    tuning: Mapping[float, Passes]
+    chosen: Mapping[int, float]
+    reported: Mapping[float, Passes]
+    open_end: bool
+    seconds: float
+
+    @property
+    def steps(self) -> int:
+        """The whole budget."""
+        return max(self.chosen)
+
+    def robust(self, steps: int) -> Interval:
+        """Robust accuracy of the reported images after so many steps at the rate chosen for these."""
+        now = standing(self.reported[self.chosen[steps]], steps)
+        return clopper_pearson(sum(now), len(now))
+
+    def course(self) -> tuple[float, ...]:
+        """Robust accuracy after 0, 1, ... steps at the rate that was chosen for the whole budget."""
+        return tuple(left(self.reported[self.chosen[self.steps]], steps) for steps in range(self.steps + 1))
+
+    def spent(self) -> float:
+        """Mean passes of the whole budget that an image took."""
+        return spent(self.reported[self.chosen[self.steps]], self.steps)
+
+    def passes_to(self, share: float) -> int | None:
+        """Passes after which robust accuracy is so low; None: it never is."""
+        return next((cost(k) for k, now in enumerate(self.course()) if now <= share + 1e-12), None)
+
+    def curve(self, steps: int | None = None) -> dict[float, float]:
+        """Robust accuracy of the tuning images by rate."""
+        return {rate: left(passes, steps or self.steps) for rate, passes in self.tuning.items()}
+
+    def working(self) -> tuple[float, float]:
+        """The range of rates about the best that come within ``NEAR`` of it, by the tuning images."""
+        return around(self.curve(), self.chosen[self.steps], NEAR)
+
+
+@dataclass(frozen=True)
+class Attackers:
+    """What is known of step rules against one model.
+
+    Args:
+        subject: its name.
+        threat: what the attacks may do.
+        n: images that are reported, of all seeds.
+        tuned_on: images that the rates are chosen by.
+        seeds: each has its own images and starts.
+        swept: the rules, the sign rule first.
+        budget: name of the budget; only "full" says something.
+    """
+
+    subject: str
+    threat: str
+    n: int
+    tuned_on: int
+    seeds: int
+    swept: tuple[Swept, ...]
+    budget: str = "full"
+
+    @property
+    def clean(self) -> Interval:
+        """Accuracy before any attack."""
+        passes = next(iter(self.swept[0].reported.values()))
+        return clopper_pearson(sum(one != 0 for one in passes), len(passes))
+
+    @property
+    def lowest(self) -> float:
+        """Robust accuracy that the strongest rule leaves with the whole budget."""
+        return min(one.course()[-1] for one in self.swept)
+
+    def compared(self, one: Swept, steps: int) -> Compared:
+        """A rule against the sign rule, each at its best for so many steps."""
+        sign = next(other for other in self.swept if other.rule == SIGN.name)
+        a, b = (standing(s.reported[s.chosen[steps]], steps) for s in (sign, one))
+        only_sign = sum(x and not y for x, y in zip(a, b, strict=True))
+        only_rule = sum(y and not x for x, y in zip(a, b, strict=True))
+        difference = paired_difference(only_sign, only_rule, len(a))
+        return Compared(steps, *difference, only_sign, only_rule, mcnemar(only_sign, only_rule))
+
+    def corrected(self, steps: int) -> dict[str, float]:
+        """p-values of all rules against the sign rule by name, corrected for being several."""
+        others = [one for one in self.swept if one.rule != SIGN.name]
+        found = holm([self.compared(one, steps).p_value for one in others])
+        return {one.rule: p for one, p in zip(others, found, strict=True)}
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dicts, lists, strings and numbers."""
+        rules = [self._told(one) for one in self.swept]
+        known = {"subject": self.subject, "threat": self.threat, "budget": self.budget, "n": self.n}
+        return {**known, "tuned_on": self.tuned_on, "seeds": self.seeds, "clean": asdict(self.clean), "rules": rules}
+
+    def _told(self, one: Swept) -> dict[str, object]:
+        budgets = {
+            str(steps): {
+                "rate": rate,
+                "robust": asdict(one.robust(steps)),
+                "against_sign": self.compared(one, steps)._asdict(),
+                "p_corrected": self.corrected(steps).get(one.rule),
+            }
+            for steps, rate in one.chosen.items()
+        }
+        tuning = {f"{rate:g}": share for rate, share in one.curve().items()}
+        low, high = one.working()
+        known = {"rule": one.rule, "steps": budgets, "tuning": tuning, "working": [low, high]}
+        ends = {"open_end": one.open_end, "passes_to_lowest": one.passes_to(self.lowest + CLOSE)}
+        return {**known, **ends, "course": list(one.course()), "passes": one.spent(), "seconds": one.seconds}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several, in the order given.
+
+        the k-th smallest of m becomes  max over j <= k of  min(1, (m - j + 1) p_(j))
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 1979.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    m, largest, corrected = len(p_values), 0.0, [1.0] * len(p_values)
+    for rank, place in enumerate(sorted(range(m), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (m - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
