@@ -1,0 +1,248 @@
+"""Optimizers as trainers: the same network trained by each of several, and attacked in every way of interest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from robustlab.core import Metrics
+from robustlab.studies.claims.definition import fingerprint
+from robustlab.studies.claims.lab import FULL, Budget, Lab
+from robustlab.studies.claims.measures import accuracy, attacked
+from robustlab.studies.claims.network import Network, Sampled
+from robustlab.studies.claims.verdict import TInterval, t_interval
+from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.rates import explored, rate
+from robustlab.studies.sweep.teachers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
+from robustlab.studies.sweep.unit import Found, Get, MissingError, Trial, published
+from robustlab.training import DivergedError
+
+TUNING_SEED = 1000
+"""Of the short trainings that rates are chosen by; the reported ones have 0, 1, 2, ..."""
+SEEDS = 3
+WIDEN = 2
+"""How many rates may be added at each end of the search, if the best one lies there."""
+HELD_OUT = "held_out_accuracy"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One optimizer, tuned and then measured with several seeds.
+
+    Args:
+        optimizer: its name.
+        title: in tables.
+        tuning: accuracy on held-out training images by rate, 0 where the training diverged.
+        rate: the best of them.
+        values: what was measured, one number for each seed, by name.
+        open_end: whether the best rate was at an end of the search.
+        seconds: that all of it took.
+    """
+
+    optimizer: str
+    title: str
+    tuning: Mapping[float, float]
+    rate: float
+    values: Mapping[str, tuple[float, ...]]
+    open_end: bool
+    seconds: float
+
+    def interval(self, name: str) -> TInterval:
+        """Mean over the seeds, and where the true one may lie."""
+        return t_interval(self.values[name])
+
+
+@dataclass(frozen=True)
+class Trainers:
+    """What is known of optimizers as trainers.
+
+    Args:
+        regime: how networks were trained.
+        seeds: how many.
+        taught: the optimizers.
+        budget: name of the budget; only "full" says something.
+    """
+
+    regime: Regime
+    seeds: int
+    taught: tuple[Taught, ...]
+    budget: str = "full"
+
+    def difference(self, one: Taught, name: str) -> TInterval:
+        """How much an optimizer is above SGD with momentum, paired by seed: same weights at first, same images."""
+        other = next(t for t in self.taught if t.optimizer == BASELINE)
+        return t_interval([a - b for a, b in zip(one.values[name], other.values[name], strict=True)])
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dicts, lists, strings and numbers; None stands for a bound that is not known."""
+        optimizers = [
+            {
+                "optimizer": one.optimizer,
+                "rate": one.rate,
+                "open_end": one.open_end,
+                "tuning": {f"{rate:g}": share for rate, share in one.tuning.items()},
+                "measured": {name: self._told(one, name) for name in one.values},
+                "seconds": one.seconds,
+            }
+            for one in self.taught
+        ]
+        return {"regime": self.regime.name, "budget": self.budget, "seeds": self.seeds, "optimizers": optimizers}
+
+    def _told(self, one: Taught, name: str) -> dict[str, object]:
+        mean, low, high = map(_finite, one.interval(name))
+        over = dict(zip(("mean", "low", "high"), map(_finite, self.difference(one, name)), strict=True))
+        return {"values": list(one.values[name]), "mean": mean, "low": low, "high": high, "over_momentum": over}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def trainers(
+    regime: str = "standard",
+    *,
+    out: str | Path = "runs/sweep",
+    seeds: int = SEEDS,
+    budget: Budget = FULL,
+    device: str = "auto",
+    progress: Show | None = None,
+) -> Trainers:
+    """Trains the same network with each optimizer of ``TEACHERS``, and attacks what comes out.
+
+    For each optimizer the learning rate is chosen by short trainings, on training images that they hold out; then it
+    trains with several seeds. A run that is done is never done again.
+
+    Args:
+        regime: "standard" or "fast", how networks are trained.
+        out: directory of results, and under ``networks`` of trained networks.
+        seeds: how many.
+        budget: ``FULL`` or ``QUICK``, whose results lie apart and mean nothing.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        progress: told how far things are.
+
+    Raises:
+        ValueError: no such regime, or no seeds.
+        RunError: the directory cannot be written, or holds something else.
+        DivergedError: a training with the rate that was chosen fails.
+    """
+    chosen, home = named(regime), Path(out)
+    if seeds < 1:
+        raise ValueError(f"at least one seed is needed, got {seeds}")
+    command = f"robustlab sweep trainers --recipe {regime}{'' if budget == FULL else ' --quick'}"
+    expected = sum(len(_places(teacher, budget)) + seeds for teacher in TEACHERS)
+    ledger = Ledger(home, budget, command, device, expected, progress)
+    lab = Lab(home / "networks", 0, budget, device, ledger.tell)
+    ledger.device = str(lab.place())
+    return School(chosen, seeds, lab).done(ledger)
+
+
+def known_trainers(regime: str) -> Trainers | None:
+    """What the results that come with the package say; None: nothing yet."""
+    school = School(named(regime), SEEDS, Lab(Path(), 0))
+    try:
+        return school.done(published(school.study))
+    except MissingError:
+        return None
+
+
+def named(name: str) -> Regime:
+    """A regime by its name.
+
+    Raises: ValueError for a name that none has.
+    """
+    for one in REGIMES:
+        if one.name == name:
+            return one
+    raise ValueError(f"no recipe of this sweep is called {name!r}: there are {', '.join(r.name for r in REGIMES)}")
+
+
+@dataclass(frozen=True)
+class School:
+    """One regime, and every optimizer that teaches in it.
+
+    Args:
+        regime: how networks are trained.
+        seeds: how many.
+        lab: where; its seed does not count.
+    """
+
+    regime: Regime
+    seeds: int
+    lab: Lab
+
+    @property
+    def study(self) -> str:
+        """Its name among sweeps."""
+        return f"trainers-{self.regime.name}"
+
+    def done(self, get: Get) -> Trainers:
+        """Everything, from results that are found or computed."""
+        taught = tuple(self._taught(teacher, get) for teacher in TEACHERS)
+        return Trainers(self.regime, self.seeds, taught, self.lab.budget.name)
+
+    def _taught(self, teacher: Teacher, get: Get) -> Taught:
+        seconds, budget = list[float](), self.lab.budget
+
+        def look(place: int) -> float:
+            unit = get(self._tuning(teacher, place), partial(self._tried, self.regime.trial(teacher, place)))
+            seconds.append(unit.seconds)
+            return unit.metrics[HELD_OUT]
+
+        def is_open(tried: Mapping[int, float], end: int) -> bool:
+            return tried[end] >= max(tried.values())
+
+        widen = WIDEN if budget == FULL else 0
+        tried = explored(_places(teacher, budget), look, is_open=is_open, most=widen)
+        best = max(tried, key=lambda place: (tried[place], -place))
+        network = self.regime.network(teacher, best)
+        units = [
+            get(self._reported(teacher, best, seed), partial(self._measured, network, seed))
+            for seed in range(self.seeds)
+        ]
+        seconds += [unit.seconds for unit in units]
+        values = {name: tuple(unit.metrics[name] for unit in units) for name in units[0].metrics}
+        tuning = {rate(place, PER_DECADE): share for place, share in tried.items()}
+        at_end = best in (min(tried), max(tried))
+        found = (teacher.name, teacher.title, tuning, rate(best, PER_DECADE), values)
+        return Taught(*found, at_end, math.fsum(seconds))
+
+    def _tuning(self, teacher: Teacher, place: int) -> Trial:
+        definition = fingerprint(self.regime.trial(teacher, place), self.regime.watch, self.lab.budget)
+        return Trial(self.study, "tuning", teacher.name, rate(place, PER_DECADE), TUNING_SEED, definition)
+
+    def _reported(self, teacher: Teacher, place: int, seed: int) -> Trial:
+        definition = fingerprint(self.regime.network(teacher, place), self.regime.measures, self.lab.budget)
+        return Trial(self.study, "reported", teacher.name, rate(place, PER_DECADE), seed, definition)
+
+    def _tried(self, network: Network) -> Found:
+        """A short training, and how it does on training images that it held out."""
+        lab = replace(self.lab, seed=TUNING_SEED)
+        if not isinstance(network.data, Sampled):
+            raise ValueError("rates are chosen on training images that a sample leaves out")
+        held_out = network.data.held_out(lab)
+        try:
+            model = lab.trained(network).last
+        except DivergedError:
+            return Found({HELD_OUT: 0.0, "diverged": 1.0})
+        if self.regime.watch is None:
+            return Found({HELD_OUT: accuracy(model, held_out)})
+        found = attacked(model, held_out, {"held-out": self.regime.watch}, lab)
+        return Found({HELD_OUT: found.worst[-1].robust.value})
+
+    def _measured(self, network: Network, seed: int) -> Found:
+        """A whole training, and what the test images say."""
+        lab = replace(self.lab, seed=seed)
+        trained = lab.trained(network)
+        metrics: Metrics = {"training_seconds": round(trained.seconds, 2)}
+        for measure in self.regime.measures:
+            metrics |= measure(trained.last, lab)
+        wanted = ("training_seconds", *(name for name, _ in self.regime.columns))
+        return Found({name: metrics[name] for name in wanted})
+
+
+def _places(teacher: Teacher, budget: Budget) -> range:
+    """Where the search begins; a dry run tries two rates."""
+    return teacher.places if budget == FULL else teacher.places[1:3]
