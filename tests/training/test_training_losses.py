@@ -19,10 +19,12 @@ from robustlab.training import (
     NearPGD,
     adversarial,
     awp,
+    fast,
     free,
     gaussian_noise,
     madry,
     mart,
+    smooth_adversarial,
     standard,
     trades,
 )
@@ -307,6 +309,16 @@ def test_smoothing_spreads_a_share_of_the_label(net: nn.Sequential, smoothing: f
     recipe = adversarial(FGSM(THREAT), smoothing=smoothing, mix=0.5)
     x_adv = recipe.craft(net, BATCH)
     same(learned(recipe, net), by_hand(net, 0.5 * loss_of(X) + 0.5 * loss_of(x_adv)))
+
+
+@pytest.mark.parametrize("make", [madry, fast, smooth_adversarial])
+def test_any_crafting_may_be_mixed_with_clean_inputs(net: nn.Sequential, make: Callable[..., Recipe]) -> None:
+    clean = learned(make(THREAT, mix=0.0), copy.deepcopy(net))[1]
+    hard = learned(make(THREAT), copy.deepcopy(net))[1]
+    mixed = learned(make(THREAT, mix=0.3), net)[1]
+    expected = [0.7 * one + 0.3 * other for one, other in zip(clean, hard, strict=True)]
+    torch.testing.assert_close(mixed, expected, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(clean[0], hard[0])
 
 
 def sizes(recipe: Recipe, net: nn.Module, progress: float) -> float:

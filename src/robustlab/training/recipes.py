@@ -61,6 +61,7 @@ def madry(
     *,
     steps: int = 7,
     step_size: float | None = None,
+    mix: float = 1.0,
     norm_mode: NormMode = "train",
     eps_warmup: float = 0.0,
     steps_warmup: float = 0.0,
@@ -73,17 +74,18 @@ def madry(
         threat: norm, eps and bounds.
         steps: of PGD, from a random point of the ball.
         step_size: of each; None: eps / 4, which is 2 where eps is 8 of 255.
+        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
         norm_mode: "train", as in the released code; "eval" is the faster.
         eps_warmup: share of the training over which eps rises linearly from 0.
         steps_warmup: share of the training over which the steps rise from 1 to all.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2; 7 steps
-    of 2/255 at 8/255 on CIFAR-10. One step of eps is the recipe of Smooth Adversarial Training. The released code lets
+    of 2/255 at 8/255 on CIFAR-10. The released code lets
     the attack's passes move the running statistics of norm layers; ours do not.
     """
     size = one_eps(threat) / 4 if step_size is None else step_size
     attack = PGD(threat, steps, size)
-    return adversarial(attack, norm_mode=norm_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
+    return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
 
 
 def gaussian_noise(sigma: float, *, mix: float = 1.0) -> Adversarial:

@@ -22,7 +22,12 @@ _X, _Y, _IDS, _BEST, _FIRED, _STEP = (f"alarm/{name}" for name in ("x", "y", "id
 
 
 def fast(
-    threat: ThreatModel, *, step_size: float | None = None, norm_mode: NormMode = "train", eps_warmup: float = 0.0
+    threat: ThreatModel,
+    *,
+    step_size: float | None = None,
+    mix: float = 1.0,
+    norm_mode: NormMode = "train",
+    eps_warmup: float = 0.0,
 ) -> OverfittingAlarm:
     """Fast adversarial training: FGSM from a random point of the ball, watched for catastrophic overfitting.
 
@@ -31,6 +36,7 @@ def fast(
     Args:
         threat: norm, eps and bounds.
         step_size: None: 1.25 * eps.
+        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
         norm_mode: "train", as in the released code; "eval" is the faster.
         eps_warmup: share of the training over which eps rises linearly from 0.
 
@@ -40,7 +46,7 @@ def fast(
     learning rate of 0.2, with a weight decay of 5e-4.
     """
     attack = FGSM(threat, 1.25 * one_eps(threat) if step_size is None else step_size, random_start=True)
-    return overfitting_alarm(adversarial(attack, norm_mode=norm_mode, eps_warmup=eps_warmup), threat)
+    return overfitting_alarm(adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup), threat)
 
 
 def grad_align(

@@ -20,6 +20,7 @@ def smooth_adversarial(
     threat: ThreatModel,
     *,
     step_size: float | None = None,
+    mix: float = 1.0,
     norm_mode: NormMode = "eval",
     eps_warmup: float = 0.0,
     smoothing: float = 0.1,
@@ -33,6 +34,7 @@ def smooth_adversarial(
     Args:
         threat: norm, eps and bounds.
         step_size: None: eps.
+        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
         norm_mode: "eval", as in the released code.
         eps_warmup: share of the training over which eps rises linearly from 0.
         smoothing: share of each label that is spread evenly over all classes.
@@ -42,7 +44,7 @@ def smooth_adversarial(
     starts at a random point.
     """
     attack = PGD(threat, 1, one_eps(threat) if step_size is None else step_size)
-    return adversarial(attack, norm_mode=norm_mode, eps_warmup=eps_warmup, smoothing=smoothing)
+    return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, smoothing=smoothing)
 
 
 def smooth_in(recipe: TwoPhase, where: Where) -> SmoothIn:

@@ -10,6 +10,7 @@ from robustlab.studies.claims import (
     perturbed_once,
     pgd_holds,
     robust_overfitting,
+    smooth_ablation,
     smooth_activations,
     trades_beta,
     vat_few_labels,
@@ -27,6 +28,7 @@ CLAIMS = (
     robust_overfitting.CLAIM,
     awp_helps.CLAIM,
     smooth_activations.CLAIM,
+    smooth_ablation.CLAIM,
     vat_few_labels.CLAIM,
 )
 """All claims, in the order in which the workshop meets them."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robustlab.core import Attack, Examples, Recipe, fold_in, subset
+from robustlab.core.smooth import smooth_parts
 from robustlab.data import sample
 from robustlab.data.splits import Part
 from robustlab.models import load, smooth
@@ -92,6 +93,8 @@ class Network:
         watch: attack under which held-out images are watched after each epoch, to keep the best weights.
         precision: of training; networks are always measured in float32. The default needs less than half the time where
             the processor knows the type.
+        only_gradient: keep ReLU in the forward pass, and its derivative too wherever ``smooth_in`` does not switch that
+            of the activation on.
     """
 
     recipe: Recipe
@@ -105,11 +108,17 @@ class Network:
     unlabelled: int = 0
     watch: Attack | None = None
     precision: Precision = "bf16"
+    only_gradient: bool = False
 
     def fresh(self, lab: Lab) -> nn.Module:
         """The network before its training."""
         model = load(self.architecture, classes=len(lab.data("train").classes), seed=lab.seed)
-        return model if self.activation is None else smooth(model, self.activation)
+        if self.activation is None:
+            return model
+        model = smooth(model, self.activation, only_gradient=self.only_gradient)
+        for part in smooth_parts(model):
+            part.on = False
+        return model
 
     def recipe_for(self, lab: Lab) -> Recipe:
         """The recipe, with its unlabelled examples."""
