@@ -1,0 +1,166 @@
+"""Examples together with their neighbours in a graph, as a data set and as a recipe of training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState
+from robustlab.core.losses import cross_entropy
+from robustlab.core.metrics import measured
+from robustlab.regularization.adversarial import Loss, NormMode, mean_loss, passing
+from robustlab.regularization.graph import Graph, Neighbours
+from robustlab.regularization.graph_loss import GraphLoss
+
+
+class PackedExample(NamedTuple):
+    """An example with its neighbours."""
+
+    x: Tensor
+    """Its input."""
+    y: Tensor
+    """Its label, int64."""
+    neighbours: Tensor
+    """Inputs of its neighbours (K, ...), the strongest first; its own where there are no more."""
+    weights: Tensor
+    """Of the edges to them (K,); 0 where there are no more."""
+
+
+class Packed(Dataset[PackedExample]):
+    """What ``pack_neighbours`` makes; a loader stacks its items as they are."""
+
+    def __init__(self, examples: Examples, pool: Examples, found: Neighbours) -> None:
+        self.examples, self.pool, self.found = examples, pool, found
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, number: int) -> PackedExample:
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there are {len(self)} examples, not one of number {number}")
+        own = self.examples.batch(torch.tensor([number % len(self)]))
+        beside = self.pool.batch(self.found.nodes[number])
+        return PackedExample(own.x[0], own.y[0], beside.x, self.found.weights[number])
+
+
+def pack_neighbours(
+    examples: Examples,
+    graph: Graph,
+    neighbours: int,
+    *,
+    pool: Examples | None = None,
+    nodes: Tensor | None = None,
+) -> Packed:
+    """Puts examples and their neighbours together.
+
+    Args:
+        examples: labelled ones, one item each.
+        graph: edges between examples of the pool, which are called by their number there; ``undirected()`` it if an
+            edge is to count both ways.
+        neighbours: how many of each, >= 1.
+        pool: what neighbours are taken from, whose labels are not looked at: labelled and unlabelled examples. None:
+            the examples themselves.
+        nodes: numbers of the examples in the pool (N,); None: the first N.
+
+    Raises: ValueError for a pool or numbers that do not fit the graph or the examples.
+    """
+    whole = examples if pool is None else pool
+    return Packed(examples, whole, _found(graph, neighbours, len(examples), len(whole), nodes))
+
+
+@dataclass(frozen=True, eq=False)
+class GraphRegularization:
+    """Training on examples, and on saying alike of them and their neighbours; a recipe for ``training.fit``.
+
+        loss = loss(f(x), y) + multiplier * reduction of w_ij distance(f(x_i), f(neighbour j of x_i))
+
+    Neighbours that are not there cost no pass.
+
+    Args:
+        pool: what neighbours are taken from; its labels are not looked at.
+        graph: edges between examples of the pool.
+        neighbours: how many of each example, >= 1; the original's default of 0 switches the regulariser off.
+        nodes: numbers of the training examples in the pool (N,); None: the first N.
+        multiplier: weight of the graph loss, >= 0; with 0 the plain loss is left, bit for bit.
+        graph_loss: distance, reduction, and through which outputs the gradient goes.
+        loss: per example.
+        norm_mode: what norm layers do in the pass over neighbours, as in ``AdversarialRegularization``.
+
+    Raises: ValueError for values that do not fit.
+    """
+
+    pool: Examples = field(repr=False)
+    graph: Graph = field(repr=False)
+    neighbours: int
+    nodes: Tensor | None = field(default=None, repr=False)
+    multiplier: float = 0.01
+    graph_loss: GraphLoss = field(default_factory=GraphLoss)
+    loss: Loss = cross_entropy
+    norm_mode: NormMode = "train"
+    replays: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.multiplier >= 0:
+            raise ValueError(f"multiplier is the weight of a loss, >= 0, got {self.multiplier}")
+        count = len(self.pool) if self.nodes is None else len(self.nodes)
+        object.__setattr__(self, "_found", _found(self.graph, self.neighbours, count, len(self.pool), self.nodes))
+
+    def __repr__(self) -> str:
+        table = hashlib.sha256(b"".join(part.numpy().tobytes() for part in self._table)).hexdigest()[:16]
+        settings = f"{self.neighbours}, {self.multiplier}, {self.graph_loss}, {self.norm_mode!r}"
+        return f"GraphRegularization({self.pool.name}, {len(self.pool)} examples, {table}, {settings})"
+
+    @property
+    def _table(self) -> Neighbours:
+        return cast(Neighbours, self.__dict__["_found"])
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """Nothing is remembered from step to step."""
+        del model
+        return {}
+
+    def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
+        """One pass over the batch and one over the neighbours that there are."""
+        del state
+        logits: Logits = model(batch.x)
+        base = mean_loss(self.loss(logits, batch.y))
+        if not self.multiplier:
+            backward(base)
+            return measured(logits, base, batch.y)
+        apart = self.graph_loss(logits, *self.beside(model, batch, logits))
+        total = base + self.multiplier * apart
+        backward(total)
+        return measured(logits, total, batch.y, base_loss=base, graph_loss=apart)
+
+    def beside(self, model: nn.Module, batch: Batch, logits: Logits) -> tuple[Logits, Tensor]:
+        """What the model says of the neighbours (N, K, D), and the weights of the edges (N, K)."""
+        found, ids = self._table, batch.ids.cpu()
+        weights = found.weights[ids]
+        there = weights != 0
+        said = logits.detach()[:, None].repeat(1, weights.shape[1], 1)
+        if bool(there.any()):
+            x = self.inputs(found.nodes[ids][there], batch)
+            with passing(model, self.norm_mode):
+                said[there.to(said.device)] = model(x).to(said.dtype)
+        return said, weights.to(said)
+
+    def inputs(self, nodes: Tensor, batch: Batch) -> Images:
+        """Neighbours in the form of the batch."""
+        x = self.pool.batch(nodes).x.to(batch.x)
+        channels_last = x.ndim == 4 and batch.x.is_contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+def _found(graph: Graph, neighbours: int, examples: int, pool: int, nodes: Tensor | None) -> Neighbours:
+    if graph.nodes != pool:
+        raise ValueError(f"a graph of {graph.nodes} nodes does not fit a pool of {pool} examples")
+    rows = torch.arange(examples) if nodes is None else nodes
+    if len(rows) != examples or (examples and not 0 <= int(rows.min()) <= int(rows.max()) < pool):
+        raise ValueError(f"{examples} examples need as many numbers in the pool of {pool}, got {len(rows)}")
+    return graph.neighbours(neighbours, of=rows)
