@@ -5,8 +5,11 @@ from robustlab.studies.sweep.ledger import At
 from robustlab.studies.sweep.outcome import Attackers, Compared, Swept
 from robustlab.studies.sweep.rules import RULES, Rule
 from robustlab.studies.sweep.subject import SUBJECTS, Given, Own, Subject
+from robustlab.studies.sweep.teachers import REGIMES, TEACHERS, Regime, Teacher
+from robustlab.studies.sweep.trainers import Taught, Trainers, known_trainers, trainers
 
 __all__ = [
-    "QUICK_SPEND", "RULES", "SEEDS", "SUBJECTS", "At", "Attackers", "Compared", "Given", "Own", "Rule", "Spend",
-    "Subject", "Swept", "attackers", "fallen", "known_attackers",
+    "QUICK_SPEND", "REGIMES", "RULES", "SEEDS", "SUBJECTS", "TEACHERS", "At", "Attackers", "Compared", "Given", "Own",
+    "Regime", "Rule", "Spend", "Subject", "Swept", "Taught", "Teacher", "Trainers", "attackers", "fallen",
+    "known_attackers", "known_trainers", "trainers",
 ]  # fmt: skip

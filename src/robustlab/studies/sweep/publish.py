@@ -1,0 +1,64 @@
+"""From a directory of results to the files that come with the package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from robustlab.core.files import replace_atomically
+from robustlab.studies.claims.lab import Lab
+from robustlab.studies.sweep.attackers import SEEDS, Spend, Sweep
+from robustlab.studies.sweep.ledger import path_of
+from robustlab.studies.sweep.subject import SUBJECTS
+from robustlab.studies.sweep.teachers import REGIMES
+from robustlab.studies.sweep.trainers import SEEDS as TRAINED
+from robustlab.studies.sweep.trainers import School
+from robustlab.studies.sweep.unit import RESULTS, Compute, MissingError, Trial, Unit, read
+
+
+def take_over(source: Path, into: Path = RESULTS) -> list[str]:
+    """Takes the complete sweeps of a directory over: the runs that they rest on, one on each line of a file.
+
+    Args:
+        source: what sweeps were given as ``out``.
+        into: where the files go.
+
+    Returns: names of the sweeps.
+    Raises: RunError for a damaged file.
+    """
+    lab = Lab(Path(), 0)
+    studies: list[Sweep | School] = [Sweep(one, Spend(), SEEDS, lab) for one in SUBJECTS]
+    studies += [School(one, TRAINED, lab) for one in REGIMES]
+    done = []
+    for one in studies:
+        used = dict[str, Unit]()
+        try:
+            one.done(_Reader(source, used))
+        except MissingError:
+            continue
+        lines = ",\n".join(json.dumps(asdict(used[name]), allow_nan=False) for name in sorted(used))
+        _put(into / f"{one.study}.json", f"[\n{lines}\n]\n")
+        done.append(one.study)
+    return done
+
+
+class _Reader:
+    """Finds results in a directory, and remembers which."""
+
+    def __init__(self, source: Path, used: dict[str, Unit]) -> None:
+        self.source, self.used = source, used
+
+    def __call__(self, trial: Trial, _: Compute) -> Unit:
+        unit = read(path_of(self.source, trial), trial)
+        if unit is None:
+            raise MissingError(f"{trial.study} has no result {trial.name}")
+        self.used[trial.name] = unit
+        return unit
+
+
+def _put(path: Path, text: str) -> None:
+    def fill(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    replace_atomically(path, fill)
