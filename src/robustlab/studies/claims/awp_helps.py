@@ -30,5 +30,4 @@ CLAIM = Claim(
         ),
     ),
     minutes=10,
-    seeds=5,
 )

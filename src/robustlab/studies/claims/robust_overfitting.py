@@ -31,5 +31,4 @@ CLAIM = Claim(
         ),
     ),
     minutes=6,
-    seeds=5,
 )

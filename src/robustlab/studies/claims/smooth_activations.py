@@ -38,5 +38,4 @@ CLAIM = Claim(
         ),
     ),
     minutes=5,
-    seeds=5,
 )

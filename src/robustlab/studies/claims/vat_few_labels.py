@@ -9,7 +9,7 @@ from robustlab.studies.claims.network import Balanced, Network
 from robustlab.training import adamw, standard, vat
 
 _BATCH = 32
-_VAT = vat(ThreatModel(L2(), 1.0))
+_VAT = vat(ThreatModel(L2(), 2.5))
 
 
 def _network(labels: int, *, unlabelled: int) -> Network:
@@ -38,7 +38,8 @@ CLAIM = Claim(
     paper="Miyato, Maeda, Koyama, Ishii, Virtual Adversarial Training, TPAMI 2019",
     published="CIFAR-10, 4,000 labels with augmentation: 11.36 % error (10.55 % with entropy minimisation)",
     ours="Fashion-MNIST, shallow CNN, about 2,000 updates; 32 labelled images with 128 unlabelled of all 60,000 in a "
-    "step; L2 eps 1 in pixels, no entropy term; 10,000 test images",
+    "step; L2 eps 2.5 in pixels, the better of 1 and 2.5 with one other seed; no entropy term; "
+    "10,000 test images",
     arms=tuple(
         Arm(f"{kind}-{labels}", _network(labels, unlabelled=unlabelled))
         for labels in (100, 1000)
