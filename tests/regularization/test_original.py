@@ -8,6 +8,7 @@ there is nothing to compute.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,7 +40,7 @@ from robustlab.regularization import (
     distance_loss,
     target_labels,
     virtual_adversarial_loss,
-)
+)  # fmt: skip
 from robustlab.regularization.distance import Reduction
 from robustlab.regularization.features import FREE, Inputs, joined, split
 from robustlab.regularization.neighbours import TargetMethod
@@ -101,16 +102,17 @@ def network(group: str, name: str) -> nn.Sequential:
     """A network of the original; images stay (N, H, W, C) at its door."""
     model = _index(group)["models"][name]
     weights = iter(_arrays(group)[key] for key in model["weights"])
-    layers: list[nn.Module] = [ChannelsFirst()] if len(model["spec"]["input_shape"]) == 3 else []
+    layers: list[nn.Module] = [Apply(lambda x: x.permute(0, 3, 1, 2))] if len(model["spec"]["input_shape"]) == 3 else []
     for spec in model["spec"]["layers"]:
         layers += _layer(spec, weights)
     return nn.Sequential(*layers)
 
 
 def _layer(spec: dict[str, Any], weights: Any) -> list[nn.Module]:  # noqa: ANN401 -- an iterator
-    made: dict[str, type[nn.Module]] = {"global_average_pool": Average, "flatten_nhwc": Flat}
-    if spec["type"] in made:
-        return [made[spec["type"]]()]
+    if spec["type"] == "global_average_pool":
+        return [Apply(lambda x: x.mean(dim=(2, 3)))]
+    if spec["type"] == "flatten_nhwc":
+        return [Apply(lambda x: x.permute(0, 2, 3, 1).flatten(1))]
     if spec["type"] == "max_pool":
         return [nn.MaxPool2d(spec["size"])]
     kernel, bias = next(weights), next(weights)
@@ -134,25 +136,15 @@ def as_original(tensors: list[Tensor]) -> list[Tensor]:
     return [tensor.permute(*turned[tensor.ndim]) for tensor in tensors]
 
 
-class ChannelsFirst(nn.Module):
-    """Images (N, H, W, C) to (N, C, H, W)."""
+class Apply(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
-
-
-class Average(nn.Module):
-    """The mean over height and width."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3))
-
-
-class Flat(nn.Module):
-    """All values of an image in a row: height, width, channel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1)
+        return self.function(x)
 
 
 def close(ours: Tensor, theirs: Tensor, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:

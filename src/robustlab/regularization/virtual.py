@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +24,8 @@ class VirtualNeighbourhood:
         norm: that directions are divided by: Linf divides by the largest value, and does not take the sign.
         step_size: length of the step in that norm, > 0, in input units.
         iterations: of the power method, >= 1.
-        xi: length at which the change is measured, in input units; None: one that fits the precision of the inputs.
-            The original's 1e-6 is lost to rounding in float32.
+        xi: length at which the change is measured, in input units; None: one that moves each value by about 0.0003
+            (more for half types), right for inputs about 1 wide. The original's 1e-6 is lost to rounding in float32.
         distance: between what the model says of an example and of its neighbour.
         reduction: of the distances to one number.
 
@@ -77,7 +78,7 @@ def virtual_adversarial_loss(
         how.norm.normalise(begin),
         turn=how.norm.normalise,
         iterations=how.iterations,
-        xi=how.xi,
+        xi=how.xi or _difference(x, how.norm),
         divergence=_per_example(how.distance),
     )
     if logits is None:
@@ -85,6 +86,15 @@ def virtual_adversarial_loss(
             logits = model(x)
     neighbours = (x + how.step_size * direction).to(x.dtype)
     return distance_loss(logits.detach(), model(neighbours), distance=how.distance, reduction=how.reduction)
+
+
+def _difference(x: Images, norm: Norm) -> float:
+    """A length that moves each value by about the root of the precision, which is never finer than that of float32.
+
+    Finer ones would drown in what divergences add to probabilities before the logarithm.
+    """
+    precision = max(torch.finfo(kind).eps for kind in (x.dtype, torch.float32))
+    return math.sqrt(precision) * float(norm.size(torch.ones(1, x[0].numel())))
 
 
 def _per_example(distance: Distance) -> Score:
