@@ -62,7 +62,6 @@ class Case:
         return self.id
 
     def network(self) -> nn.Sequential:
-        """The network of this case, with its weights."""
         return network(self.group, self.args["model"])
 
     def gradients(self) -> list[Tensor]:
@@ -83,7 +82,6 @@ def _arrays(group: str) -> dict[str, Tensor]:
 
 
 def cases(group: str, prefix: str = "") -> list[Case]:
-    """All calls of a group whose name begins like this."""
     arrays = _arrays(group)
     return [
         Case(
@@ -153,8 +151,7 @@ def close(ours: Tensor, theirs: Tensor, *, rtol: float = 1e-4, atol: float = 1e-
 
 
 NORMS: dict[str, Norm] = {"l2": L2(), "l1": L1(), "infinity": Linf()}
-FLOOR = 1e-6
-"""The original divides what is shorter by this; ours makes it as long as the rest."""
+FLOOR = 1e-6  # what is shorter the original divides by this; ours makes it as long as the rest
 REDUCTIONS: dict[str, Reduction] = {
     "none": "none",
     "weighted_sum": "sum",
