@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from robustlab.core.errors import DataError
-from robustlab.data import examples, load, parts, sample
+from robustlab.data import apart, examples, load, parts, sample
 
 X = torch.rand(6, 3, 4, 4)
 Y = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -131,6 +131,17 @@ def test_parts_are_disjoint_cover_everything_and_stay_the_same() -> None:
     again = parts(whole, shares, seed=3)
     assert all(torch.equal(again[name].rows, part.rows) for name, part in divided.items())
     assert not torch.equal(parts(whole, shares, seed=4)["test"].rows, divided["test"].rows)
+
+
+def test_what_is_set_apart_is_a_sample_and_the_rest_is_the_rest() -> None:
+    whole = load("digits", split="all")
+    chosen, rest = apart(whole, 200, seed=3)
+    assert torch.equal(chosen.rows, sample(whole, 200, seed=3).rows)
+    assert torch.cat([chosen.rows, rest.rows]).sort().values.tolist() == list(range(1797))
+    assert (len(chosen), len(rest)) == (200, 1597)
+    for size in (0, 1797):
+        with pytest.raises(ValueError, match=f"{size} of the 1797 examples of .* cannot be set apart"):
+            apart(whole, size)
 
 
 def test_a_part_numbers_its_own_examples() -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from robustlab.evaluation import Comparison, Evaluation
 
 HOME = Path("runs")
-BELOW, SERIOUS, STOPPED = 3, 4, 130
-"""Exit codes: below ``--fail-under``; a serious finding with ``--strict``; interrupted."""
+BELOW, SERIOUS, DIVERGED, STOPPED = 3, 4, 5, 130
+"""Exit codes: below ``--fail-under``; a serious finding with ``--strict``; a loss that is no number; interrupted."""
 
 
 def directory(out: Path | None, *words: str) -> Path:

@@ -2,153 +2,232 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import typer
 
 from robustlab.cli import options as o
-from robustlab.cli import parse, show
-from robustlab.cli.run import directory, resumable
+from robustlab.cli import parse, recipes, show, training
+from robustlab.cli import train_options as t
+from robustlab.cli.recipes import Options
+from robustlab.cli.run import DIVERGED, directory, resumable
+from robustlab.cli.training import Length, Rule
 
 if TYPE_CHECKING:
     from torch import nn
 
     from robustlab.core import Examples, Recipe, ThreatModel
-    from robustlab.training import History
-    from robustlab.training.optimizers import MakeOptimizer
-    from robustlab.training.schedule import Schedule
-    from robustlab.training.settings import Precision
+    from robustlab.models.smooth import Activation
+    from robustlab.studies import Watch
+    from robustlab.training import History, Settings
+    from robustlab.training.trackers import Show
 
-EXAMPLE = "robustlab train shallow-cnn --recipe adversarial --attack pgd --steps 7 --eps 0.1 --epochs 5 --out runs/pgd"
-
-Name = Annotated[
-    str, typer.Argument(help="Name of a model (shallow-cnn, timm:resnet18, ...), or package.module:function.")
-]
-RecipeName = Annotated[str, typer.Option("--recipe", help="standard or adversarial.", rich_help_panel=o.HOW)]
-Attack = Annotated[
-    str, typer.Option("--attack", help=f"Of adversarial training, such as {parse.STEPPED}.", rich_help_panel=o.HOW)
-]
-Eps = Annotated[str, typer.Option("--eps", help="Budget of that attack, as 0.1 or 8/255.", rich_help_panel=o.HOW)]
-Mix = Annotated[
-    float,
-    typer.Option("--mix", min=0.0, max=1.0, help="Share of the loss on adversarial examples.", rich_help_panel=o.HOW),
-]
-Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.", rich_help_panel=o.HOW)]
-Optimizer = Annotated[str, typer.Option("--optimizer", help="sgd or adamw.", rich_help_panel=o.HOW)]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--learning-rate", min=0.0, help="Highest rate; default 0.1 for sgd, 0.001 for adamw.", rich_help_panel=o.HOW
-    ),
-]
-ScheduleName = Annotated[
-    str, typer.Option("--schedule", help="Of the rate: one-cycle, cosine or constant.", rich_help_panel=o.HOW)
-]
-PrecisionName = Annotated[str, typer.Option("--precision", help="fp32, bf16 or fp16.", rich_help_panel=o.HOW)]
+EXAMPLE = "robustlab train batchnorm-cnn --recipe pgd --eps 0.1 --epochs 5 --hold-out 1000 --out runs/pgd"
+WATCHED_STEPS = 10
+"""Of PGD on the examples that are held out."""
 
 
 def train(
-    model: Name = "shallow-cnn",
+    model: t.Name = None,
     data: o.Data = "fashion-mnist",
     split: o.Split = "train",
     size: o.Size = None,
     limit: o.Limit = None,
-    recipe: RecipeName = "standard",
-    attack: Attack = "fgsm-rs",
-    eps: Eps = "8/255",
-    norm: o.Norm = "linf",
-    steps: o.Steps = 7,
-    mix: Mix = 1.0,
-    epochs: Epochs = 5,
-    batch_size: o.BatchSize = 128,
-    optimizer: Optimizer = "sgd",
-    learning_rate: Rate = None,
-    schedule: ScheduleName = "one-cycle",
-    precision: PrecisionName = "fp32",
+    activation: t.Activation = None,
+    recipe: t.Recipe = None,
+    robust: t.Robust = False,
+    attack: t.Attack = None,
+    eps: t.Eps = None,
+    norm: t.Norm = None,
+    steps: t.Steps = None,
+    step_size: t.StepSize = None,
+    norm_mode: t.NormMode = None,
+    eps_warmup: t.EpsWarmup = None,
+    steps_warmup: t.StepsWarmup = None,
+    mix: t.Mix = None,
+    label_smoothing: t.Smoothing = None,
+    beta: t.Beta = None,
+    gamma: t.Gamma = None,
+    replays: t.Replays = None,
+    weight: t.Weight = None,
+    entropy: t.Entropy = None,
+    labels: t.Labels = None,
+    ratio: t.Ratio = None,
+    sigma: t.Sigma = None,
+    magnitude: t.Magnitude = None,
+    epochs: t.Epochs = None,
+    batch_size: t.BatchSize = None,
+    hold_out: t.HoldOut = None,
+    patience: t.Patience = None,
+    accumulate: t.Accumulate = 1,
+    precision: t.Precision = None,
+    optimizer: t.Optimizer = None,
+    learning_rate: t.Rate = None,
+    momentum: t.Momentum = None,
+    weight_decay: t.WeightDecay = None,
+    schedule: t.Schedule = None,
+    drops: t.Drops = None,
+    cycles: t.Cycles = None,
+    clip: t.Clip = None,
+    average: t.Average = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     out: o.Out = None,
     json: o.Json = False,
 ) -> None:
-    """Trains a model; a checkpoint after each epoch, the last weights in model.safetensors.
+    """Trains a model; a checkpoint after each epoch, the weights that came out best in model.safetensors.
 
-    Ctrl-C keeps the epochs that are complete; the same command with --out DIRECTORY goes on.
+    An option that the recipe does not use is refused; brackets say who uses it. What is not typed is as in the recipe's
+    paper. Curves go to DIRECTORY/tensorboard where TensorBoard is installed. Ctrl-C keeps the epochs that are complete;
+    the same command with --out DIRECTORY goes on.
     """
-    from robustlab.models import save
-    from robustlab.training import Settings, fit, progress_bar
-
-    settings = Settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=_optimizer(optimizer, learning_rate),
-        schedule=_schedule(schedule),
-        seed=seed,
-        precision=cast("Precision", precision),
-        device=parse.device(device).type,
-        resume=True,
-    )
-    way = _recipe(recipe, attack, parse.threat(norm, parse.budgets([eps])[-1]), Strength(steps, mix))
+    typed = Options(
+        attack=attack, eps=eps, norm=norm, steps=steps, step_size=step_size, norm_mode=norm_mode,
+        eps_warmup=eps_warmup, steps_warmup=steps_warmup, mix=mix, smoothing=label_smoothing, beta=beta, gamma=gamma,
+        replays=replays, weight=weight, entropy=entropy, labels=labels, ratio=ratio, sigma=sigma, magnitude=magnitude,
+    )  # fmt: skip
+    length = Length(epochs, batch_size, accumulate, clip, average, patience, precision)
+    rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, drops, cycles)
+    name = _recipe_name(recipe, robust=robust)
+    way = recipes.checked(name, typed, also=("eps", "norm") if hold_out else ())
     examples = parse.data(data, split, size=size, limit=limit, seed=seed)
-    place = directory(out, model, recipe)
-    network = parse.fitting(_network(model, examples, seed), examples)
-    with resumable(place), progress_bar(f"train {model}", console=show.notes()) as progress:
-        history = fit(network, way, examples, settings, out=place, progress=progress)
-    save(network, place / "model.safetensors")
-    if json:
-        show.machine({"model": str(place / "model.safetensors"), "epochs": history.epochs})
-    else:
-        _shown(history)
-    show.say(f"Model: {place / 'model.safetensors'}", "good")
+    preset = training.robust(examples) if robust else training.PLAIN
+    parts, typed = _divided(examples, hold_out, labels, seed), training.filled(typed, preset)
+    made = way.make(typed, parts.unlabelled)
+    watch = _watch(parts.held, typed.threat(way.norm), seed) if parts.held else None
+    best = "robust_accuracy" if watch else None
+    place = parse.device(device).type
+    settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
+    network = parse.fitting(_network(model or preset.model, examples, seed, activation), examples)
+    run = Run(directory(out, model or preset.model, name), name, json)
+    run.told(f"Recipe: {made!r}. {settings.epochs} epochs, {settings.precision}.")
+    run.finished(network, run.fitted(network, made, parts.train, settings, watch))
 
 
-class Strength(NamedTuple):
-    """How hard adversarial training is."""
+class Parts(NamedTuple):
+    """The data, divided."""
 
-    steps: int
-    mix: float
+    train: Examples
+    held: Examples | None
+    """What training is watched on."""
+    unlabelled: Examples | None
+    """What is used without its labels."""
 
 
-def _network(name: str, examples: Examples, seed: int) -> nn.Module:
+class Run(NamedTuple):
+    """A run of the command: where it writes, and what it says."""
+
+    place: Path
+    title: str
+    json: bool
+
+    def told(self, text: str) -> None:
+        """A remark of the first process; others train along in silence."""
+        if _first():
+            show.say(text)
+
+    def fitted(
+        self, network: nn.Module, made: Recipe, examples: Examples, settings: Settings, watch: Watch | None
+    ) -> History:
+        """Trains the network; exits with a code of its own if the loss is no number any more."""
+        from robustlab.training import DivergedError, fit
+
+        try:
+            with resumable(self.place), _progress(self.title, self.place) as progress:
+                return fit(network, made, examples, settings, out=self.place, validate=watch, progress=progress)
+        except DivergedError as error:
+            show.say(str(error), "error")
+            raise typer.Exit(DIVERGED) from error
+
+    def finished(self, network: nn.Module, history: History) -> None:
+        """Writes the weights and says what came of it."""
+        from robustlab.models import save
+
+        if not _first():
+            return
+        weights = self.place / "model.safetensors"
+        save(network, weights)
+        if self.json:
+            show.machine({"model": str(weights), "best": history.best, "epochs": history.epochs})
+        else:
+            _shown(history)
+        if history.best is not None:
+            show.say(
+                f"Best on what was held out: epoch {history.best} of {len(history.epochs)}, whose weights are kept."
+            )
+        show.say(f"Model: {weights}", "good")
+
+
+def _recipe_name(typed: str | None, *, robust: bool) -> str:
+    if robust and typed is not None:
+        raise typer.BadParameter("--robust chooses the recipe itself: leave out --recipe or --robust")
+    return training.ROBUST_RECIPE if robust else typed or training.PLAIN.recipe
+
+
+def _divided(examples: Examples, held: int | None, labels: int | None, seed: int) -> Parts:
+    """Sets apart what is held out, then what goes without labels."""
+    watched, rest = (None, examples) if held is None else _apart("--hold-out", held, examples, seed)
+    if labels is None:
+        return Parts(rest, watched, None)
+    if labels == len(rest):
+        raise typer.BadParameter(f"--labels {labels} are all examples: none is left without label, so leave it out")
+    labelled, unlabelled = _apart("--labels", labels, rest, seed)
+    return Parts(labelled, watched, unlabelled)
+
+
+def _apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples, Examples]:
+    from robustlab.data import apart
+
+    if size >= len(examples):
+        raise typer.BadParameter(f"{flag} {size} takes all there is: {examples.name} has {len(examples)} examples")
+    return apart(examples, size, seed=seed)
+
+
+def _watch(held: Examples, threat: ThreatModel, seed: int) -> Watch:
+    """PGD on what is held out."""
+    from robustlab.attacks import PGD
+    from robustlab.studies import Watch
+
+    return Watch(held, PGD(threat, WATCHED_STEPS), seed)
+
+
+def _network(name: str, examples: Examples, seed: int, activation: str | None) -> nn.Module:
     """A network without published weights, for inputs and classes like these."""
     import torch
 
-    from robustlab.models import load
+    from robustlab.models import load, smooth
 
     shape = examples.batch(torch.tensor([0])).x.shape[1:]
     channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (None, None)
-    return load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
+    model = load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
+    return model if activation is None else smooth(model, cast("Activation", activation))
 
 
-def _recipe(name: str, attack: str, threat: ThreatModel, strength: Strength) -> Recipe:
-    from robustlab.training import adversarial, standard
+@contextmanager
+def _progress(title: str, place: Path) -> Iterator[Show]:
+    """A bar in the terminal, and curves in TensorBoard where it is installed."""
+    from robustlab.training import progress_bar, tensorboard, together
 
-    if name == "standard":
-        return standard()
-    if name != "adversarial":
-        raise typer.BadParameter(f"there is no recipe {name!r}: choose standard or adversarial")
-    return adversarial(parse.attack(attack, threat, steps=strength.steps), mix=strength.mix)
-
-
-def _optimizer(name: str, rate: float | None) -> MakeOptimizer:
-    from robustlab.training import adamw, sgd
-
-    makers: dict[str, Callable[..., MakeOptimizer]] = {"sgd": sgd, "adamw": adamw}
-    if name not in makers:
-        raise typer.BadParameter(f"there is no optimizer {name!r}: choose sgd or adamw")
-    return makers[name]() if rate is None else makers[name](rate)
+    with ExitStack() as stack:
+        shows = [stack.enter_context(progress_bar(f"train {title}", console=show.notes()))]
+        if find_spec("tensorboard") and _first():
+            shows.append(stack.enter_context(tensorboard(place / "tensorboard")))
+        yield together(*shows)
 
 
-def _schedule(name: str) -> Schedule:
-    from robustlab.training import Constant, Cosine, OneCycle
-
-    schedules: dict[str, Schedule] = {"one-cycle": OneCycle(), "cosine": Cosine(), "constant": Constant()}
-    if name not in schedules:
-        raise typer.BadParameter(f"there is no schedule {name!r}: choose one-cycle, cosine or constant")
-    return schedules[name]
+def _first() -> bool:
+    """Whether this is the only process, or the first of those that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _shown(history: History) -> None:
-    names = [name for name in ("epoch", "loss", "accuracy", "learning_rate", "seconds") if name in history.epochs[0]]
-    rows = [[f"{epoch[name]:.4g}" for name in names] for epoch in history.epochs]
-    show.table([name.replace("_", " ") for name in names], rows)
+    names = ("epoch", "loss", "accuracy", "validation_clean_accuracy", "validation_robust_accuracy", "learning_rate",
+             "seconds")  # fmt: skip
+    there = [name for name in names if name in history.epochs[0]]
+    rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
+    show.table([name.replace("validation_", "").replace("_", " ") for name in there], rows)

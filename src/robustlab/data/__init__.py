@@ -5,13 +5,14 @@ from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.memory import InMemory
 from robustlab.data.photos import Photograph, photographs
 from robustlab.data.progress import progress_bars
-from robustlab.data.splits import parts, sample
+from robustlab.data.splits import apart, parts, sample
 from robustlab.data.wrapped import examples
 
 __all__ = [
     "Description",
     "InMemory",
     "Photograph",
+    "apart",
     "describe",
     "examples",
     "imagenet_classes",

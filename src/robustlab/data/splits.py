@@ -89,3 +89,22 @@ def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict
 def sample(data: Examples, size: int, *, seed: int = 0) -> Part:
     """A simple random sample of a data set as a data set, its examples in the order of their numbers."""
     return Part(f"{data.name} ({size} of {len(data)})", data, subset(len(data), size, seed=seed))
+
+
+def apart(data: Examples, size: int, *, seed: int = 0) -> tuple[Part, Part]:
+    """Sets a simple random sample of a data set apart, the same as ``sample`` draws.
+
+    Args:
+        data: to be divided.
+        size: of the sample, at least 1, and less than all.
+        seed: of the draw.
+
+    Returns: the sample, and the rest.
+    Raises: ValueError if one of both would be empty.
+    """
+    if not 0 < size < len(data):
+        raise ValueError(f"{size} of the {len(data)} examples of {data.name} cannot be set apart: both parts need some")
+    chosen = sample(data, size, seed=seed)
+    left = torch.ones(len(data), dtype=torch.bool)
+    left[chosen.rows] = False
+    return chosen, Part(f"{data.name} (without {size})", data, left.nonzero()[:, 0])

@@ -7,8 +7,9 @@ from robustlab.studies.claims.outcome import Judged, Outcome
 from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
 from robustlab.studies.reproduce import Doing, known, reproduce
+from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "demo", "known", "reproduce", "t_interval",
+    "Watch", "demo", "known", "reproduce", "t_interval",
 ]  # fmt: skip

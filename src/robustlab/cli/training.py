@@ -1,0 +1,225 @@
+"""From the words of ``robustlab train`` to settings: optimizers, schedules, precision, what ``--robust`` is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from robustlab.cli.recipes import Options
+
+if TYPE_CHECKING:
+    import torch
+
+    from robustlab.core import Examples
+    from robustlab.training import Settings
+    from robustlab.training.optimizers import MakeOptimizer
+    from robustlab.training.schedule import Schedule
+    from robustlab.training.settings import Precision
+
+SCHEDULES = "one-cycle, cosine, multi-step, cyclic or constant"
+_UNFIT = {
+    "lbfgs": "asks for the loss again and again",
+    "sparseadam": "needs sparse gradients",
+    "muon": "takes matrices",
+}
+
+
+@dataclass(frozen=True)
+class Length:
+    """What was typed about the length and the order of a run; None: what the recipe's preset says."""
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+    clip: float | None = None
+    average: float | None = None
+    patience: int | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What was typed about the update rule; None: the usual value."""
+
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    schedule: str | None = None
+    drops: str | None = None
+    cycles: int | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What counts where nothing was typed.
+
+    Args:
+        model: its name.
+        recipe: its name.
+        epochs: passes over the data.
+        batch_size: the largest.
+        rule: of the updates.
+        precision: "auto": bf16 where the hardware computes in it, else fp32.
+        eps: of the recipe; None: the usual one.
+        norm_mode: of the recipe; None: its own.
+    """
+
+    model: str = "shallow-cnn"
+    recipe: str = "standard"
+    epochs: int = 5
+    batch_size: int = 128
+    rule: Rule = Rule("sgd", schedule="one-cycle")
+    precision: str = "fp32"
+    eps: str | None = None
+    norm_mode: str | None = None
+
+
+PLAIN = Preset()
+ROBUST_RECIPE = "fast"
+"""What ``--robust`` takes: the first to be robust in ``benchmarks/time_to_robustness.py``."""
+ROBUST_IMAGES = 300_000
+"""Images that ``--robust`` trains on, counted as often as they come: 5 epochs of Fashion-MNIST."""
+
+
+def robust(examples: Examples) -> Preset:
+    """The fastest good recipe found on Fashion-MNIST (``benchmarks/time_to_robustness.py``), fitted to the data.
+
+    Grey images get the budget that is usual for them, 0.1, and coloured ones 8/255; small data sets are passed more
+    often, at most a hundred times.
+    """
+    grey = _channels(examples) == 1
+    epochs = min(100, max(5, round(ROBUST_IMAGES / len(examples))))
+    return Preset(
+        "batchnorm-cnn", ROBUST_RECIPE, epochs, precision="auto", eps="0.1" if grey else "8/255", norm_mode="eval"
+    )  # fmt: skip
+
+
+def filled(o: Options, preset: Preset) -> Options:
+    """What was typed about the recipe, and the preset's eps and norm mode where nothing was."""
+    eps = o.eps or (preset.eps if (o.norm or "linf").lower() == "linf" else None)
+    return replace(o, eps=eps, norm_mode=o.norm_mode or preset.norm_mode)
+
+
+def _channels(examples: Examples) -> int:
+    import torch
+
+    shape = examples.batch(torch.tensor([0])).x.shape
+    return shape[1] if len(shape) == 4 else 0
+
+
+def settings(length: Length, rule: Rule, preset: Preset, *, seed: int, device: str, best: str | None) -> Settings:
+    """Settings of ``fit``, which resume.
+
+    Args:
+        length: as typed.
+        rule: as typed.
+        preset: fills what was not typed.
+        seed: of the run.
+        device: its type.
+        best: name of the validation's number by which the best epoch is kept, if there is a validation.
+    """
+    from robustlab.training import Settings
+
+    if length.patience is not None and best is None:
+        raise typer.BadParameter("--patience counts epochs without better robust accuracy: say --hold-out N, too")
+    return Settings(
+        epochs=length.epochs or preset.epochs,
+        batch_size=length.batch_size or preset.batch_size,
+        optimizer=optimizer(rule, preset.rule),
+        schedule=schedule(rule, preset.rule),
+        seed=seed,
+        accumulate=length.accumulate,
+        clip=length.clip,
+        average=length.average,
+        best=best,
+        patience=length.patience,
+        precision=precision(length.precision or preset.precision, device),
+        device=device,
+        resume=True,
+    )
+
+
+def precision(name: str, device: str) -> Precision:
+    """The precision by name; "auto" takes bf16 where the hardware computes in it, else fp32."""
+    if name == "auto":
+        return "bf16" if _computes_bf16(device) else "fp32"
+    if name not in ("fp32", "bf16", "fp16"):
+        raise typer.BadParameter(f"there is no precision {name!r}: choose fp32, bf16, fp16 or auto")
+    return cast("Precision", name)
+
+
+def _computes_bf16(device: str) -> bool:
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def optimizer(rule: Rule, preset: Rule) -> MakeOptimizer:
+    """The optimizer: sgd and adamw as this package tunes them, any other of torch with its own defaults."""
+    from robustlab.training import adamw, sgd, tuned
+
+    name = (rule.optimizer or preset.optimizer or "sgd").lower()
+    rate = rule.learning_rate
+    if rate is None and name == preset.optimizer:
+        rate = preset.learning_rate
+    typed = {"momentum": rule.momentum, "weight_decay": rule.weight_decay}
+    options = {option: value for option, value in typed.items() if value is not None}
+    kind = _kind(name)
+    for option in options:
+        if option not in inspect.signature(kind).parameters:
+            raise typer.BadParameter(f"--{option.replace('_', '-')} says nothing to {name}, which has none")
+    makers: dict[str, Callable[..., MakeOptimizer]] = {"sgd": sgd, "adamw": adamw}
+    if name not in makers:
+        return tuned(kind, **options) if rate is None else tuned(kind, lr=rate, **options)
+    return makers[name](**options) if rate is None else makers[name](rate, **options)
+
+
+def _kind(name: str) -> type[torch.optim.Optimizer]:
+    """The class of an optimizer of torch by its name in any case."""
+    import torch
+
+    found = {
+        word.lower(): kind
+        for word, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    }
+    if name in _UNFIT:
+        raise typer.BadParameter(f"{name} does not fit the training loop, it {_UNFIT[name]}: choose sgd or adamw")
+    if name not in found:
+        known = ", ".join(sorted(found.keys() - _UNFIT.keys()))
+        raise typer.BadParameter(f"there is no optimizer {name!r}: choose from {known}")
+    return found[name]
+
+
+def schedule(rule: Rule, preset: Rule) -> Schedule:
+    """The schedule of the learning rate by its name, with its own options."""
+    from robustlab.training import Constant, Cosine, Cyclic, MultiStep, OneCycle
+
+    schedules: dict[str, Callable[[], Schedule]] = {
+        "one-cycle": OneCycle,
+        "cosine": Cosine,
+        "constant": Constant,
+        "multi-step": lambda: MultiStep() if rule.drops is None else MultiStep(_shares(rule.drops)),
+        "cyclic": lambda: Cyclic() if rule.cycles is None else Cyclic(rule.cycles),
+    }
+    name = rule.schedule or preset.schedule or "one-cycle"
+    if name not in schedules:
+        raise typer.BadParameter(f"there is no schedule {name!r}: choose {SCHEDULES}")
+    for option, owner in (("drops", "multi-step"), ("cycles", "cyclic")):
+        if getattr(rule, option) is not None and name != owner:
+            raise typer.BadParameter(f"the schedule {name} does not use --{option}: it is for {owner}")
+    return schedules[name]()
+
+
+def _shares(words: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--drops are shares of all steps, as 0.5,0.75, got {words!r}") from None

@@ -1,0 +1,323 @@
+"""``robustlab train``: every recipe by its name, options that fit and that do not, early stopping, what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from torch import Tensor, nn
+
+from robustlab import data, models, training
+from robustlab.attacks import FGSM, PGD
+from robustlab.cli import recipes
+from robustlab.cli.recipes import RECIPES, Options, checked
+from robustlab.cli.training import PLAIN, Length, Rule, optimizer, robust, schedule, settings
+from robustlab.core import L2, Batch, Examples, Linf, Metrics, Recipe, ThreatModel
+from robustlab.studies import Watch
+
+Typed = str | int | float
+Command = Callable[..., Any]
+AT = ThreatModel(Linf(), 0.1)
+SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "30", "--epochs", "1")
+
+
+def made(name: str, unlabelled: Examples | None = None, **typed: Typed) -> Recipe:
+    given = Options(**typed)  # type: ignore[arg-type]
+    return checked(name, given).make(given, unlabelled)
+
+
+def digits() -> Examples:
+    return data.load("digits", split="train")
+
+
+def expected() -> dict[str, tuple[Recipe, dict[str, Typed]]]:
+    """Each recipe with all of its options, made by hand."""
+    crafted: dict[str, Any] = {"norm_mode": "eval", "eps_warmup": 0.5}
+    stepped: dict[str, Any] = {"steps": 3, "step_size": 0.04, **crafted, "steps_warmup": 0.25}
+    pgd = training.adversarial(PGD(AT, 3, 0.04), mix=0.7, smoothing=0.1, **crafted, steps_warmup=0.25)
+    trades = training.trades(AT, beta=3.0, **stepped)
+    mixed: dict[str, Any] = {"mix": 0.7, "smoothing": 0.1}
+    return {
+        "standard": (training.standard(smoothing=0.1), {"smoothing": 0.1}),
+        "adversarial": (pgd, {"attack": "pgd", **stepped, **mixed}),
+        "pgd": (pgd, {**stepped, **mixed}),
+        "fgsm": (
+            training.adversarial(FGSM(AT, 0.08), **crafted, **mixed), {"step_size": 0.08, **crafted, **mixed}
+        ),
+        "fast": (training.fast(AT, step_size=0.08, **crafted), {"step_size": 0.08, **crafted}),
+        "free": (
+            training.free(AT, replays=4, step_size=0.05, eps_warmup=0.5),
+            {"replays": 4, "step_size": 0.05, "eps_warmup": 0.5},
+        ),
+        "grad-align": (
+            training.grad_align(AT, weight=0.5, step_size=0.08, **crafted),
+            {"weight": 0.5, "step_size": 0.08, **crafted},
+        ),
+        "trades": (trades, {"beta": 3.0, **stepped}),
+        "mart": (training.mart(AT, beta=3.0, **stepped), {"beta": 3.0, **stepped}),
+        "awp": (training.awp(pgd, gamma=0.02), {"gamma": 0.02, **stepped, **mixed}),
+        "trades-awp": (training.awp(trades, gamma=0.02), {"gamma": 0.02, "beta": 3.0, **stepped}),
+        "vat": (
+            training.vat(ThreatModel(L2(), 0.1), unlabelled=training.Unlabelled(digits(), 2), weight=2.0, entropy=1.0,
+                         **crafted),
+            {"labels": 20, "ratio": 2, "weight": 2.0, "entropy": 1.0, **crafted},
+        ),
+        "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **mixed), {"sigma": 0.5, **mixed}),
+        "augmix": (
+            training.augmented(training.standard(smoothing=0.1), training.AugMix(severity=5)),
+            {"magnitude": 5, "smoothing": 0.1},
+        ),
+        "randaugment": (
+            training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
+            {"magnitude": 5, "smoothing": 0.1},
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_made_of_exactly_the_options_that_it_says_it_uses(name: str) -> None:
+    wanted, typed = expected()[name]
+    budget = {"eps": "0.1"} if "eps" in RECIPES[name].uses else {}
+    assert repr(made(name, digits() if name == "vat" else None, **typed, **budget)) == repr(wanted)
+    assert {*typed, *budget} | ({"norm"} if budget else set()) == set(RECIPES[name].uses)
+
+
+def test_what_is_not_typed_is_as_in_the_paper() -> None:
+    at = ThreatModel(Linf(), 8 / 255)
+    assert made("pgd") == training.madry(at)
+    assert made("adversarial") == training.adversarial(FGSM(at, random_start=True))
+    assert made("adversarial", attack="pgd") == training.adversarial(PGD(at, 7))
+    assert made("fgsm") == training.adversarial(FGSM(at), mix=0.5)
+    assert made("trades-awp") == training.awp(training.trades(at), gamma=0.005)
+    assert made("free") == training.free(at)
+    assert made("vat") == training.vat(ThreatModel(L2(), 0.5))
+    assert made("trades", norm="l2") == training.trades(ThreatModel(L2(), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--recipe magic", "there is no recipe 'magic': choose from standard, adversarial, pgd, fgsm, fast, free"),
+        ("--recipe pgd --beta 6", "the recipe pgd does not use --beta: it is for trades, mart, trades-awp"),
+        ("--recipe pgd --labels 9", "the recipe pgd does not use --labels: it is for vat"),
+        ("--recipe trades --label-smoothing 0.1", "the recipe trades does not use --label-smoothing: it is for"),
+        ("--eps 0.1", "the recipe standard does not use --eps: it is for adversarial, pgd"),
+        ("--robust --recipe pgd", "--robust chooses the recipe itself: leave out --recipe or --robust"),
+        ("--robust --beta 6", "the recipe fast does not use --beta"),
+        ("--recipe pgd --eps 0.1,0.2", "training needs one eps, got 0.1, 0.2"),
+        ("--recipe adversarial --steps 3", "--steps says nothing to fgsm-rs: leave it out, or take pgd"),
+        ("--recipe adversarial --attack square --step-size 1", "--step-size says nothing to square"),
+        ("--recipe vat --ratio 2", "--ratio counts unlabelled examples: say with --labels how many of"),
+        ("--recipe vat --labels 61", "--labels 61 takes all there is: digits train (60 of 1438) has 60 examples"),
+        ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label, so leave it out"),
+        ("--recipe pgd --eps-warmup 1.5", "eps_warmup is a share of the training, in [0, 1], got 1.5"),
+        ("--recipe pgd --norm-mode test", "norm_mode must be 'eval' or 'train', got 'test'"),
+        ("--hold-out 60", "--hold-out 60 takes all there is: digits train (60 of 1438) has 60 examples"),
+        ("--patience 2", "--patience counts epochs without better robust accuracy: say --hold-out N, too"),
+        ("--accumulate 40", "batches of 30 examples cannot be cut into 40 parts (1 processes, 40 accumulated)"),
+        ("--optimizer adamax2", "there is no optimizer 'adamax2': choose from adadelta, adafactor, adagrad, adam,"),
+        ("--optimizer lbfgs", "lbfgs does not fit the training loop, it asks for the loss again and"),
+        ("--optimizer adam --momentum 0.9", "--momentum says nothing to adam, which has none"),
+        ("--schedule steep", "there is no schedule 'steep': choose one-cycle, cosine, multi-step, cyclic or constant"),
+        ("--schedule cosine --drops 0.5", "the schedule cosine does not use --drops: it is for multi-step"),
+        ("--cycles 2", "the schedule one-cycle does not use --cycles: it is for cyclic"),
+        ("--schedule multi-step --drops early", "--drops are shares of all steps, as 0.5,0.75, got 'early'"),
+        ("--schedule multi-step --drops 0.5,2", "drops must be rising shares in (0, 1)"),
+        ("--precision fp8", "there is no precision 'fp8': choose fp32, bf16, fp16 or auto"),
+        ("--clip 0", "clip is a length of the gradient, a finite number > 0, got 0.0"),
+        ("--average 1", "average is the decay of a moving average of the weights, in (0, 1), got 1.0"),
+        ("--activation square", "square"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, place: Path, words: str, said: str) -> None:
+    done = command("train", *SMALL, *words.split(), "--out", "net")
+    assert (done.code, done.out) == (2, "")
+    assert said in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert not list((place / "net").glob("epoch-*"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", *SMALL, "--epochs", "3", "--schedule", "constant", "--out", "net")
+    steps: list[int] = []
+    plain = training.Standard.learn
+
+    def learn(
+        self: training.Standard, model: nn.Module, batch: Batch, x_adv: Tensor, backward: Callable[[Tensor], None]
+    ) -> Metrics:
+        steps.append(1)
+        return plain(self, model, batch, x_adv * (float("nan") if len(steps) == 4 else 1), backward)
+
+    monkeypatch.setattr(training.Standard, "learn", learn)
+    done = command(*words)
+    assert done.code == 5
+    said = " ".join(done.err.split())
+    assert "the loss is nan at step 2 of 2 in epoch 2, learning rate 0.1: lower the learning rate" in said
+    assert "the weights of the last complete epoch are in net/epoch-0001" in said
+    assert (place / "net" / "epoch-0001" / "model.safetensors").exists()
+    assert not (place / "net" / "model.safetensors").exists()
+    assert command(*words).code == 0, "goes on from there"
+
+
+def test_a_directory_of_another_run_or_of_other_data_is_refused_and_left_alone(command: Command, place: Path) -> None:
+    words = ("train", "batchnorm-cnn", "--data", "digits", "--batch-size", "30", "--epochs", "1", "--out", "net")
+    assert command(*words, "--limit", "60").code == 0
+    before = (place / "net" / "model.safetensors").read_bytes()
+    for more, said in (
+        (("--limit", "60", "--recipe", "pgd"), "belongs to another run: recipe was Standard(smoothing=0.0) and is Adv"),
+        (("--limit", "59"), "belongs to another run: data was digits train (60 of 1438), 60 examples"),
+        (("--limit", "60", "--seed", "1"), "seed was 0 and is 1"),
+    ):
+        done = command(*words, *more)
+        assert done.code == 2
+        assert said in " ".join(done.err.split())
+        assert (place / "net" / "model.safetensors").read_bytes() == before
+
+
+def test_what_is_held_out_is_attacked_after_each_epoch_and_the_best_weights_stay(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, str]] = []
+    robustness = iter([0.5, 0.75, 0.25, 0.0])
+
+    def watched(self: Watch, model: nn.Module) -> Metrics:
+        del model
+        seen.append((len(self.examples), repr(self.attack)))
+        return {"clean_accuracy": 1.0, "robust_accuracy": next(robustness)}
+
+    monkeypatch.setattr("robustlab.studies.Watch.__call__", watched)
+    words = ("--recipe", "fast", "--eps", "0.1", "--hold-out", "20", "--epochs", "4", "--patience", "1", "--json")
+    done = command("train", *SMALL, *words, "--out", "net")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert (told["best"], len(told["epochs"])) == (2, 3), "it ends early"
+    assert set(seen) == {(20, repr(PGD(AT, 10)))}
+    kept = models.load(checkpoint=place / "net" / "model.safetensors").state_dict()
+    best = models.load(checkpoint=place / "net" / "epoch-0003" / "best.safetensors").state_dict()
+    assert all(torch.equal(kept[name], best[name]) for name in kept)
+    data_line = json.loads((place / "net" / "epoch-0003" / "state.json").read_text())["run"]["data"]
+    assert data_line.startswith("digits train (60 of 1438) (without 20), 40 examples")
+
+
+def test_holding_out_measures_recipes_without_a_budget_of_their_own(command: Command) -> None:
+    done = command("train", *SMALL, "--hold-out", "20", "--eps", "0.05", "--out", "net", "--json")
+    assert done.code == 0, done.err
+    assert 0 <= json.loads(done.out)["epochs"][0]["validation_robust_accuracy"] <= 1
+
+
+def test_labels_beyond_those_asked_for_are_never_read(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustlab.cli import parse
+
+    whole = data.load("digits", split="train")
+    batch = whole.batch(torch.arange(60))
+    labelled = set(data.sample(data.InMemory("some", whole.classes, batch.x, batch.y), 20).rows.tolist())
+    mislabelled = torch.tensor([int(y) if n in labelled else 9 - int(y) for n, y in enumerate(batch.y)])
+    made = []
+    for y, out in ((batch.y, "right"), (mislabelled, "wrong")):
+        some = data.InMemory("some", whole.classes, batch.x, y)
+        monkeypatch.setattr(parse, "data", lambda *_, some=some, **__: some)
+        words = ("--recipe", "vat", "--labels", "20", "--eps", "1", "--epochs", "1", "--batch-size", "10")
+        done = command("train", "batchnorm-cnn", *words, "--out", out)
+        assert done.code == 0, done.err
+        made.append((place / out / "model.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
+    grey = robust(digits())
+    assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "fast", "0.1", "eval")
+    assert grey.epochs == 100
+    coloured = data.InMemory("c", ("a", "b"), torch.zeros(60_000, 3, 1, 1), torch.zeros(60_000, dtype=torch.int64))
+    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)
+
+
+def test_robust_from_the_command_line_says_what_it_took_and_gives_way_to_what_is_typed(command: Command) -> None:
+    done = command("train", "--robust", *SMALL[1:], "--precision", "fp32", "--out", "net")
+    assert done.code == 0, done.err
+    said = " ".join(done.err.split())
+    assert repr(training.fast(AT, norm_mode="eval")) in said
+    assert "1 epochs, fp32" in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (Rule(), training.sgd()),
+        (Rule("sgd", 0.2, 0.5, 0.0), training.sgd(0.2, momentum=0.5, weight_decay=0.0)),
+        (Rule("AdamW", weight_decay=0.1), training.adamw(weight_decay=0.1)),
+        (Rule("nadam", 3e-3), training.tuned(torch.optim.NAdam, lr=3e-3)),
+        (Rule("rmsprop", momentum=0.9), training.tuned(torch.optim.RMSprop, momentum=0.9)),
+    ],
+)
+def test_optimizers_by_name(rule: Rule, wanted: object) -> None:
+    assert optimizer(rule, PLAIN.rule) == wanted
+
+
+def test_schedules_by_name() -> None:
+    for rule, wanted in (
+        (Rule(), training.OneCycle()),
+        (Rule(schedule="cosine"), training.Cosine()),
+        (Rule(schedule="multi-step", drops="0.3, 0.6"), training.MultiStep((0.3, 0.6))),
+        (Rule(schedule="cyclic", cycles=2), training.Cyclic(2)),
+        (Rule(schedule="constant"), training.Constant()),
+    ):
+        assert schedule(rule, PLAIN.rule) == wanted
+
+
+def test_everything_typed_about_a_run_reaches_its_settings() -> None:
+    length = Length(3, 64, accumulate=2, clip=1.0, average=0.9, patience=4, precision="bf16")
+    found = settings(length, Rule("adamw"), PLAIN, seed=5, device="cpu", best="robust_accuracy")
+    assert found == training.Settings(
+        3, 64, training.adamw(), training.OneCycle(), seed=5, accumulate=2, clip=1.0, average=0.9,
+        best="robust_accuracy", patience=4, precision="bf16", device="cpu", resume=True,
+    )  # fmt: skip
+
+
+def test_curves_go_beside_the_checkpoints_where_tensorboard_is_installed(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    @contextmanager
+    def curves(folder: Path) -> Iterator[Callable[[object], None]]:
+        asked.append(folder)
+        yield lambda _: None
+
+    monkeypatch.setattr(training, "tensorboard", curves)
+    monkeypatch.setattr("robustlab.cli.train.find_spec", lambda name: name if name == "tensorboard" else None)
+    assert command("train", *SMALL, "--out", "net").code == 0
+    assert [folder.as_posix() for folder in asked] == ["net/tensorboard"]
+    monkeypatch.setattr("robustlab.cli.train.find_spec", lambda _: None)
+    assert command("train", *SMALL, "--out", "other").code == 0
+    assert len(asked) == 1
+
+
+def test_only_the_first_of_several_processes_speaks_and_writes(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robustlab.cli.train._first", lambda: False)
+    done = command("train", *SMALL, "--out", "net")
+    assert (done.code, done.out) == (0, "")
+    assert not (place / "net" / "model.safetensors").exists()
+
+
+def test_help_names_the_recipes_that_use_an_option(command: Command) -> None:
+    said = " ".join(command("train", "--help").out.replace("│", " ").split())
+    assert "[trades, mart, trades-awp]" in said
+    assert all(name in said for name in RECIPES)
+    assert recipes.users("labels") == "vat"
+
+
+def test_unknown_names_are_wrong_use() -> None:
+    with pytest.raises(typer.BadParameter, match="there is no recipe 'magic'"):
+        checked("magic", Options())
