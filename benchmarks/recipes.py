@@ -1,0 +1,36 @@
+"""The recipes that the training benchmarks compare, all against Linf at eps 0.1 and with the settings of their papers.
+
+Where norm layers may stay in eval mode while inputs are made, they do: it is the faster, and no less robust.
+"""
+
+from __future__ import annotations
+
+from robustlab.attacks import FGSM
+from robustlab.core import Linf, Recipe, ThreatModel
+from robustlab.training import adversarial, awp, fast, free, grad_align, madry, mart, standard, trades
+
+THREAT = ThreatModel(Linf(), 0.1)
+BATCH = 128
+RECIPES: dict[str, Recipe] = {
+    "standard": standard(),
+    "fgsm": adversarial(FGSM(THREAT), mix=0.5),
+    "fast": fast(THREAT, norm_mode="eval"),
+    "free": free(THREAT, replays=4),
+    "grad-align": grad_align(THREAT, norm_mode="eval"),
+    "pgd": madry(THREAT, norm_mode="eval"),
+    "trades": trades(THREAT),
+    "mart": mart(THREAT),
+    "awp": awp(madry(THREAT, norm_mode="eval")),
+}
+SAID = {
+    "standard": "on the data as they are",
+    "fgsm": "half FGSM, half clean",
+    "fast": "FGSM from a random start, with the alarm",
+    "free": "4 replays",
+    "grad-align": "FGSM, gradients made to agree, weight 0.2",
+    "pgd": "7 steps of eps / 4",
+    "trades": "beta 6, 10 steps of 7/31 eps",
+    "mart": "beta 6, 10 steps of 7/31 eps",
+    "awp": "the same PGD, gamma 0.01",
+}
+"""What each is, beside its name."""
