@@ -18,11 +18,10 @@ from typer.main import get_command
 
 import robustlab
 from robustlab.cli import parse
-from robustlab.cli.main import app, main
+from robustlab.cli.main import COMMANDS, app, main
 from robustlab.cli.parse import attack, budgets, threat, usual_eps
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce")
 Command = Callable[..., Any]
 
 

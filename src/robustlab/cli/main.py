@@ -16,6 +16,7 @@ from robustlab.cli.show import say
 
 WRONG, STOPPED = 2, 130
 """Exit codes: wrong use; interrupted."""
+COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce", "sweep")
 
 app = typer.Typer(
     name="robustlab",
@@ -52,10 +53,13 @@ def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: 
 
 
 def _register() -> None:
-    for name in ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce"):
+    for name in COMMANDS:
         module = importlib.import_module(f"robustlab.cli.{name}")
-        command: Callable[..., None] = getattr(module, name)
-        app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
+        command: Callable[..., None] | typer.Typer = getattr(module, name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
+        else:
+            app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
 
 
 _register()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -132,7 +133,7 @@ class Sweep:
     @property
     def study(self) -> str:
         """Its name among sweeps."""
-        return f"attackers-{self.subject.name}"
+        return re.sub(r"[^\w.-]+", "-", f"attackers-{self.subject.name}")
 
     def done(self, get: Get) -> Attackers:
         """Everything, from results that are found or computed."""

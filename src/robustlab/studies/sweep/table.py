@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from robustlab.report.words import NOTHING, p_value, percent, points
+from robustlab.report.words import NOTHING, number, p_value, percent, points
 from robustlab.studies.claims.verdict import TInterval
 from robustlab.studies.sweep.outcome import CLOSE, NEAR, Attackers, Swept, cost
 from robustlab.studies.sweep.rules import SIGN
@@ -70,7 +70,7 @@ def _against(found: Attackers, one: Swept, steps: int) -> list[str]:
 def _range(one: Swept) -> list[str]:
     low, high = one.working()
     ends = (low == min(one.tuning), high == max(one.tuning))
-    size = f"{'at least ' if any(ends) else ''}{high / low:.3g}"
+    size = f"{'at least ' if any(ends) else ''}{number(round(high / low))}"
     return [f"{'<= ' if ends[0] else ''}{low:g}", f"{'>= ' if ends[1] else ''}{high:g}", size]
 
 
@@ -92,7 +92,10 @@ def attackers_said(found: Attackers) -> list[str]:
         f"The first to come within {100 * CLOSE:.0f} point of it is {quickest.title}, with {within} passes.",
     ]
     if sure:
-        return [*lines, f"Points of robust accuracy over the sign rule, where chance is excluded: {', '.join(sure)}."]
+        return [
+            *lines,
+            f"Points of robust accuracy over the sign rule, where p corrected is below {SURE:g}: {', '.join(sure)}.",
+        ]
     return [*lines, f"After {last} steps no rule can be told from the sign rule on these images."]
 
 

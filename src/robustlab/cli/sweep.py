@@ -1,0 +1,197 @@
+"""robustlab sweep: how much optimizers matter, as attackers and as trainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import parse, show
+from robustlab.cli.run import HOME, resumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from robustlab.studies.sweep import At, Attackers, Spend, Subject, Trainers
+    from robustlab.studies.sweep.table import Table
+
+EXAMPLE = "robustlab sweep attackers --quick"
+sweep = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="How much optimizers matter: as attackers, and as trainers."
+)
+_DRY = "These numbers are of a dry run and mean little."
+
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="How many, each with images of its own.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A dry run in a minute or two, kept apart: its numbers mean little.")
+]
+Home = Annotated[
+    Path, typer.Option("--out", help="Directory; what is done there is not done again.", rich_help_panel=o.OUTPUT)
+]
+Listed = Annotated[bool, typer.Option("--list", help="Show the results that come with the package; compute nothing.")]
+
+
+@sweep.command(
+    epilog="Example: robustlab sweep attackers my_package.models:classifier --eps 8/255 --data folder:photos"
+)
+def attackers(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="As robustlab evaluate takes them; none: two small networks that are trained for this.",
+            show_default=False,
+        ),
+    ] = None,
+    architecture: o.Architecture = None,
+    classes: o.Classes = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="For models of your own; default: fashion-mnist.", rich_help_panel=o.WHAT),
+    ] = None,
+    split: o.Split = "test",
+    size: o.Size = None,
+    eps: Annotated[
+        str | None,
+        typer.Option("--eps", help="For models of your own, as 0.1 or 8/255; default 8/255.", rich_help_panel=o.WHAT),
+    ] = None,
+    norm: Annotated[
+        str | None,
+        typer.Option("--norm", help="For models of your own: linf or l2; default linf.", rich_help_panel=o.WHAT),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Images reported for each seed; default 600.", rich_help_panel=o.WHAT),
+    ] = None,
+    seeds: Seeds = 3,
+    quick: Quick = False,
+    listed: Listed = False,
+    out: Home = HOME / "sweep",
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """PGD driven by the sign rule, SGD, momentum, Adam, RMSprop and Adagrad: which breaks a model with least budget?
+
+    Same threat, same starts, as many passes. Each rule has the learning rate that is best for it on some images, and is
+    reported on others, with exact intervals and paired tests. Every run is kept as JSON as soon as it is there. Ctrl-C
+    loses nothing; the same command goes on.
+    """
+    from robustlab.studies.sweep import SUBJECTS, known_attackers
+    from robustlab.studies.sweep import attackers as swept
+
+    spend = _spend(limit, quick=quick)
+    if models:
+        given = _given(models, (architecture, classes), (data or "fashion-mnist", split, size), (norm, eps), device)
+        subjects: Sequence[Subject] = given
+    elif any(word is not None for word in (architecture, classes, data, size, eps, norm)):
+        raise typer.BadParameter("--data, --eps and the like are for models of your own: name one")
+    else:
+        subjects = SUBJECTS
+    if listed:
+        known = [known_attackers(one.name) for one in SUBJECTS]
+        _tell([one for one in known if one], json=json, dry=False)
+        return
+    with resumable(out), show.bars() as bar:
+        found = [swept(one, out=out, seeds=seeds, spend=spend, device=device, progress=_bar(bar)) for one in subjects]
+    _tell(found, json=json, dry=quick)
+
+
+@sweep.command(epilog="Example: robustlab sweep trainers --recipe standard --seeds 3")
+def trainers(
+    recipe: Annotated[str, typer.Option("--recipe", help="standard or fast, how networks are trained.")] = "standard",
+    seeds: Seeds = 3,
+    quick: Quick = False,
+    listed: Listed = False,
+    out: Home = HOME / "sweep",
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """The same network trained by eight optimizers, each at a rate that suits it, and attacked in several ways.
+
+    Rates are chosen on training images that are held out; then each trains with several seeds, and the table has
+    t-intervals over these. Every run is kept as JSON as soon as it is there. Ctrl-C loses nothing; the same command
+    goes on.
+    """
+    from robustlab.studies import FULL, QUICK
+    from robustlab.studies.sweep import known_trainers
+    from robustlab.studies.sweep import trainers as trained
+
+    if listed:
+        known = known_trainers(recipe)
+        _tell([known] if known else [], json=json, dry=False)
+        return
+    parse.device(device)
+    with resumable(out), show.bars() as bar:
+        budget = QUICK if quick else FULL
+        found = trained(recipe, out=out, seeds=seeds, budget=budget, device=device, progress=_bar(bar))
+    _tell([found], json=json, dry=quick)
+
+
+def _spend(limit: int | None, *, quick: bool) -> Spend:
+    """How much may be used."""
+    from dataclasses import replace
+
+    from robustlab.studies.sweep import QUICK_SPEND, Spend
+
+    amount = QUICK_SPEND if quick else Spend()
+    return amount if limit is None else replace(amount, images=limit)
+
+
+def _given(
+    models: Sequence[str],
+    built: tuple[str | None, int | None],
+    shown: tuple[str, str, int | None],
+    limits: tuple[str | None, str | None],
+    device: str,
+) -> list[Subject]:
+    """Models as typed, with the data and the threat that they are attacked with."""
+    from robustlab.studies.sweep import Given
+
+    place, norm = parse.device(device), limits[0] or "linf"
+    if norm.lower() not in {"linf", "l2"}:
+        raise typer.BadParameter(f"step rules are compared in linf and l2, not {norm!r}")
+    (eps,) = parse.budgets([limits[1]] if limits[1] else parse.usual_eps(norm))[:1]
+    if not eps:
+        raise typer.BadParameter("with eps 0 there is nothing to compare: write --eps 8/255")
+    examples = parse.data(shown[0], shown[1], size=shown[2])
+    threat = parse.threat(norm, eps)
+    made = [(name, parse.model(name, *built, place)) for name in models]
+    return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in made]
+
+
+def _bar(bar: Callable[[str, float, str], None]) -> Callable[[At], None]:
+    """One bar for each sweep."""
+
+    def tell(at: At) -> None:
+        now = f"{at.task} {at.share:.0%}" if at.task else ""
+        bar(at.study, at.done / at.units, f"{at.optimizer} at {at.rate:g}, {at.part}, seed {at.seed} {now}")
+
+    return tell
+
+
+def _tell(found: Sequence[Attackers | Trainers], *, json: bool, dry: bool) -> None:
+    """The results, on standard output."""
+    if json:
+        show.machine([one.to_json() for one in found])
+    else:
+        for one in found:
+            _tables(one)
+        if not found:
+            show.say("No results come with the package yet.", "warning")
+    if dry:
+        show.say(_DRY, "warning")
+
+
+def _tables(found: Attackers | Trainers) -> None:
+    from robustlab.studies.sweep import Attackers, table
+
+    told: Sequence[Table]
+    if isinstance(found, Attackers):
+        said, told = table.attackers_said(found), table.attackers_tables(found)
+    else:
+        said, told = table.trainers_said(found), table.trainers_tables(found)
+    for one in told:
+        show.table(one.head, one.rows, title=one.title)
+    show.paragraph("What comes out", said)
