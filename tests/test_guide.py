@@ -6,6 +6,12 @@ import ast
 import re
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from robustlab import regularization
+from robustlab.data import InMemory
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,3 +37,34 @@ def test_the_guide_names_every_finding() -> None:
     source = "".join(path.read_text() for path in (ROOT / "src/robustlab/evaluation").glob("*.py"))
     unknown = {code for code in named if f'"{code}"' not in source and code.split("-beats-")[0] not in source}
     assert unknown == set()
+
+
+def test_the_code_on_the_page_for_users_of_nsl_runs() -> None:
+    """Each block in its turn, on a few points."""
+    x, y = torch.rand(24, 4), torch.arange(24) % 3
+    everything = InMemory("points", ("a", "b", "c"), x, y)
+    numbers = torch.arange(0, 24, 4)
+    model = nn.Linear(4, 3)
+    given = {
+        "model": model,
+        "loader": [(x[:8], y[:8]), (x[8:16], y[8:16])],
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "examples": everything,
+        "everything": everything,
+        "embeddings": x,
+        "numbers_of_the_labelled": numbers,
+        "labelled": InMemory("labelled", everything.classes, x[numbers], y[numbers]),
+    }
+    before = model.weight.detach().clone()
+    page = (ROOT / "docs/guide/nsl.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for block in blocks:
+        exec(block, given)
+    assert len(blocks) == 3
+    assert not torch.equal(model.weight, before)
+
+
+def test_the_page_for_users_of_nsl_leaves_no_public_name_out() -> None:
+    page = (ROOT / "docs/guide/nsl.md").read_text()
+    missing = [name for name in regularization.__all__ if name not in page]
+    assert missing == []

@@ -55,8 +55,8 @@ def found(one: Judged) -> str:
         return NOTHING
     if not math.isfinite(one.mean):
         return "cannot be computed"
-    if not math.isfinite(one.low):
-        return _sized(one, one.mean)
+    if len(one.values) < 2:
+        return _sized(one, one.mean)  # of one seed there is no interval
     return f"{_sized(one, one.mean)} [{_sized(one, one.low)}, {_sized(one, one.high)}]"
 
 
