@@ -59,6 +59,9 @@ def expected() -> dict[str, tuple[Recipe, dict[str, Typed]]]:
             training.grad_align(AT, weight=0.5, step_size=0.08, **crafted),
             {"weight": 0.5, "step_size": 0.08, **crafted},
         ),
+        "sat": (
+            training.smooth_adversarial(AT, step_size=0.08, **crafted, **mixed), {"step_size": 0.08, **crafted, **mixed}
+        ),
         "trades": (trades, {"beta": 3.0, **stepped}),
         "mart": (training.mart(AT, beta=3.0, **stepped), {"beta": 3.0, **stepped}),
         "awp": (training.awp(pgd, gamma=0.02), {"gamma": 0.02, **stepped, **mixed}),
@@ -70,8 +73,8 @@ def expected() -> dict[str, tuple[Recipe, dict[str, Typed]]]:
         ),
         "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **mixed), {"sigma": 0.5, **mixed}),
         "augmix": (
-            training.augmented(training.standard(smoothing=0.1), training.AugMix(severity=5)),
-            {"magnitude": 5, "smoothing": 0.1},
+            training.augmix(weight=6.0, change=training.AugMix(severity=5)),
+            {"magnitude": 5, "weight": 6.0},
         ),
         "randaugment": (
             training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
@@ -205,6 +208,15 @@ def test_what_is_held_out_is_attacked_after_each_epoch_and_the_best_weights_stay
     assert all(torch.equal(kept[name], best[name]) for name in kept)
     data_line = json.loads((place / "net" / "epoch-0003" / "state.json").read_text())["run"]["data"]
     assert data_line.startswith("digits train (60 of 1438) (without 20), 40 examples")
+
+
+def test_smooth_adversarial_training_has_a_smooth_activation(command: Command, place: Path) -> None:
+    for more, smooth in (((), nn.SiLU), (("--activation", "gelu"), nn.GELU)):
+        done = command("train", *SMALL, "--recipe", "sat", "--out", smooth.__name__, *more)
+        assert done.code == 0, done.err
+        parts = list(models.load(checkpoint=place / smooth.__name__ / "model.safetensors").modules())
+        assert any(isinstance(part, smooth) for part in parts)
+        assert not any(isinstance(part, nn.ReLU) for part in parts)
 
 
 def test_holding_out_measures_recipes_without_a_budget_of_their_own(command: Command) -> None:

@@ -81,6 +81,8 @@ class Way(NamedTuple):
     """A few words for the help."""
     norm: str = "linf"
     """Of its budget, where none is typed."""
+    activation: str | None = None
+    """In place of ReLU, where none is typed."""
 
 
 def _standard(o: Options, _: Examples | None) -> Recipe:
@@ -142,6 +144,12 @@ def _grad_align(o: Options, _: Examples | None) -> Recipe:
     return o.given(grad_align, o.threat(), names=("weight", *_CRAFTED))
 
 
+def _sat(o: Options, _: Examples | None) -> Recipe:
+    from robustlab.training import smooth_adversarial
+
+    return o.given(smooth_adversarial, o.threat(), names=(*_CRAFTED, "mix", "smoothing"))
+
+
 def _free(o: Options, _: Examples | None) -> Recipe:
     from robustlab.training import free
 
@@ -190,10 +198,10 @@ def _gaussian_noise(o: Options, _: Examples | None) -> Recipe:
 
 
 def _augmix(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import AugMix, augmented, standard
+    from robustlab.training import AugMix, augmix
 
-    change = AugMix() if o.magnitude is None else AugMix(severity=o.magnitude)
-    return augmented(o.given(standard, names=("smoothing",)), change)
+    made = o.given(augmix, names=("weight",))
+    return made if o.magnitude is None else replace(made, change=AugMix(severity=o.magnitude))
 
 
 def _randaugment(o: Options, _: Examples | None) -> Recipe:
@@ -211,6 +219,7 @@ RECIPES: dict[str, Way] = {
     "fast": Way(_fast, (*_BUDGET, *_CRAFTED), "FGSM from a random start (Wong et al.), with an alarm"),
     "free": Way(_free, (*_BUDGET, "replays", "step_size", "eps_warmup"), "each batch replayed (Shafahi et al.)"),
     "grad-align": Way(_grad_align, (*_BUDGET, "weight", *_CRAFTED), "FGSM with gradients that agree"),
+    "sat": Way(_sat, (*_BUDGET, *_CRAFTED, *_MIXED), "one step through smooth activations", activation="silu"),
     "trades": Way(_trades, (*_BUDGET, "beta", *_STEPPED), "accuracy traded for robustness by --beta"),
     "mart": Way(_mart, (*_BUDGET, "beta", *_STEPPED), "more weight where the clean image is misclassified"),
     "awp": Way(_awp, (*_BUDGET, "gamma", *_STEPPED, *_MIXED), "PGD training at perturbed weights"),
@@ -222,7 +231,7 @@ RECIPES: dict[str, Way] = {
         norm="l2",
     ),
     "gaussian-noise": Way(_gaussian_noise, ("sigma", "mix", "smoothing"), "on noisy inputs"),
-    "augmix": Way(_augmix, ("magnitude", "smoothing"), "on images changed by AugMix"),
+    "augmix": Way(_augmix, ("magnitude", "weight"), "images and views of them seen alike (Hendrycks et al.)"),
     "randaugment": Way(_randaugment, ("magnitude", "smoothing"), "on images changed by RandAugment"),
 }
 NAMES = ", ".join(RECIPES)

@@ -103,7 +103,7 @@ def train(
     best = "robust_accuracy" if watch else None
     place = parse.device(device).type
     settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
-    network = parse.fitting(_network(model or preset.model, examples, seed, activation), examples)
+    network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
     run = Run(directory(out, model or preset.model, name), name, json)
     run.told(f"Recipe: {made!r}. {settings.epochs} epochs, {settings.precision}.")
     run.finished(network, run.fitted(network, made, parts.train, settings, watch))

@@ -37,7 +37,11 @@ Robust = Annotated[
 ]
 Activation = Annotated[
     str | None,
-    typer.Option("--activation", help="Smooth activation in place of ReLU, such as silu.", rich_help_panel=o.WHAT),
+    typer.Option(
+        "--activation",
+        help="Smooth one in place of ReLU, such as silu.",
+        rich_help_panel=o.WHAT,
+    ),
 ]
 Attack = Annotated[
     str | None,
@@ -72,7 +76,9 @@ Beta = Annotated[
 ]
 Weight = Annotated[
     float | None,
-    typer.Option("--weight", help=_of("weight", "Of the regulariser; default 0.2, for vat 1."), rich_help_panel=RECIPE),
+    typer.Option(
+        "--weight", help=_of("weight", "Of the regulariser; default 0.2, vat 1, augmix 12."), rich_help_panel=RECIPE
+    ),
 ]
 Gamma = Annotated[
     float | None,
