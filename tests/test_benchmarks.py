@@ -91,3 +91,14 @@ def test_agreement_allows_two_tenths_of_a_point_or_the_spread_of_the_reference(
 
     ours, *theirs = (units.Unit("", [], {"apgd-ce": list(range(count))}) for count in (500, *fallen))
     assert agreement.verdict("l2", [ours], theirs, 1000)[""] == verdict
+
+
+@pytest.mark.parametrize(
+    ("rate", "epochs", "images"), [(500.0, 1, 30_000), (1000.0, 1, 60_000), (1500.0, 2, 45_000), (0.1, 1, 128)]
+)
+def test_in_equal_time_a_recipe_gets_as_many_images_as_its_rate_allows(rate: float, epochs: int, images: int) -> None:
+    from benchmarks.time_to_robustness import share
+
+    part = share(rate, 60.0, 60_000)
+    assert part == (epochs, images)
+    assert part.seen == max(128, rate * 60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -222,7 +221,9 @@ def _progress(title: str, place: Path) -> Iterator[Show]:
 
 def _first() -> bool:
     """Whether this is the only process, or the first of those that train together."""
-    return os.environ.get("RANK", "0") == "0"
+    from robustlab.core.processes import launched
+
+    return launched().first
 
 
 def _shown(history: History) -> None:
