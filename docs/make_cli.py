@@ -23,6 +23,7 @@ Results go to standard output, progress and remarks to standard error, so `--jso
 | 2 | wrong use, or something that the machine or the run directory lacks; one line says what |
 | 3 | the lower bound of robust accuracy is below `--fail-under` |
 | 4 | a serious finding, with `--strict` |
+| 5 | training diverged: the loss is no number any more; the last complete epoch is kept, one line says where |
 | 130 | interrupted; the last line says how to go on |
 
 A build gate is one line: `robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000

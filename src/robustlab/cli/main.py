@@ -47,7 +47,7 @@ def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: 
     """Measures how robust a classifier is, how far the number can be trusted, and what breaks it.
 
     Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 robust accuracy below --fail-under; 4 a serious
-    finding with --strict; 130 interrupted (a run can be resumed).
+    finding with --strict; 5 training diverged; 130 interrupted (a run can be resumed).
     """
     keep_freed_memory()
 
