@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,14 +49,19 @@ def evaluate(
 
     The attack is AutoAttack standard, stage by stage on what still stands, unless --attack or --quick says otherwise.
     Writes report.html, report.json, report.md and report.csv into the run's directory (default: a new one under
-    runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on.
+    runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on. Several processes share the work
+    if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
     """
     import torch
 
+    from robustlab.core.processes import launched
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
     from robustlab.report import write
 
+    processes = launched()
+    if processes.count > 1:
+        _share(out)
     found = parse.budgets(eps or parse.usual_eps(norm))
     attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
     subject = parse.model(model, architecture, classes, parse.device(device))
@@ -68,9 +75,12 @@ def evaluate(
             seed=seed,
             search_dtype=torch.bfloat16 if bf16 else None,
             name=model,
+            together=processes.count > 1,
             progress=progress,
         )
         result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
+        if not processes.first:
+            return
         page = write([result], place)
     if json:
         show.machine(result.to_json())
@@ -80,6 +90,16 @@ def evaluate(
         show.findings([result])
     show.say(f"Report: {page}", "good")
     verdict(result, fail_under, strict=strict)
+
+
+def _share(out: Path | None) -> None:
+    """Gives each process of a machine a GPU of its own, if there are any."""
+    import torch
+
+    if out is None:
+        raise typer.BadParameter("several processes share a directory: say which with --out")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def _names(typed: list[str] | None, *, quick: bool) -> list[str]:

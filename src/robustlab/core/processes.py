@@ -8,25 +8,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
 
 from robustlab.core.types import Metrics
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
 T = TypeVar("T")
+_TIMES = count()
+"""How often the processes connected: what they say to each other in the store must be new each time."""
 _PATIENCE = timedelta(days=30)
 """One process may work long while the others wait; that one of them died shows by its connection, not by the time."""
 
 
-def launched() -> int:
-    """How many processes the launcher of this one started; 1 without a launcher."""
+def launched() -> Processes:
+    """Which of the processes of its launcher this one is, not connected yet; the only one without a launcher."""
     if not distributed.is_available():
-        return 1
+        return Processes()
     if distributed.is_initialized():
-        return distributed.get_world_size()
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+        return Processes(distributed.get_rank(), distributed.get_world_size())
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 @contextmanager
@@ -35,17 +42,32 @@ def joined() -> Iterator[Processes]:
 
     A connection that the program has made already is used, and left as it was.
     """
-    if launched() == 1:
+    if launched().count == 1:
         yield Processes()
         return
-    own = not distributed.is_initialized()
-    if own:
-        distributed.init_process_group("gloo")
-    group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    if distributed.is_initialized():
+        group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        made = Processes(distributed.get_rank(), distributed.get_world_size(), cast(distributed.ProcessGroup, group))
+    else:
+        from torch.distributed.distributed_c10d import PrefixStore
+
+        store, rank, size = _meeting()
+        fresh = PrefixStore(f"robustlab {next(_TIMES)}", store)
+        distributed.init_process_group("gloo", store=fresh, rank=rank, world_size=size, timeout=_PATIENCE)
+        made = Processes(rank, size)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size(), cast(distributed.ProcessGroup, group))
+        yield made
     finally:
-        distributed.destroy_process_group(None if own else group)
+        distributed.destroy_process_group(made.group)
+
+
+@cache
+def _meeting() -> tuple[Store, int, int]:
+    """Where the processes find each other, and which of how many this one is."""
+    from torch.distributed.rendezvous import rendezvous
+
+    found: tuple[Store, int, int] = next(rendezvous("env://"))
+    return found
 
 
 @dataclass(frozen=True)

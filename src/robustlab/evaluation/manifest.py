@@ -127,18 +127,33 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
             f"{directory} holds a run that an older version began (schema {before.schema}, now {SCHEMA_VERSION}): "
             "finish it with that version, or choose another directory"
         )
-    there = before.essentials
-    differences = [
-        f"{name} {_short(there.get(name))} there, {_short(value)} here"
-        for name, value in manifest.essentials.items()
-        if there.get(name) != value
-    ]
-    if differences:
+    found = _differences(before.essentials, manifest.essentials)
+    if found:
         raise RunError(
-            f"{directory} holds another run ({'; '.join(differences[:3])}): choose another directory, or the same "
-            "settings to go on with it"
+            f"{directory} holds another run ({found}): choose another directory, or the same settings to go on with it"
         )
     return before
+
+
+def check_alike(first: Manifest, own: Manifest, rank: int) -> None:
+    """Whether a process is about to work on the same as the first; only their devices may have other numbers.
+
+    Raises: ValueError naming the first differences.
+    """
+    there, here = ({**one.essentials, "device": one.run.device.partition(":")[0]} for one in (first, own))
+    found = _differences(there, here)
+    if found:
+        raise ValueError(f"process {rank} evaluates something else than the first ({found}): give all of them the same")
+
+
+def _differences(there: Evidence, here: Evidence) -> str:
+    """The first of what is not the same, in words."""
+    found = [
+        f"{name} {_short(there.get(name))} there, {_short(value)} here"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    return "; ".join(found[:3])
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -43,12 +43,14 @@ class Pace:
         classes: of the model.
         told: called after every batch; None: nobody is told.
         doctor: whether the doctor comes at the end.
+        processes: how many work at the same time.
     """
 
     plan: Sequence[Entry]
     classes: int
     told: Callable[[Progress], None] | None
     doctor: bool
+    processes: int = 1
     correct: int = field(default=0, init=False)
     """Examples that are attacked at all."""
     standing: int = field(default=0, init=False)
@@ -142,4 +144,4 @@ class Pace:
             return math.nan
         overall = self.seconds / self.spent
         own = self.here[1] / self.here[0] if self.here[0] else overall
-        return here * own + later * overall
+        return (here * own + later * overall) / self.processes

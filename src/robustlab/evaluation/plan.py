@@ -60,7 +60,9 @@ class Settings:
         keep: which x_adv are kept: "all", or those that "gallery" pictures may be taken from; None: all if there is a
             run directory to keep them in.
         doctor: whether to probe the model before and the evaluation after (a bounded number of further passes).
-        progress: called after every batch.
+        together: whether all processes that ``torchrun`` or ``accelerate launch`` started share the batches. Each of
+            them must then call ``evaluate`` with the same arguments and a run directory that all of them see.
+        progress: called after every batch, in the first process.
         command: how this was called, for the manifest; empty: the command line of the process.
     """
 
@@ -72,6 +74,7 @@ class Settings:
     level: float = 0.95
     keep: Literal["all", "gallery"] | None = None
     doctor: bool = True
+    together: bool = False
     progress: Callable[[Progress], None] | None = None
     command: str = ""
 
@@ -200,7 +203,7 @@ def drawn(population: int, n: int | None, seed: int) -> tuple[Tensor, str]:
 
 
 def batches(ids: Tensor, size: int) -> tuple[Tensor, ...]:
-    """The batch plan: ids in the order given, cut into pieces; whole batches are what processes would share out."""
+    """The batch plan: ids in the order given, cut into pieces; whole batches are what processes share out."""
     return torch.split(ids, size) if ids.numel() else ()
 
 

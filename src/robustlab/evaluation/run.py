@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
+from robustlab.core.processes import Processes
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
@@ -26,7 +25,7 @@ from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests, settle
+from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
@@ -47,8 +46,10 @@ from robustlab.evaluation.probes_records import record_findings
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.schema import COUNTED, finished
-from robustlab.evaluation.store import KEY, Columns, Cost, Store, Value, opened
+from robustlab.evaluation.shards import take_in
+from robustlab.evaluation.store import KEY, Columns, Cost, Store, Value
 from robustlab.evaluation.subject import Judged, Subject, subject
+from robustlab.evaluation.together import begun, home_of, team
 from robustlab.evaluation.traced import traces
 
 
@@ -92,7 +93,7 @@ def evaluate(
             process.
         settings: batch size, seed, device and so on.
 
-    Returns: the result.
+    Returns: the result; the same in all processes, if several work together.
 
     Raises:
         ValueError: for what no number should be computed from, with what was seen.
@@ -103,34 +104,29 @@ def evaluate(
     threat = common_threat(plan)
     ids, how = drawn(len(examples), n, settings.seed)
     settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))
-    findings = inspect_inputs(model, examples, threat, ids=ids, seed=settings.seed) if settings.doctor else ()
-    refuse(findings)
-    with _home(out) as home, frozen(model, training=False), opened(home, durable=out is not None) as store:
-        one = subject(model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
-        manifest = settle(describe(one, ids, how, plan, settings), store)
-        if (home / "report.json").exists():
-            return read_run(home)
-        store.begin(now())
-        run = Run(one, store, plan, manifest, ids, settings, candidates(ids, manifest))
-        run.attack_all()
-        evaluation = run.concluded(findings)
+    with team(out, together=settings.together) as processes:
+        settings = settings if processes.first else replace(settings, progress=None)
+        look = partial(inspect_inputs, model, examples, threat, ids=ids, seed=settings.seed)
+        findings = processes.by_first(look) if settings.doctor else ()
+        refuse(findings)
+        with home_of(out) as home, frozen(model, training=False):
+            make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
+            one = processes.each(make)
+            own = processes.each(lambda: describe(one, ids, how, plan, settings))
+            with begun(home, own, processes, durable=out is not None) as (store, manifest):
+                if before := processes.by_first(lambda: _finished(home)):
+                    return before
+                processes.by_first(lambda: store.begin(now()))
+                run = Run(one, store, plan, manifest, ids, settings, candidates(ids, manifest), processes)
+                run.attack_all()
+                evaluation = processes.by_first(lambda: run.concluded(findings))
     if out is None:
         weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)
     return evaluation
 
 
-@contextmanager
-def _home(out: str | Path | None) -> Iterator[Path]:
-    """The run directory, or a temporary one that goes if the run fails."""
-    if out is not None:
-        yield Path(out)
-        return
-    directory = Path(tempfile.mkdtemp(prefix="robustlab-"))
-    try:
-        yield directory
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
+def _finished(home: Path) -> Evaluation | None:
+    return read_run(home) if (home / "report.json").exists() else None
 
 
 def read_run(directory: str | Path) -> Evaluation:
@@ -160,18 +156,28 @@ class Run:
     settings: Settings
     pictured: Tensor
     """Ids of the examples whose x_adv may become pictures."""
+    processes: Processes = field(default_factory=Processes)
+    """Of which the first alone asks the store, and tells the others."""
 
     def __post_init__(self) -> None:
-        how = self.settings
-        self.pace = Pace(self.plan, self.manifest.model.classes, how.progress, how.doctor)
+        how, classes = self.settings, self.manifest.model.classes
+        self.pace = Pace(self.plan, classes, how.progress, how.doctor, self.processes.count)
+
+    def one(self, query: str, *values: Value) -> int:
+        """The only number of a query."""
+        return int(self.processes.by_first(lambda: self.store.reader.one(query, *values))[0])
+
+    def found(self, query: str, *values: Value) -> Tensor:
+        """The ids that a query finds."""
+        return self.processes.by_first(lambda: self.store.reader.ids(query, *values))
 
     def attack_all(self) -> None:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
         self.pace.resume(self.store.reader)
         self.walk(Walk(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
-        undefined = self.store.reader.one("SELECT count(*) FROM examples WHERE prediction < 0")[0]
+        undefined = self.one("SELECT count(*) FROM examples WHERE prediction < 0")
         refuse(logit_faults(undefined, len(self.ids)))
-        correct = self.store.reader.ids("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
+        correct = self.found("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
         for number, entry in enumerate(self.plan):
             for before, eps in zip((None, *entry.eps), entry.eps, strict=False):
                 self.attack(number, eps, before, correct)
@@ -180,9 +186,10 @@ class Run:
         """One attack at one eps, on what it did not finish at the smaller one."""
         reused = torch.empty(0, dtype=torch.int64)
         if smaller is not None:
-            self.store.reuse(number, eps, smaller, finished(targeted=self.plan[number].targeted))
+            condition = finished(targeted=self.plan[number].targeted)
+            self.processes.by_first(lambda: self.store.reuse(number, eps, smaller, condition))
             query = "SELECT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = 'reused' ORDER BY id"
-            reused = self.store.reader.ids(query, number, eps)
+            reused = self.found(query, number, eps)
         self.attack_parts(number, eps, "run", _without(correct, reused))
         if smaller is not None:
             self.attack_parts(number, eps, "recheck", rechecked(reused, number, eps, self.settings.seed))
@@ -196,25 +203,57 @@ class Run:
         )
         for place, part in enumerate(entry.parts(eps, self.settings.seed)):
             passed = Pass(number, eps, kind, part.stage, part.restart)
-            left = _without(ids, self.store.reader.ids(query, *passed))
+            left = _without(ids, self.found(query, *passed))
             walk = Walk(passed, entry.name, place, 0, len(left), 0)
             self.walk(walk, left, partial(self.fool, part, kept=kind == "run"))
 
     def walk(self, walk: Walk, ids: Tensor, work: Work) -> None:
-        """Goes through examples batch by batch; each is committed before the next begins."""
-        passed, done = walk.passed, self.store.done(walk.passed)
+        """Goes through examples batch by batch, each process through its own; each batch is committed by itself."""
+        passed, parts = walk.passed, batches(ids, self.settings.batch_size)
+        done = self.processes.by_first(lambda: self.store.done(passed))
+        left = [number for number in range(len(parts)) if number not in done]
+        mine = set(left[self.processes.rank :: self.processes.count])
         self.pace.enter()
-        for number, part in enumerate(batches(ids, self.settings.batch_size)):
-            if number not in done:
-                torch.manual_seed(batch_seed(self.settings.seed, number, passed))
-                start = perf_counter()
-                rows, tensors, passes = work(part)
-                cost = Cost(passes.forward, passes.backward, perf_counter() - start)
-                self.store.commit(passed, number, rows, cost, tensors)
-                self.pace.add(passed, cost)
-            walk = walk._replace(done=walk.done + len(part))
-            if self.settings.progress is not None:
-                self.pace.tell(walk._replace(fallen=self.fallen(passed, number)))
+
+        def own() -> None:
+            for number, part in enumerate(parts):
+                if number in mine:
+                    self.batch(passed, number, part, work)
+                    done.update([number], self.taken_in(passed))
+                if number in done:
+                    self.told(walk, number)
+
+        def rest() -> None:
+            if self.taken_in(passed):
+                self.told(walk, len(parts) - 1)
+
+        self.processes.each(own)
+        self.processes.by_first(rest)
+
+    def batch(self, passed: Pass, number: int, ids: Tensor, work: Work) -> None:
+        """Works on one batch."""
+        torch.manual_seed(batch_seed(self.settings.seed, number, passed))
+        start = perf_counter()
+        rows, tensors, passes = work(ids)
+        cost = Cost(passes.forward, passes.backward, perf_counter() - start)
+        self.store.commit(passed, number, rows, cost, tensors)
+        self.pace.add(passed, cost)
+
+    def taken_in(self, passed: Pass) -> list[int]:
+        """The batches that the other processes have done since the last time, in the first process."""
+        found: dict[int, Cost] = {}
+        for rank in range(1, self.processes.count) if self.processes.first else ():
+            found |= take_in(self.store, passed, rank)
+        for cost in found.values():
+            self.pace.add(passed, cost)
+        return list(found)
+
+    def told(self, walk: Walk, last: int) -> None:
+        """Says how far a walk is: what is known of its batches up to one."""
+        if self.settings.progress is not None:
+            query = f"SELECT coalesce(sum(n), 0) FROM batches WHERE {KEY} AND batch <= ?"
+            done = int(self.store.reader.one(query, *walk.passed, last)[0])
+            self.pace.tell(walk._replace(done=done, fallen=self.fallen(walk.passed, last)))
 
     def fallen(self, passed: Pass, last: int) -> int:
         """How many fell in a pass up to a batch; in the clean pass, how many are wrong."""

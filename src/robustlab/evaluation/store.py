@@ -201,11 +201,30 @@ def opened(directory: Path, *, durable: bool = True) -> Iterator[Store]:
     Yields: its store.
     Raises: RunError if it cannot be written to, or another process is writing to it.
     """
+    with disk(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory / ".lock", directory):
+        with disk(directory):
+            sweep(directory)
+        with writing(directory / "outcomes.sqlite", directory, durable=durable) as store:
+            yield store
+
+
+@contextmanager
+def locked(path: Path, directory: Path, *, wait: float = 0) -> Iterator[None]:
+    """Keeps other processes away from a part of a run directory.
+
+    Args:
+        path: of the lock.
+        directory: of the run.
+        wait: for another process to end, in seconds.
+
+    Raises: RunError if another process has the lock.
+    """
     from filelock import FileLock, Timeout
 
     with disk(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / ".lock", timeout=0)
+        lock = FileLock(path, timeout=wait)
         try:
             lock.acquire()
         except Timeout as error:
@@ -213,23 +232,28 @@ def opened(directory: Path, *, durable: bool = True) -> Iterator[Store]:
                 f"another process is writing to {directory}: wait until it ends, or choose another directory"
             ) from error
     try:
-        with disk(directory):
-            sweep(directory)
-            database = _connected(directory, durable=durable)
-        try:
-            yield Store(directory, database, durable)
-        finally:
-            _closed(database)
+        yield
     finally:
         lock.release()
 
 
-def _connected(directory: Path, *, durable: bool) -> sqlite3.Connection:
+@contextmanager
+def writing(path: Path, directory: Path, *, durable: bool) -> Iterator[Store]:
+    """Opens a database of a run directory for writing; it is made if it is not there."""
+    with disk(directory):
+        database = _connected(path, durable=durable)
+    try:
+        yield Store(directory, database, durable)
+    finally:
+        _closed(database)
+
+
+def _connected(path: Path, *, durable: bool) -> sqlite3.Connection:
     """Opens the database with a write-ahead log, which does not wait for the disk at each commit.
 
     Where the file system has no shared memory for it (network drives), sqlite keeps its rollback journal instead.
     """
-    database = sqlite3.connect(directory / "outcomes.sqlite", isolation_level=None)
+    database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")

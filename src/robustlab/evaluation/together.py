@@ -1,0 +1,67 @@
+"""Who works on a run, and where each of the processes writes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import cast
+
+from robustlab.core.processes import Processes, joined
+from robustlab.evaluation.manifest import Manifest, check_alike, settle
+from robustlab.evaluation.shards import shard, take_in_all
+from robustlab.evaluation.store import Store, opened
+
+
+@contextmanager
+def team(out: str | Path | None, *, together: bool) -> Iterator[Processes]:
+    """The processes that share the work."""
+    if not together:
+        yield Processes()
+        return
+    with joined() as processes:
+        if processes.count > 1 and out is None:
+            raise ValueError("several processes share a run directory: say which with out=, one that all of them see")
+        yield processes
+
+
+@contextmanager
+def begun(home: Path, own: Manifest, processes: Processes, *, durable: bool) -> Iterator[tuple[Store, Manifest]]:
+    """Opens a run directory.
+
+    Args:
+        home: the directory.
+        own: what this process is about to evaluate.
+        processes: that work on it.
+        durable: whether commits shall survive the machine too, not only the process.
+
+    Yields: where this process writes, the run's own store for the first and a shard for each other one; and the
+        manifest that counts.
+    """
+    with ExitStack() as stack:
+        store = processes.each(lambda: stack.enter_context(opened(home, durable=durable)) if processes.first else None)
+        manifest = processes.by_first(lambda: _settled(own, cast(Store, store)))
+        processes.each(lambda: check_alike(manifest, own, processes.rank))
+        yield processes.each(lambda: store or stack.enter_context(shard(home, processes.rank))), manifest
+
+
+def _settled(own: Manifest, store: Store) -> Manifest:
+    manifest = settle(own, store)
+    take_in_all(store)
+    return manifest
+
+
+@contextmanager
+def home_of(out: str | Path | None) -> Iterator[Path]:
+    """The run directory, or a temporary one that goes if the run fails."""
+    if out is not None:
+        yield Path(out)
+        return
+    directory = Path(tempfile.mkdtemp(prefix="robustlab-"))
+    try:
+        yield directory
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
