@@ -219,9 +219,15 @@ def test_smooth_adversarial_training_has_a_smooth_activation(command: Command, p
         assert not any(isinstance(part, nn.ReLU) for part in parts)
 
 
-def test_holding_out_measures_recipes_without_a_budget_of_their_own(command: Command) -> None:
-    done = command("train", *SMALL, "--hold-out", "20", "--eps", "0.05", "--out", "net", "--json")
+def test_holding_out_measures_recipes_without_a_budget_of_their_own(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", *SMALL, "--hold-out", "20", "--eps", "0.05", "--out", "net")
+    done = command(*words, "--json")
     assert done.code == 0, done.err
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = command(*words).out.split()
+    assert shown[:7] == ["epoch", "loss", "accuracy", "held", "out", "attacked", "rate"]
     assert 0 <= json.loads(done.out)["epochs"][0]["validation_robust_accuracy"] <= 1
 
 
@@ -258,7 +264,7 @@ def test_robust_from_the_command_line_says_what_it_took_and_gives_way_to_what_is
     assert done.code == 0, done.err
     said = " ".join(done.err.split())
     assert repr(training.fast(AT, norm_mode="eval")) in said
-    assert "1 epochs, fp32" in said
+    assert "epochs: 1; precision: fp32" in said
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from robustlab.training.trackers import Show
 
 EXAMPLE = "robustlab train batchnorm-cnn --recipe pgd --eps 0.1 --epochs 5 --hold-out 1000 --out runs/pgd"
+_COLUMNS = {
+    "epoch": "epoch",
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "validation_clean_accuracy": "held out",
+    "validation_robust_accuracy": "attacked",
+    "learning_rate": "rate",
+    "seconds": "seconds",
+}
+"""What is shown of each epoch: short enough for a narrow terminal."""
 WATCHED_STEPS = 10
 """Of PGD on the examples that are held out."""
 
@@ -104,7 +114,7 @@ def train(
     settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
     network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
     run = Run(directory(out, model or preset.model, name), name, json)
-    run.told(f"Recipe: {made!r}. {settings.epochs} epochs, {settings.precision}.")
+    run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {settings.precision}")
     run.finished(network, run.fitted(network, made, parts.train, settings, watch))
 
 
@@ -227,8 +237,6 @@ def _first() -> bool:
 
 
 def _shown(history: History) -> None:
-    names = ("epoch", "loss", "accuracy", "validation_clean_accuracy", "validation_robust_accuracy", "learning_rate",
-             "seconds")  # fmt: skip
-    there = [name for name in names if name in history.epochs[0]]
+    there = {name: title for name, title in _COLUMNS.items() if name in history.epochs[0]}
     rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
-    show.table([name.replace("validation_", "").replace("_", " ") for name in there], rows)
+    show.table(list(there.values()), rows)
