@@ -217,6 +217,27 @@ def test_step_of_the_recipe_is_the_sum_of_both_losses(distance: KLDistance | Cos
         torch.testing.assert_close(found, parameter.grad)
 
 
+def test_edges_of_more_examples_count_if_they_are_asked_for() -> None:
+    torch.manual_seed(0)
+    data, graph = small()
+    model, batch = nn.Linear(6, 3), data.batch(torch.tensor([0, 7]))
+    recipe = GraphRegularization(data, graph, 3, unlabelled=4)
+    seen: list[Tensor] = []
+    model.register_forward_hook(lambda _module, inputs, _out: seen.append(inputs[0]))
+    metrics = recipe.step(model, batch, {}, lambda loss: loss.backward())
+    drawn = [int((data.x == row).all(dim=1).nonzero()[0, 0]) for row in seen[1]]
+    assert len(drawn) == 8
+    packed = [pack_neighbours(data, graph, 3)[i] for i in (0, 7, *drawn)]
+    said = model(torch.stack([item.x for item in packed]))
+    beside = model(torch.stack([item.neighbours for item in packed]).flatten(0, 1))
+    expected = GraphLoss()(said, beside, torch.stack([item.weights for item in packed]))
+    assert metrics["graph_loss"] == pytest.approx(expected.item(), rel=1e-5)
+    recipe.step(model, batch._replace(seed=1), {}, lambda loss: loss.backward())
+    assert not torch.equal(seen[1], seen[-2])
+    with pytest.raises(ValueError, match="unlabelled is how many examples go with each labelled one, >= 0, got -1"):
+        GraphRegularization(data, graph, 3, unlabelled=-1)
+
+
 def test_multiplier_of_zero_leaves_the_plain_loss_bit_for_bit() -> None:
     data, graph = small()
     model, batch = nn.Linear(6, 3), data.batch(torch.arange(9))

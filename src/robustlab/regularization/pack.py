@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState
+from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
 from robustlab.regularization.adversarial import Loss, NormMode, mean_loss, passing
 from robustlab.regularization.graph import Graph, Neighbours
 from robustlab.regularization.graph_loss import GraphLoss
+
+_DRAWN = 0x9A0
 
 
 class PackedExample(NamedTuple):
@@ -71,7 +73,8 @@ def pack_neighbours(
     Raises: ValueError for a pool or numbers that do not fit the graph or the examples.
     """
     whole = examples if pool is None else pool
-    return Packed(examples, whole, _found(graph, neighbours, len(examples), len(whole), nodes))
+    rows = _rows(graph, len(whole), len(examples), nodes)
+    return Packed(examples, whole, graph.neighbours(neighbours, of=rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,8 @@ class GraphRegularization:
 
         loss = loss(f(x), y) + multiplier * reduction of w_ij distance(f(x_i), f(neighbour j of x_i))
 
-    Neighbours that are not there cost no pass.
+    The sum is over the edges of the batch, and of more examples of the pool if ``unlabelled`` asks for some. Neighbours
+    that are not there cost no pass.
 
     Args:
         pool: what neighbours are taken from; its labels are not looked at.
@@ -88,6 +92,8 @@ class GraphRegularization:
         neighbours: how many of each example, >= 1; the original's default of 0 switches the regulariser off.
         nodes: numbers of the training examples in the pool (N,); None: the first N.
         multiplier: weight of the graph loss, >= 0; with 0 the plain loss is left, bit for bit.
+        unlabelled: how many examples of the pool, drawn anew at each step, go with each of the batch, so that the
+            edges between examples without label count as well; 0, as in the original: none.
         graph_loss: distance, reduction, and through which outputs the gradient goes.
         loss: per example.
         norm_mode: what norm layers do in the pass over neighbours, as in ``AdversarialRegularization``.
@@ -100,6 +106,7 @@ class GraphRegularization:
     neighbours: int
     nodes: Tensor | None = field(default=None, repr=False)
     multiplier: float = 0.01
+    unlabelled: int = 0
     graph_loss: GraphLoss = field(default_factory=GraphLoss)
     loss: Loss = cross_entropy
     norm_mode: NormMode = "train"
@@ -108,17 +115,19 @@ class GraphRegularization:
     def __post_init__(self) -> None:
         if not self.multiplier >= 0:
             raise ValueError(f"multiplier is the weight of a loss, >= 0, got {self.multiplier}")
-        count = len(self.pool) if self.nodes is None else len(self.nodes)
-        object.__setattr__(self, "_found", _found(self.graph, self.neighbours, count, len(self.pool), self.nodes))
+        if self.unlabelled < 0:
+            raise ValueError(f"unlabelled is how many examples go with each labelled one, >= 0, got {self.unlabelled}")
+        rows = _rows(self.graph, len(self.pool), len(self.pool) if self.nodes is None else len(self.nodes), self.nodes)
+        object.__setattr__(self, "_known", _Known(rows, self.graph.neighbours(self.neighbours)))
 
     def __repr__(self) -> str:
-        table = hashlib.sha256(b"".join(part.numpy().tobytes() for part in self._table)).hexdigest()[:16]
-        settings = f"{self.neighbours}, {self.multiplier}, {self.graph_loss}, {self.norm_mode!r}"
-        return f"GraphRegularization({self.pool.name}, {len(self.pool)} examples, {table}, {settings})"
+        digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in (self._at.rows, *self._at.table)))
+        settings = f"{self.neighbours}, {self.multiplier}, {self.unlabelled}, {self.graph_loss}, {self.norm_mode!r}"
+        return f"GraphRegularization({self.pool.name}, {len(self.pool)}, {digest.hexdigest()[:16]}, {settings})"
 
     @property
-    def _table(self) -> Neighbours:
-        return cast(Neighbours, self.__dict__["_found"])
+    def _at(self) -> _Known:
+        return cast(_Known, self.__dict__["_known"])
 
     def init(self, model: nn.Module) -> RecipeState:
         """Nothing is remembered from step to step."""
@@ -133,22 +142,32 @@ class GraphRegularization:
         if not self.multiplier:
             backward(base)
             return measured(logits, base, batch.y)
-        apart = self.graph_loss(logits, *self.beside(model, batch, logits))
+        nodes, outputs = self._at.rows[batch.ids.cpu()], logits
+        if self.unlabelled:
+            drawn = Streams(batch.seed, batch.ids).fork(_DRAWN).integers(len(self.pool), (self.unlabelled,))
+            nodes = torch.cat([nodes, drawn.flatten().cpu()])
+            outputs = torch.cat([logits, self.said(model, nodes[len(logits) :], batch)])
+        apart = self.graph_loss(outputs, *self.beside(model, nodes, batch, outputs))
         total = base + self.multiplier * apart
         backward(total)
         return measured(logits, total, batch.y, base_loss=base, graph_loss=apart)
 
-    def beside(self, model: nn.Module, batch: Batch, logits: Logits) -> tuple[Logits, Tensor]:
-        """What the model says of the neighbours (N, K, D), and the weights of the edges (N, K)."""
-        found, ids = self._table, batch.ids.cpu()
-        weights = found.weights[ids]
+    def beside(self, model: nn.Module, nodes: Tensor, batch: Batch, outputs: Logits) -> tuple[Logits, Tensor]:
+        """What the model says of the neighbours of nodes (N, K, D), and the weights of the edges (N, K)."""
+        weights = self._at.table.weights[nodes]
         there = weights != 0
-        said = logits.detach()[:, None].repeat(1, weights.shape[1], 1)
+        beside = outputs.detach()[:, None].repeat(1, weights.shape[1], 1)
         if bool(there.any()):
-            x = self.inputs(found.nodes[ids][there], batch)
-            with passing(model, self.norm_mode):
-                said[there.to(said.device)] = model(x).to(said.dtype)
-        return said, weights.to(said)
+            beside[there.to(beside.device)] = self.said(model, self._at.table.nodes[nodes][there], batch).to(
+                beside.dtype
+            )
+        return beside, weights.to(beside)
+
+    def said(self, model: nn.Module, nodes: Tensor, batch: Batch) -> Logits:
+        """What the model says of some nodes (N, D)."""
+        with passing(model, self.norm_mode):
+            logits: Logits = model(self.inputs(nodes, batch))
+        return logits
 
     def inputs(self, nodes: Tensor, batch: Batch) -> Images:
         """Neighbours in the form of the batch."""
@@ -157,10 +176,20 @@ class GraphRegularization:
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
 
-def _found(graph: Graph, neighbours: int, examples: int, pool: int, nodes: Tensor | None) -> Neighbours:
+class _Known(NamedTuple):
+    """What a recipe looks up at each step."""
+
+    rows: Tensor
+    """Number in the pool of each training example."""
+    table: Neighbours
+    """Of all examples of the pool."""
+
+
+def _rows(graph: Graph, pool: int, examples: int, nodes: Tensor | None) -> Tensor:
+    """Numbers of the examples in the pool."""
     if graph.nodes != pool:
         raise ValueError(f"a graph of {graph.nodes} nodes does not fit a pool of {pool} examples")
     rows = torch.arange(examples) if nodes is None else nodes
     if len(rows) != examples or (examples and not 0 <= int(rows.min()) <= int(rows.max()) < pool):
         raise ValueError(f"{examples} examples need as many numbers in the pool of {pool}, got {len(rows)}")
-    return graph.neighbours(neighbours, of=rows)
+    return rows
