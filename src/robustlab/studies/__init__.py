@@ -1,5 +1,6 @@
-"""What needs both jobs, training and evaluation: the demo, and claims of the literature done again."""
+"""What needs both jobs, training and evaluation: the demo, claims of the literature done again, and sweeps."""
 
+from robustlab.studies import sweep
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.lab import FULL, QUICK, Budget
@@ -11,5 +12,5 @@ from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "Watch", "demo", "known", "reproduce", "t_interval",
+    "Watch", "demo", "known", "reproduce", "sweep", "t_interval",
 ]  # fmt: skip
