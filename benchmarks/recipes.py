@@ -5,12 +5,16 @@ Where norm layers may stay in eval mode while inputs are made, they do: it is th
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from robustlab.attacks import FGSM
 from robustlab.core import Linf, Recipe, ThreatModel
 from robustlab.training import adversarial, awp, fast, free, grad_align, madry, mart, standard, trades
 
 THREAT = ThreatModel(Linf(), 0.1)
 BATCH = 128
+Precision: TypeAlias = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 RECIPES: dict[str, Recipe] = {
     "standard": standard(),
     "fgsm": adversarial(FGSM(THREAT), mix=0.5),

@@ -27,16 +27,15 @@ import torch
 from torch import nn
 
 from benchmarks.networks import KEPT
-from benchmarks.recipes import BATCH, RECIPES, SAID, THREAT
+from benchmarks.recipes import BATCH, PRECISIONS, RECIPES, SAID, THREAT, Precision
 from benchmarks.timing import machine, table
-from benchmarks.training import PRECISIONS, RATES
+from benchmarks.training import RATES
 from robustlab import data, models
 from robustlab.attacks import PGD
 from robustlab.core import Examples
 from robustlab.evaluation import Evaluation, Settings, evaluate
 from robustlab.training import Settings as Training
 from robustlab.training import fit, sgd
-from robustlab.training.settings import Precision
 
 HOME = KEPT / "equal-time"
 CLEAN, ROBUST, LIMIT = 0.85, 0.75, 240.0

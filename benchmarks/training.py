@@ -15,7 +15,6 @@ import importlib.util
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.networks import KEPT
-from benchmarks.recipes import BATCH, RECIPES, SAID, THREAT
+from benchmarks.recipes import BATCH, PRECISIONS, RECIPES, SAID, THREAT, Precision
 from benchmarks.timing import Work, interleaved, machine, table
 from robustlab import data
 from robustlab.attacks import FGSM, PGD
@@ -31,10 +30,8 @@ from robustlab.core import Attack, Recipe
 from robustlab.data import InMemory
 from robustlab.models import BatchNormCNN
 from robustlab.training import Settings, adversarial, fit, sgd
-from robustlab.training.settings import Precision
 
 RATES = KEPT / "rates.json"
-PRECISIONS: tuple[Precision, ...] = tuple(kind for kind in get_args(Precision) if kind != "fp16")
 SECONDS = 1.0
 """About what one timed run of a recipe takes."""
 
