@@ -144,8 +144,8 @@ class Processes:
         """What a work gives that the first process does alone; all raise the error that it raises."""
         if self.count == 1:
             return work()
-        value, error = _tried(work) if self.first else (None, None)
-        value, told = self.from_first((value, _sendable(error)))
+        value, error = tried(work) if self.first else (None, None)
+        value, told = self.from_first((value, sendable(error)))
         if error is not None or told is not None:
             raise error or told or RuntimeError
         return value  # type: ignore[return-value]
@@ -157,9 +157,9 @@ class Processes:
         """
         if self.count == 1:
             return work()
-        value, error = _tried(work)
+        value, error = tried(work)
         box: list[Exception | None] = [None] * self.count
-        distributed.all_gather_object(box, _sendable(error), group=self.group)
+        distributed.all_gather_object(box, sendable(error), group=self.group)
         found = next((one for one in (error, *box) if one is not None), None)
         if found is not None:
             raise found
@@ -180,15 +180,16 @@ class Processes:
             distributed.barrier(group=self.group)
 
 
-def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+def tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What a work gives, or the error that it raises."""
     try:
         return work(), None
     except Exception as error:
         return None, error
 
 
-def _sendable(error: Exception | None) -> Exception | None:
-    """The error, or what it says if it cannot be sent to another process."""
+def sendable(error: Exception | None) -> Exception | None:
+    """The error as it is, or what it says if it cannot be sent to another process."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

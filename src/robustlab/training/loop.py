@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Examples, Metrics, Recipe, RunError, frozen
+from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, frozen
 from robustlab.core.twin import checked_logits
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
@@ -20,7 +20,8 @@ from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.settings import History, Progress, Settings
-from robustlab.training.update import DivergedError, Updater, batch_of
+from robustlab.training.stream import Reader, fetched
+from robustlab.training.update import DivergedError, Updater, checked
 
 Validate: TypeAlias = Callable[[nn.Module], Metrics]
 Show: TypeAlias = Callable[[Progress], None]
@@ -86,14 +87,17 @@ def fit(
         accelerator = stack.enter_context(launched(settings))
         reseed = stack.enter_context(seeds.private_generators(accelerator.device))
         reseed(seeds.of_start(settings.seed))
-        probe = batch_of(examples, torch.arange(min(2, len(examples))), accelerator.device)
+        some = torch.arange(min(2, len(examples)))
+        probe = checked(fetched(examples, some, settings.seed), some, examples, accelerator.device)
         stack.enter_context(placed(model, accelerator.device, probe.x))
         _check_model(model, probe.x, len(examples.classes))
         if folder is not None and accelerator.is_main_process:
             stack.enter_context(checkpoint.claimed(folder))
         stack.callback(model.eval)
         run = _Run(Updater(model, recipe, settings, accelerator, reseed), examples)
-        return run.complete(folder, validate, progress)
+        stack.callback(run.reader.close)
+        with run.explained():
+            return run.complete(folder, validate, progress)
 
 
 class _Run:
@@ -102,6 +106,7 @@ class _Run:
     def __init__(self, updater: Updater, examples: Examples) -> None:
         self.updater, self.examples = updater, examples
         self.model, self.settings, self.processes = updater.model, updater.settings, updater.processes
+        self.reader = Reader(examples, updater.settings.workers, updater.device)
         self.epochs: list[Metrics] = []
         self.last: Progress
         self.saved: Path | None = None
@@ -142,15 +147,15 @@ class _Run:
     def epoch(self, epoch: int, progress: Show | None) -> Metrics:
         """One pass over the data."""
         started, means = time.perf_counter(), Means()
-        order = self.updater.batches(self.examples, epoch)
+        order = [(len(ids), self.updater.share(ids)) for ids in self.updater.batches(self.examples, epoch)]
         self.model.train()
-        for step, ids in enumerate(order, start=1):
-            try:
-                metrics = self.updater.step(self.examples, ids, Place(epoch, step, len(order)))
-            except DivergedError as error:
-                kept = f"the weights of the last complete epoch are in {self.saved}" if self.saved else None
-                raise DivergedError(f"{error}; {kept or 'no epoch was complete'}") from error
-            means.add(metrics, len(ids))
+        read = self.reader.read(
+            [ids for _, parts in order for _, ids in parts], seeds.of_reading(self.settings.seed, epoch)
+        )
+        for step, (size, parts) in enumerate(order, start=1):
+            batches = {n: checked(next(read), ids, self.examples, self.updater.device) for n, ids in parts}
+            metrics = self.updater.step(batches, Place(epoch, step, len(order)), size)
+            means.add(metrics, size)
             self.last = Progress(epoch, self.settings.epochs, step, len(order), metrics)
             if progress is not None:
                 progress(self.last)
@@ -160,6 +165,16 @@ class _Run:
             self.processes.average(held[name] for name, _ in self.model.named_buffers() if name in held)
         rate = self.updater.optimizer.param_groups[0]["lr"]
         return {"epoch": epoch, **means.values(), "learning_rate": rate, "seconds": time.perf_counter() - started}
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Says what is kept if the loss or the data end the run."""
+        try:
+            with self.reader.watched():
+                yield
+        except (DivergedError, DataError) as error:
+            kept = f"the weights of the last complete epoch are in {self.saved}" if self.saved else None
+            raise type(error)(f"{error}; {kept or 'no epoch was complete'}") from error
 
     def validated(self, epoch: int, validate: Validate) -> Metrics:
         """What the user's validation says of the model as it is, or of its average if there is one."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from robustlab.core import Streams, fold_in
 
-_ORDER, _START, _STEP, _BATCH, _VALIDATION = range(5)
+_ORDER, _START, _STEP, _BATCH, _VALIDATION, _READING = range(6)
 Reseed: TypeAlias = Callable[[int], None]
 
 
@@ -62,6 +62,11 @@ def _later(replay: int) -> tuple[int, ...]:
 def of_validation(seed: int, epoch: int) -> int:
     """Seed of the generators while the user's validation runs."""
     return fold_in(seed, _VALIDATION, epoch)
+
+
+def of_reading(seed: int, epoch: int) -> int:
+    """Seed of what reading draws in one epoch, where each example has its own by its id."""
+    return fold_in(seed, _READING, epoch)
 
 
 @contextmanager

@@ -34,10 +34,14 @@ class Settings:
         best: name of a number that the validation returns, the larger the better: "robust_accuracy" say. The weights of
             the epoch where it is highest are kept, and come back.
         patience: the run ends early after so many epochs without a better one; needs ``best``. None: never.
-        precision: "bf16" and "fp16" compute most of the forward pass in that type.
+        precision: "bf16" and "fp16" compute most of the forward pass in that type. In fp16 the loss is scaled so that
+            small gradients are not lost; an update whose gradients overflow is left out and the scale halved. On a CPU
+            fp16 is there to try things out, and slow.
         device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
         resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
         keep: how many checkpoints stay on disk.
+        workers: processes that read data which is not in memory ahead of time; the weights are the same with any number
+            of them. None: none on a CPU, else one for each core, 8 at most.
 
     Raises: ValueError for values that no run can have.
     """
@@ -56,11 +60,14 @@ class Settings:
     device: str = field(default="auto", repr=False, compare=False)
     resume: bool = field(default=False, repr=False, compare=False)
     keep: int = field(default=2, repr=False, compare=False)
+    workers: int | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise ValueError(f"clip is a length of the gradient, a finite number > 0, got {self.clip}")
         if self.average is not None and not 0 < self.average < 1:

@@ -59,13 +59,15 @@ class Updater:
             )
         return order
 
-    def step(self, examples: Examples, ids: Tensor, place: Place) -> Metrics:
-        """One batch: an update of the weights, or as many as the recipe replays it."""
-        means, device = Means(), self.accelerator.device
-        cut = ids.tensor_split(self.settings.accumulate * self.processes.count)
-        parts = {number: batch_of(examples, part, device) for number, part in self.processes.share(cut)}
+    def share(self, ids: Tensor) -> list[tuple[int, Tensor]]:
+        """The parts of a batch that are this process's, with their numbers."""
+        return self.processes.share(ids.tensor_split(self.settings.accumulate * self.processes.count))
+
+    def step(self, parts: dict[int, Batch], place: Place, examples: int) -> Metrics:
+        """One batch, given this process's parts: an update of the weights, or as many as the recipe replays it."""
+        means = Means()
         for replay in range(self.recipe.replays):
-            means.add(self.update(parts, place._replace(replay=replay), len(ids)))
+            means.add(self.update(parts, place._replace(replay=replay), examples))
         return means.values()
 
     def update(self, parts: dict[int, Batch], place: Place, examples: int) -> Metrics:
@@ -119,12 +121,11 @@ class Updater:
         return device
 
 
-def batch_of(examples: Examples, ids: Tensor, device: torch.device) -> Batch:
-    """Some examples on the device, images channels-last.
+def checked(batch: Batch, ids: Tensor, examples: Examples, device: torch.device) -> Batch:
+    """What a data set gave for some ids, on the device, images channels-last.
 
     Raises: ValueError for another number of them, or labels that no class has.
     """
-    batch = examples.batch(ids)
     if not len(batch.x) == len(batch.y) == len(ids):
         raise ValueError(f"{examples.name} gave {len(batch.x)} inputs and {len(batch.y)} labels for {len(ids)} ids")
     low, high = int(batch.y.min()), int(batch.y.max())

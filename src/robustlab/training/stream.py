@@ -1,0 +1,138 @@
+"""Reading the data of an epoch: here and now from memory, ahead of time by other processes where it is on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from robustlab.core import Batch, DataError, Examples, fold_in
+from robustlab.core.processes import sendable, tried
+from robustlab.data import InMemory
+from robustlab.data.splits import Part
+from robustlab.data.wrapped import FromDataset
+from robustlab.training import seeds
+
+_MOST = 8
+"""Workers that are started where nobody says how many; each holds two batches ready."""
+
+
+class Reader:
+    """Reads one batch after another, in their order.
+
+    Data in memory is read when it is needed. Other data is too if there are no workers; else these are so many
+    processes that each read every so-manieth batch ahead of time. The batches are the same either way.
+
+    Args:
+        examples: the data.
+        workers: how many; None: none for data in memory or where a CPU computes, whose cores are busy, else one for
+            each core of this process, 8 at most.
+        device: where it is computed.
+    """
+
+    def __init__(self, examples: Examples, workers: int | None, device: torch.device) -> None:
+        if workers is None:
+            workers = 0 if device.type == "cpu" else min(_MOST, _cores())
+        self.examples, self.workers = examples, 0 if _resident(examples) else workers
+        self._jobs: list[tuple[Tensor, int]] = []
+        self._loader: DataLoader[tuple[Batch | None, Exception | None]] | None = None
+        if self.workers:
+            self._loader = DataLoader(
+                _Reading(examples),
+                sampler=self._jobs,
+                batch_size=None,
+                num_workers=self.workers,
+                persistent_workers=True,
+                pin_memory=device.type == "cuda",
+                generator=torch.Generator(),
+            )
+
+    def read(self, parts: Sequence[Tensor], seed: int) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            parts: ids of each (N,).
+            seed: of the epoch; what an example's reading draws is a function of it and of the id.
+
+        Raises: DataError if the data cannot be read.
+        """
+        if self._loader is None:
+            yield from (fetched(self.examples, ids, seed) for ids in parts)
+            return
+        self._jobs[:] = [(ids, seed) for ids in parts]
+        for batch, error in self._loader:
+            if batch is None:
+                raise error or RuntimeError
+            yield batch
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Says which data it was if a worker ends unexpectedly, of which the system tells at any moment.
+
+        Raises: DataError if one does.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).splitlines()[0].rstrip(". ")
+            raise DataError(
+                f"a process that reads {self.examples.name} ended unexpectedly ({reason}): look for too little memory, "
+                "or take workers=0 to read in this one"
+            ) from error
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._loader = None
+
+
+@dataclass(frozen=True)
+class _Reading(Dataset[tuple[Batch | None, Exception | None]]):
+    """What a worker does: the batch of a job, or what went wrong."""
+
+    examples: Examples
+
+    def __getitem__(self, job: tuple[Tensor, int]) -> tuple[Batch | None, Exception | None]:
+        batch, error = tried(lambda: fetched(self.examples, *job))
+        return batch, sendable(error)
+
+
+def fetched(examples: Examples, ids: Tensor, seed: int) -> Batch:
+    """Some examples, with what their reading draws (from torch, ``random`` or NumPy) decided by seed and ids.
+
+    The items of a torch data set are read one by one, each with its own seed, as they may be changed at random. Other
+    data that is not in memory is asked for the batch as a whole.
+    """
+    if _resident(examples):
+        return examples.batch(ids)
+    parts = ids.split(1) if _by_item(examples) else (ids,)
+    with seeds.private_generators(torch.device("cpu")) as reseed:
+        read = []
+        for part in parts:
+            reseed(fold_in(seed, int(part[0])))
+            read.append(examples.batch(part))
+    if len(read) == 1:
+        return read[0]
+    shapes = {tuple(one.x.shape[1:]) for one in read}
+    if len(shapes) > 1:
+        raise DataError(f"{examples.name} has inputs of different shapes {sorted(shapes)}: bring them to one size")
+    return Batch(torch.cat([one.x for one in read]), torch.cat([one.y for one in read]), ids)
+
+
+def _resident(examples: Examples) -> bool:
+    return isinstance(examples, InMemory) or (isinstance(examples, Part) and _resident(examples.whole))
+
+
+def _by_item(examples: Examples) -> bool:
+    return isinstance(examples, FromDataset) or (isinstance(examples, Part) and _by_item(examples.whole))
+
+
+def _cores() -> int:
+    """Cores for each of the processes of this machine that train."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
