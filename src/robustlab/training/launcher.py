@@ -24,7 +24,7 @@ def launched(settings: Settings) -> Iterator[Accelerator]:
     Accelerate keeps its choice in global state, which a later call could not change and which may be the user's own;
     it is put back when the block ends.
 
-    Raises: ValueError for a device that is not there, or a precision that it lacks.
+    Raises: ValueError for a device that is not there.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -35,11 +35,20 @@ def launched(settings: Settings) -> Iterator[Accelerator]:
     for state in shared:
         state.clear()
     try:
-        yield Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
+        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
+        if settings.precision == "fp16" and accelerator.device.type == "cpu":
+            _scale_on_cpu(accelerator)
+        yield accelerator
     finally:
         for state, values in zip(shared, kept, strict=True):
             state.clear()
             state.update(values)
+
+
+def _scale_on_cpu(accelerator: Accelerator) -> None:
+    """What Accelerate sets up for fp16 on GPUs alone, though torch has it on a CPU: autocast and the loss scaler."""
+    accelerator.native_amp = True
+    accelerator.scaler = torch.amp.GradScaler("cpu")
 
 
 def _check(settings: Settings) -> None:
@@ -55,8 +64,6 @@ def _check(settings: Settings) -> None:
     best = next(name for name in ("cuda", "mps", "cpu") if backends[name])
     if settings.device not in ("auto", "cpu", best):
         raise ValueError(f"device {settings.device!r} was asked for, but Accelerate takes {best!r} where there is one")
-    if settings.precision == "fp16" and (settings.device == "cpu" or best == "cpu"):
-        raise ValueError("precision 'fp16' needs a GPU: take 'bf16' or 'fp32' on a CPU")
 
 
 @contextmanager
