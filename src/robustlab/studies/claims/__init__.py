@@ -7,6 +7,7 @@ from robustlab.studies.claims import (
     fgsm_fools,
     fgsm_training,
     grad_align_helps,
+    nsl_adversarial,
     perturbed_once,
     pgd_holds,
     robust_overfitting,
@@ -30,6 +31,7 @@ CLAIMS = (
     smooth_activations.CLAIM,
     smooth_ablation.CLAIM,
     vat_few_labels.CLAIM,
+    nsl_adversarial.CLAIM,
 )
 """All claims, in the order in which the workshop meets them."""
 
