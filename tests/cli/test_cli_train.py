@@ -256,7 +256,7 @@ def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
     assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "fast", "0.1", "eval")
     assert grey.epochs == 100
     coloured = data.InMemory("c", ("a", "b"), torch.zeros(60_000, 3, 1, 1), torch.zeros(60_000, dtype=torch.int64))
-    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)
+    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 6)
 
 
 def test_robust_from_the_command_line_says_what_it_took_and_gives_way_to_what_is_typed(command: Command) -> None:
