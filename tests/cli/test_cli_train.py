@@ -17,7 +17,7 @@ from robustlab import data, models, training
 from robustlab.attacks import FGSM, PGD
 from robustlab.cli import recipes
 from robustlab.cli.recipes import RECIPES, Options, checked
-from robustlab.cli.training import PLAIN, Length, Rule, optimizer, robust, schedule, settings
+from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings
 from robustlab.core import L2, Batch, Examples, Linf, Metrics, Recipe, ThreatModel
 from robustlab.studies import Watch
 
@@ -265,6 +265,16 @@ def test_robust_from_the_command_line_says_what_it_took_and_gives_way_to_what_is
     said = " ".join(done.err.split())
     assert repr(training.fast(AT, norm_mode="eval")) in said
     assert "epochs: 1; precision: fp32" in said
+
+
+def test_auto_precision_is_bf16_where_the_processor_has_matrix_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, wanted in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there, raising=False)
+        assert precision("auto", "cpu") == wanted
+        assert precision("auto", "mps") == "fp32"
+        assert precision("fp32", "cpu") == "fp32"
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert precision("auto", "cpu") == "fp32"
 
 
 @pytest.mark.parametrize(
