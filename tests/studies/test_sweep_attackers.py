@@ -228,6 +228,7 @@ def test_numbers_of_a_sweep_by_hand() -> None:
     assert sign.course() == (6 / 8, 5 / 8, 4 / 8)
     assert other.course() == (7 / 8, 3 / 8, 1 / 8)
     assert other.spent() == (3 * 4 + 5 * 3) / 7
+    assert (sign.until_success(), other.until_success()) == (3.0, (3 * 4 + 5 * 2) / 6)
     assert spent(other.reported[0.1], 1) == 3.0
     assert math.isnan(spent((0, 0), 2))
     assert (left((0, 3, -1), 1), left((0, 3, -1), 0)) == (1 / 3, 2 / 3)

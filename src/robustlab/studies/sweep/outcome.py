@@ -97,6 +97,11 @@ class Swept:
         """Mean passes of the whole budget that an image took."""
         return spent(self.reported[self.chosen[self.steps]], self.steps)
 
+    def until_success(self) -> float:
+        """Mean passes of the images that fell; NaN if none did."""
+        fell = [one for one in self.reported[self.chosen[self.steps]] if one > 0]
+        return sum(fell) / len(fell) if fell else math.nan
+
     def passes_to(self, share: float) -> int | None:
         """Passes after which robust accuracy is so low; None: it never is."""
         return next((cost(k) for k, now in enumerate(self.course()) if now <= share + 1e-12), None)
@@ -178,7 +183,9 @@ class Attackers:
         low, high = one.working()
         known = {"rule": one.rule, "steps": budgets, "tuning": tuning, "working": [low, high]}
         ends = {"open_end": one.open_end, "passes_to_lowest": one.passes_to(self.lowest + CLOSE)}
-        return {**known, **ends, "course": list(one.course()), "passes": one.spent(), "seconds": one.seconds}
+        success = one.until_success()
+        passes = {"passes": one.spent(), "passes_until_success": None if math.isnan(success) else success}
+        return {**known, **ends, **passes, "course": list(one.course()), "seconds": one.seconds}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

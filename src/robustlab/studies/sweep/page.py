@@ -30,10 +30,10 @@ ten, widened until its ends are {NEARLY} points worse than the best (or six rate
 steps by itself. It is chosen on some test images and reported on others, other ones for each seed, so that all seeds
 together are one sample: brackets are exact 95 % intervals of shares (Clopper-Pearson). Differences to the sign rule are
 paired, image by image, with Tango's interval and McNemar's exact test; *p corrected* is Holm's, over the five rules.
-*Passes an image*: mean over images that are right at first, where one that stands takes them all. *Passes to the
-lowest*: passes after which robust accuracy is within a point of the lowest that any rule reaches. *From, to*: rates
-about the best one that come within {NEARLY} points of it, on the tuning images; *end* and *at least*: the search ended
-there.
+*Passes an image*: mean over images that are right at first, where one that stands takes them all; *until success*:
+mean over those that fell. *To the lowest*: passes after which robust accuracy is within a point of the lowest that any
+rule reaches. *From, to*: rates about the best one that come within {NEARLY} points of it, on the tuning images; *end*
+and *at least*: the search ended there.
 """
 _TRAINERS = f"""\
 ## As trainers

@@ -29,14 +29,14 @@ def attackers_tables(found: Attackers) -> list[Table]:
     last = found.swept[0].steps
     budgets = list(found.swept[0].chosen)
     strength = [
-        [one.title, *(_share(one, steps) for steps in budgets), f"{one.spent():.1f}", _broken(found, one)]
+        [one.title, *(_share(one, steps) for steps in budgets), *_passes(one), _broken(found, one)]
         for one in found.swept
     ]
     rates = [[one.title, _rate(one), *_against(found, one, last), *_range(one)] for one in found.swept]
     head = [f"{steps} step{'s' * (steps > 1)}" for steps in budgets]
     title = f"Robust accuracy of {found.subject}, {found.threat}, in per cent, each rule at its best rate"
     return [
-        Table(title, ["step rule", *head, "passes an image", "passes to the lowest"], strength),
+        Table(title, ["step rule", *head, "passes an image", "until success", "to the lowest"], strength),
         Table(
             f"After {last} steps: points above the sign rule, and rates that work",
             ["step rule", "best rate", "over the sign rule", "p", "p corrected", "from", "to", "factor"],
@@ -48,6 +48,11 @@ def attackers_tables(found: Attackers) -> list[Table]:
 def _share(one: Swept, steps: int) -> str:
     share = one.robust(steps)
     return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def _passes(one: Swept) -> list[str]:
+    success = one.until_success()
+    return [f"{one.spent():.1f}", NOTHING if math.isnan(success) else f"{success:.1f}"]
 
 
 def _broken(found: Attackers, one: Swept) -> str:
