@@ -102,7 +102,7 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
         ("train shallow-cnn --recipe magic", "there is no recipe 'magic'"),
         ("train shallow-cnn --optimizer lion", "there is no optimizer 'lion'"),
         ("train shallow-cnn --schedule zigzag", "there is no schedule 'zigzag'"),
-        ("train shallow-cnn --precision fp8", "precision must be"),
+        ("train shallow-cnn --precision fp8", "there is no precision 'fp8'"),
         ("report absent", "absent"),
         ("compare absent absent", "absent"),
         ("runs absent", "there is no folder absent"),
