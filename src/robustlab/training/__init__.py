@@ -15,7 +15,7 @@ from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
 from robustlab.training.smooth import SmoothIn, smooth_adversarial, smooth_in
 from robustlab.training.stale import perturbed_once
-from robustlab.training.trackers import tensorboard, together
+from robustlab.training.trackers import mlflow, tensorboard, together, trackers
 from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
 from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
@@ -25,6 +25,6 @@ __all__ = [
     "Crafting", "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD",
     "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard", "Unlabelled",
     "adamw", "adversarial", "augmented", "augmix", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align",
-    "latest", "madry", "mart", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial",
-    "smooth_in", "standard", "tensorboard", "together", "trades", "tuned", "vat",
+    "latest", "madry", "mart", "mlflow", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd",
+    "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers", "trades", "tuned", "vat",
 ]  # fmt: skip
