@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -213,6 +214,19 @@ def test_a_process_killed_in_a_step_and_in_saving_leaves_a_run_that_another_ends
     for file in ("model.safetensors", "state.safetensors"):
         assert (killed / "epoch-0004" / file).read_bytes() == (whole / "epoch-0004" / file).read_bytes()
     assert not list(killed.glob(".epoch*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_every_recipe_with_a_memory_survives_kills_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("killed_fits.py")
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = ("free", "fast", "grad_align", "awp", "vat", "augmented", "carrying")
+    assert json.loads(done.stdout) == {name: [True, True] for name in names}
 
 
 @pytest.fixture
