@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from robustlab.core import Metrics
+from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import FULL, Budget, Lab
+from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.measures import accuracy, attacked
 from robustlab.studies.claims.network import Network, Sampled
 from robustlab.studies.claims.verdict import TInterval, t_interval
