@@ -17,8 +17,8 @@ from robustlab.core import Metrics, RunError
 from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Doing, Effect, Term, known, reproduce
 from robustlab.studies.claims import table
 from robustlab.studies.claims.claim import LONGEST
-from robustlab.studies.claims.lab import Lab, Trained
-from robustlab.studies.claims.network import Balanced, Network, Sampled
+from robustlab.studies.claims.lab import Lab
+from robustlab.studies.claims.network import Balanced, Network, Sampled, Site, Trained
 from robustlab.studies.claims.networks import Maxout, linear, maxout
 from robustlab.studies.claims.outcome import outcome
 from robustlab.studies.claims.record import PUBLISHED
@@ -29,7 +29,7 @@ from robustlab.training import standard
 class Scored:
     """What networks of one epoch score below those of two, and every seed a little more."""
 
-    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         assert isinstance(model, nn.Linear)
         return {"score": 0.1 * model.out_features + 0.001 * lab.seed}
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from robustlab.core import Examples
 from robustlab.studies import Budget, t_interval
-from robustlab.studies.claims.lab import Lab, Trained
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claims.lab import Lab
+from robustlab.studies.claims.network import Network, Trained
 from robustlab.studies.sweep import TEACHERS, At, Trainers, table, trainers
 from robustlab.studies.sweep.rates import rate
 from robustlab.studies.sweep.unit import Found

@@ -2,8 +2,8 @@
 
 from robustlab.studies import sweep
 from robustlab.studies.claims import CLAIMS
+from robustlab.studies.claims.budget import FULL, QUICK, Budget
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.lab import FULL, QUICK, Budget
 from robustlab.studies.claims.outcome import Judged, Outcome
 from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo

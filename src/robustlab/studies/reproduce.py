@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from robustlab.studies.claims import CLAIMS
+from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim
-from robustlab.studies.claims.lab import FULL, Budget, Lab
+from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.outcome import Outcome, outcome
 from robustlab.studies.claims.record import PUBLISHED, Unit, read, write
 from robustlab.studies.claims.verdict import FEWEST_SEEDS

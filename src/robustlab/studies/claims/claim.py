@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from robustlab.core import Metrics
+from robustlab.studies.claims.budget import Budget
 from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import Budget
 from robustlab.studies.claims.measures import Measure
 from robustlab.studies.claims.network import Network
 from robustlab.studies.claims.verdict import FEWEST_SEEDS

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -14,45 +12,10 @@ from torch import nn
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
 from robustlab.data import load as load_data
+from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.measures import attacked
-from robustlab.studies.claims.network import Network, Sampled
-
-Show: TypeAlias = Callable[[str, float, str], None]
-"""Told what is being done, its share that is done, and a few words."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The most that an experiment may use; None: what it asks for.
-
-    Args:
-        name: "full", "quick", ...
-        images: for training.
-        epochs: of training.
-        test: images for each measurement.
-    """
-
-    name: str
-    images: int | None = None
-    epochs: int | None = None
-    test: int | None = None
-
-
-FULL = Budget("full")
-QUICK = Budget("quick", images=2000, epochs=1, test=50)
-"""Shows that an experiment runs; its numbers mean nothing."""
-
-
-class Trained(NamedTuple):
-    """A network after its training."""
-
-    last: nn.Module
-    """With the weights that training ended with."""
-    best: nn.Module
-    """With those of the best epoch by held-out images where these were watched, else the same."""
-    seconds: float
-    """Of training alone, wherever that was done; without looking at held-out images."""
+from robustlab.studies.claims.network import Network, Sampled, Show, Trained
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,17 +13,14 @@ from torch import nn
 from robustlab.core import Attack, Examples, Metrics, frozen
 from robustlab.data import sample
 from robustlab.evaluation import Evaluation, Progress, Settings, evaluate
+from robustlab.studies.claims.network import Network, Site
 from robustlab.training import perturbed_once
-
-if TYPE_CHECKING:
-    from robustlab.studies.claims.lab import Lab
-    from robustlab.studies.claims.network import Network
 
 
 class Measure(Protocol):
     """Numbers by name of a network."""
 
-    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Measures a network with the seed, and within the budget, of the lab."""
 
 
@@ -43,7 +40,7 @@ class Under:
     attacks: tuple[tuple[str, Attack], ...]
     n: int
 
-    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Attacks the sample."""
         found = attacked(model, _tested(lab, self.n), dict(self.attacks), lab)
         metrics = {"clean_accuracy": found.clean.accuracy.value, "clean_error": 1 - found.clean.accuracy.value}
@@ -64,7 +61,7 @@ class Clean:
 
     n: int
 
-    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Looks at the sample."""
         right = accuracy(model, _tested(lab, self.n))
         return {"clean_accuracy": right, "clean_error": 1 - right}
@@ -84,14 +81,14 @@ class OnPerturbedOnce:
     against: Network
     n: int
 
-    def __call__(self, model: nn.Module, lab: Lab) -> Metrics:
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Perturbs the sample and looks at it."""
         chosen = _tested(lab, self.n)
         perturbed = perturbed_once(lab.trained(self.against).last, chosen, self.attack, seed=lab.seed)
         return {"perturbed_once_accuracy": accuracy(model, perturbed)}
 
 
-def _tested(lab: Lab, n: int) -> Examples:
+def _tested(lab: Site, n: int) -> Examples:
     """A simple random sample of the test images, within the budget."""
     test = lab.data("test")
     return sample(test, min(n, lab.budget.test or n, len(test)), seed=lab.seed)
@@ -107,7 +104,7 @@ def accuracy(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> 
     return right / len(examples)
 
 
-def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Lab) -> Evaluation:
+def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Site) -> Evaluation:
     """An evaluation that leaves nothing on disk."""
     names = ", ".join(attacks)
 

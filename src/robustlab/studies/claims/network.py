@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -14,22 +15,57 @@ from robustlab.data import sample
 from robustlab.data.splits import Part
 from robustlab.models import load, smooth
 from robustlab.models.smooth import Activation
+from robustlab.studies.claims.budget import Budget
 from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
 from robustlab.training.optimizers import MakeOptimizer
 from robustlab.training.schedule import Schedule
 from robustlab.training.settings import Precision
 
-if TYPE_CHECKING:
-    from robustlab.studies.claims.lab import Lab
-
 HELD_OUT = 1000
 """Training images that early stopping looks at and nobody is trained on."""
+
+
+Show: TypeAlias = Callable[[str, float, str], None]
+"""Told what is being done, its share that is done, and a few words."""
+
+
+class Trained(NamedTuple):
+    """A network after its training."""
+
+    last: nn.Module
+    """With the weights that training ended with."""
+    best: nn.Module
+    """With those of the best epoch by held-out images where these were watched, else the same."""
+    seconds: float
+    """Of training alone, wherever that was done; without looking at held-out images."""
+
+
+class Site(Protocol):
+    """Where experiments are carried out, for one seed and within a budget; ``lab.Lab`` is one."""
+
+    @property
+    def seed(self) -> int:
+        """Of weights, training, samples and attacks."""
+
+    @property
+    def budget(self) -> Budget:
+        """The most to be used."""
+
+    @property
+    def tell(self) -> Show:
+        """Told how far things are."""
+
+    def data(self, split: str) -> Examples:
+        """The data set."""
+
+    def trained(self, network: Network) -> Trained:
+        """A network after its training."""
 
 
 class TrainingSet(Protocol):
     """Which examples a network is trained on: a value."""
 
-    def examples(self, lab: Lab) -> Examples:
+    def examples(self, lab: Site) -> Examples:
         """The examples, for the seed and within the budget of the lab."""
 
 
@@ -39,13 +75,13 @@ class Sampled:
 
     images: int | None = None
 
-    def examples(self, lab: Lab) -> Examples:
+    def examples(self, lab: Site) -> Examples:
         """The sample."""
         whole = lab.data("train")
         size = min(n for n in (len(whole), self.images, lab.budget.images) if n is not None)
         return whole if size == len(whole) else sample(whole, size, seed=lab.seed)
 
-    def held_out(self, lab: Lab) -> Examples:
+    def held_out(self, lab: Site) -> Examples:
         """Other images: what a larger sample of the same seed has more."""
         whole, inside = lab.data("train"), len(self.examples(lab))
         more = min(HELD_OUT, len(whole) - inside, lab.budget.images or HELD_OUT)
@@ -65,7 +101,7 @@ class Balanced:
 
     per_class: int
 
-    def examples(self, lab: Lab) -> Examples:
+    def examples(self, lab: Site) -> Examples:
         """The sample; a class that has fewer gives all it has."""
         whole = lab.data("train")
         y = whole.batch(torch.arange(len(whole))).y
@@ -110,7 +146,7 @@ class Network:
     precision: Precision = "bf16"
     only_gradient: bool = False
 
-    def fresh(self, lab: Lab) -> nn.Module:
+    def fresh(self, lab: Site) -> nn.Module:
         """The network before its training."""
         model = load(self.architecture, classes=len(lab.data("train").classes), seed=lab.seed)
         if self.activation is None:
@@ -120,7 +156,7 @@ class Network:
             part.on = False
         return model
 
-    def recipe_for(self, lab: Lab) -> Recipe:
+    def recipe_for(self, lab: Site) -> Recipe:
         """The recipe, with its unlabelled examples."""
         if not self.unlabelled:
             return self.recipe
@@ -143,7 +179,7 @@ class PerturbedOnce:
     against: Network
     data: TrainingSet = field(default_factory=Sampled)
 
-    def examples(self, lab: Lab) -> Examples:
+    def examples(self, lab: Site) -> Examples:
         """The perturbed data."""
         model = lab.trained(self.against).last
         return perturbed_once(model, self.data.examples(lab), self.attack, seed=lab.seed)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Claim, Effect
-from robustlab.studies.claims.lab import FULL, Budget
 from robustlab.studies.claims.record import Unit, by_seed
 from robustlab.studies.claims.verdict import TInterval, Verdict, judged, t_interval, together
 

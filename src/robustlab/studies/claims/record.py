@@ -10,8 +10,8 @@ import torch
 
 from robustlab.core import Metrics
 from robustlab.studies import filing
+from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim
-from robustlab.studies.claims.lab import FULL, Budget
 from robustlab.studies.filing import commit, installed, now
 
 PUBLISHED = Path(__file__).parent / "results"
