@@ -14,6 +14,8 @@ from robustlab.studies.sweep.trainers import Taught, Trainers
 
 SURE = 0.05
 """Corrected p-values below this are called differences."""
+NEARLY = f"{100 * NEAR:.0f}"
+"""Points of robust accuracy within which a rate is said to work."""
 
 
 class Table(NamedTuple):
@@ -26,20 +28,20 @@ class Table(NamedTuple):
 
 def attackers_tables(found: Attackers) -> list[Table]:
     """What each rule does with each budget; how it compares with the sign rule, and how much its rate matters."""
-    last = found.swept[0].steps
     budgets = list(found.swept[0].chosen)
-    strength = [
-        [one.title, *(_share(one, steps) for steps in budgets), *_passes(one), _broken(found, one)]
-        for one in found.swept
-    ]
-    rates = [[one.title, _rate(one), *_against(found, one, last), *_range(one)] for one in found.swept]
+    last = budgets[-1]
+    strength = [[one.title, *(_share(one, steps) for steps in budgets)] for one in found.swept]
+    against = [[one.title, *_against(found, one, last), *_passes(one), _broken(found, one)] for one in found.swept]
+    rates = [[one.title, _rate(one), *_range(one)] for one in found.swept]
     head = [f"{steps} step{'s' * (steps > 1)}" for steps in budgets]
     title = f"Robust accuracy of {found.subject}, {found.threat}, in per cent, each rule at its best rate"
+    compared = ["step rule", "over sign", "p", "p corrected", "passes an image", "until success", "to the lowest"]
     return [
-        Table(title, ["step rule", *head, "passes an image", "until success", "to the lowest"], strength),
+        Table(title, ["step rule", *head], strength),
+        Table(f"After {last} steps: points above the sign rule, and how many passes it took", compared, against),
         Table(
-            f"After {last} steps: points above the sign rule, and rates that work",
-            ["step rule", "best rate", "over the sign rule", "p", "p corrected", "from", "to", "factor"],
+            f"Best rates, and the range about them that comes within {NEARLY} points",
+            ["step rule", "best rate", "from", "to", "factor"],
             rates,
         ),
     ]
@@ -158,7 +160,3 @@ def tuning_table(found: Attackers | Trainers) -> Table:
 
 def _curve(curve: dict[float, float]) -> str:
     return ", ".join(f"{rate:g}: {100 * share:.1f}" for rate, share in sorted(curve.items()))
-
-
-NEARLY = f"{100 * NEAR:.0f}"
-"""Points of robust accuracy within which a rate is said to work."""
