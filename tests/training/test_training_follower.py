@@ -10,6 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustlab.core import Linf, ThreatModel
+from robustlab.data import InMemory
+from robustlab.training import Settings, fit, follower, trades
 from robustlab.training.follower import following, forget
 
 X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -105,3 +108,12 @@ def test_a_follower_does_not_keep_its_model_alive(make_net: Callable[..., nn.Seq
     del model
     gc.collect()
     assert gone() is None
+
+
+def test_a_run_leaves_no_twin_behind(squares: InMemory, make_net: Callable[..., nn.Sequential]) -> None:
+    """What is kept belongs to a run: a model that is changed after it is not searched by an old twin."""
+    model, recipe, way = make_net(), trades(ThreatModel(Linf(), 0.1), steps=1), Settings(1)
+    seen: list[bool] = []
+    fit(model, recipe, squares, way, progress=lambda _: seen.append(model in follower._FOLLOWERS))
+    assert all(seen)
+    assert model not in follower._FOLLOWERS

@@ -17,6 +17,7 @@ from robustlab.core.twin import checked_logits
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
+from robustlab.training.follower import forget
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.settings import History, Progress, Settings
@@ -94,6 +95,7 @@ def fit(
         if folder is not None and accelerator.is_main_process:
             stack.enter_context(checkpoint.claimed(folder))
         stack.callback(model.eval)
+        stack.callback(forget, model)
         run = _Run(Updater(model, recipe, settings, accelerator, reseed), examples)
         stack.callback(run.reader.close)
         with run.explained():
