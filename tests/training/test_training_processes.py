@@ -97,7 +97,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [*command, str(out / "program.py"), str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(out), "ACCELERATE_USE_CPU": "true"},
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return out
