@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
     for name, recipe in {**{name: RECIPES[name] for name in STATEFUL}, "carrying": Carrying()}.items():
         whole = folder / f"{name}-whole"
         fit(net(), recipe, data(), WAY, out=whole)
-        ends = []
+        ends: list[bool] = []
         for places in (PLACES[:1], PLACES[1:]):
             out = folder / f"{name}-{len(ends)}"
             for place in places:
