@@ -1,6 +1,6 @@
 """Time of adversarial training: against a plain hand-written loop and ART's trainer, and recipe by recipe.
 
-    python -m benchmarks.training [--repeats 3] [--part loops recipes]
+    python -m benchmarks.training [--repeats 3] [--part loops recipes] [--only pgd fast]
 
 The plain loop is what people write: the model in training mode throughout, ordinary memory layout, one
 ``autograd.grad`` to the input per attack step, SGD with momentum. Ours is ``robustlab.training.fit``, all included.
@@ -13,8 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -119,17 +118,17 @@ def loops(repeats: int) -> str:
     return table(rows)
 
 
-def rates(repeats: int) -> dict[str, dict[str, float]]:
+def rates(names: Sequence[str], repeats: int) -> dict[str, dict[str, float]]:
     """Images of the data per second for each recipe and precision, all interleaved."""
-    works: dict[tuple[str, Precision], Callable[[], object]] = {}
+    works: dict[tuple[str, Precision], Work] = {}
     batches: dict[tuple[str, Precision], int] = {}
-    for name, recipe in RECIPES.items():
+    for name in names:
         for precision in PRECISIONS:
-            first = interleaved({name: ours(some(3), recipe, precision)}, 1)[name]
+            first = interleaved({name: ours(some(3), RECIPES[name], precision)}, 1)[name]
             batches[name, precision] = max(3, round(3 * SECONDS / first))
-            works[name, precision] = partial(ours(some(batches[name, precision]), recipe, precision))
+            works[name, precision] = ours(some(batches[name, precision]), RECIPES[name], precision)
     seconds = interleaved({str(key): work for key, work in works.items()}, repeats, warm_up=False)
-    found: dict[str, dict[str, float]] = {name: {} for name in RECIPES}
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
     for (name, precision), number in batches.items():
         found[name][precision] = number * BATCH / seconds[str((name, precision))]
     return found
@@ -156,12 +155,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--part", nargs="*", choices=("loops", "recipes"), default=("loops", "recipes"))
+    parser.add_argument("--only", nargs="*", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
     options = parser.parse_args()
     print(machine() + "\n")
     if "recipes" in options.part:
-        found = rates(options.repeats)
+        found = rates(options.only, options.repeats)
+        before = json.loads(RATES.read_text())["rates"] if RATES.exists() else {}
         RATES.parent.mkdir(parents=True, exist_ok=True)
-        RATES.write_text(json.dumps({"machine": machine(), "rates": found}, indent=1))
+        RATES.write_text(json.dumps({"machine": machine(), "rates": before | found}, indent=1))
         print(rate_table(found) + "\n", flush=True)
     if "loops" in options.part:
         print(loops(options.repeats))

@@ -112,7 +112,7 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
         ("--recipe trades --label-smoothing 0.1", "the recipe trades does not use --label-smoothing: it is for"),
         ("--eps 0.1", "the recipe standard does not use --eps: it is for adversarial, pgd"),
         ("--robust --recipe pgd", "--robust chooses the recipe itself: leave out --recipe or --robust"),
-        ("--robust --beta 6", "the recipe fast does not use --beta"),
+        ("--robust --beta 6", "the recipe pgd does not use --beta"),
         ("--recipe pgd --eps 0.1,0.2", "training needs one eps, got 0.1, 0.2"),
         ("--recipe adversarial --steps 3", "--steps says nothing to fgsm-rs: leave it out, or take pgd"),
         ("--recipe adversarial --attack square --step-size 1", "--step-size says nothing to square"),
@@ -253,18 +253,28 @@ def test_labels_beyond_those_asked_for_are_never_read(
 
 def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
     grey = robust(digits())
-    assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "fast", "0.1", "eval")
+    assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "pgd", "0.1", "eval")
     assert grey.epochs == 100
     coloured = data.InMemory("c", ("a", "b"), torch.zeros(60_000, 3, 1, 1), torch.zeros(60_000, dtype=torch.int64))
-    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 6)
+    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)
 
 
-def test_robust_from_the_command_line_says_what_it_took_and_gives_way_to_what_is_typed(command: Command) -> None:
-    done = command("train", "--robust", *SMALL[1:], "--precision", "fp32", "--out", "net")
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("", training.madry(AT, steps=2, step_size=0.07, norm_mode="eval")),
+        ("--eps 0.2", training.madry(ThreatModel(Linf(), 0.2), steps=2, step_size=0.14, norm_mode="eval")),
+        ("--norm l2", training.madry(ThreatModel(L2(), 0.5), steps=2, step_size=0.35, norm_mode="eval")),
+        ("--steps 5", training.madry(AT, steps=5, norm_mode="eval")),
+        ("--step-size 0.05", training.madry(AT, steps=2, step_size=0.05, norm_mode="eval")),
+        ("--norm-mode train", training.madry(AT, steps=2, step_size=0.07)),
+    ],
+)
+def test_robust_says_what_it_took_and_gives_way_to_what_is_typed(command: Command, words: str, wanted: Recipe) -> None:
+    done = command("train", "--robust", *SMALL[1:], *words.split(), "--precision", "fp32", "--out", "net")
     assert done.code == 0, done.err
     said = " ".join(done.err.split())
-    assert repr(training.fast(AT, norm_mode="eval")) in said
-    assert "epochs: 1; precision: fp32" in said
+    assert f"Recipe: {wanted!r}; epochs: 1; precision: fp32" in said
 
 
 def test_auto_precision_is_bf16_where_the_processor_has_matrix_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

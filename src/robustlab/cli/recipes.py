@@ -58,11 +58,14 @@ class Options:
 
     def threat(self, norm: str = "linf") -> ThreatModel:
         """Norm and budget; the usual ones where none were typed."""
-        name = self.norm or norm
-        budgets = parse.budgets([self.eps] if self.eps else parse.usual_eps(name))
+        return parse.threat(self.norm or norm, self.budget(norm))
+
+    def budget(self, norm: str = "linf") -> float:
+        """Eps alone."""
+        budgets = parse.budgets([self.eps] if self.eps else parse.usual_eps(self.norm or norm))
         if len(budgets) > 1:
             raise typer.BadParameter(f"training needs one eps, got {', '.join(f'{eps:g}' for eps in budgets)}")
-        return parse.threat(name, budgets[0])
+        return budgets[0]
 
     def given(self, make: Callable[..., R], *first: object, names: tuple[str, ...]) -> R:
         """Calls a function with the named options that were typed, and leaves the others to its defaults."""

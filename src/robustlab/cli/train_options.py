@@ -33,7 +33,11 @@ Recipe = Annotated[
 ]
 Robust = Annotated[
     bool,
-    typer.Option("--robust", help="The fastest good recipe that we found, with its settings.", rich_help_panel=RECIPE),
+    typer.Option(
+        "--robust",
+        help="What we found to be best for its time: pgd with 2 steps.",
+        rich_help_panel=RECIPE,
+    ),
 ]
 Activation = Annotated[
     str | None,
