@@ -1,0 +1,274 @@
+# %% [markdown]
+# # Fast and free
+#
+# **Can robustness be had for the price of ordinary training?**
+#
+# PGD training with seven steps passes each image eight times through the network and back, where ordinary training does
+# it once. A single step would make it two. For years that was thought to fail, and it does fail, in a spectacular way
+# that an evaluation with FGSM cannot see. We watch it happen, look inside, and meet three remedies: a random start
+# (Fast), gradients that agree (GradAlign), and a perturbation that costs nothing at all (Free).
+
+# %%
+import copy
+import os
+import time
+
+import matplotlib.pyplot as plt
+import torch
+
+from robustlab import data
+from robustlab.attacks import FGSM, PGD
+from robustlab.core import Linf, Streams, ThreatModel, cross_entropy, misclassified
+from robustlab.models import ShallowCNN
+from robustlab.studies import known
+from robustlab.studies.claims.table import words
+from robustlab.training import Settings, adversarial, fast, fit, free, grad_align, madry, overfitting_alarm
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+SEED = 0
+
+# %% [markdown]
+# ## One step, and a large budget
+#
+# The attacker may change each pixel by 0.2. Each batch is replaced by what FGSM makes of it, from the image itself,
+# without a random start; over the first third of the training the budget rises from 0. An `overfitting_alarm` around
+# the recipe attacks the same 128 training images from time to time, by FGSM and by PGD with ten steps, and warns when
+# the one goes up while the other falls.
+
+# %%
+train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
+train, test = data.sample(train, 5000 if QUICK else len(train)), data.sample(test, 300 if QUICK else 5000)
+large = ThreatModel(Linf(), 0.2)
+
+
+def trained(recipe, *, epochs, images=None, progress=None):
+    """The same first weights each time; also the seconds of processor time."""
+    torch.manual_seed(SEED)
+    model, part, started = ShallowCNN(), data.sample(train, images or len(train)), time.process_time()
+    fit(model, recipe, part, Settings(epochs=epochs, seed=SEED), progress=progress)
+    return model.requires_grad_(requires_grad=False), time.process_time() - started
+
+
+# %%
+looks = []
+
+
+def look(at):
+    """Keeps what the alarm measures."""
+    if at.summary is None and "probe_pgd_accuracy" in at.metrics:
+        names = ("probe_fgsm_accuracy", "probe_pgd_accuracy", "catastrophic_overfitting")
+        looks.append(tuple(at.metrics[name] for name in names))
+
+
+every = 40 if QUICK else 400
+watched = overfitting_alarm(adversarial(FGSM(large), eps_warmup=0.3), large, every=every, examples=128, drop=0.1)
+deceived, _ = trained(watched, epochs=14, progress=look)
+
+# %%
+figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+under_fgsm, under_pgd, alarms = zip(*looks, strict=True)
+when = range(0, every * len(looks), every)
+for curve, label in ((under_fgsm, "under FGSM"), (under_pgd, "under PGD-10")):
+    axis.plot(when, curve, "o-", ms=3, label=label)
+axis.fill_between(when, 0, alarms, color="tab:red", alpha=0.15, step="mid", label="alarm")
+axis.set(xlabel="step of the training", ylabel="accuracy on the probe", ylim=(-0.02, 1))
+axis.legend()
+plt.show()
+
+# %%
+x, y, ids = test.batch(torch.arange(len(test)))[:3]
+
+
+def right(model, attack=None):
+    """Share of the test images that are right, as they are or under an attack."""
+    moved = x if attack is None else attack(model, x, y, ids=ids)
+    return (~misclassified(model(moved), y)).double().mean().item()
+
+
+weak, strong = FGSM(large), PGD(large, steps=20)
+print(f"clean {right(deceived):.1%}, FGSM {right(deceived, weak):.1%}, PGD-20 {right(deceived, strong):.1%}")
+
+# %%
+assert right(deceived, weak) > right(deceived, strong) + 0.2
+assert max(under_pgd) > under_pgd[-1] + 0.05
+assert any(alarms)
+
+# %% [markdown]
+# At first both rise. Then the ways part: FGSM accuracy goes on rising, everything looks like success, and under PGD the
+# network loses what it had. Wong, Rice and Kolter (2020) called this **catastrophic overfitting**: it is no longer
+# robustness that is learned, but how to defeat *one step of this length*. On larger networks PGD accuracy falls to zero
+# within an epoch.
+#
+# ## How does it do that?
+#
+# FGSM looks at the slope at the image and leaps. PGD feels its way, and ends elsewhere. We walk from each test image
+# straight to both ends, and to a random corner of the ball, and look at the loss on the way.
+
+# %%
+corner = (x + 0.2 * large.norm.steepest(Streams(SEED, ids).normal(x.shape[1:]))).clamp(0, 1)
+goals = {"to FGSM's end": weak(deceived, x, y, stop="never"), "to PGD's end": strong(deceived, x, y, stop="never")}
+goals["to a random corner"] = corner
+shares = torch.linspace(0, 1, 11)
+walks = {
+    name: torch.stack([cross_entropy(deceived(x + share * (goal - x)), y).mean() for share in shares])
+    for name, goal in goals.items()
+}
+
+# %%
+figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+for name, walk in walks.items():
+    axis.plot(shares, walk, label=name)
+axis.set(xlabel="share of the way", ylabel="mean loss over the test images", ylim=(0, None))
+axis.legend()
+plt.show()
+
+# %%
+ends = {name: walk[-1].item() for name, walk in walks.items()}
+print("  ".join(f"{name} {loss:.2f}" for name, loss in ends.items()))
+assert ends["to PGD's end"] > 1.5 * ends["to FGSM's end"]
+
+# %% [markdown]
+# Straight to PGD's end the loss rises steeply; FGSM does not see that way. Out of all directions the one in which FGSM
+# leaps has been trained away, and only that one: the slope at the image says little about the neighbourhood any more.
+#
+# That can be measured: how well do the gradients at the image and at a random point $u$ of the ball agree?
+#
+# $$\cos\big(\nabla_x J(x, y),\; \nabla_x J(x + u, y)\big)$$
+
+
+# %%
+def alignment(model):
+    """Mean cosine between the gradients at test images and at random points near them."""
+    fields = []
+    for point in (x, large.sample(x, Streams(SEED, ids))):
+        leaf = point.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), y).sum(), leaf)
+        fields.append(gradient.flatten(1))
+    return torch.cosine_similarity(*fields).mean().item()
+
+
+print(f"the gradients' cosine is {alignment(deceived):.2f}")
+
+# %% [markdown]
+# ## Gradients that agree
+#
+# GradAlign (Andriushchenko and Flammarion, 2020) puts that cosine into the loss,
+#
+# $$J(x_{\text{adv}}, y) + \lambda\,\Big(1 - \cos\big(\nabla_x J(x), \nabla_x J(x + u)\big)\Big),$$
+#
+# at the price of differentiating two gradients. The same budget, the same single step from the image itself:
+
+# %%
+align = grad_align(large, weight=2.0, norm_mode="eval", eps_warmup=0.3)
+aligned, _ = trained(align, epochs=5, images=4000 if QUICK else None)
+
+# %%
+rows = {"FGSM": deceived, "GradAlign": aligned}
+figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+for place, (name, model) in enumerate(rows.items()):
+    values = [right(model), right(model, weak), right(model, strong), alignment(model)]
+    bars = axis.bar([k + 0.4 * place - 0.2 for k in range(4)], values, 0.38, label=name)
+    axis.bar_label(bars, [f"{value:.2f}" for value in values], fontsize="small")
+axis.set_xticks(range(4), ["clean", "FGSM", "PGD-20", "cosine"])
+axis.set(ylim=(0, 1.05))
+axis.legend()
+plt.show()
+
+# %%
+assert alignment(aligned) > alignment(deceived) + 0.05
+assert right(aligned, weak) - right(aligned, strong) < 0.6 * (right(deceived, weak) - right(deceived, strong))
+
+# %% [markdown]
+# The gradients agree, and FGSM and PGD tell nearly the same story again. Both numbers are modest, as the budget is
+# large and the network very small, but now FGSM does not lie. The cosine is bought with clean accuracy, and $\lambda$
+# says at what price.
+#
+# ## A random start
+#
+# At a moderate budget a cheaper remedy does: start at a random point of the ball, take one step of 1.25 times the
+# budget, project. That is **Fast** adversarial training. It makes the leap end at a different place each time.
+#
+# ## For free
+#
+# **Free** adversarial training (Shafahi and others, 2019) notices that one pass backwards yields two gradients: that of
+# the weights and that of the image. It uses both. Each batch is replayed $m$ times; each time one pass updates the
+# weights *and* improves the perturbation, which is carried over to the next batch. Divide the number of epochs by $m$,
+# and robustness has cost nothing.
+#
+# We compare at a budget of 0.1: PGD-7, Fast with as many epochs, and Free with as many passes as Fast.
+
+# %%
+at = ThreatModel(Linf(), 0.1)
+epochs = 2 if QUICK else 8
+recipes = {
+    "PGD-7": (madry(at, norm_mode="eval"), epochs, 8 * epochs),
+    "Fast": (fast(at, norm_mode="eval"), epochs, 2 * epochs),
+    "Free, m = 4": (free(at, replays=4), epochs // 2, 2 * epochs),
+}
+
+# %%
+found = {}
+for name, (recipe, rounds, passes) in recipes.items():
+    model, seconds = trained(recipe, epochs=rounds, images=3000 if QUICK else None)
+    found[name] = right(model), right(model, PGD(at, steps=20)), seconds
+    print(f"{name:12} {passes:3} passes per image, {seconds:5.1f} s of processor time, clean {found[name][0]:.1%}")
+
+# %%
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+for name, (_, robust, seconds) in found.items():
+    axis.plot(seconds, robust, "o", ms=9, label=name)
+axis.set(xlabel="seconds of processor time", ylabel="accuracy under PGD-20, eps 0.1", ylim=(0, 1), xlim=(0, None))
+axis.legend(loc="lower right")
+plt.show()
+
+# %%
+pgd_seconds, pgd_robust = found["PGD-7"][2], found["PGD-7"][1]
+for name in ("Fast", "Free, m = 4"):
+    assert found[name][2] < 0.75 * pgd_seconds
+    assert found[name][1] > pgd_robust - 0.2
+
+# %% [markdown]
+# A fraction of the time. How near they come to PGD training is not for one seed and a few images to say. And whoever
+# trains with single steps keeps an eye on PGD, which is what the alarm is for: `fast` comes with one.
+#
+# ## With all images, and several seeds
+#
+# The claims on this, each with the smallest effect that counts written down before the first run. What is known of them
+# today:
+
+# %%
+for outcome in known(["catastrophic-overfitting", "grad-align", "fast-and-free"]):
+    print("\n".join(words(outcome)), end="\n\n")
+
+# %% [markdown]
+# ## What we saw
+#
+# - Training on single steps at a large budget teaches a network to defeat single steps. FGSM applauds, PGD shows it.
+# - It trains away the one direction in which FGSM leaps; the gradient at the image then says little about the ball.
+# - GradAlign keeps gradients in agreement. A random start helps as long as the budget is moderate.
+# - Fast and Free cost a fraction of PGD training. Watch them with PGD while they train.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** If the leap is too long, is half of it the better attack? Give FGSM a `step_size`, and find the one step that
+# hurts `deceived` most.
+
+# %% tags=["solution"]
+for size in (0.05, 0.1, 0.15, 0.2):
+    print(f"one step of {size}: {right(deceived, FGSM(large, step_size=size)):.1%} right")
+
+# %% [markdown]
+# **2.** Can a network come back? Train `deceived` on with PGD for an epoch.
+
+# %% tags=["solution"]
+healed = copy.deepcopy(deceived).requires_grad_(requires_grad=True)
+fit(healed, madry(large, norm_mode="eval", steps=5), data.sample(train, 2500), Settings(epochs=1, seed=SEED))
+print(f"FGSM {right(healed, weak):.1%}, PGD-20 {right(healed, strong):.1%}")
+
+# %% [markdown]
+# **3.** Does a random start help at 0.2? Train `fast(large).recipe` and look under PGD.
+
+# %% tags=["solution"]
+started, _ = trained(fast(large, norm_mode="eval", eps_warmup=0.3).recipe, epochs=3)
+print(f"FGSM {right(started, weak):.1%}, PGD-20 {right(started, strong):.1%}")
