@@ -68,6 +68,7 @@ def fit(
     Raises:
         ValueError: data or model that do not fit each other, or fewer examples than processes in a batch.
         DivergedError: the loss is NaN or infinite; the last checkpoint is kept.
+        DataError: the data cannot be read, or a process that reads it has ended; the last checkpoint is kept.
         RunError: the directory is in use, not writable, or holds another run.
         CheckpointError: a checkpoint is damaged, or cannot be written.
 
