@@ -1,0 +1,154 @@
+"""The words of ``robustlab train`` and what they make: recipes, optimizers, schedules, settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from robustlab import data, training
+from robustlab.attacks import FGSM, PGD
+from robustlab.cli.recipes import RECIPES, Options, checked
+from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings
+from robustlab.core import L2, Examples, Linf, Recipe, ThreatModel
+
+Typed = str | int | float
+AT = ThreatModel(Linf(), 0.1)
+
+
+CRAFTED: dict[str, Any] = {"norm_mode": "eval", "eps_warmup": 0.5}
+STEPPED: dict[str, Any] = {"steps": 3, "step_size": 0.04, **CRAFTED, "steps_warmup": 0.25}
+MIXED: dict[str, Any] = {"mix": 0.7, "smoothing": 0.1}
+Expected = dict[str, tuple[Recipe, dict[str, Typed]]]
+
+
+def made(name: str, unlabelled: Examples | None = None, **typed: Typed) -> Recipe:
+    given = Options(**typed)  # type: ignore[arg-type]
+    return checked(name, given).make(given, unlabelled)
+
+
+def digits() -> Examples:
+    return data.load("digits", split="train")
+
+
+def of_several_steps() -> Expected:
+    """Recipes with an attack of several steps, with all of their options, made by hand."""
+    pgd = training.adversarial(PGD(AT, 3, 0.04), **MIXED, **CRAFTED, steps_warmup=0.25)
+    trades = training.trades(AT, beta=3.0, **STEPPED)
+    return {
+        "adversarial": (pgd, {"attack": "pgd", **STEPPED, **MIXED}),
+        "pgd": (pgd, {**STEPPED, **MIXED}),
+        "trades": (trades, {"beta": 3.0, **STEPPED}),
+        "mart": (training.mart(AT, beta=3.0, **STEPPED), {"beta": 3.0, **STEPPED}),
+        "awp": (training.awp(pgd, gamma=0.02), {"gamma": 0.02, **STEPPED, **MIXED}),
+        "trades-awp": (training.awp(trades, gamma=0.02), {"gamma": 0.02, "beta": 3.0, **STEPPED}),
+    }
+
+
+def of_few_steps() -> Expected:
+    """Recipes with one step or none, with all of their options, made by hand."""
+    return {
+        "standard": (training.standard(smoothing=0.1), {"smoothing": 0.1}),
+        "fgsm": (
+            training.adversarial(FGSM(AT, 0.08), **CRAFTED, **MIXED), {"step_size": 0.08, **CRAFTED, **MIXED}
+        ),
+        "fast": (training.fast(AT, step_size=0.08, **CRAFTED), {"step_size": 0.08, **CRAFTED}),
+        "free": (
+            training.free(AT, replays=4, step_size=0.05, eps_warmup=0.5),
+            {"replays": 4, "step_size": 0.05, "eps_warmup": 0.5},
+        ),
+        "grad-align": (
+            training.grad_align(AT, weight=0.5, step_size=0.08, **CRAFTED),
+            {"weight": 0.5, "step_size": 0.08, **CRAFTED},
+        ),
+        "sat": (
+            training.smooth_adversarial(AT, step_size=0.08, **CRAFTED, **MIXED), {"step_size": 0.08, **CRAFTED, **MIXED}
+        ),
+        "vat": (
+            training.vat(ThreatModel(L2(), 0.1), unlabelled=training.Unlabelled(digits(), 2), weight=2.0, entropy=1.0,
+                         **CRAFTED),
+            {"labels": 20, "ratio": 2, "weight": 2.0, "entropy": 1.0, **CRAFTED},
+        ),
+        "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **MIXED), {"sigma": 0.5, **MIXED}),
+        "augmix": (
+            training.augmix(weight=6.0, change=training.AugMix(severity=5)),
+            {"magnitude": 5, "weight": 6.0},
+        ),
+        "randaugment": (
+            training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
+            {"magnitude": 5, "smoothing": 0.1},
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_made_of_exactly_the_options_that_it_says_it_uses(name: str) -> None:
+    wanted, typed = (of_several_steps() | of_few_steps())[name]
+    budget = {"eps": "0.1"} if "eps" in RECIPES[name].uses else {}
+    assert repr(made(name, digits() if name == "vat" else None, **typed, **budget)) == repr(wanted)
+    assert {*typed, *budget} | ({"norm"} if budget else set()) == set(RECIPES[name].uses)
+
+
+def test_what_is_not_typed_is_as_in_the_paper() -> None:
+    at = ThreatModel(Linf(), 8 / 255)
+    assert made("pgd") == training.madry(at)
+    assert made("adversarial") == training.adversarial(FGSM(at, random_start=True))
+    assert made("adversarial", attack="pgd") == training.adversarial(PGD(at, 7))
+    assert made("fgsm") == training.adversarial(FGSM(at), mix=0.5)
+    assert made("trades-awp") == training.awp(training.trades(at), gamma=0.005)
+    assert made("free") == training.free(at)
+    assert made("vat") == training.vat(ThreatModel(L2(), 0.5))
+    assert made("trades", norm="l2") == training.trades(ThreatModel(L2(), 0.5))
+
+
+def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
+    grey = robust(digits())
+    assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "pgd", "0.1", "eval")
+    assert grey.epochs == 100
+    coloured = data.InMemory("c", ("a", "b"), torch.zeros(60_000, 3, 1, 1), torch.zeros(60_000, dtype=torch.int64))
+    assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)
+
+
+def test_auto_precision_is_bf16_where_the_processor_has_matrix_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, wanted in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there, raising=False)
+        assert precision("auto", "cpu") == wanted
+        assert precision("auto", "mps") == "fp32"
+        assert precision("fp32", "cpu") == "fp32"
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert precision("auto", "cpu") == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (Rule(), training.sgd()),
+        (Rule("sgd", 0.2, 0.5, 0.0), training.sgd(0.2, momentum=0.5, weight_decay=0.0)),
+        (Rule("AdamW", weight_decay=0.1), training.adamw(weight_decay=0.1)),
+        (Rule("nadam", 3e-3), training.tuned(torch.optim.NAdam, lr=3e-3)),
+        (Rule("rmsprop", momentum=0.9), training.tuned(torch.optim.RMSprop, momentum=0.9)),
+    ],
+)
+def test_optimizers_by_name(rule: Rule, wanted: object) -> None:
+    assert optimizer(rule, PLAIN.rule) == wanted
+
+
+def test_schedules_by_name() -> None:
+    for rule, wanted in (
+        (Rule(), training.OneCycle()),
+        (Rule(schedule="cosine"), training.Cosine()),
+        (Rule(schedule="multi-step", drops="0.3, 0.6"), training.MultiStep((0.3, 0.6))),
+        (Rule(schedule="cyclic", cycles=2), training.Cyclic(2)),
+        (Rule(schedule="constant"), training.Constant()),
+    ):
+        assert schedule(rule, PLAIN.rule) == wanted
+
+
+def test_everything_typed_about_a_run_reaches_its_settings() -> None:
+    length = Length(3, 64, accumulate=2, clip=1.0, average=0.9, patience=4, precision="bf16")
+    found = settings(length, Rule("adamw"), PLAIN, seed=5, device="cpu", best="robust_accuracy")
+    assert found == training.Settings(
+        3, 64, training.adamw(), training.OneCycle(), seed=5, accumulate=2, clip=1.0, average=0.9,
+        best="robust_accuracy", patience=4, precision="bf16", device="cpu", resume=True,
+    )  # fmt: skip
