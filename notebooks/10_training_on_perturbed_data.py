@@ -19,8 +19,7 @@ from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, ThreatModel, misclassified
 from robustlab.data import InMemory
 from robustlab.models import ShallowCNN
-from robustlab.studies import known
-from robustlab.studies.claims.table import words
+from robustlab.studies import known, words
 from robustlab.training import Settings, adversarial, fit, perturbed_once, standard
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"

@@ -20,8 +20,7 @@ from robustlab import data
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, Streams, ThreatModel, cross_entropy, misclassified
 from robustlab.models import ShallowCNN
-from robustlab.studies import known
-from robustlab.studies.claims.table import words
+from robustlab.studies import known, words
 from robustlab.training import Settings, adversarial, fast, fit, free, grad_align, madry, overfitting_alarm
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
@@ -41,6 +40,7 @@ train, test = data.sample(train, 5000 if QUICK else len(train)), data.sample(tes
 large = ThreatModel(Linf(), 0.2)
 
 
+# %%
 def trained(recipe, *, epochs, images=None, progress=None):
     """The same first weights each time; also the seconds of processor time."""
     torch.manual_seed(SEED)
@@ -60,6 +60,7 @@ def look(at):
         looks.append(tuple(at.metrics[name] for name in names))
 
 
+# %%
 every = 40 if QUICK else 400
 watched = overfitting_alarm(adversarial(FGSM(large), eps_warmup=0.3), large, every=every, examples=128, drop=0.1)
 deceived, _ = trained(watched, epochs=14, progress=look)

@@ -19,8 +19,7 @@ from robustlab import data
 from robustlab.attacks import PGD
 from robustlab.core import Linf, ThreatModel, cross_entropy, misclassified, smooth_gradients
 from robustlab.models import BatchNormCNN, smooth
-from robustlab.studies import known
-from robustlab.studies.claims.table import words
+from robustlab.studies import known, words
 from robustlab.training import Settings, fit, smooth_adversarial, smooth_in
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"

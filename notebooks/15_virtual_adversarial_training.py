@@ -21,8 +21,7 @@ from robustlab.attacks import VirtualAdversarial
 from robustlab.core import L2, ThreatModel, kl, misclassified
 from robustlab.data import InMemory
 from robustlab.models import ShallowCNN
-from robustlab.studies import known
-from robustlab.studies.claims.table import words
+from robustlab.studies import known, words
 from robustlab.training import Constant, Settings, Unlabelled, adamw, fit, standard, vat
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"

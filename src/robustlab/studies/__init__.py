@@ -5,6 +5,7 @@ from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, QUICK, Budget
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.outcome import Judged, Outcome
+from robustlab.studies.claims.table import words
 from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
 from robustlab.studies.reproduce import Doing, known, reproduce
@@ -12,5 +13,5 @@ from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "Watch", "demo", "known", "reproduce", "sweep", "t_interval",
+    "Watch", "demo", "known", "reproduce", "sweep", "t_interval", "words",
 ]  # fmt: skip
