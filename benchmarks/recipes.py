@@ -1,6 +1,7 @@
 """The recipes that the training benchmarks compare, all against Linf at eps 0.1 and with the settings of their papers.
 
-Where norm layers may stay in eval mode while inputs are made, they do: it is the faster, and no less robust.
+``pgd-2`` and ``pgd-3`` are nobody's: fewer and longer steps, to be fast. Where norm layers may stay in eval mode while
+inputs are made, they do, which is the faster.
 """
 
 from __future__ import annotations
