@@ -15,16 +15,11 @@ import matplotlib.pyplot as plt
 import torch
 
 from robustlab import data
+from robustlab import regularization as nsl
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import L2, Linf, ThreatModel, cross_entropy
 from robustlab.evaluation import compare, evaluate
 from robustlab.models import ShallowCNN, Shape, efficientnet_lite0
-from robustlab.regularization import (
-    AdversariallyRegularized,
-    AdversarialRegularization,
-    Neighbourhood,
-    adversarial_neighbour,
-)
 from robustlab.training import Settings, adamw, fit, standard
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
@@ -46,7 +41,7 @@ SEED = 0
 slope = torch.tensor([[3.0, -1.0, 2.0]])
 x = torch.zeros(1, 3)
 for norm in (L2(), Linf()):
-    neighbour = adversarial_neighbour(lambda at: (at * slope).sum(), x, Neighbourhood(norm, step_size=0.2))
+    neighbour = nsl.adversarial_neighbour(lambda at: (at * slope).sum(), x, nsl.Neighbourhood(norm, step_size=0.2))
     gain = (neighbour * slope).sum()
     print(f"{norm}: {neighbour.numpy().round(3)}, the loss grows by {gain:.3f}")
 
@@ -75,7 +70,7 @@ total.backward()
 by_hand = [weight.grad.clone() for weight in net.parameters()]
 
 # %%
-how = AdversarialRegularization(Neighbourhood(Linf(), step_size=0.2), multiplier=0.2)
+how = nsl.AdversarialRegularization(nsl.Neighbourhood(Linf(), step_size=0.2), multiplier=0.2)
 net.zero_grad()
 how.step(net, batch, how.init(net), backward=lambda loss: loss.backward())
 for weight, expected in zip(net.parameters(), by_hand, strict=True):
@@ -85,7 +80,7 @@ for weight, expected in zip(net.parameters(), by_hand, strict=True):
 # In a training loop of your own, `AdversariallyRegularized` gives one loss to be differentiated, and its parts.
 
 # %%
-losses = AdversariallyRegularized(net, how).losses(batch.x, batch.y)
+losses = nsl.AdversariallyRegularized(net, how).losses(batch.x, batch.y)
 print(f"total {losses.total:.3f} = {losses.base:.3f} + 0.2 * {losses.adversarial:.3f}")
 assert torch.isclose(losses.total, losses.base + 0.2 * losses.adversarial)
 
@@ -98,7 +93,7 @@ assert torch.isclose(losses.total, losses.base + 0.2 * losses.adversarial)
 # %%
 recipes = {
     "base": standard(),
-    "step 0.001, L2": AdversarialRegularization(),
+    "step 0.001, L2": nsl.AdversarialRegularization(),
     "step 0.2, Linf": how,
 }
 settings = Settings(epochs=6 if QUICK else 10, optimizer=adamw(2e-3), seed=SEED)
@@ -111,8 +106,8 @@ for name, recipe in recipes.items():
 # %%
 image = data.load("fashion-mnist", split="test").batch(torch.arange(6))
 figure, axes = plt.subplots(2, 6, figsize=(8, 2.9), layout="constrained")
-step = Neighbourhood(Linf(), 0.2)
-beside = adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), image.y), image.x, step).clamp(0, 1)
+step = nsl.Neighbourhood(Linf(), 0.2)
+beside = nsl.adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), image.y), image.x, step).clamp(0, 1)
 for column, pair in zip(axes.T, zip(image.x, beside, strict=True), strict=True):
     for axis, picture in zip(column, pair, strict=True):
         axis.imshow(picture[0], cmap="gray", vmin=0, vmax=1)
@@ -219,7 +214,7 @@ tuning = Settings(epochs=2 if QUICK else 3, batch_size=32, optimizer=adamw(1e-3)
 tuned = {}
 for name, recipe in {
     "base": standard(),
-    "regularized": AdversarialRegularization(Neighbourhood(Linf(), 0.01), 1.0),
+    "regularized": nsl.AdversarialRegularization(nsl.Neighbourhood(Linf(), 0.01), 1.0),
 }.items():
     tuned[name] = efficientnet_lite0(Shape(classes=10, channels=3, size=64))
     fit(tuned[name], recipe, clothes, tuning)
@@ -244,7 +239,8 @@ assert last["regularized"][1] >= last["base"][1]
 # - Accuracy under the step of training rises by a lot, and says little: PGD takes most of it back.
 # - What is left is real at half the step and less, AutoAttack included. The default step of 0.001 changes nothing.
 # - For a network that resists the budget it was trained for, train with PGD (notebook 12).
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # **1.** Which target makes the better neighbours: away from the true label, or towards the second most likely one?
@@ -253,9 +249,9 @@ assert last["regularized"][1] >= last["base"][1]
 x, y = image.x, image.y
 logits = nets["base"](x)
 second = logits.topk(2, dim=1).indices[:, 1]
-step = Neighbourhood(Linf(), 0.05)
-away = adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), y), x, step)
-toward = adversarial_neighbour(lambda at: -cross_entropy(nets["base"](at), second), x, step)
+step = nsl.Neighbourhood(Linf(), 0.05)
+away = nsl.adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), y), x, step)
+toward = nsl.adversarial_neighbour(lambda at: -cross_entropy(nets["base"](at), second), x, step)
 for name, moved in (("away", away), ("toward", toward)):
     print(name, cross_entropy(nets["base"](moved), y).mean().item())
 
@@ -265,6 +261,6 @@ for name, moved in (("away", away), ("toward", toward)):
 # %% tags=["solution"]
 torch.manual_seed(SEED)
 net = ShallowCNN()
-fit(net, AdversarialRegularization(Neighbourhood(Linf(), 0.1, steps=3, eps=0.2), 0.2), train, settings)
+fit(net, nsl.AdversarialRegularization(nsl.Neighbourhood(Linf(), 0.1, steps=3, eps=0.2), 0.2), train, settings)
 seen = evaluate(net, test, attacks=[PGD(ThreatModel(Linf(), 0.1), steps=20)], n=count // 2)
 print(f"PGD at 0.1: {seen.worst[-1].robust.value:.1%}, with one step {robust['step 0.2, Linf'][2]:.1%}")
