@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -92,8 +91,8 @@ def train(
     """Trains a model; a checkpoint after each epoch, the weights that came out best in model.safetensors.
 
     An option that the recipe does not use is refused; brackets say who uses it. What is not typed is as in the recipe's
-    paper. Curves go to DIRECTORY/tensorboard where TensorBoard is installed. Ctrl-C keeps the epochs that are complete;
-    the same command with --out DIRECTORY goes on.
+    paper. Curves go to DIRECTORY/tensorboard where TensorBoard is installed, and to MLflow where that is. Ctrl-C keeps
+    the epochs that are complete; the same command with --out DIRECTORY goes on.
     """
     typed = Options(
         attack=attack, eps=eps, norm=norm, steps=steps, step_size=step_size, norm_mode=norm_mode,
@@ -219,14 +218,11 @@ def _network(name: str, examples: Examples, seed: int, activation: str | None) -
 
 @contextmanager
 def _progress(title: str, place: Path) -> Iterator[Show]:
-    """A bar in the terminal, and curves in TensorBoard where it is installed."""
-    from robustlab.training import progress_bar, tensorboard, together
+    """A bar in the terminal, and curves in TensorBoard and MLflow where they are installed."""
+    from robustlab.training import progress_bar, together, trackers
 
-    with ExitStack() as stack:
-        shows = [stack.enter_context(progress_bar(f"train {title}", console=show.notes()))]
-        if find_spec("tensorboard") and _first():
-            shows.append(stack.enter_context(tensorboard(place / "tensorboard")))
-        yield together(*shows)
+    with progress_bar(f"train {title}", console=show.notes()) as bar, trackers(place) as curves:
+        yield together(bar, curves)
 
 
 def _first() -> bool:

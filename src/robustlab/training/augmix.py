@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import Batch, Metrics, RecipeState, Scores, fold_in
+from robustlab.core.metrics import measured
 from robustlab.training.augment import AugMix, changed
 from robustlab.training.crafting import Backward, no_memory
-from robustlab.training.recipes import measured
 from robustlab.training.trades import check_weight
 
 _TINY = 1e-7  # as in the released code: keeps the logarithm of a probability finite

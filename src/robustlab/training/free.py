@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, RecipeState, ThreatModel
+from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, check_warmup, risen
-from robustlab.training.recipes import measured, one_eps, passed
+from robustlab.training.recipes import one_eps, passed
 
 _DELTA = "delta"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.attacks import PGD
 from robustlab.core import Attack, Batch, Images, Labels, Logits, Metrics, ThreatModel
+from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, GaussianNoise, NormMode, both_phases, no_memory
 
 
@@ -183,15 +183,6 @@ def passed(model: nn.Module, x: Images, y: Labels, smoothing: float = 0.0) -> tu
     """Logits (N, K) and their mean cross-entropy."""
     logits: Logits = model(x)
     return logits, F.cross_entropy(logits, y, label_smoothing=smoothing)
-
-
-def measured(logits: Logits, loss: Tensor, y: Labels, **more: Tensor) -> Metrics:
-    """Loss and accuracy, and other scalars by name, as numbers."""
-    with torch.no_grad():
-        values = {"loss": loss, "accuracy": (logits.argmax(dim=1) == y).float().mean(), **more}
-        # One transfer for all numbers: each would wait for the GPU.
-        numbers: list[float] = torch.stack([value.detach().float() for value in values.values()]).tolist()
-    return dict(zip(values, numbers, strict=True))
 
 
 def _check_smoothing(smoothing: float) -> None:

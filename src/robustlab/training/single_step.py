@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Batch, Images, Metrics, Recipe, RecipeState, Streams, ThreatModel, frozen
+from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Crafting, NormMode, both_phases, in_eval_mode, no_memory
 from robustlab.training.follower import following
-from robustlab.training.recipes import adversarial, measured, one_eps, passed
+from robustlab.training.recipes import adversarial, one_eps, passed
 from robustlab.training.trades import check_weight
 
 _LOG = logging.getLogger(__name__)

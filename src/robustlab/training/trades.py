@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from robustlab.attacks import maximise, steepest
 from robustlab.attacks.call import Call, craft
 from robustlab.core import Batch, Images, Logits, Metrics, Objective, ThreatModel, cross_entropy, kl, unfinished
+from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, both_phases, no_memory
-from robustlab.training.recipes import measured, one_eps
+from robustlab.training.recipes import one_eps
 
 Against: TypeAlias = Literal["prediction", "label"]
 _STEP = 0.007 / 0.031  # of eps: the step size of both papers

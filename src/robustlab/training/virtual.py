@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from robustlab.attacks.virtual import VirtualAdversarial
 from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams, ThreatModel, frozen, kl
+from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, no_memory
 from robustlab.training.identity import content
-from robustlab.training.recipes import measured, passed
+from robustlab.training.recipes import passed
 from robustlab.training.trades import check_weight
 
 _DRAWN = 0xD7A
