@@ -12,13 +12,13 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
+from robustlab.core.provenance import now, versions
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.files import digest, disk, read_json, write_json
 from robustlab.evaluation.intake import fetched
@@ -238,7 +238,7 @@ def _run(subject: Subject, settings: Settings) -> RunInfo:
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         created=now(),
         command=settings.command or shlex.join(sys.argv),
-        versions=_versions(),
+        versions=versions(),
         seed=settings.seed,
         batch_size=settings.batch_size,
         batch_plan=BATCH_PLAN,
@@ -251,23 +251,8 @@ def _run(subject: Subject, settings: Settings) -> RunInfo:
     )
 
 
-def now() -> str:
-    """The time, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "robustlab": version("robustlab"),
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
 
 
 def _hardware(device: torch.device) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.processes import Processes
+from robustlab.core.provenance import now
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
@@ -25,7 +26,7 @@ from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.manifest import Manifest, describe, now, read_manifest, row_digests
+from robustlab.evaluation.manifest import Manifest, describe, read_manifest, row_digests
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (

@@ -8,9 +8,7 @@ import platform
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +16,7 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.core.files import replace_atomically
+from robustlab.core.provenance import versions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,21 +24,10 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="DataclassInstance")
 
 
-def now() -> str:
-    """The time, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def installed() -> dict[str, str]:
     """Of what results depend on."""
-    return {
-        "robustlab": version("robustlab"),
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-    }
+    processor = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
+    return {**versions(), "processor": processor}
 
 
 @cache

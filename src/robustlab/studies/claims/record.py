@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from robustlab.core import Metrics
+from robustlab.core.provenance import now
 from robustlab.studies import filing
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim
-from robustlab.studies.filing import commit, installed, now
+from robustlab.studies.filing import commit, installed
 
 PUBLISHED = Path(__file__).parent / "results"
 """What the package knows already."""

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 
 from robustlab.core import Metrics, RunError
+from robustlab.core.provenance import now
 from robustlab.studies import filing
-from robustlab.studies.filing import commit, installed, now
+from robustlab.studies.filing import commit, installed
 
 RESULTS = Path(__file__).parent / "results"
 """What the package knows already: one file for each sweep."""
