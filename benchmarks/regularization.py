@@ -18,8 +18,9 @@ import time
 import torch
 from torch.nn import functional as F
 
+from benchmarks.recipes import BATCH
 from benchmarks.timing import Work, interleaved, machine, table
-from benchmarks.training import BATCH, ours, sgd_of, some
+from benchmarks.training import ours, sgd_of, some
 from robustlab.core import Linf
 from robustlab.data import InMemory
 from robustlab.models import BatchNormCNN

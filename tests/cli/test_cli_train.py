@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from robustlab.cli import recipes
 from robustlab.cli.recipes import RECIPES
 from robustlab.core import L2, Batch, Linf, Metrics, Recipe, ThreatModel
 from robustlab.studies import Watch
-
 
 Command = Callable[..., Any]
 AT = ThreatModel(Linf(), 0.1)
@@ -201,11 +201,12 @@ def test_curves_go_beside_the_checkpoints_where_tensorboard_is_installed(
         asked.append(folder)
         yield lambda _: None
 
-    monkeypatch.setattr(training, "tensorboard", curves)
-    monkeypatch.setattr("robustlab.cli.train.find_spec", lambda name: name if name == "tensorboard" else None)
+    trackers = import_module("robustlab.training.trackers")  # as an attribute it is a function
+    monkeypatch.setattr(trackers, "tensorboard", curves)
+    monkeypatch.setattr(trackers, "_installed", lambda name: name == "tensorboard")
     assert command("train", *SMALL, "--out", "net").code == 0
     assert [folder.as_posix() for folder in asked] == ["net/tensorboard"]
-    monkeypatch.setattr("robustlab.cli.train.find_spec", lambda _: None)
+    monkeypatch.setattr(trackers, "_installed", lambda _: False)
     assert command("train", *SMALL, "--out", "other").code == 0
     assert len(asked) == 1
 

@@ -133,6 +133,7 @@ def adversarial_neighbour(
         >>> adversarial_neighbour(lambda x: (x * torch.tensor([2.0, -1.0])).sum(), torch.zeros(1, 2),
         ...                       Neighbourhood(Linf(), 0.1))
         tensor([[ 0.1000, -0.1000]])
+
     Source: Bui, Ravi, Ramavajjala, Neural Graph Learning, WSDM 2018; Goodfellow et al., ICLR 2015, for one step.
     """
     how = how or Neighbourhood()
