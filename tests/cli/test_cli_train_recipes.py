@@ -12,6 +12,7 @@ from robustlab.attacks import FGSM, PGD
 from robustlab.cli.recipes import RECIPES, Options, checked
 from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings
 from robustlab.core import L2, Examples, Linf, Recipe, ThreatModel
+from robustlab.regularization import AdversarialRegularization, Neighbourhood
 
 Typed = str | int | float
 AT = ThreatModel(Linf(), 0.1)
@@ -70,6 +71,10 @@ def of_few_steps() -> Expected:
                          **CRAFTED),
             {"labels": 20, "ratio": 2, "weight": 2.0, "entropy": 1.0, **CRAFTED},
         ),
+        "nsl": (
+            AdversarialRegularization(Neighbourhood(L2(), 0.04, 3, 0.1), 0.5, norm_mode="eval"),
+            {"weight": 0.5, "step_size": 0.04, "steps": 3, "norm_mode": "eval"},
+        ),
         "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **MIXED), {"sigma": 0.5, **MIXED}),
         "augmix": (
             training.augmix(weight=6.0, change=training.AugMix(severity=5)),
@@ -98,6 +103,7 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
     assert made("fgsm") == training.adversarial(FGSM(at), mix=0.5)
     assert made("trades-awp") == training.awp(training.trades(at), gamma=0.005)
     assert made("free") == training.free(at)
+    assert made("nsl") == AdversarialRegularization()
     assert made("vat") == training.vat(ThreatModel(L2(), 0.5))
     assert made("trades", norm="l2") == training.trades(ThreatModel(L2(), 0.5))
 

@@ -214,6 +214,18 @@ def _randaugment(o: Options, _: Examples | None) -> Recipe:
 
 
 _MIXED = ("mix", "smoothing")
+
+
+def _nsl(o: Options, _: Examples | None) -> Recipe:
+    from robustlab.regularization import AdversarialRegularization, Neighbourhood
+
+    norm = parse.norm(o.norm or "l2")
+    eps = o.threat("l2").eps if o.eps else None
+    how = o.given(Neighbourhood, norm, names=("step_size", "steps"))
+    made = o.given(AdversarialRegularization, replace(how, eps=eps), names=("norm_mode",))  # type: ignore[arg-type]
+    return made if o.weight is None else replace(made, multiplier=o.weight)
+
+
 RECIPES: dict[str, Way] = {
     "standard": Way(_standard, ("smoothing",), "on the data as they are"),
     "adversarial": Way(_adversarial, ("attack", *_BUDGET, *_STEPPED, *_MIXED), "on what any --attack makes of them"),
@@ -231,6 +243,12 @@ RECIPES: dict[str, Way] = {
         _vat,
         (*_BUDGET, "weight", "entropy", "labels", "ratio", "norm_mode", "eps_warmup"),
         "virtual adversarial training; with --labels most of the data are unlabelled",
+        norm="l2",
+    ),
+    "nsl": Way(
+        _nsl,
+        (*_BUDGET, "steps", "step_size", "weight", "norm_mode"),
+        "adversarial regularization as in Neural Structured Learning; --eps only if the ball is not to be left",
         norm="l2",
     ),
     "gaussian-noise": Way(_gaussian_noise, ("sigma", "mix", "smoothing"), "on noisy inputs"),
