@@ -17,7 +17,7 @@ import typer
 from typer.main import get_command
 
 import robustlab
-from robustlab.cli import parse
+from robustlab.cli import parse, show
 from robustlab.cli.main import COMMANDS, app, main
 from robustlab.cli.parse import attack, budgets, threat, usual_eps
 
@@ -186,3 +186,17 @@ def test_attack_names_make_the_attacks_they_say() -> None:
     assert attack("fgsm-rs", limits, steps=7) == FGSM(limits, random_start=True)
     assert attack("targeted-pgd", limits, steps=7, restarts=3) == Restarts(Targeted(PGD(limits, 7)), 3)
     assert attack("fgsm", limits, steps=7, restarts=3) == FGSM(limits), "restarts of what has no random start are idle"
+
+
+def test_a_narrow_terminal_loses_neither_a_name_nor_a_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = ["step rule", "over the sign rule", "passes an image", "until the first success", "to the lowest of all"]
+    rows = [["SGD, momentum 0.9", "+4.0 [+3.1, +5.1]", "14.5", "13.9", "never"]]
+    for width in (70, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show.table(head, rows)
+        lines = capsys.readouterr().out.splitlines()
+        said = " ".join(lines).split()
+        assert {"+4.0", "[+3.1,", "+5.1]", "14.5", "13.9", "never", "momentum", "lowest", "success"} <= set(said)
+        assert max(map(len, lines)) <= width

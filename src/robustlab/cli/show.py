@@ -45,17 +45,33 @@ def machine(record: object) -> None:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
     """A result as a table on standard output; columns after the first are numbers."""
     from rich import box
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     if title:
         paragraph(title, [])
-    made = Table(box=box.SIMPLE_HEAD)
-    for number, name in enumerate(head):
-        made.add_column(Text(name), justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    _console(stderr=False).print(made, soft_wrap=False)
+
+    def drawn(headings: Sequence[str]) -> Table:
+        made = Table(box=box.SIMPLE_HEAD)
+        for number, heading in enumerate(headings):
+            shortest = min(8, max(len(row[number]) for row in (head, *rows))) if number == 0 else None
+            made.add_column(
+                Text(heading),
+                justify="right" if number else "left",
+                overflow="fold",
+                no_wrap=number > 0,
+                min_width=shortest,
+            )
+        for row in rows:
+            made.add_row(*(Text(cell) for cell in row))
+        return made
+
+    console, made = _console(stderr=False), drawn(head)
+    if Measurement.get(console, console.options.update(max_width=10_000), made).maximum > console.width:
+        # Headings stand word below word, and the first column is folded, not lost.
+        made = drawn([head[0], *(name.replace(" ", "\n") for name in head[1:])])
+    console.print(made, soft_wrap=False)
 
 
 @contextmanager
