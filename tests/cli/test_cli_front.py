@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.main import get_command
 
 import robustlab
@@ -194,7 +195,8 @@ def test_a_narrow_terminal_loses_neither_a_name_nor_a_number(
     head = ["step rule", "over the sign rule", "passes an image", "until the first success", "to the lowest of all"]
     rows = [["SGD, momentum 0.9", "+4.0 [+3.1, +5.1]", "14.5", "13.9", "never"]]
     for width in (70, 200):
-        monkeypatch.setenv("COLUMNS", str(width))
+        console = Console(width=width, highlight=False)
+        monkeypatch.setattr(show, "_console", lambda *, stderr, console=console: console)  # noqa: ARG005
         show.table(head, rows)
         lines = capsys.readouterr().out.splitlines()
         said = " ".join(lines).split()
