@@ -319,7 +319,7 @@ def test_distances_to_several_neighbours_are_those_of_the_original(case: Case) -
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in cases("graph_reg") if c.args.get("max_neighbors") and c.args.get("multiplier")], ids=repr
+    "case", [c for c in cases("graph_reg") if c.args.get("max_neighbors") and c.args.get("multiplier", 0.01)], ids=repr
 )
 def test_graph_losses_and_their_gradients_are_those_of_the_original(case: Case) -> None:
     model, args = case.network(), case.args
@@ -330,7 +330,7 @@ def test_graph_losses_and_their_gradients_are_those_of_the_original(case: Case) 
     beside = model(neighbours.flatten(0, 1))
     close(beside, case.outputs["nbr_logits"], atol=1e-5)
     loss = GraphLoss(configured(args), REDUCTIONS[args.get("reduction", "weighted_sum_by_nonzero_weights")])
-    scaled = args["multiplier"] * loss(logits, beside, weights)
+    scaled = args.get("multiplier", 0.01) * loss(logits, beside, weights)
     close(scaled, case.outputs["scaled_graph_loss"])
     total = F.cross_entropy(logits, case.inputs["labels"].long()) + scaled
     close(total, case.outputs["total_loss"])
