@@ -1,0 +1,8 @@
+"""Natural corruptions of images: values that map images in [0, 1] to corrupted images and leave no trace."""
+
+from robustlab.corruptions.corrupt import VARIANTS, Corrupt, Variant, corruption
+from robustlab.corruptions.kind import Kind
+from robustlab.corruptions.severity import SEVERITY
+from robustlab.corruptions.suite import CORRUPTIONS, EXTRA, family
+
+__all__ = ["CORRUPTIONS", "EXTRA", "SEVERITY", "VARIANTS", "Corrupt", "Kind", "Variant", "corruption", "family"]

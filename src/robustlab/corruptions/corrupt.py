@@ -1,0 +1,154 @@
+"""Corruptions as values: checked input, counter-based draws, eight-bit output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal, TypeAlias, get_args
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Streams, fold_in
+from robustlab.core.rows import row_chunks
+from robustlab.corruptions.kind import Apply, Kind
+from robustlab.corruptions.severity import SEVERITY, Constants, Table
+from robustlab.corruptions.suite import KINDS
+
+Variant: TypeAlias = Literal["imagenet-c", "corrected", "cifar-c"]
+"""Constants and code of ImageNet-C; the same with its faults mended; constants of CIFAR-C."""
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+_LUMA = (0.299, 0.587, 0.114)
+_SLACK = 2.0**-11  # of a level: more than what float32 loses, so that a whole number is not cut to the one below
+
+
+@dataclass(frozen=True)
+class Corrupt:
+    """A corruption: a value that maps images to corrupted images and leaves no trace.
+
+    Args:
+        name: one of ``CORRUPTIONS`` or ``EXTRA``.
+        variant: "imagenet-c" is comparable with published numbers, faults included; "corrected" has the same
+            constants, rounds to eight bits where the original truncates, and swaps in glass blur where the original
+            copies; "cifar-c" has the constants made for images of 32 x 32 pixels.
+
+    Example:
+        >>> x = torch.full((2, 3, 8, 8), 0.5)
+        >>> corruption("contrast")(x, severity=3).shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    name: str
+    variant: Variant = "imagenet-c"
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            close = get_close_matches(self.name, KINDS, n=1, cutoff=0.0)
+            raise ValueError(f"no corruption is called {self.name!r}; did you mean {close[0]}? There are: {_names()}")
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
+
+    @property
+    def kind(self) -> Kind:
+        """What it is made of."""
+        return KINDS[self.name]
+
+    @property
+    def table(self) -> Table:
+        """Whose constants it has."""
+        return "cifar-c" if self.variant == "cifar-c" else "imagenet-c"
+
+    def constants(self, severity: int) -> Constants:
+        """Its numbers at a severity of 1 to 5.
+
+        Raises: ValueError for another severity.
+        """
+        if severity not in range(1, 6):
+            raise ValueError(f"severity must be a whole number from 1 to 5, got {severity!r}")
+        return SEVERITY[self.table][self.name][int(severity) - 1]
+
+    def __call__(self, x: Tensor, *, severity: int, seed: int = 0, ids: Tensor | None = None) -> Tensor:
+        """Corrupts images.
+
+        Args:
+            x: images (N, C, H, W) with one or three channels, float, in [0, 1].
+            severity: 1 to 5.
+            seed: of all random draws.
+            ids: names of the images (N,), int64, that draws follow; None: 0..N-1.
+
+        Returns: images like ``x`` (shape, dtype, device), in [0, 1], every value a multiple of 1/255 as far as the
+            dtype can hold it.
+        Raises: ValueError for what cannot be corrupted, with what was seen.
+        """
+        constants = self.constants(severity)
+        names = _checked(x, ids, self, self.kind.smallest(constants))
+        streams = Streams(fold_in(seed, crc32(self.name.encode()), int(severity)), names)
+        out = torch.empty_like(x, requires_grad=False)
+        with torch.no_grad():
+            for rows in row_chunks(x):
+                out[rows] = self._corrupted(x[rows], streams[rows], constants)
+        return out
+
+    def _corrupted(self, x: Tensor, streams: Streams, constants: Constants) -> Tensor:
+        """Some of the images: corrupted, clipped and cut to eight bits."""
+        working = x if x.dtype == torch.float64 else x.float()
+        grey = self.kind.colour and x.shape[1] == 1
+        if grey:
+            working = working.expand(-1, 3, -1, -1)
+        _, channels, height, width = working.shape
+        draws = self.kind.draw(streams, (channels, height, width), constants)
+        out = self._apply(working, draws, constants)
+        if grey:
+            out = _luma(out.clamp(0, 1))
+        return self._cut(out)
+
+    @property
+    def _apply(self) -> Apply:
+        kind = self.kind
+        return kind.corrected if self.variant == "corrected" and kind.corrected else kind.apply
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """Clips to [0, 1] and cuts to 256 levels, by truncation as published or by rounding."""
+        slack = 0.5 if self.variant == "corrected" else _SLACK
+        return x.clamp(0, 1).mul_(255).add_(slack).floor_().div_(255)
+
+
+def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
+    """The corruption of that name; see ``Corrupt``.
+
+    Raises: ValueError for an unknown name or variant, with the nearest name.
+    """
+    return Corrupt(name, variant)
+
+
+def _names() -> str:
+    return ", ".join(KINDS)
+
+
+def _luma(x: Tensor) -> Tensor:
+    """Grey images (N, 1, H, W) of colour ones."""
+    return torch.einsum("nchw,c->nhw", x, x.new_tensor(_LUMA))[:, None]
+
+
+def _checked(x: Tensor, ids: Tensor | None, what: Corrupt, smallest: int) -> Tensor:
+    """The names of the images (N,); raises if something cannot be corrupted."""
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or not x.is_floating_point():
+        raise ValueError(
+            f"images must be floating point (N, C, H, W) with one or three channels, got {x.dtype} {tuple(x.shape)}"
+        )
+    if min(x.shape[2:]) < smallest:
+        size = f"{x.shape[2]} x {x.shape[3]}"
+        raise ValueError(f"{what.name} needs images of at least {smallest} x {smallest} pixels here, got {size}")
+    if x.numel():
+        low, high = (float(end) for end in torch.aminmax(x.detach()))
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}; divide 0..255 by 255")
+    if ids is None:
+        return torch.arange(x.shape[0], device=x.device)
+    if ids.shape != (x.shape[0],) or ids.is_floating_point():
+        raise ValueError(
+            f"ids must be whole numbers ({x.shape[0]},), one per image, got {ids.dtype} {tuple(ids.shape)}"
+        )
+    return ids.to(x.device)

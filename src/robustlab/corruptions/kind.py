@@ -1,0 +1,54 @@
+"""What a corruption is made of: the random numbers it draws, and what it does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from robustlab.core import Streams
+from robustlab.corruptions.severity import Constants
+
+Shape: TypeAlias = tuple[int, int, int]
+"""Channels, height and width of one image."""
+Draws: TypeAlias = tuple[Tensor, ...]
+"""Random numbers, each (N, ...): the first row of each belongs to the first image; empty without randomness."""
+Draw: TypeAlias = Callable[[Streams, Shape, Constants], Draws]
+"""Draws the random numbers for N images."""
+Apply: TypeAlias = Callable[[Tensor, Draws, Constants], Tensor]
+"""Corrupts images (N, C, H, W) in [0, 1], float32 or float64; what comes back may leave [0, 1] and is not yet cut."""
+Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra"]
+
+
+def no_draws(streams: Streams, shape: Shape, constants: Constants) -> Draws:
+    """What a corruption without randomness draws: nothing."""
+    del streams, shape, constants
+    return ()
+
+
+def any_side(constants: Constants) -> int:
+    """The smallest side of an image for a corruption that works at any size."""
+    del constants
+    return 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One corruption, severity and variant aside.
+
+    Drawing and applying are apart, so that one can be tested with random numbers from elsewhere. Both treat every
+    image on its own.
+    """
+
+    name: str
+    family: Family
+    apply: Apply
+    draw: Draw = no_draws
+    corrected: Apply | None = None
+    """What the variant "corrected" does instead, where the original has a fault."""
+    colour: bool = False
+    """Whether it needs three channels: grey images are then given as three equal ones, and made grey again."""
+    smallest: Callable[[Constants], int] = any_side
+    """The smallest side that an image may have."""
