@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from robustlab.core import Twin, as_twin, margin, search_twin, untargeted
+from robustlab.core import Twin, as_twin, margin, own_twin, search_twin, untargeted
 
 M = TypeVar("M", bound=nn.Module)
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
@@ -219,7 +219,14 @@ def test_models_that_may_look_at_the_batch_get_no_twin_and_no_micro_batches(
 ) -> None:
     model = randomised(convolutional())
     spoil(model)
-    assert search_twin(model, inputs()) == Twin(model, model, rows=None)
+    assert search_twin(model, inputs()) == own_twin(model, inputs()) == Twin(model, model, rows=None)
+
+
+def test_a_model_that_is_only_asked_searches_with_itself_in_micro_batches() -> None:
+    model = randomised(convolutional())
+    twin = own_twin(model, inputs())
+    assert not twin.distinct
+    assert twin.rows == search_twin(model, inputs()).rows is not None
 
 
 def test_a_function_searches_for_itself() -> None:

@@ -12,6 +12,7 @@ from robustlab.evaluation.metrics import (
     ShareTally,
     SpreadTally,
     clopper_pearson,
+    holm,
     mcnemar,
 )
 
@@ -92,3 +93,8 @@ def test_a_class_without_a_name_is_called_by_its_number() -> None:
     tally = ClassTally()
     tally.update(np.array([2]), np.array([True]), np.array([False]))
     assert [(c.label, c.name) for c in tally.compute(("a",))] == [(2, "2")]
+
+
+def test_correction_for_several_tests() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7, 0.6]) == [1.0, 1.0]

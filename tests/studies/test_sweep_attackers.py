@@ -17,7 +17,7 @@ from robustlab.core import Attack, Examples, Linf, RunError, ThreatModel
 from robustlab.data import InMemory, parts
 from robustlab.studies import FULL
 from robustlab.studies.sweep import RULES, At, Given, Spend, attackers, fallen
-from robustlab.studies.sweep.outcome import Attackers, Swept, cost, holm, left, spent
+from robustlab.studies.sweep.outcome import Attackers, Swept, cost, left, spent
 from robustlab.studies.sweep.rates import around, explored
 from robustlab.studies.sweep.unit import MissingError, published
 
@@ -210,11 +210,6 @@ def test_search_goes_on_beyond_an_end_that_is_best_and_stops_in_the_end() -> Non
 def test_working_rates_are_one_row_about_the_best() -> None:
     errors = {0.1: 0.20, 1.0: 0.29, 10.0: 0.21, 100.0: 0.20, 1000.0: 0.22, 1e4: 0.23}
     assert around(errors, 100.0, 0.02) == (10.0, 1000.0)
-
-
-def test_correction_for_several_tests() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.7, 0.6]) == [1.0, 1.0]
 
 
 def made(rule: str, passes: tuple[int, ...]) -> Swept:

@@ -19,7 +19,7 @@ from robustlab.core.norms import L1, L2, Linf, Norm
 from robustlab.core.random import Streams, fold_in, subset
 from robustlab.core.smooth import SmoothGradient, smooth_gradients
 from robustlab.core.threat import Region, ThreatModel
-from robustlab.core.twin import Look, Passes, Twin, as_twin, search_twin
+from robustlab.core.twin import Look, Passes, Twin, as_twin, own_twin, search_twin
 from robustlab.core.types import (
     Attack,
     Batch,
@@ -40,6 +40,6 @@ __all__ = [
     "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
     "Logits", "Look", "Metrics", "Model", "Norm", "Objective", "Passes", "Recipe", "RecipeState", "Region",
     "RobustlabError", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "ThreatModel", "Twin",
-    "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin", "misclassified", "search_twin",
-    "smooth_gradients", "subset", "targeted", "unfinished", "untargeted",
+    "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin", "misclassified", "own_twin",
+    "search_twin", "smooth_gradients", "subset", "targeted", "unfinished", "untargeted",
 ]  # fmt: skip

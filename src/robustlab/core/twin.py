@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -150,6 +150,7 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
         return model
     if not isinstance(model, nn.Module) or not _separable(model):
         return as_twin(model)
+    own = own_twin(model, x)
     probe = x[:_PROBED_ROWS].detach().clone()
     with torch.no_grad():
         expected = _passed(model, probe)
@@ -160,8 +161,18 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
             except Exception:  # whatever a strange model does when copied or traced, it still works as itself
                 continue
             if agrees:
-                return Twin(model, search, _micro_batch(x))
-    return Twin(model, model, _micro_batch(x))
+                return replace(own, search=search)
+    return own
+
+
+def own_twin(model: Model, x: Tensor) -> Twin:
+    """A model by itself, in micro-batches that fit the cache where each example's logits are its own.
+
+    Args:
+        model: any callable, in eval mode.
+        x: inputs (N, ...) like those that it will be asked about.
+    """
+    return Twin(model, model, _micro_batch(x)) if isinstance(model, nn.Module) and _separable(model) else as_twin(model)
 
 
 def _separable(model: nn.Module) -> bool:

@@ -6,7 +6,7 @@ from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.metrics import clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation.metrics import clopper_pearson, holm, mcnemar, paired_difference
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
 from robustlab.evaluation.record import (
@@ -43,6 +43,6 @@ __all__ = [
     "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
     "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint",
     "TraceRecord", "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
-    "diagnose", "evaluate", "examples_needed", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference",
+    "diagnose", "evaluate", "examples_needed", "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference",
     "pictures", "read_run", "run_adaptive", "verify_saved",
 ]  # fmt: skip

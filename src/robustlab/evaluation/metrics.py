@@ -116,6 +116,24 @@ def _furthest(fewer: int, more: int, n: int, z: float) -> float:
     return high
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several, in the order given.
+
+        the k-th smallest of m becomes  max over j <= k of  min(1, (m - j + 1) p_(j))
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 1979.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    m, largest, corrected = len(p_values), 0.0, [1.0] * len(p_values)
+    for rank, place in enumerate(sorted(range(m), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (m - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
 @dataclass
 class ShareTally:
     """How many of those seen are true."""

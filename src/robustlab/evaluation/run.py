@@ -24,9 +24,10 @@ from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.gallery import candidates, hang
+from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.manifest import Manifest, describe, read_manifest, row_digests
+from robustlab.evaluation.manifest import Manifest, describe, read_manifest
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (

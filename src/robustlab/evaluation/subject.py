@@ -22,6 +22,7 @@ from robustlab.core import (
     Stop,
     ThreatModel,
     Twin,
+    own_twin,
     search_twin,
 )
 from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
@@ -124,15 +125,30 @@ def subject(
 
     Raises: ValueError if the model is on another device than asked for.
     """
+    bare, x = _bare(model, examples, threat.bounds, device)
+    return replace(bare, twin=search_twin(model, x, dtype=search_dtype))
+
+
+def asked_only(model: Model, examples: Examples, *, device: str) -> Subject:
+    """Prepares a model, in eval mode already, that is asked about images in [0, 1] and not searched.
+
+    Raises: ValueError if the model is on another device than asked for.
+    """
+    bare, x = _bare(model, examples, (0.0, 1.0), device)
+    return replace(bare, twin=own_twin(model, x))
+
+
+def _bare(model: Model, examples: Examples, bounds: tuple[float, float], device: str) -> tuple[Subject, Tensor]:
+    """The subject without twin, and the first inputs."""
     home, dtype = whereabouts(model)
     if device not in ("auto", str(home), home.type):
         raise ValueError(
             f"device={device!r} was asked for, but the model is on {home}: move it with model.to({device!r})"
         )
-    bare = Subject(model, examples, home, dtype, threat.bounds, Twin(model, model))
+    bare = Subject(model, examples, home, dtype, bounds, Twin(model, model))
     x = bare.load(torch.arange(min(8, len(examples)))).x
     first_answer(model, x)
-    return replace(bare, twin=search_twin(model, x, dtype=search_dtype))
+    return bare, x
 
 
 def first_answer(model: Model, x: Tensor) -> Tensor:

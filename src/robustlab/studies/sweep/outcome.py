@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation import Interval, clopper_pearson, holm, mcnemar, paired_difference
 from robustlab.studies.sweep.rates import around
 from robustlab.studies.sweep.rules import SIGN
 
@@ -186,21 +186,3 @@ class Attackers:
         success = one.until_success()
         passes = {"passes": one.spent(), "passes_until_success": None if math.isnan(success) else success}
         return {**known, **ends, **passes, "course": list(one.course()), "seconds": one.seconds}
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several, in the order given.
-
-        the k-th smallest of m becomes  max over j <= k of  min(1, (m - j + 1) p_(j))
-
-    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 1979.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    m, largest, corrected = len(p_values), 0.0, [1.0] * len(p_values)
-    for rank, place in enumerate(sorted(range(m), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (m - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected

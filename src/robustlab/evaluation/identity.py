@@ -1,0 +1,198 @@
+"""Which model, which examples and which machine: what all runs say of themselves, and compare before they go on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import sys
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Batch, Examples, RunError
+from robustlab.core.provenance import now, versions
+from robustlab.evaluation.files import digest
+from robustlab.evaluation.intake import fetched
+from robustlab.evaluation.plan import chosen
+from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
+from robustlab.evaluation.subject import Subject
+
+_SAMPLED = 256  # examples whose content is compared on resume
+_CHUNK = 1 << 26  # bytes
+
+
+class Asked(Protocol):
+    """What the settings of every kind of run have."""
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per batch."""
+
+    @property
+    def seed(self) -> int:
+        """Of every random draw."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the model; empty: its class or function."""
+
+    @property
+    def command(self) -> str:
+        """How this was called; empty: the command line of the process."""
+
+
+class Identity(NamedTuple):
+    """What is known of a run before its first batch, whatever it measures."""
+
+    model: ModelInfo
+    data: DataInfo
+    """Its sha256 is empty: it is known once all examples were seen."""
+    run: RunInfo
+    essentials: Evidence
+    """What must be the same for a run to be resumed, by a name that a message can use."""
+
+
+def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batch_plan: str) -> Identity:
+    """Looks at a model and its examples.
+
+    Args:
+        subject: model and data.
+        ids: of the examples to be evaluated.
+        drawn: how they were drawn.
+        settings: of the run.
+        batch_plan: one phrase on how examples are put into batches.
+    """
+    probe = fetched(subject.examples, chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
+    few = subject.load(chosen(ids, min(32, settings.batch_size), "batch", 0))
+    torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
+    with torch.no_grad():
+        logits = subject.model(few.x)
+    answers = _sha256([logits])
+    model, run = _model(subject, settings, logits.shape[1], answers), _run(subject, settings, batch_plan)
+    essentials: Evidence = {
+        "weights": model.sha256,
+        "answers of the model": answers,
+        "data": _content(probe, subject.examples),
+        "number of examples": len(ids),
+        "drawn": drawn,
+        "seed": settings.seed,
+        "batch size": settings.batch_size,
+        "threads": run.threads,
+        "device": run.device,
+        "dtype": run.dtype,
+        "torch": run.versions["torch"],
+    }
+    return Identity(model, _data(subject.examples, len(ids), drawn, tuple(probe.x.shape[1:])), run, essentials)
+
+
+def check_same(directory: Path, before: Evidence, here: Evidence) -> None:
+    """Whether what a directory holds is what is asked for now.
+
+    Raises: RunError naming the first differences.
+    """
+    found = differences(before, here)
+    if found:
+        raise RunError(
+            f"{directory} holds another run ({found}): choose another directory, or the same settings to go on with it"
+        )
+
+
+def differences(there: Evidence, here: Evidence) -> str:
+    """The first of what is not the same, in words."""
+    found = [
+        f"{name} {_short(there.get(name))} there, {_short(value)} here"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    return "; ".join(found[:3])
+
+
+def row_digests(batch: Batch) -> list[bytes]:
+    """What stands for each example's input and label."""
+    rows = batch.x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
+    return [
+        digest(row.data) + int(y).to_bytes(8, "little", signed=True)
+        for row, y in zip(rows, batch.y.tolist(), strict=True)
+    ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else text[:60] + "…" + text[-50:]
+
+
+def _content(probe: Batch, examples: Examples) -> str:
+    own = getattr(examples, "sha256", None)
+    if isinstance(own, str):
+        return own
+    return hashlib.sha256(b"".join(row_digests(probe))).hexdigest()
+
+
+def _sha256(tensors: Iterable[Tensor], labels: Iterable[str] = ()) -> str:
+    found = hashlib.sha256("\n".join(labels).encode())
+    for tensor in tensors:
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        for start in range(0, raw.numel(), _CHUNK):
+            found.update(raw[start : start + _CHUNK].numpy().data)
+    return found.hexdigest()
+
+
+def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> ModelInfo:
+    model = subject.model
+    name = settings.name or getattr(model, "__name__", type(model).__name__)
+    if not isinstance(model, nn.Module):
+        return ModelInfo(name, 0, f"logits:{answers}", classes, plain(subject.dtype))
+    state = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    labels = [f"{key} {value.dtype} {tuple(value.shape)}" for key, value in state.items()]
+    sha256 = _sha256(state.values(), labels) if state else f"logits:{answers}"
+    return ModelInfo(name, sum(p.numel() for p in model.parameters()), sha256, classes, plain(subject.dtype))
+
+
+def _data(examples: Examples, n: int, drawn: str, shape: tuple[int, ...]) -> DataInfo:
+    split = getattr(examples, "split", "")
+    return DataInfo(
+        examples.name,
+        split if isinstance(split, str) else "",
+        n,
+        len(examples),
+        drawn,
+        tuple(examples.classes),
+        "",
+        shape,
+    )
+
+
+def _run(subject: Subject, settings: Asked, batch_plan: str) -> RunInfo:
+    return RunInfo(
+        id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
+        created=now(),
+        command=settings.command or shlex.join(sys.argv),
+        versions=versions(),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        batch_plan=batch_plan,
+        threads=torch.get_num_threads(),
+        device=str(subject.device),
+        dtype=plain(subject.dtype),
+        search_dtype=plain(subject.dtype),
+        hardware=_hardware(subject.device),
+        seconds=0.0,
+    )
+
+
+def plain(dtype: torch.dtype) -> str:
+    """A dtype's name."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
