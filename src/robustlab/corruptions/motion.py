@@ -26,7 +26,7 @@ def moved(x: Tensor, angles: Tensor, radius: float, sigma: float) -> Tensor:
     """
     steps = torch.arange(2 * int(radius) + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (steps / sigma).square())
-    weights = (weights / weights.sum()).tolist()
+    shares = (weights / weights.sum()).tolist()
     radians = angles.double().cpu()[:, None] * (math.pi / 180)
     down = torch.ceil(steps * radians.sin() - 0.5).long().tolist()
     right = torch.ceil(steps * radians.cos() - 0.5).long().tolist()
@@ -34,7 +34,7 @@ def moved(x: Tensor, angles: Tensor, radius: float, sigma: float) -> Tensor:
     padded = F.pad(x, (reach,) * 4, mode="replicate")
     out = torch.zeros_like(x)
     for row, image in enumerate(padded):
-        for weight, dy, dx in zip(weights, down[row], right[row], strict=True):
+        for weight, dy, dx in zip(shares, down[row], right[row], strict=True):
             top, left = reach + dy, reach + dx
             out[row].add_(image[:, top : top + height, left : left + width], alpha=weight)
     return out

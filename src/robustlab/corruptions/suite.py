@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.corruptions import noise
+from robustlab.corruptions import colour, elastic, noise, weather
 from robustlab.corruptions.kind import Family, Kind
 
 CORRUPTIONS: tuple[str, ...] = (
@@ -13,7 +13,7 @@ CORRUPTIONS: tuple[str, ...] = (
 EXTRA: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more, published for choosing hyper-parameters, so that nothing is tuned on the fifteen."""
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*noise.KINDS,)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*noise.KINDS, *weather.KINDS, *colour.KINDS, *elastic.KINDS)}
 
 
 def family(name: str) -> Family:

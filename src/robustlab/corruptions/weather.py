@@ -1,0 +1,148 @@
+"""Snow and fog: layers of made-up weather over the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robustlab.core import Streams
+from robustlab.corruptions.kind import Draws, Kind, Shape
+from robustlab.corruptions.motion import moved
+from robustlab.corruptions.severity import Constants
+
+_LUMA = (0.299, 0.587, 0.114)
+_ROUGHNESS = 100.0
+
+
+def draw_snow(streams: Streams, shape: Shape, constants: Constants) -> Draws:
+    """Standard normal numbers (N, H, W) for the flakes, and the direction (N,) in degrees in which they fall."""
+    del constants
+    return streams.normal(shape[1:], 0), streams.uniform((), 1, dtype=torch.float64) * 90 - 135
+
+
+def snow(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Whitens the image and adds falling flakes, once as they are and once turned by 180 degrees.
+
+        b x + (1 - b) max(x, 1.5 grey + 0.5) + layer + turned layer
+
+    Args:
+        x: images (N, C, H, W).
+        draws: as ``draw_snow`` makes them.
+        constants: mean and standard deviation of the noise, zoom, threshold, radius and sigma of the motion, and b.
+
+    Source: the code of ImageNet-C. Its flakes are cut to 8 bits before they move, and from 16 to 8 bits after.
+    """
+    noise, angles = draws
+    layer = _flakes(noise.to(x.dtype), constants).mul_(255).floor_()
+    layer = moved(layer, angles, *constants[4:6]).mul_(257).round_().div_(257).floor_()
+    return _under_flakes(x, layer.div_(255), constants[6])
+
+
+def snow_in_full(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Snow without the cuts to 8 bits before and after the motion; all else as in ``snow``."""
+    noise, angles = draws
+    return _under_flakes(x, moved(_flakes(noise.to(x.dtype), constants), angles, *constants[4:6]), constants[6])
+
+
+def _flakes(noise: Tensor, constants: Constants) -> Tensor:
+    """Resting flakes (N, 1, H, W) or a little larger, in [0, 1], from standard normal numbers (N, H, W)."""
+    mean, deviation, zoom, threshold = constants[:4]
+    layer = enlarged((noise * deviation + mean)[:, None], zoom)
+    return torch.where(layer < threshold, 0, layer).clamp_(0, 1)
+
+
+def _under_flakes(x: Tensor, layer: Tensor, share: float) -> Tensor:
+    """Images whitened, with the upper left of the flakes over them, and once more turned by 180 degrees."""
+    layer = layer[:, :, : x.shape[2], : x.shape[3]]
+    grey = x if x.shape[1] == 1 else torch.einsum("nchw,c->nhw", x, x.new_tensor(_LUMA))[:, None]
+    whitened = share * x + (1 - share) * torch.maximum(x, grey * 1.5 + 0.5)
+    return whitened + (layer + layer.flip(2, 3))
+
+
+def enlarged(x: Tensor, factor: float) -> Tensor:
+    """The middle of images (N, C, H, W), enlarged: at least as large as before, corners on corners, bilinear."""
+    height, width = x.shape[2:]
+    parts = [math.ceil(side / factor) for side in (height, width)]
+    top, left = (height - parts[0]) // 2, (width - parts[1]) // 2
+    middle = x[:, :, top : top + parts[0], left : left + parts[1]]
+    size = [round(part * factor) for part in parts]
+    return F.interpolate(middle, size=size, mode="bilinear", align_corners=True)
+
+
+def draw_fog(streams: Streams, shape: Shape, constants: Constants) -> Draws:
+    """Numbers uniform in [-1, 1) (N, S^2 - 1) in the order in which ``plasma`` uses them; S as in ``map_side``."""
+    del constants
+    return (streams.uniform((map_side(shape) ** 2 - 1,)).mul_(2).sub_(1),)
+
+
+def map_side(shape: Shape) -> int:
+    """The side of the map of the fog: the next power of two of the longer side of the image, at least 2."""
+    return 1 << max(1, (max(shape[1:]) - 1).bit_length())
+
+
+def fog(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Adds c times a fractal, and scales back by what the brightest pixel would become: (x + c f) m / (m + c).
+
+    Args:
+        x: images (N, C, H, W).
+        draws: as ``draw_fog`` makes them.
+        constants: c, and the decay of the roughness of the fractal.
+    """
+    strength, decay = constants
+    (noise,) = draws
+    height, width = x.shape[2:]
+    map_ = plasma(noise.to(x.dtype), decay)[:, None, :height, :width]
+    brightest = x.amax(dim=(1, 2, 3), keepdim=True)
+    return (x + strength * map_) * (brightest / (brightest + strength))
+
+
+def plasma(noise: Tensor, decay: float) -> Tensor:
+    """Cloudy maps (N, S, S) from 0 to 1 by the diamond-square algorithm on a torus.
+
+    Each new point is the mean of its four neighbours, plus uniform noise whose size starts at ``100 * 100`` and is
+    divided by ``decay`` squared at every halving of the distance.
+
+    Args:
+        noise: uniform in [-1, 1), (N, S^2 - 1), in the order of the source: per level the middles of the squares, then
+            the middles of their upper sides, then of their left sides.
+        decay: of the roughness, > 0.
+
+    Source: the code of ImageNet-C, where the roughness is squared by chance.
+    """
+    side = math.isqrt(noise.shape[1] + 1)
+    if side * side != noise.shape[1] + 1 or side & (side - 1):
+        raise ValueError(f"noise must be (N, S^2 - 1) with S a power of two, got {tuple(noise.shape)}")
+    map_ = noise.new_zeros(noise.shape[0], side, side)
+    step, roughness, blocks = side, _ROUGHNESS, _blocks(noise)
+    while step >= 2:
+        corners, half = map_[:, ::step, ::step], step // 2
+        size = roughness * roughness
+        down = corners + corners.roll(-1, 1)
+        middles = (down + down.roll(-1, 2)) / 4 + next(blocks) * size
+        map_[:, half::step, half::step] = middles
+        upper = (middles + middles.roll(1, 1) + corners + corners.roll(-1, 2)) / 4 + next(blocks) * size
+        left = (middles + middles.roll(1, 2) + down) / 4 + next(blocks) * size
+        map_[:, ::step, half::step], map_[:, half::step, ::step] = upper, left
+        step, roughness = half, roughness / decay
+    low, high = (end(map_, dim=(1, 2), keepdim=True) for end in (torch.amin, torch.amax))
+    return (map_ - low) / (high - low)
+
+
+def _blocks(noise: Tensor) -> Iterator[Tensor]:
+    """The noise in squares (N, s, s): three for each s = 1, 2, 4, ..."""
+    start, side = 0, 1
+    while start < noise.shape[1]:
+        for _ in range(3):
+            yield noise[:, start : start + side * side].view(-1, side, side)
+            start += side * side
+        side *= 2
+
+
+KINDS = (
+    Kind("snow", "weather", snow, draw_snow, corrected=snow_in_full),
+    Kind("fog", "weather", fog, draw_fog),
+)
