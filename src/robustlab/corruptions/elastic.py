@@ -90,9 +90,15 @@ def _sampled(x: Tensor, across: Tensor, down: Tensor, *, edge_twice: bool) -> Te
     if edge_twice:
         grid = [(2 * across + 1) / width - 1, (2 * down + 1) / height - 1]
     else:
-        grid = [2 * across / max(1, width - 1) - 1, 2 * down / max(1, height - 1) - 1]
+        grid = [2 * across / (width - 1) - 1, 2 * down / (height - 1) - 1]
     places = torch.stack(grid, dim=-1).to(x.dtype)
     return F.grid_sample(x, places, mode="bilinear", padding_mode="reflection", align_corners=not edge_twice)
 
 
-KINDS = (Kind("elastic_transform", "digital", elastic_transform, draw_elastic),)
+def _three_apart(constants: Constants) -> int:
+    """From what side on the three points differ."""
+    del constants
+    return 3
+
+
+KINDS = (Kind("elastic_transform", "digital", elastic_transform, draw_elastic, smallest=_three_apart),)
