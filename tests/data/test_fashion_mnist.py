@@ -121,7 +121,7 @@ print(module.fashion_mnist(root=Path({str(tmp_path)!r}), sources=[Mirror({site.u
 
 
 def test_other_splits_are_refused() -> None:
-    with pytest.raises(ValueError, match="has the splits 'train' and 'test', not 'valid'"):
+    with pytest.raises(ValueError, match="has the splits 'train', 'test' and 'all', not 'valid'"):
         fashion_mnist("valid")
 
 

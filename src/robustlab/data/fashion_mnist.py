@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from robustlab.core.errors import DataError
 from robustlab.data.cache import home, locked, store, stored
 from robustlab.data.idx import parse_idx
@@ -62,7 +64,7 @@ def fashion_mnist(
     """The data set, from the cache or from the first source that has it.
 
     Args:
-        split: "train" (60,000) or "test" (10,000).
+        split: "train" (60,000), "test" (10,000), or "all": both as one, the training images first.
         root: folder of the cache, searched for the published files too; None: ``$ROBUSTLAB_HOME`` or the platform's.
         sources: where to look, in order; None: ``default_sources``.
         progress: told about downloads.
@@ -73,14 +75,22 @@ def fashion_mnist(
         ValueError: another split.
         DataError: no source has it; says what was tried and why each failed.
     """
+    if split == "all":
+        return _pool([fashion_mnist(one, root=root, sources=sources, progress=progress) for one in _FILES])
     if split not in _FILES:
-        raise ValueError(f"Fashion-MNIST has the splits 'train' and 'test', not {split!r}")
+        raise ValueError(f"Fashion-MNIST has the splits 'train', 'test' and 'all', not {split!r}")
     path = cache_path(split, root)
     if (found := _from_cache(path, split)) is not None:
         return found
     with locked(path):
         # Another process may have prepared it while this one waited.
         return _from_cache(path, split) or _prepare(path, split, sources or default_sources(root), progress)
+
+
+def _pool(parts: Sequence[InMemory]) -> InMemory:
+    """Several splits as one."""
+    x, y = (torch.cat(tensors) for tensors in ([part.x for part in parts], [part.y for part in parts]))
+    return InMemory(_name("all"), CLASSES, x, y, "; ".join(dict.fromkeys(part.source for part in parts)))
 
 
 def cache_path(split: str, root: Path | None = None) -> Path:

@@ -4,6 +4,7 @@ from robustlab.core import smooth_gradients
 from robustlab.models import faults
 from robustlab.models.adapted import adapted, black_box
 from robustlab.models.checkpoint import save
+from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
@@ -13,8 +14,10 @@ from robustlab.models.timm_models import Shape
 
 __all__ = [
     "BatchNormCNN",
+    "InvertedCNN",
     "Normalise",
     "ParametricSoftplus",
+    "ResidualCNN",
     "ShallowCNN",
     "Shape",
     "SmoothReLU",

@@ -13,6 +13,7 @@ from torch import nn
 from robustlab.core.errors import CheckpointError
 from robustlab.models import checkpoint as files
 from robustlab.models.architecture import Architecture
+from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import normalised
@@ -20,7 +21,12 @@ from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.timm_models import Shape, timm_model
 
-_SMALL = {"shallow-cnn": ShallowCNN, "batchnorm-cnn": BatchNormCNN}
+_SMALL = {
+    "shallow-cnn": ShallowCNN,
+    "batchnorm-cnn": BatchNormCNN,
+    "residual-cnn": ResidualCNN,
+    "inverted-cnn": InvertedCNN,
+}
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
 
 
@@ -42,9 +48,9 @@ def load(
     """A classifier for images in [0, 1], in eval mode, on the CPU.
 
     Args:
-        name: "shallow-cnn", "batchnorm-cnn", "efficientnet-lite0", a timm name with or without "timm:", a Python
-            path "package.module:function" whose function returns the model, or a checkpoint's path; None: what the
-            checkpoint says.
+        name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "efficientnet-lite0", a timm name with or
+            without "timm:", a Python path "package.module:function" whose function returns the model, or a
+            checkpoint's path; None: what the checkpoint says.
         classes: number K of classes; None: what the checkpoint says, the published number, or 10.
         channels: of the images; None: what the checkpoint says, the published number, or 1.
         size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.

@@ -28,6 +28,7 @@ class Lab:
         budget: the most to be used.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
         tell: told how far things are.
+        examples: data of its own, whatever the split; None: Fashion-MNIST.
     """
 
     home: Path
@@ -35,10 +36,11 @@ class Lab:
     budget: Budget = FULL
     device: str = "auto"
     tell: Show = lambda *_: None
+    examples: Examples | None = None
 
     def data(self, split: str) -> Examples:
-        """Fashion-MNIST."""
-        return _fetched(split)
+        """The data set."""
+        return _fetched(split) if self.examples is None else self.examples
 
     def trained(self, network: Network) -> Trained:
         """A network after its training, which is done now unless it was before."""

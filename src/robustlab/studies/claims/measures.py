@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
 
-from robustlab.core import Attack, Examples, Metrics, frozen
+from robustlab.core import Attack, Examples, Labels, Logits, Metrics, frozen
 from robustlab.data import sample
 from robustlab.evaluation import Evaluation, Progress, Settings, evaluate
 from robustlab.studies.claims.network import Network, Site
@@ -96,12 +96,18 @@ def _tested(lab: Site, n: int) -> Examples:
 
 def accuracy(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> float:
     """The share of examples that a model gets right in eval mode."""
-    place, right = next(model.parameters()).device, 0
-    with frozen(model, training=False), torch.no_grad():
-        for ids in torch.arange(len(examples)).split(batch_size):
-            batch = examples.batch(ids)
-            right += int((model(batch.x.to(place)).argmax(dim=1).cpu() == batch.y).sum())
+    right = sum(int((said.argmax(dim=1) == y).sum()) for said, y in answers(model, examples, batch_size=batch_size))
     return right / len(examples)
+
+
+def answers(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Iterator[tuple[Logits, Labels]]:
+    """What a model says in eval mode to all examples in their order, a batch at a time: logits (N, K), and labels."""
+    place = next(model.parameters()).device
+    for ids in torch.arange(len(examples)).split(batch_size):
+        batch = examples.batch(ids)
+        with frozen(model, training=False), torch.no_grad():
+            said = model(batch.x.to(place)).cpu()
+        yield said, batch.y
 
 
 def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Site) -> Evaluation:

@@ -148,7 +148,9 @@ class Network:
 
     def fresh(self, lab: Site) -> nn.Module:
         """The network before its training."""
-        model = load(self.architecture, classes=len(lab.data("train").classes), seed=lab.seed)
+        whole = lab.data("train")
+        channels, size = whole.batch(torch.arange(1)).x.shape[1:3]
+        model = load(self.architecture, classes=len(whole.classes), channels=channels, size=size, seed=lab.seed)
         if self.activation is None:
             return model
         model = smooth(model, self.activation, only_gradient=self.only_gradient)

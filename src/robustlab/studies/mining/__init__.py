@@ -1,0 +1,1 @@
+"""Natural adversarial examples mined from any data set: real, unmodified, and wrong by a whole committee of models."""

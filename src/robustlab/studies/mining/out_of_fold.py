@@ -1,0 +1,127 @@
+"""What networks say of examples that they were not trained on: one file for each network and fold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Examples, RunError
+from robustlab.core.files import replace_atomically
+from robustlab.core.provenance import now
+from robustlab.data.cache import stored
+from robustlab.studies.claims.budget import FULL, Budget
+from robustlab.studies.claims.definition import fingerprint
+from robustlab.studies.claims.lab import Lab
+from robustlab.studies.claims.measures import answers
+from robustlab.studies.claims.network import Network
+from robustlab.studies.mining.folds import OutsideFold
+
+
+class At(NamedTuple):
+    """How far the mining is."""
+
+    network: str
+    fold: int
+    """1, 2, ..."""
+    done: int
+    """Networks that were trained and asked, those of earlier sessions among them."""
+    units: int
+    """In all: networks times folds."""
+    share: float
+    """Of what this one has to do, 0..1."""
+    said: str
+    """A few words on where it is."""
+
+
+Show: TypeAlias = Callable[[At], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the networks come about.
+
+    Args:
+        seed: of the folds, of weights and of training.
+        budget: the most that is used: of images, a simple random sample, and of epochs.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        progress: told how far things are.
+    """
+
+    seed: int = 0
+    budget: Budget = FULL
+    device: str = "auto"
+    progress: Show | None = None
+
+
+def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, out: Path, work: Work) -> Tensor:
+    """Trains each network once for each fold on the other folds, and asks it about the examples of this one.
+
+    What a network said of a fold is kept as soon as it is there, and training goes on where it stopped.
+
+    Args:
+        networks: by name; what they say of the data they are trained on does not count.
+        data: all examples.
+        folds: how many.
+        out: directory of what they say, and of their checkpoints.
+        work: seed, budget, device.
+
+    Returns: logits (networks, N, K), float32.
+    Raises: RunError if the directory cannot be written, or logits are not finite.
+    """
+    lab = Lab(out / "networks", work.seed, work.budget, work.device, examples=data)
+    said = torch.full((len(networks), len(data), len(data.classes)), torch.nan)
+    units = len(networks) * folds
+    for number, name in enumerate(networks):
+        for fold in range(folds):
+            tell = _teller(work.progress, At(name, fold + 1, number * folds + fold, units, 0.0, ""))
+            one = replace(networks[name], data=OutsideFold(fold, folds, work.seed))
+            ids, logits = _kept(out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=tell))
+            said[number, ids] = logits
+    if not bool(said.isfinite().all()):
+        raise RunError(f"some networks in {out} gave NaN or infinity: lower their learning rate, or take another out")
+    return said
+
+
+def check_names(names: Mapping[str, Network]) -> None:
+    """Refuses names that no directory can have.
+
+    Raises: ValueError with the name.
+    """
+    for name in names:
+        if not re.fullmatch(r"[\w-][\w.-]*", name) or name == "networks":
+            raise ValueError(f"{name!r} cannot be the name of a network: letters, digits, '-', '_' and '.' only")
+
+
+def _kept(path: Path, network: Network, lab: Lab) -> tuple[Tensor, Tensor]:
+    """Numbers (n,) and logits (n, K) of a fold: from the file, if it is of this very network, or made now."""
+    from safetensors.torch import save_file
+
+    mark = fingerprint(network, lab.budget, lab.seed)
+    found = stored(path)
+    if found is not None and found[1].get("network") == mark:
+        lab.tell("kept", 1.0, "done before")
+        return found[0]["ids"], found[0]["logits"]
+    fold = network.data
+    if not isinstance(fold, OutsideFold):
+        raise TypeError(f"only what leaves a fold out can be judged on it, not {fold!r}")
+    part = fold.judged(lab.data("train"))
+    trained = lab.trained(network)
+    logits = torch.cat([said.float() for said, _ in answers(trained.last, part)])
+    made = {"network": mark, "seconds": f"{trained.seconds:.1f}", "created": now()}
+    try:
+        replace_atomically(path, lambda to: save_file({"ids": part.rows, "logits": logits}, to, metadata=made))
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
+    return part.rows, logits
+
+
+def _teller(progress: Show | None, start: At) -> Callable[[str, float, str], None]:
+    if progress is None:
+        return lambda *_: None
+    return lambda _, share, said: progress(start._replace(share=share, said=said))
