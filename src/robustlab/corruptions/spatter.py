@@ -1,0 +1,98 @@
+"""Spatter: drops of water or mud on the lens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robustlab.core import Streams
+from robustlab.corruptions.edges import canny, distance
+from robustlab.corruptions.gaussian import gaussian
+from robustlab.corruptions.kind import Draws, Kind, Shape
+from robustlab.corruptions.severity import Constants
+
+_WATER = (175 / 255, 238 / 255, 238 / 255)
+_MUD = (63 / 255, 42 / 255, 20 / 255)
+_FAR = 20
+_SURE = 0.8
+_EMBOSS = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))
+
+
+def draw_spatter(streams: Streams, shape: Shape, constants: Constants) -> Draws:
+    """Standard normal numbers (N, H, W)."""
+    del constants
+    return (streams.normal(shape[1:]),)
+
+
+def spatter(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Drops where smoothed noise is above a threshold: x + m water, or (1 - m) x + m mud.
+
+    Args:
+        x: images (N, 3, H, W).
+        draws: as ``draw_spatter`` makes them.
+        constants: mean and standard deviation of the noise, sigma that smooths it, threshold, intensity of water or
+            sigma of the rim of mud, and 1 for mud.
+
+    Source: the code of ImageNet-C.
+    """
+    (noise,) = draws
+    mean, deviation, sigma, threshold, how, mud = constants
+    liquid = gaussian(noise.to(x.dtype) * deviation + mean, sigma)
+    if mud:
+        mask = gaussian((liquid > threshold).to(x.dtype), how)
+        mask = torch.where(mask < _SURE, 0, mask)[:, None]
+        return x * (1 - mask) + _coloured(mask, _MUD)
+    return x + _coloured(_water(torch.where(liquid < threshold, 0, liquid)) * how, _WATER)
+
+
+def _coloured(mask: Tensor, colour: tuple[float, float, float]) -> Tensor:
+    return mask * mask.new_tensor(colour)[:, None, None]
+
+
+def _water(liquid: Tensor) -> Tensor:
+    """Masks (N, 1, H, W) from 0 to 1 of drops (N, H, W) that shine at their rims; 0 without drops.
+
+    The distance to the edges of the drops is smoothed, equalised, embossed and smoothed again, as 8 bits each time.
+    """
+    levels = liquid.mul(255).floor_().clamp_(0, 255)
+    away = distance(canny(levels, low=50, high=150), far=_FAR).to(liquid.dtype)[:, None]
+    away = _equalised(_mean_of_nine(away).floor_())
+    shine = F.conv2d(_mirrored(away), away.new_tensor(_EMBOSS)[None, None]).clamp_(0, 255)
+    mask = levels[:, None] * _mean_of_nine(shine).round_()
+    brightest = mask.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(brightest > 0, mask / brightest, 0)
+
+
+def _mean_of_nine(x: Tensor) -> Tensor:
+    return F.avg_pool2d(_mirrored(x), 3, stride=1)
+
+
+def _mirrored(x: Tensor) -> Tensor:
+    """Images (N, 1, H, W) with one more pixel on each side, mirrored at the pixel on the edge."""
+    return F.pad(x, (1, 1, 1, 1), mode="reflect")
+
+
+def _equalised(x: Tensor) -> Tensor:
+    """Whole numbers 0..``_FAR`` (N, 1, H, W), spread over 0..255 by how many are below; a single level stays.
+
+    As in OpenCV, the pixels of the lowest level that there is count for nothing.
+    """
+    levels, rows = x.flatten(1).long(), torch.arange(x.shape[0], device=x.device)[:, None]
+    bins = _FAR + 1
+    counts = torch.bincount((levels + rows * bins).flatten(), minlength=rows.numel() * bins).view(-1, bins)
+    lowest = counts.gather(1, (counts > 0).int().argmax(dim=1, keepdim=True))
+    others = levels.shape[1] - lowest
+    scale = 255 / others.to(torch.float32)
+    table = ((counts.cumsum(1) - lowest) * scale).round_().to(x.dtype)
+    table = torch.where(others > 0, table, torch.arange(bins, dtype=x.dtype, device=x.device))
+    return table.gather(1, levels).view_as(x)
+
+
+def _two_pixels(constants: Constants) -> int:
+    """What can be mirrored without the pixel at the edge."""
+    del constants
+    return 2
+
+
+KINDS = (Kind("spatter", "extra", spatter, draw_spatter, colour=True, smallest=_two_pixels),)
