@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustlab.core import Streams, fold_in
 from robustlab.core.rows import row_chunks
-from robustlab.corruptions.kind import Apply, Kind
+from robustlab.corruptions.kind import Apply, Kind, cut
 from robustlab.corruptions.severity import SEVERITY, Constants, Table
 from robustlab.corruptions.suite import KINDS
 
@@ -21,7 +21,6 @@ Variant: TypeAlias = Literal["imagenet-c", "corrected", "cifar-c"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 _LUMA = (0.299, 0.587, 0.114)
-_SLACK = 2.0**-11  # of a level: more than what float32 loses, so that a whole number is not cut to the one below
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Corrupt:
         names = _checked(x, ids, self, self.kind.smallest(constants))
         streams = Streams(fold_in(seed, crc32(self.name.encode()), int(severity)), names)
         out = torch.empty_like(x, requires_grad=False)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             for rows in row_chunks(x):
                 out[rows] = self._corrupted(x[rows], streams[rows], constants)
         return out
@@ -102,17 +101,12 @@ class Corrupt:
         out = self._apply(working, draws, constants)
         if grey:
             out = _luma(out.clamp(0, 1))
-        return self._cut(out)
+        return cut(out, rounded=self.variant == "corrected")
 
     @property
     def _apply(self) -> Apply:
         kind = self.kind
         return kind.corrected if self.variant == "corrected" and kind.corrected else kind.apply
-
-    def _cut(self, x: Tensor) -> Tensor:
-        """Clips to [0, 1] and cuts to 256 levels, by truncation as published or by rounding."""
-        slack = 0.5 if self.variant == "corrected" else _SLACK
-        return x.clamp(0, 1).mul_(255).add_(slack).floor_().div_(255)
 
 
 def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:

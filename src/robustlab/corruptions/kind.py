@@ -22,6 +22,21 @@ Apply: TypeAlias = Callable[[Tensor, Draws, Constants], Tensor]
 Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra"]
 
 
+_SLACK = 2.0**-11  # of a level: more than what float32 loses, so that a whole number is not cut to the one below
+
+
+def cut(x: Tensor, *, rounded: bool = False) -> Tensor:
+    """Clips images to [0, 1] and cuts them to 256 levels.
+
+    Args:
+        x: images, float32 or float64.
+        rounded: whether to round; else the values are truncated, as the published code does.
+
+    Returns: multiples of 1/255, like ``x``.
+    """
+    return x.clamp(0, 1).mul_(255).add_(0.5 if rounded else _SLACK).floor_().div_(255)
+
+
 def no_draws(streams: Streams, shape: Shape, constants: Constants) -> Draws:
     """What a corruption without randomness draws: nothing."""
     del streams, shape, constants

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from robustlab.core import Streams
 from robustlab.corruptions.kind import Draws, Kind, Shape
+from robustlab.corruptions.poisson import poisson_counts
 from robustlab.corruptions.severity import Constants
 
 
@@ -15,10 +16,42 @@ def draw_normal(streams: Streams, shape: Shape, constants: Constants) -> Draws:
     return (streams.normal(shape),)
 
 
+def draw_uniform(streams: Streams, shape: Shape, constants: Constants) -> Draws:
+    """Numbers (N, C, H, W), uniform in [0, 1)."""
+    del constants
+    return (streams.uniform(shape),)
+
+
 def gaussian_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Adds Gaussian noise: x + sigma n, with n (N, C, H, W) standard normal."""
     (sigma,), (noise,) = constants, draws
     return x + noise * sigma
 
 
-KINDS = (Kind("gaussian_noise", "noise", gaussian_noise, draw_normal),)
+def speckle_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Adds Gaussian noise in proportion to the value: x + x sigma n, with n (N, C, H, W) standard normal."""
+    (sigma,), (noise,) = constants, draws
+    return x + x * (noise * sigma)
+
+
+def shot_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Counts photons: a Poisson number of mean ``c x``, divided by c; u (N, C, H, W) is its quantile."""
+    (photons,), (u,) = constants, draws
+    return poisson_counts(x, u, photons).to(x.dtype).div_(photons)
+
+
+def impulse_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Sets a share a of the values to one or zero, with equal chance.
+
+    A value becomes one where u < a / 2, and zero where a / 2 <= u < a, with u (N, C, H, W) uniform in [0, 1).
+    """
+    (amount,), (u,) = constants, draws
+    return x.masked_fill(u < amount, 0).masked_fill_(u < amount / 2, 1)
+
+
+KINDS = (
+    Kind("gaussian_noise", "noise", gaussian_noise, draw_normal),
+    Kind("shot_noise", "noise", shot_noise, draw_uniform),
+    Kind("impulse_noise", "noise", impulse_noise, draw_uniform),
+    Kind("speckle_noise", "extra", speckle_noise, draw_normal),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.corruptions import colour, elastic, noise, weather
+from robustlab.corruptions import blur, colour, digital, elastic, glass, noise, spatter, weather
 from robustlab.corruptions.kind import Family, Kind
 
 CORRUPTIONS: tuple[str, ...] = (
@@ -13,7 +13,9 @@ CORRUPTIONS: tuple[str, ...] = (
 EXTRA: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more, published for choosing hyper-parameters, so that nothing is tuned on the fifteen."""
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*noise.KINDS, *weather.KINDS, *colour.KINDS, *elastic.KINDS)}
+_MADE = (noise, blur, glass, weather, colour, elastic, digital, spatter)
+_BY_NAME = {kind.name: kind for room in _MADE for kind in room.KINDS}
+KINDS: dict[str, Kind] = {name: _BY_NAME[name] for name in (*CORRUPTIONS, *EXTRA) if name in _BY_NAME}
 
 
 def family(name: str) -> Family:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from robustlab.core import Streams
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.motion import moved
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.zoom import enlarged
 
 _LUMA = (0.299, 0.587, 0.114)
 _ROUGHNESS = 100.0
@@ -61,16 +61,6 @@ def _under_flakes(x: Tensor, layer: Tensor, share: float) -> Tensor:
     grey = x if x.shape[1] == 1 else torch.einsum("nchw,c->nhw", x, x.new_tensor(_LUMA))[:, None]
     whitened = share * x + (1 - share) * torch.maximum(x, grey * 1.5 + 0.5)
     return whitened + (layer + layer.flip(2, 3))
-
-
-def enlarged(x: Tensor, factor: float) -> Tensor:
-    """The middle of images (N, C, H, W), enlarged: at least as large as before, corners on corners, bilinear."""
-    height, width = x.shape[2:]
-    parts = [math.ceil(side / factor) for side in (height, width)]
-    top, left = (height - parts[0]) // 2, (width - parts[1]) // 2
-    middle = x[:, :, top : top + parts[0], left : left + parts[1]]
-    size = [round(part * factor) for part in parts]
-    return F.interpolate(middle, size=size, mode="bilinear", align_corners=True)
 
 
 def draw_fog(streams: Streams, shape: Shape, constants: Constants) -> Draws:

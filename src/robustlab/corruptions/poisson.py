@@ -1,0 +1,94 @@
+"""Poisson numbers from uniform ones, by inversion of the distribution function.
+
+Images have 256 levels as a rule, so the distribution functions are tabulated per level. What a value has beyond a level
+is a second, small Poisson number, as a sum of Poisson numbers is one.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_BUCKETS = 1024
+_EXACT = 1e-3
+"""Of a level: a value this near to a level is taken to be at it, as float32 does not hold multiples of 1/255."""
+
+
+class _Table(NamedTuple):
+    """The Poisson distributions of all levels."""
+
+    cdf: Tensor
+    """Chance of at most k (256, K), float64."""
+    first: Tensor
+    """The quantile at the beginning of every bucket of [0, 1) (256, _BUCKETS), int64."""
+    sure: Tensor
+    """Whether the quantile is the same in the whole bucket (256, _BUCKETS)."""
+
+
+def poisson_counts(x: Tensor, u: Tensor, photons: float) -> Tensor:
+    """The u-quantiles of Poisson distributions of mean ``photons * x``.
+
+    Args:
+        x: values in [0, 1], float32 or float64.
+        u: uniform numbers in [0, 1), like ``x``.
+        photons: mean at x = 1, > 0.
+
+    Returns: counts like ``x``, int64: the smallest k with u < P(count <= k), if x is a multiple of 1/255.
+    """
+    table = _Table(*(part.to(x.device) for part in _tabulated(photons)))
+    scaled = x * 255
+    level = (scaled + _EXACT).long()
+    counts = _quantiles(level.flatten(), u.flatten(), table).view_as(x)
+    rest = scaled - level
+    if bool((rest > _EXACT).any()):
+        again = _recycled(level, u, counts, table)
+        counts += _small_counts(rest.clamp(min=0) * (photons / 255), again)
+    return counts
+
+
+def _quantiles(level: Tensor, u: Tensor, table: _Table) -> Tensor:
+    """Quantiles (M,) of the distributions at integer levels (M,)."""
+    bucket = (u * _BUCKETS).long().add_(level, alpha=_BUCKETS)
+    counts = table.first.flatten()[bucket]
+    open_ = (~table.sure.flatten()[bucket]).nonzero()[:, 0]
+    while open_.numel():
+        k = counts[open_]
+        open_ = open_[u[open_] >= table.cdf[level[open_], k]]
+        counts[open_] += 1
+    return counts
+
+
+def _recycled(level: Tensor, u: Tensor, counts: Tensor, table: _Table) -> Tensor:
+    """What u says beyond its quantile: uniform numbers that do not depend on the counts."""
+    above = table.cdf[level, counts]
+    below = torch.where(counts > 0, table.cdf[level, (counts - 1).clamp(min=0)], 0)
+    return ((u - below) / (above - below)).clamp(0, 1 - 2**-24)
+
+
+def _small_counts(mean: Tensor, u: Tensor) -> Tensor:
+    """Quantiles of Poisson distributions of small means, term by term."""
+    term = torch.exp(-mean)
+    total, counts, k = term.clone(), torch.zeros_like(u, dtype=torch.int64), 0
+    while bool((beyond := (u >= total) & (term > 0)).any()):
+        counts += beyond
+        k += 1
+        term = term * mean / k
+        total += term
+    return counts
+
+
+@lru_cache(maxsize=16)
+def _tabulated(photons: float) -> _Table:
+    means = torch.arange(256, dtype=torch.float64)[:, None] * (photons / 255)
+    most = math.ceil(photons + 12 * math.sqrt(photons) + 30)
+    k = torch.arange(most + 1, dtype=torch.float64)
+    cdf = torch.exp(torch.xlogy(k, means) - means - torch.lgamma(k + 1)).cumsum(1)
+    cdf[:, -1] = 1  # no number below one is beyond the table
+    ends = torch.arange(_BUCKETS + 1, dtype=torch.float64) / _BUCKETS
+    quantile = torch.searchsorted(cdf, ends.expand(256, -1).contiguous(), right=True).clamp_(max=most)
+    last = torch.searchsorted(cdf, ends[1:].expand(256, -1).contiguous())
+    return _Table(cdf, quantile[:, :-1].contiguous(), quantile[:, :-1] == last)
