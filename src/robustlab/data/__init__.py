@@ -1,23 +1,28 @@
 """Data sets: real images in [0, 1] with labels, by name or from the user's own tensors, data sets and folders."""
 
 from robustlab.data.catalogue import Description, describe, load, names
-from robustlab.data.imagenet import imagenet_classes
+from robustlab.data.imagenet import imagenet_a_classes, imagenet_classes
 from robustlab.data.memory import InMemory
+from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
 from robustlab.data.progress import progress_bars
+from robustlab.data.ready_made import CorruptedCopies
 from robustlab.data.splits import apart, parts, sample
 from robustlab.data.wrapped import examples
 
 __all__ = [
+    "CorruptedCopies",
     "Description",
     "InMemory",
     "Photograph",
     "apart",
     "describe",
     "examples",
+    "imagenet_a_classes",
     "imagenet_classes",
     "load",
     "names",
+    "of_classes",
     "parts",
     "photographs",
     "progress_bars",

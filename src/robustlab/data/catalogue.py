@@ -12,6 +12,7 @@ from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
 from robustlab.data.fashion_mnist import cache_path, default_sources, fashion_mnist
 from robustlab.data.folder import Framing, image_folder
+from robustlab.data.layouts import LAYOUTS, read_layout
 from robustlab.data.photos import labelled_photographs
 from robustlab.data.sources import Progress
 
@@ -33,7 +34,7 @@ class Description(NamedTuple):
 
 def names() -> tuple[str, ...]:
     """What ``load`` knows by name."""
-    return ("fashion-mnist", "digits", "photographs", "folder:PATH")
+    return ("fashion-mnist", "digits", "photographs", "folder:PATH", *(f"{kind}:PATH" for kind in LAYOUTS))
 
 
 def load(
@@ -49,7 +50,8 @@ def load(
     """A labelled data set by name.
 
     Args:
-        name: "fashion-mnist", "digits", "photographs", or "folder:PATH" with a sub-folder of images per class.
+        name: "fashion-mnist", "digits", "photographs", "folder:PATH" with a sub-folder of images per class, or a
+            published layout such as "imagenet-c:PATH".
         split: "train" or "test"; "all" where the data set has no official splits.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
         size: height and width of photographs and of images in folders; None: 224, or as they are.
@@ -65,6 +67,8 @@ def load(
     """
     if name.startswith(_FOLDER):
         return image_folder(name.removeprefix(_FOLDER), split=split, framing=Framing(size, channels=channels))
+    if (published := read_layout(name, split=split, size=size, channels=channels)) is not None:
+        return published
     if name == "digits":
         return digits(split)
     if name == "photographs":
@@ -99,6 +103,7 @@ def describe(root: str | Path | None = None) -> tuple[Description, ...]:
             "installed with the notebooks",
         ),
         Description("folder:PATH", "a folder of images per class", "yours", None, "your disk"),
+        *(Description(f"{kind}:PATH", one.contents, one.licence, None, one.source) for kind, one in LAYOUTS.items()),
     )
 
 

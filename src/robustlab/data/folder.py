@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,7 +77,7 @@ class ImageFolder:
         root: the folder.
         paths: of the images, relative to the root.
         y: their labels (N,), int64.
-        framing: how images get their size.
+        framing: how images get their size: a value that makes uint8 (C, H, W) of a PIL image.
     """
 
     name: str
@@ -85,7 +85,7 @@ class ImageFolder:
     root: Path
     paths: tuple[str, ...]
     y: Tensor
-    framing: Framing = field(default_factory=Framing)
+    framing: Callable[[Image.Image], Tensor] = field(default_factory=Framing)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -124,7 +124,11 @@ class ImageFolder:
 
 
 def image_folder(
-    path: str | Path, *, split: str = "all", classes: Sequence[str] | None = None, framing: Framing | None = None
+    path: str | Path,
+    *,
+    split: str = "all",
+    classes: Sequence[str] | None = None,
+    framing: Callable[[Image.Image], Tensor] | None = None,
 ) -> ImageFolder:
     """A folder with one sub-folder of images per class.
 
@@ -174,7 +178,7 @@ def _numbered(folders: list[str], classes: Sequence[str] | None, root: Path) -> 
     """Class numbers by folder name, and the names of all classes."""
     if classes is not None:
         order, names = tuple(classes), tuple(classes)
-    elif all(len(name) == 9 and name[0] == "n" and name[1:].isdigit() for name in folders):
+    elif all(map(is_synset, folders)):
         order, names = imagenet_synsets(), imagenet_classes()
     else:
         order, names = tuple(folders), tuple(folders)
@@ -182,6 +186,11 @@ def _numbered(folders: list[str], classes: Sequence[str] | None, root: Path) -> 
     if unknown:
         raise DataError(f"{root} has folders that are no class: {', '.join(unknown[:5])}")
     return {name: number for number, name in enumerate(order)}, names
+
+
+def is_synset(name: str) -> bool:
+    """Whether a folder is named by a WordNet number, such as n02123045."""
+    return len(name) == 9 and name[0] == "n" and name[1:].isdigit()
 
 
 def _images(root: Path, folder: str) -> list[str]:

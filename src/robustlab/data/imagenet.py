@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
+
+import torch
+from torch import Tensor
+
+from robustlab.core.errors import DataError
 
 _CLASSES = 1000
 
@@ -28,3 +34,23 @@ def imagenet_synsets() -> tuple[str, ...]:
 
     info = ImageNetInfo()
     return tuple(info.index_to_label_name(k) for k in range(_CLASSES))
+
+
+def imagenet_a_classes() -> Tensor:
+    """Numbers of the 200 classes that ImageNet-A is made of (200,), int64, ascending.
+
+    Raises: DataError if the installed timm does not list them.
+    """
+    return torch.tensor(_imagenet_a())
+
+
+@cache
+def _imagenet_a() -> tuple[int, ...]:
+    try:
+        listed = pkgutil.get_data("timm.data", "_info/imagenet_a_synsets.txt")
+    except OSError:
+        listed = None
+    if listed is None:
+        raise DataError("the installed timm does not list the classes of ImageNet-A: pip install -U timm")
+    numbers = {synset: number for number, synset in enumerate(imagenet_synsets())}
+    return tuple(sorted(numbers[synset] for synset in listed.decode().split()))

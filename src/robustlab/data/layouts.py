@@ -1,0 +1,77 @@
+"""Published data sets that are too large to fetch, by the layout of the folder that the user has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from robustlab.core.errors import DataError
+from robustlab.core.types import Examples
+from robustlab.data.natural_sets import imagenet_a, imagenet_o
+from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders, imagenet_c
+
+Reader = Callable[[str, int | None, int], Examples]
+"""From path, size and channels."""
+
+
+class Layout(NamedTuple):
+    """A published layout."""
+
+    contents: str
+    licence: str
+    source: str
+    read: Reader
+
+
+def _corrupted(path: str, size: int | None, channels: int) -> CorruptedCopies:
+    """Either layout of corrupted copies, of any classes."""
+    if (Path(path).expanduser() / "labels.npy").is_file():
+        return cifar_c(path)
+    return corrupted_folders(path, size=size, channels=channels)
+
+
+_MIT = "MIT (Hendrycks and others; the photographs' own)"
+LAYOUTS = {
+    "imagenet-c": Layout(
+        "ImageNet-C: 15 + 4 corruptions at 5 severities of 50,000 images, root/corruption/severity/wnid/*.JPEG",
+        "CC BY 4.0 (Hendrycks, Dietterich; the photographs' own)",
+        "your disk; https://zenodo.org/records/2235448",
+        lambda path, size, _: imagenet_c(path, size=size),
+    ),
+    "cifar-c": Layout(
+        "CIFAR-10-C, CIFAR-100-C: root/corruption.npy with 5 x 10,000 images and root/labels.npy",
+        "CC BY 4.0 (Hendrycks, Dietterich)",
+        "your disk; https://zenodo.org/records/2535967",
+        lambda path, _, __: cifar_c(path),
+    ),
+    "corrupted": Layout(
+        "corrupted copies of your own images in either layout", "yours", "your disk; robustlab corrupt", _corrupted
+    ),
+    "imagenet-a": Layout(
+        "ImageNet-A: 7,500 hard photographs of 200 of ImageNet's classes, root/wnid/*",
+        _MIT,
+        "your disk; https://github.com/hendrycks/natural-adv-examples",
+        lambda path, size, _: imagenet_a(path, size=size or 224),
+    ),
+    "imagenet-o": Layout(
+        "ImageNet-O: 2,000 photographs of what ImageNet has no class for, root/wnid/*",
+        _MIT,
+        "your disk; https://github.com/hendrycks/natural-adv-examples",
+        lambda path, size, _: imagenet_o(path, size=size or 224),
+    ),
+}
+"""By the word before the colon, as in imagenet-c:PATH."""
+
+
+def read_layout(name: str, *, split: str, size: int | None, channels: int) -> Examples | None:
+    """The data set at imagenet-c:PATH and its like; None if the name is no such.
+
+    Raises: DataError if the folder has another layout, or a training set is asked for.
+    """
+    kind, colon, path = name.partition(":")
+    if not colon or kind not in LAYOUTS:
+        return None
+    if split not in ("test", "all"):
+        raise DataError(f"{kind} is for testing as a whole: there is no split {split!r}")
+    return LAYOUTS[kind].read(path, size, channels)

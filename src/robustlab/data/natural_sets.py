@@ -1,0 +1,125 @@
+"""ImageNet-A and ImageNet-O: real, unmodified photographs that ImageNet models get wrong, as they are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustlab.core.errors import DataError
+from robustlab.core.types import Examples
+from robustlab.data.folder import ImageFolder, image_folder
+from robustlab.data.imagenet import imagenet_a_classes, imagenet_synsets
+from robustlab.data.splits import Part
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class PublishedFraming:
+    """The framing that results on ImageNet-A and ImageNet-O were published with.
+
+    The shorter side is scaled to ``size / 0.875`` (bilinear, the longer side rounded down) and the centre cut out, as
+    torchvision's Resize(256) and CenterCrop(224) do.
+
+    Args:
+        size: height and width, in pixels.
+    """
+
+    size: int = 224
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """A PIL image as uint8 (3, H, W)."""
+        from PIL import Image
+
+        shorter, least = round(self.size / 0.875), min(image.size)
+        width, height = (shorter if side == least else int(shorter * side / least) for side in image.size)
+        scaled = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        values = np.array(scaled.crop((left, top, left + self.size, top + self.size)))
+        return torch.from_numpy(values).permute(2, 0, 1)
+
+
+def imagenet_a(path: str | Path, *, size: int = 224) -> ImageFolder:
+    """ImageNet-A as published: root/wnid/*, 7,500 photographs of 200 of ImageNet's classes.
+
+    Labels are ImageNet's 1,000 numbers. Published accuracies are among the 200 classes alone (``imagenet_a_classes``);
+    ``robustlab.evaluation.natural_adversarial`` gives both.
+
+    Args:
+        path: the root.
+        size: height and width that the model takes, in pixels.
+
+    Raises: DataError if the folder has other classes than the benchmark, or not all of them.
+    """
+    synsets = imagenet_synsets()
+    expected = {synsets[number] for number in imagenet_a_classes().tolist()}
+    folders = _folders(Path(path).expanduser())
+    wrong = sorted(folders - expected)
+    if wrong:
+        raise DataError(
+            f"{path} is not ImageNet-A: {len(wrong)} of its {len(folders)} folders are no class of it, such as "
+            f"{wrong[0]}; give another folder of images with folder:PATH"
+        )
+    if folders != expected:
+        missing = sorted(expected - folders)
+        raise DataError(
+            f"{path} has {len(folders)} of the {_SHOWN} classes of ImageNet-A, {missing[0]} is missing: is it complete?"
+        )
+    return image_folder(path, split="all", framing=PublishedFraming(size))
+
+
+def imagenet_o(path: str | Path, *, size: int = 224) -> ImageFolder:
+    """ImageNet-O as published: root/wnid/*, 2,000 photographs that show none of ImageNet's classes.
+
+    The label is not what an image shows but the class that it was taken for, by which the folders are named. The 200
+    classes that occur are those that confidence is measured among (other ones than ImageNet-A's).
+
+    Args:
+        path: the root.
+        size: height and width that the model takes, in pixels.
+
+    Raises: DataError if the folder is not such a folder.
+    """
+    synsets = imagenet_synsets()
+    folders = _folders(Path(path).expanduser())
+    if folders == {synsets[number] for number in imagenet_a_classes().tolist()}:
+        raise DataError(f"{path} is ImageNet-A: give it as imagenet-a:PATH")
+    unknown = sorted(folders - set(synsets))
+    if unknown or len(folders) != _SHOWN:
+        what = f"{unknown[0]} is no class of ImageNet" if unknown else f"it has {len(folders)} folders"
+        raise DataError(f"{path} is not ImageNet-O: {what}, expected {_SHOWN} folders named by ImageNet synsets")
+    return image_folder(path, split="all", framing=PublishedFraming(size))
+
+
+def of_classes(data: Examples, classes: Tensor) -> Part:
+    """The examples of some classes, such as the validation images that go with ImageNet-O.
+
+    Args:
+        data: a data set that holds its labels, as folders and tensors do.
+        classes: numbers of the classes.
+
+    Raises:
+        ValueError: the data set does not hold its labels.
+        DataError: it has no example of these classes.
+    """
+    y = getattr(data, "y", None)
+    if not isinstance(y, Tensor):
+        raise ValueError(f"{data.name} does not hold its labels: give a folder of images, or tensors")
+    rows = torch.isin(y, classes.to(y)).nonzero()[:, 0]
+    if not len(rows):
+        raise DataError(f"{data.name} has no example of the {len(classes)} classes asked for")
+    return Part(f"{data.name} ({len(classes)} classes)", data, rows)
+
+
+def _folders(root: Path) -> set[str]:
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    return {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
