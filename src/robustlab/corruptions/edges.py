@@ -30,47 +30,56 @@ def canny(x: Tensor, *, low: float, high: float) -> Tensor:
     """
     across, down = _sobel(x.cpu())
     size = across.abs() + down.abs()
-    ridge = (size > low) & _is_ridge(across.int(), down.int(), F.pad(size, (1, 1, 1, 1)))
-    return _linked(ridge, ridge & (size > high))
+    weak = size > low
+    places = weak.flatten().nonzero()[:, 0]
+    slopes = (slope.flatten()[places].int() for slope in (across, down))
+    places = places[_is_ridge(*slopes, size.flatten(), places, size.shape[2])]
+    return _linked(places, size, high)[:, 1:-1, 1:-1]
 
 
 def _sobel(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences across and down (N, H, W), with the pixels at the edge repeated outside."""
+    """Differences across and down (N, H + 2, W + 2): a border of zeros, where the pixels at the edge are repeated."""
     padded = F.pad(x[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     columns = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
-    return rows[:, :, 2:] - rows[:, :, :-2], columns[:, 2:] - columns[:, :-2]
+    across, down = torch.zeros_like(padded), torch.zeros_like(padded)
+    torch.sub(rows[:, :, 2:], rows[:, :, :-2], out=across[:, 1:-1, 1:-1])
+    torch.sub(columns[:, 2:], columns[:, :-2], out=down[:, 1:-1, 1:-1])
+    return across, down
 
 
-def _is_ridge(across: Tensor, down: Tensor, size: Tensor) -> Tensor:
-    """Where the gradient is the largest along its own direction, one of four; ``size`` has a border of zeros."""
-    height, width = across.shape[1:]
+def _is_ridge(across: Tensor, down: Tensor, size: Tensor, places: Tensor, width: int) -> Tensor:
+    """Whether the gradient is the largest along its own direction, one of four.
 
-    def beside(dy: int, dx: int) -> Tensor:
-        return size[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
-
-    here, x, y = beside(0, 0), across.abs(), down.abs() << 15
+    Args:
+        across: differences at the places in question (M,), int32.
+        down: the same down the columns.
+        size: of the gradients of all pixels, in one row.
+        places: which of them are in question (M,).
+        width: how many pixels lie between one and that below it.
+    """
+    x, y = across.abs(), down.abs() << 15
     level, steep = y < x * _TANGENT, y > x * (_TANGENT + (1 << 16))
     falling = (across < 0) != (down < 0)
-    along_row = (here > beside(0, -1)) & (here >= beside(0, 1))
-    along_column = (here > beside(-1, 0)) & (here >= beside(1, 0))
-    one = (here > beside(-1, -1)) & (here > beside(1, 1))
-    other = (here > beside(-1, 1)) & (here > beside(1, -1))
-    diagonal = torch.where(falling, other, one)
-    return torch.where(level, along_row, torch.where(steep, along_column, diagonal))
+    step = torch.where(level, 1, torch.where(steep, width, torch.where(falling, width - 1, width + 1)))
+    here, before, after = size[places], size[places - step], size[places + step]
+    return (here > before) & torch.where(level | steep, here >= after, here > after)
 
 
-def _linked(weak: Tensor, strong: Tensor) -> Tensor:
-    """The connected parts of ``weak`` (N, H, W) that have a pixel of ``strong``, corners touching."""
+def _linked(places: Tensor, size: Tensor, high: float) -> Tensor:
+    """The connected parts of some pixels, corners touching, in which one is above ``high``; bool like ``size``."""
     from scipy import ndimage
 
     neighbours = np.zeros((3, 3, 3), dtype=bool)
     neighbours[1] = True  # images do not touch each other
-    parts, count = ndimage.label(weak.numpy(), neighbours)
+    edges = torch.zeros(size.shape, dtype=torch.bool)
+    edges.view(-1)[places] = True
+    labels, count = ndimage.label(edges.numpy(), neighbours)
+    parts = torch.from_numpy(labels).view(-1)[places].long()
     kept = torch.zeros(count + 1, dtype=torch.bool)
-    labels = torch.from_numpy(parts)
-    kept[labels[strong]] = True
-    return kept[labels]
+    kept[parts[size.view(-1)[places] > high]] = True
+    edges.view(-1)[places] = kept[parts]
+    return edges
 
 
 def distance(edges: Tensor, *, far: int) -> Tensor:

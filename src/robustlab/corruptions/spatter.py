@@ -16,7 +16,6 @@ _WATER = (175 / 255, 238 / 255, 238 / 255)
 _MUD = (63 / 255, 42 / 255, 20 / 255)
 _FAR = 20
 _SURE = 0.8
-_EMBOSS = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))
 
 
 def draw_spatter(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -58,14 +57,27 @@ def _water(liquid: Tensor) -> Tensor:
     levels = liquid.mul(255).floor_().clamp_(0, 255)
     away = distance(canny(levels, low=50, high=150), far=_FAR).to(liquid.dtype)[:, None]
     away = _equalised(_mean_of_nine(away).floor_())
-    shine = F.conv2d(_mirrored(away), away.new_tensor(_EMBOSS)[None, None]).clamp_(0, 255)
+    shine = _embossed(away).clamp_(0, 255)
     mask = levels[:, None] * _mean_of_nine(shine).round_()
     brightest = mask.amax(dim=(1, 2, 3), keepdim=True)
     return torch.where(brightest > 0, mask / brightest, 0)
 
 
 def _mean_of_nine(x: Tensor) -> Tensor:
-    return F.avg_pool2d(_mirrored(x), 3, stride=1)
+    padded = _mirrored(x)
+    rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).div_(9)
+
+
+def _embossed(x: Tensor) -> Tensor:
+    """Correlation with -2 -1 0, -1 1 1, 0 1 2."""
+    padded, (height, width) = _mirrored(x), x.shape[2:]
+
+    def beside(down: int, right: int) -> Tensor:
+        return padded[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+
+    falling = (beside(1, 1) - beside(-1, -1)).mul_(2)
+    return falling.add_(x).add_(beside(0, 1)).sub_(beside(0, -1)).add_(beside(1, 0)).sub_(beside(-1, 0))
 
 
 def _mirrored(x: Tensor) -> Tensor:
