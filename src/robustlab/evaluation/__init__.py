@@ -2,11 +2,18 @@
 
 from robustlab.evaluation.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.adversarial_set import check_adversarial, check_adversarial_run
+from robustlab.evaluation.baseline import Baseline
 from robustlab.evaluation.compare import Comparison, compare
+from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.metrics import clopper_pearson, holm, mcnemar, paired_difference
+from robustlab.evaluation.natural import evaluate_natural
+from robustlab.evaluation.natural_gallery import natural_pictures
+from robustlab.evaluation.natural_manifest import read_natural
+from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings
+from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
 from robustlab.evaluation.record import (
@@ -39,10 +46,12 @@ from robustlab.evaluation.run import evaluate, read_run
 from robustlab.evaluation.saved import Saved, verify_saved
 
 __all__ = [
-    "WORST", "Adapted", "AttackInfo", "AttackResult", "ClassResult", "CleanResult", "Comparison", "Confusion", "Curve",
-    "CurvePoint", "DataInfo", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo", "Progress", "Queries",
-    "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint",
+    "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",
+    "Confusion", "Corrupted", "CorruptedSets", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding",
+    "GalleryItem", "Interval", "ModelInfo", "NaturalEvaluation", "NaturalProgress", "NaturalSettings", "Progress",
+    "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint",
     "TraceRecord", "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
-    "diagnose", "evaluate", "examples_needed", "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "paired_difference",
-    "pictures", "read_run", "run_adaptive", "verify_saved",
+    "corrupted_sets", "diagnose", "evaluate", "evaluate_natural", "examples_needed", "holm", "inspect_inputs",
+    "mcnemar", "mcnemar_power", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run",
+    "run_adaptive", "verify_saved",
 ]  # fmt: skip

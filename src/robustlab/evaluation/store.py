@@ -201,13 +201,22 @@ def opened(directory: Path, *, durable: bool = True) -> Iterator[Store]:
     Yields: its store.
     Raises: RunError if it cannot be written to, or another process is writing to it.
     """
+    with alone(directory), writing(directory / "outcomes.sqlite", directory, durable=durable) as store:
+        yield store
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Makes a run directory if it is not there, and keeps other processes away from it.
+
+    Raises: RunError if it cannot be written to, or another process is writing to it.
+    """
     with disk(directory):
         directory.mkdir(parents=True, exist_ok=True)
     with locked(directory / ".lock", directory):
         with disk(directory):
             sweep(directory)
-        with writing(directory / "outcomes.sqlite", directory, durable=durable) as store:
-            yield store
+        yield
 
 
 @contextmanager

@@ -1,0 +1,203 @@
+"""What a model said under each corruption, on disk: a small file per batch and cell, and one of all in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from robustlab.core import RunError
+from robustlab.evaluation.files import digest, read_tensors, write_bytes, write_tensors
+
+FILE = "answers.safetensors"
+CLEAN = ("clean", 0)
+"""The cell of the images before they were corrupted."""
+_PARTS = "answers"
+_SESSIONS = "sessions.json"
+
+
+class Said(NamedTuple):
+    """What the model said to one batch of one cell."""
+
+    ids: Tensor
+    """Of the examples (N,), int64."""
+    prediction: Tensor
+    """(N,), int64; -1 where the logits were not finite."""
+    confidence: Tensor
+    """(N,), float32; NaN where the logits were not finite."""
+    seconds: float
+    """To corrupt them and to ask."""
+    label: Tensor | None = None
+    """(N,), int64; with the first cell only."""
+    digest: Tensor | None = None
+    """What stands for each image and its label (N, 24), uint8; with the first cell only."""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """What the model said to all examples in all cells."""
+
+    ids: Tensor
+    """(N,), int64, ascending."""
+    label: Tensor
+    """(N,), int64."""
+    digest: Tensor
+    """(N, 24), uint8."""
+    prediction: Mapping[tuple[str, int], Tensor]
+    """By cell, "clean" at severity 0 among them if there were clean images: (N,), int64."""
+    confidence: Mapping[tuple[str, int], Tensor]
+    """By cell: (N,), float32."""
+    seconds: Mapping[tuple[str, int], float]
+
+    def right(self, cell: tuple[str, int]) -> Tensor:
+        """Whether each example is classified correctly (N,), bool."""
+        return self.prediction[cell] == self.label
+
+
+@dataclass
+class Parts:
+    """The files of a run that goes on.
+
+    Args:
+        directory: of the run.
+        batches: ids of each batch.
+        first: the cell whose files hold labels and digests too.
+    """
+
+    directory: Path
+    batches: Sequence[Tensor]
+    first: tuple[str, int]
+
+    def path(self, cell: tuple[str, int], number: int) -> Path:
+        """Where the answers to one batch of one cell are."""
+        return self.directory / _PARTS / f"{cell[0]}-{cell[1]}-{number:05d}.safetensors"
+
+    def write(self, cell: tuple[str, int], number: int, found: Said) -> None:
+        """Writes the answers to one batch of one cell, whole or not at all."""
+        tensors = {"ids": found.ids, "prediction": found.prediction, "confidence": found.confidence}
+        tensors["seconds"] = torch.tensor(found.seconds, dtype=torch.float64)
+        if found.label is not None and found.digest is not None:
+            tensors |= {"label": found.label, "digest": found.digest}
+        write_tensors(self.path(cell, number), {**tensors, "check": _check(tensors)})
+
+    def read(self, cell: tuple[str, int], number: int) -> Said | None:
+        """The answers to one batch of one cell; None if they are not there, or damaged, and must be asked for again."""
+        path = self.path(cell, number)
+        if not path.is_file():
+            return None
+        try:
+            tensors = read_tensors(path)
+        except RunError:
+            return None
+        check = tensors.pop("check", None)
+        whole = check is not None and torch.equal(check, _check(tensors))
+        if not whole or not torch.equal(tensors["ids"], self.batches[number]):
+            return None
+        if cell == self.first and "label" not in tensors:
+            return None
+        return Said(**{**tensors, "seconds": float(tensors["seconds"])})  # type: ignore[arg-type]  # by name
+
+    def missing(self, cells: Iterable[tuple[str, int]], number: int) -> list[tuple[str, int]]:
+        """The cells whose answers to a batch are still to be asked for."""
+        return [cell for cell in cells if self.read(cell, number) is None]
+
+    def everything(self, cells: Sequence[tuple[str, int]]) -> Everything:
+        """All answers together.
+
+        Raises: RunError if a file was removed or damaged meanwhile.
+        """
+        found = {cell: [self._known(cell, number) for number in range(len(self.batches))] for cell in cells}
+        first = found[self.first]
+        return Everything(
+            ids=torch.cat(list(self.batches)),
+            label=torch.cat([one.label for one in first if one.label is not None]),
+            digest=torch.cat([one.digest for one in first if one.digest is not None]),
+            prediction={cell: torch.cat([one.prediction for one in parts]) for cell, parts in found.items()},
+            confidence={cell: torch.cat([one.confidence for one in parts]) for cell, parts in found.items()},
+            seconds={cell: sum(one.seconds for one in parts) for cell, parts in found.items()},
+        )
+
+    def _known(self, cell: tuple[str, int], number: int) -> Said:
+        found = self.read(cell, number)
+        if found is None:
+            raise RunError(f"{self.path(cell, number)} is gone or damaged: run the evaluation again to have it anew")
+        return found
+
+    def remove(self) -> None:
+        """Removes the files of the batches, once all answers are in one."""
+        folder = self.directory / _PARTS
+        for path in folder.glob("*"):
+            path.unlink(missing_ok=True)
+        if folder.is_dir():
+            folder.rmdir()
+
+
+def _check(tensors: Mapping[str, Tensor]) -> Tensor:
+    """What stands for the content of a file (16,), uint8."""
+    content = b"".join(name.encode() + tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors))
+    return torch.frombuffer(bytearray(digest(content)), dtype=torch.uint8)
+
+
+def write_everything(directory: Path, found: Everything) -> None:
+    """Writes all answers into one file of the run directory, cells as rows."""
+    cells = list(found.prediction)
+    write_tensors(
+        directory / FILE,
+        {
+            "ids": found.ids,
+            "label": found.label,
+            "digest": found.digest,
+            "prediction": torch.stack([found.prediction[cell] for cell in cells]).int(),
+            "confidence": torch.stack([found.confidence[cell] for cell in cells]),
+            "seconds": torch.tensor([found.seconds[cell] for cell in cells], dtype=torch.float64),
+        },
+    )
+
+
+def read_everything(directory: Path, cells: Sequence[tuple[str, int]]) -> Everything:
+    """Reads what ``write_everything`` wrote, for the cells in the same order.
+
+    Raises: RunError if the file is missing, damaged, or of other cells.
+    """
+    tensors = read_tensors(directory / FILE)
+    if len(tensors["prediction"]) != len(cells):
+        raise RunError(f"{directory / FILE} holds {len(tensors['prediction'])} cells, the run has {len(cells)}")
+    rows = {name: dict(zip(cells, tensors[name], strict=True)) for name in ("prediction", "confidence", "seconds")}
+    return Everything(
+        ids=tensors["ids"],
+        label=tensors["label"],
+        digest=tensors["digest"],
+        prediction={cell: row.long() for cell, row in rows["prediction"].items()},
+        confidence=rows["confidence"],
+        seconds={cell: float(row) for cell, row in rows["seconds"].items()},
+    )
+
+
+class Clock:
+    """Wall seconds of the sessions of a run, kept in its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Reads those of earlier sessions; ``directory`` is of the run."""
+        self.path = directory / _SESSIONS
+        try:
+            self.sessions = [float(seconds) for seconds in json.loads(self.path.read_text())]
+        except (OSError, ValueError, TypeError):
+            self.sessions = []
+        self.started: float | None = None
+
+    def start(self) -> None:
+        """Begins a session."""
+        self.sessions, self.started = [*self.sessions, 0.0], perf_counter()
+
+    def keep(self) -> tuple[float, int]:
+        """Files the time so far, if a session was begun; returns seconds of all sessions, and how many there were."""
+        if self.started is not None:
+            self.sessions[-1] = perf_counter() - self.started
+            write_bytes(self.path, json.dumps(self.sessions).encode(), durable=False)
+        return sum(self.sessions), len(self.sessions)

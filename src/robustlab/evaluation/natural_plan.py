@@ -1,0 +1,117 @@
+"""How an evaluation under corruptions is done, how far it is, and what its errors are divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Examples
+from robustlab.corruptions import Variant
+from robustlab.evaluation.baseline import Baseline, alexnet
+from robustlab.evaluation.corrupted_set import READY, CorruptedSets
+from robustlab.evaluation.intake import fetched
+from robustlab.evaluation.natural_manifest import read_natural
+from robustlab.evaluation.natural_record import NaturalEvaluation
+
+_BYTES, _MOST = 64 << 20, 1024
+_IMAGENET = (3, 224, 224)
+
+
+class NaturalProgress(NamedTuple):
+    """How far an evaluation is; told after every batch under every corruption."""
+
+    corruption: str
+    """Just done; "clean" for the images as they are."""
+    severity: int
+    done: int
+    """Images that are done under all corruptions."""
+    total: int
+    share: float
+    """Of the whole evaluation, 0..1."""
+    accuracy: float
+    """Of the batch just done."""
+    seconds_left: float
+    """At the speed of this session so far; NaN before anything was measured."""
+
+
+Normaliser: TypeAlias = Baseline | NaturalEvaluation | str | Path | None
+"""Whose errors corruption errors are divided by."""
+
+
+@dataclass(frozen=True)
+class NaturalSettings:
+    """How to evaluate under corruptions; what is evaluated are arguments of ``evaluate_natural``.
+
+    Args:
+        batch_size: images that are held in memory at a time; 0: as many as make 64 MiB, at most 1,024.
+        seed: of the subset, of all random draws of the corruptions, and of a model that draws itself.
+        device: "auto": where the model is; otherwise the model must be there.
+        name: what reports call the model; empty: its class or function.
+        variant: of the corruptions that are given by name: "imagenet-c", "corrected" or "cifar-c".
+        baseline: whose errors corruption errors are divided by: a finished evaluation of another model, its run
+            directory, or a ``Baseline``; None: AlexNet's, for images of ImageNet at 224 x 224 alone, else nothing.
+        subsets: numbers of examples that get a line of their own, by name, such as those that were mined.
+        level: of all intervals.
+        progress: called after every batch under every corruption.
+        command: how this was called, for the manifest; empty: the command line of the process.
+    """
+
+    batch_size: int = 0
+    seed: int = 0
+    device: str = "auto"
+    name: str = ""
+    variant: Variant = "imagenet-c"
+    baseline: Normaliser = None
+    subsets: Mapping[str, Tensor] = field(default_factory=dict)
+    level: float = 0.95
+    progress: Callable[[NaturalProgress], None] | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 0:
+            raise ValueError(f"batch_size must be at least 1, or 0 for what fits, got {self.batch_size}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
+
+
+def fitting(examples: Examples) -> int:
+    """How many examples make 64 MiB, at most 1,024; a function of their size alone."""
+    x = fetched(examples, torch.tensor([0])).x
+    return max(1, min(_MOST, _BYTES // max(1, 4 * x.numel())))
+
+
+def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -> tuple[Baseline | None, str]:
+    """What corruption errors are divided by, and how to say it in a report.
+
+    Args:
+        given: see ``NaturalSettings.baseline``; a run directory is read.
+        sets: the corrupted images.
+        shape: of one image.
+    """
+    if given is None:
+        published = alexnet()
+        like = shape == _IMAGENET and len(sets.examples.classes) == 1000 and sets.variant in ("imagenet-c", READY)
+        known = like and _known(published, sets)
+        return (published, "AlexNet's errors on ImageNet-C, as published") if known else (None, "")
+    if isinstance(given, Baseline):
+        return given, f"the errors of {given.name}{f' ({given.source})' if given.source else ''}"
+    other = given if isinstance(given, NaturalEvaluation) else read_natural(given)
+    cells = {(cell.corruption, cell.severity): 1 - cell.accuracy.value for cell in other.cells}
+    clean = None if other.clean is None else 1 - other.clean.accuracy.value
+    where = f"{other.data.n} images of {other.data.name}"
+    return Baseline(other.model.name, cells, clean=clean, source=where), f"the errors of {other.model.name} on {where}"
+
+
+def _known(baseline: Baseline, sets: CorruptedSets) -> bool:
+    """Whether a baseline has all errors that are needed."""
+    try:
+        for info in sets.corruptions:
+            baseline.total(info.name, sets.severities)
+    except ValueError:
+        return False
+    return True

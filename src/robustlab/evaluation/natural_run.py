@@ -1,0 +1,165 @@
+"""A run under corruptions that goes on: what is asked, how far it is, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Batch, fold_in
+from robustlab.evaluation.corrupted_set import Cell, CorruptedSets
+from robustlab.evaluation.files import disk, write_json
+from robustlab.evaluation.identity import row_digests
+from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
+from robustlab.evaluation.natural_answers import (
+    CLEAN,
+    FILE,
+    Clock,
+    Everything,
+    Parts,
+    Said,
+    read_everything,
+    write_everything,
+)
+from robustlab.evaluation.natural_gallery import hang
+from robustlab.evaluation.natural_manifest import RECORD, NaturalManifest
+from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings, normaliser
+from robustlab.evaluation.natural_record import NaturalEvaluation
+from robustlab.evaluation.natural_results import assemble
+from robustlab.evaluation.record import Finding
+from robustlab.evaluation.subject import UNDEFINED, Subject
+
+_BOUNDS = (0.0, 1.0)
+_ORDER = {"serious": 0, "warning": 1, "info": 2}
+
+
+@dataclass
+class NaturalRun:
+    """A run that goes on.
+
+    Args:
+        subject: the model in eval mode, and the examples that speak for all.
+        sets: the corrupted images.
+        manifest: of the run.
+        home: its directory.
+        batches: ids of each batch.
+        settings: how to evaluate.
+    """
+
+    subject: Subject
+    sets: CorruptedSets
+    manifest: NaturalManifest
+    home: Path
+    batches: Sequence[Tensor]
+    settings: NaturalSettings
+
+    def __post_init__(self) -> None:
+        clean = [CLEAN] if self.sets.clean is not None else []
+        self.cells: list[Cell] = [*clean, *self.sets.cells]
+        self.parts = Parts(self.home, self.batches, self.cells[0])
+        self.clock = Clock(self.home)
+
+    def answers(self) -> Everything:
+        """What the model says in all cells: read, or asked for where it is not known yet."""
+        if (self.home / FILE).exists():
+            return read_everything(self.home, self.cells)
+        self.clock.start()
+        pace = Pace(self.settings.progress, sum(map(len, self.batches)), len(self.cells))
+        for number, ids in enumerate(self.batches):
+            missing = self.parts.missing(self.cells, number)
+            pace.known((len(self.cells) - len(missing)) * len(ids))
+            if missing:
+                self.batch(number, missing, pace)
+            pace.done += len(ids)
+        found = self.parts.everything(self.cells)
+        with disk(self.home):
+            write_everything(self.home, found)
+        return found
+
+    def batch(self, number: int, cells: Sequence[Cell], pace: Pace) -> None:
+        """Asks about one batch in some cells; each cell is filed by itself."""
+        clean = fetched(self.sets.examples, self.batches[number])
+        refuse([*batch_faults(clean, _BOUNDS), *label_faults(clean.y, self.manifest.model.classes)])
+        placed = clean._replace(x=clean.x.to(self.subject.device))
+        for cell in cells:
+            start = perf_counter()
+            found = self.ask(cell, number, placed)
+            found = found._replace(seconds=perf_counter() - start)
+            if cell == self.cells[0]:
+                digests = torch.frombuffer(bytearray(b"".join(row_digests(clean))), dtype=torch.uint8)
+                found = found._replace(label=clean.y, digest=digests.view(len(clean.y), -1))
+            with disk(self.home):
+                self.parts.write(cell, number, found)
+                self.clock.keep()
+            pace.tell(cell, float((found.prediction == clean.y).double().mean()), len(clean.y), found.seconds)
+
+    def ask(self, cell: Cell, number: int, clean: Batch) -> Said:
+        """What the model says to one batch in one cell."""
+        batch = clean if cell == CLEAN else self.sets.batch(cell, clean)
+        if batch is not clean:
+            refuse(batch_faults(batch, _BOUNDS))
+        torch.manual_seed(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
+        answers = self.subject.answers(batch.x.to(self.subject.device, self.subject.dtype))
+        return Said(clean.ids.cpu(), answers.prediction.cpu(), answers.confidence.float().cpu(), 0.0)
+
+    def concluded(self, found: Everything, findings: Sequence[Finding]) -> NaturalEvaluation:
+        """The result, with findings and pictures, written to the run directory."""
+        settings, manifest = self.settings, self.manifest
+        baseline = normaliser(settings.baseline, self.sets, manifest.data.shape)
+        result = assemble(manifest, found, baseline=baseline, subsets=settings.subsets, level=settings.level)
+        first = found.prediction[self.cells[0]]
+        every = [*findings, *logit_faults(int((first == UNDEFINED).sum()), len(first))]
+        refuse(every)
+        gallery = hang(self.sets, found, manifest, self.home)
+        with disk(self.home):
+            seconds, sessions = self.clock.keep()
+            result = replace(
+                result,
+                run=replace(result.run, seconds=seconds, sessions=sessions),
+                findings=tuple(sorted(every, key=lambda finding: _ORDER[finding.severity])),
+                gallery=gallery,
+            )
+            write_json(self.home / RECORD, result.to_json(), durable=True)
+            self.parts.remove()
+        return replace(result, directory=self.home)
+
+
+@dataclass
+class Pace:
+    """How far a run is, and how long the rest may take.
+
+    Args:
+        told: called after every batch of every cell; None: nobody is told.
+        images: to be evaluated.
+        cells: that each is asked about in.
+    """
+
+    told: Callable[[NaturalProgress], None] | None
+    images: int
+    cells: int
+    done: int = field(default=0, init=False)
+    """Images that are done in all cells."""
+    asked: int = field(default=0, init=False)
+    """Answers that are there, those of earlier sessions among them."""
+    here: int = field(default=0, init=False)
+    """Answers of this session."""
+    seconds: float = field(default=0.0, init=False)
+
+    def known(self, answers: int) -> None:
+        """Counts answers of earlier sessions."""
+        self.asked += answers
+
+    def tell(self, cell: Cell, accuracy: float, answers: int, seconds: float) -> None:
+        """Counts answers, and says how far the run is."""
+        self.asked, self.here, self.seconds = self.asked + answers, self.here + answers, self.seconds + seconds
+        whole = self.images * self.cells
+        left = (whole - self.asked) * self.seconds / self.here if self.here else math.nan
+        if self.told is not None:
+            share = self.asked / whole
+            self.told(NaturalProgress(*cell, self.done, self.images, share, accuracy, left))
