@@ -90,9 +90,13 @@ class Subject:
 
     def answers(self, x: Tensor) -> Answers:
         """What the user's own model says to inputs (N, ...), in pieces that fit the cache."""
+        return answers_of(self.logits(x))
+
+    def logits(self, x: Tensor) -> Logits:
+        """Logits (N, K) of the user's own model for inputs (N, ...), in pieces that fit the cache."""
         with torch.no_grad():
-            parts = [_answer(self.twin(part)) for part in self.twin.split(x)]
-        return parts[0] if len(parts) == 1 else Answers(*(torch.cat(column) for column in zip(*parts, strict=True)))
+            parts = [self.twin(part).detach() for part in self.twin.split(x)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def attacked(self, attack: Attack, batch: Batch, seed: int, stop: Stop = "success") -> tuple[Tensor, Tensor | None]:
         """Runs an attack.
@@ -176,8 +180,8 @@ def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
     return device, floating[0] if floating else torch.get_default_dtype()
 
 
-def _answer(logits: Logits) -> Answers:
-    logits = logits.detach()
+def answers_of(logits: Logits) -> Answers:
+    """What logits (N, K) say."""
     undefined = ~logits.amax(dim=1).isfinite()
     prediction = logits.argmax(dim=1)  # of the logits: probabilities of very small or large ones may be equal
     confidence = logits.double().softmax(dim=1).gather(1, prediction[:, None])[:, 0]
