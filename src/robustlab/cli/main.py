@@ -16,7 +16,9 @@ from robustlab.cli.show import say
 
 WRONG, STOPPED = 2, 130
 """Exit codes: wrong use; interrupted."""
-COMMANDS = ("demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce", "sweep")
+COMMANDS = (
+    "demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce", "sweep", "mine",
+)  # fmt: skip
 
 app = typer.Typer(
     name="robustlab",

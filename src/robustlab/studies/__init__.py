@@ -1,6 +1,6 @@
-"""What needs both jobs, training and evaluation: the demo, claims of the literature done again, and sweeps."""
+"""What needs both jobs, training and evaluation: the demo, claims of the literature done again, sweeps, mining."""
 
-from robustlab.studies import sweep
+from robustlab.studies import mining, sweep
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, QUICK, Budget
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
@@ -8,10 +8,11 @@ from robustlab.studies.claims.outcome import Judged, Outcome
 from robustlab.studies.claims.table import words
 from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
+from robustlab.studies.mining import mine
 from robustlab.studies.reproduce import Doing, known, reproduce
 from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "Watch", "demo", "known", "reproduce", "sweep", "t_interval", "words",
+    "Watch", "demo", "known", "mine", "mining", "reproduce", "sweep", "t_interval", "words",
 ]  # fmt: skip

@@ -74,7 +74,7 @@ def _attacked(subject: Own, found: Attackers | None) -> Iterator[str]:
     yield from (f"- {line}" for line in table.attackers_said(found))
     yield ""
     for one in (*table.attackers_tables(found), table.tuning_table(found)):
-        yield from _markdown(one)
+        yield from markdown(one)
 
 
 def _trained(regime: Regime, found: Trainers | None) -> Iterator[str]:
@@ -93,10 +93,11 @@ def _trained(regime: Regime, found: Trainers | None) -> Iterator[str]:
     yield from (f"- {line}" for line in table.trainers_said(found))
     yield ""
     for one in (*table.trainers_tables(found), table.tuning_table(found)):
-        yield from _markdown(one)
+        yield from markdown(one)
 
 
-def _markdown(one: Table) -> Iterator[str]:
+def markdown(one: Table) -> Iterator[str]:
+    """The lines of a table."""
     yield f"{one.title}:\n"
     yield f"| {' | '.join(one.head)} |"
     yield "|" + "---|" * len(one.head)

@@ -1,0 +1,117 @@
+"""robustlab mine: the real examples of a data set that a whole committee gets wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import parse, show
+from robustlab.cli.run import HOME, resumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robustlab.studies.mining import At, Mined
+
+EXAMPLE = "robustlab mine folder:photos --size 32 --folds 4"
+
+
+def mine(
+    data: Annotated[
+        str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")
+    ] = "fashion-mnist",
+    split: o.Split = "all",
+    size: o.Size = None,
+    limit: o.Limit = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="Architecture that votes, repeated; default: shallow-cnn, batchnorm-cnn, residual-cnn.",
+            rich_help_panel=o.WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--held-out",
+            help="Architecture that is asked and has no vote, repeated; default: inverted-cnn.",
+            rich_help_panel=o.WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option("--folds", min=2, help="Networks trained on the others judge each.", rich_help_panel=o.HOW),
+    ] = 5,
+    below: Annotated[
+        float,
+        typer.Option("--below", help="Voters give the label of a hard example less.", rich_help_panel=o.HOW),
+    ] = 0.15,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Of each training; default 6, shallow-cnn 8.", rich_help_panel=o.HOW),
+    ] = None,
+    seed: o.Seed = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A dry run in seconds: 600 images, 1 epoch; its numbers mean nothing.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Directory; what is done there is not done again. Default: runs/mining, or runs/mining-quick.",
+            rich_help_panel=o.OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Mines a data set for natural adversarial examples: real ones that a whole committee gets wrong with confidence.
+
+    Every network is trained once per fold on the other folds, and judges this one: none judges what it was trained on.
+    Hard examples whose label confident learning suspects are listed apart. Networks that are held out have no vote:
+    they say whether the set is hard for others too, against other examples with the same labels. Ctrl-C loses nothing;
+    the same command goes on.
+    """
+    from robustlab.studies import FULL, Budget, mining
+
+    chosen = parse.data(data, split, size=size, limit=limit, seed=seed)
+    home = out or HOME / ("mining-quick" if quick else "mining")
+    budget = Budget("quick", images=600, epochs=1) if quick else FULL
+    names = (models or mining.COMMITTEE, held_out or mining.HELD_OUT)
+    voting, outside = ({name: mining.network(name, epochs=epochs) for name in some} for some in names)
+    parse.device(device)
+    with resumable(home), show.bars() as bar:
+        work = mining.Work(seed, budget, device, _teller(bar))
+        found = mining.mine(voting, chosen, held_out=outside, folds=folds, below=below, out=home, work=work)
+    _told(found, home, json=json)
+    if quick:
+        show.say("These numbers are of a dry run and mean nothing.", "warning")
+
+
+def _teller(bar: Callable[[str, float, str], None]) -> Callable[[At], None]:
+    """One bar over everything."""
+
+    def tell(at: At) -> None:
+        bar("mine", (at.done + at.share) / at.units, f"{at.network}, fold {at.fold}: {at.said}")
+
+    return tell
+
+
+def _told(found: Mined, home: Path, *, json: bool) -> None:
+    """What was found, on standard output."""
+    if json:
+        show.machine(found.to_json())
+        return
+    from robustlab.studies.mining.words import said, tables
+
+    show.paragraph(found.data, said(found))
+    for one in tables(found):
+        show.table(one.head, one.rows, title=one.title)
+    show.say(f"Numbers of the examples: {home / 'mined.json'}")

@@ -1,0 +1,145 @@
+"""What mining found, as one JSON file: counts and numbers of examples, from which every figure follows."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from robustlab.core import RunError
+from robustlab.core.provenance import now
+from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
+from robustlab.studies.filing import commit, installed
+
+Group: TypeAlias = Literal["all", "members", "control", "suspects"]
+FILE = "mined.json"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What one network said out of fold.
+
+    Args:
+        network: its name.
+        votes: whether it helped to choose.
+        right: number of right answers in each group of examples.
+        only_control: pairs of a member and its control of which it gets only the control right.
+        only_member: pairs of which it gets only the member right.
+    """
+
+    network: str
+    votes: bool
+    right: dict[Group, int]
+    only_control: int
+    only_member: int
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The hard examples of a data set, and how they were found.
+
+    Args:
+        data: name of the data set.
+        sha256: of its content.
+        classes: their names.
+        per_class: examples of each class.
+        folds: how many; a network judges one, trained on the others.
+        seed: of folds, weights and training, and of the control sample.
+        budget: "full", or what was spent instead.
+        below: the largest probability that a voting network may give the label of a member.
+        networks: their training, by name.
+        members: numbers of the hard examples whose label is not suspected, ascending.
+        taken_for: class that the committee gives each member, by its mean probabilities.
+        suspects: numbers of those whose label is, the most suspicious first.
+        suggested: class that each suspect more likely is of.
+        control: numbers of the examples that members are compared with, in the order of these.
+        members_per_class: by label.
+        suspects_per_class: by label.
+        wrong: examples that all voting networks get wrong, whatever their confidence.
+        flagged: examples of the whole data set whose label is suspected.
+        label_error_share: estimated share of wrong labels in the whole data set.
+        judges: what each network said, the voting ones first.
+        created: when, ISO 8601 in UTC.
+        revision: of the source code, if it came from a repository.
+        versions: of what it was computed with.
+        threads: that torch computed with.
+    """
+
+    data: str
+    sha256: str
+    classes: tuple[str, ...]
+    per_class: tuple[int, ...]
+    folds: int
+    seed: int
+    budget: str
+    below: float
+    networks: dict[str, str]
+    members: tuple[int, ...]
+    taken_for: tuple[int, ...]
+    suspects: tuple[int, ...]
+    suggested: tuple[int, ...]
+    control: tuple[int, ...]
+    members_per_class: tuple[int, ...]
+    suspects_per_class: tuple[int, ...]
+    wrong: int
+    flagged: int
+    label_error_share: float
+    judges: tuple[Judge, ...]
+    created: str = field(default_factory=now)
+    revision: str = field(default_factory=commit)
+    versions: dict[str, str] = field(default_factory=installed)
+    threads: int = field(default_factory=torch.get_num_threads)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def size(self, group: Group) -> int:
+        """Number of examples in a group."""
+        sizes = {"members": len(self.members), "suspects": len(self.suspects), "control": len(self.control)}
+        return sizes.get(group, sum(self.per_class))
+
+    def accuracy(self, judge: Judge, group: Group) -> Interval:
+        """Share of right answers out of fold, with its exact 95 % interval."""
+        return clopper_pearson(judge.right[group], self.size(group))
+
+    def difference(self, judge: Judge) -> tuple[float, float, float]:
+        """Accuracy on members minus that on their matched controls: difference, low, high; by Tango's interval."""
+        return paired_difference(judge.only_control, judge.only_member, len(self.control))
+
+    def p_value(self, judge: Judge) -> float:
+        """Of McNemar's exact test over the matched pairs."""
+        return mcnemar(judge.only_control, judge.only_member)
+
+    @property
+    def flagged_share(self) -> float:
+        """Share of the hard examples whose label is suspected; NaN if none is hard."""
+        hard = len(self.members) + len(self.suspects)
+        return len(self.suspects) / hard if hard else math.nan
+
+    def to_json(self) -> dict[str, object]:
+        """For ``json.dumps``."""
+        return asdict(self)
+
+
+def read(path: Path) -> Mined:
+    """Reads what mining wrote.
+
+    Raises: RunError if there is nothing, or it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        judges = tuple(Judge(**one) for one in found.pop("judges"))
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return Mined(**plain, judges=judges)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} is no result of mining ({error}): run robustlab mine again") from error
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 -- whatever JSON holds
+    return tuple(value) if isinstance(value, list) else value
