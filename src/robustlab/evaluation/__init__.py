@@ -2,20 +2,31 @@
 
 from robustlab.evaluation.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.adversarial_set import check_adversarial, check_adversarial_run
-from robustlab.evaluation.baseline import Baseline
+from robustlab.evaluation.baseline import Baseline, alexnet, baseline_of
+from robustlab.evaluation.calibration import Calibration, aurra, calibration, rms_calibration_error
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets
 from robustlab.evaluation.doctor import diagnose
+from robustlab.evaluation.estimate import Estimate
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.metrics import clopper_pearson, holm, mcnemar, paired_difference
 from robustlab.evaluation.natural import evaluate_natural
+from robustlab.evaluation.natural_adversarial import (
+    NaturalAdversarial,
+    NaturalOutliers,
+    ProtocolResult,
+    natural_adversarial,
+    natural_outliers,
+)
 from robustlab.evaluation.natural_gallery import natural_pictures
 from robustlab.evaluation.natural_manifest import read_natural
+from robustlab.evaluation.natural_metrics import CorruptionError, CorruptionErrors, corruption_errors
 from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings
 from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
+from robustlab.evaluation.ranking import Detection, average_precision, detection
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,
@@ -46,12 +57,15 @@ from robustlab.evaluation.run import evaluate, read_run
 from robustlab.evaluation.saved import Saved, verify_saved
 
 __all__ = [
-    "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",
-    "Confusion", "Corrupted", "CorruptedSets", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding",
-    "GalleryItem", "Interval", "ModelInfo", "NaturalEvaluation", "NaturalProgress", "NaturalSettings", "Progress",
-    "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint",
-    "TraceRecord", "WorstCase", "adaptive", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
-    "corrupted_sets", "diagnose", "evaluate", "evaluate_natural", "examples_needed", "holm", "inspect_inputs",
-    "mcnemar", "mcnemar_power", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run",
-    "run_adaptive", "verify_saved",
+    "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "Calibration", "ClassResult", "CleanResult",
+    "Comparison", "Confusion", "Corrupted", "CorruptedSets", "CorruptionError", "CorruptionErrors", "Curve",
+    "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo",
+    "NaturalAdversarial", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress", "NaturalSettings", "Progress",
+    "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult",
+    "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra", "average_precision",
+    "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
+    "corrupted_sets", "corruption_errors", "detection", "diagnose", "evaluate", "evaluate_natural", "examples_needed",
+    "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures",
+    "paired_difference", "pictures", "read_natural", "read_run", "rms_calibration_error", "run_adaptive",
+    "verify_saved",
 ]  # fmt: skip
