@@ -19,6 +19,7 @@ from robustlab.evaluation.natural_adversarial import (
     natural_adversarial,
     natural_outliers,
 )
+from robustlab.evaluation.natural_compare import NaturalComparison, compare_natural
 from robustlab.evaluation.natural_gallery import natural_pictures
 from robustlab.evaluation.natural_manifest import read_natural
 from robustlab.evaluation.natural_metrics import CorruptionError, CorruptionErrors, corruption_errors
@@ -60,12 +61,12 @@ __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "Calibration", "ClassResult", "CleanResult",
     "Comparison", "Confusion", "Corrupted", "CorruptedSets", "CorruptionError", "CorruptionErrors", "Curve",
     "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo",
-    "NaturalAdversarial", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress", "NaturalSettings", "Progress",
-    "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult",
-    "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra", "average_precision",
-    "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
-    "corrupted_sets", "corruption_errors", "detection", "diagnose", "evaluate", "evaluate_natural", "examples_needed",
-    "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures",
-    "paired_difference", "pictures", "read_natural", "read_run", "rms_calibration_error", "run_adaptive",
-    "verify_saved",
+    "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress",
+    "NaturalSettings", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes",
+    "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra",
+    "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson",
+    "compare", "compare_natural", "corrupted_sets", "corruption_errors", "detection", "diagnose", "evaluate",
+    "evaluate_natural", "examples_needed", "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "natural_adversarial",
+    "natural_outliers", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run",
+    "rms_calibration_error", "run_adaptive", "verify_saved",
 ]  # fmt: skip
