@@ -11,6 +11,7 @@ from robustlab.core.types import Examples
 from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
 from robustlab.data.fashion_mnist import cache_path, default_sources, fashion_mnist
+from robustlab.data.fashion_mnist_a import RECORD, fashion_mnist_a
 from robustlab.data.folder import Framing, image_folder
 from robustlab.data.layouts import LAYOUTS, read_layout
 from robustlab.data.photos import labelled_photographs
@@ -34,7 +35,14 @@ class Description(NamedTuple):
 
 def names() -> tuple[str, ...]:
     """What ``load`` knows by name."""
-    return ("fashion-mnist", "digits", "photographs", "folder:PATH", *(f"{kind}:PATH" for kind in LAYOUTS))
+    return (
+        "fashion-mnist",
+        "fashion-mnist-a",
+        "digits",
+        "photographs",
+        "folder:PATH",
+        *(f"{kind}:PATH" for kind in LAYOUTS),
+    )
 
 
 def load(
@@ -50,9 +58,9 @@ def load(
     """A labelled data set by name.
 
     Args:
-        name: "fashion-mnist", "digits", "photographs", "folder:PATH" with a sub-folder of images per class, or a
-            published layout such as "imagenet-c:PATH".
-        split: "train" or "test"; "all" where the data set has no official splits.
+        name: "fashion-mnist", "fashion-mnist-a" (the hard ones of it), "digits", "photographs", "folder:PATH" with a
+            sub-folder of images per class, or a published layout such as "imagenet-c:PATH".
+        split: "train", "test", or "all" for both; Fashion-MNIST-A has "suspects" too, see ``docs/guide/mining.md``.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
         size: height and width of photographs and of images in folders; None: 224, or as they are.
         channels: of images in folders, 3 or 1.
@@ -69,14 +77,17 @@ def load(
         return image_folder(name.removeprefix(_FOLDER), split=split, framing=Framing(size, channels=channels))
     if (published := read_layout(name, split=split, size=size, channels=channels)) is not None:
         return published
+    place = Path(root) if root else None
     if name == "digits":
         return digits(split)
+    if name == "fashion-mnist-a":
+        return fashion_mnist_a(split, root=place, progress=progress)
     if name == "photographs":
         return labelled_photographs(size or 224)
     if name != "fashion-mnist":
         raise ValueError(f"no data set is called {name!r}; there are {', '.join(names())}")
     try:
-        return fashion_mnist(split, root=Path(root) if root else None, progress=progress)
+        return fashion_mnist(split, root=place, progress=progress)
     except DataError as error:
         if not fallback:
             raise
@@ -88,6 +99,13 @@ def describe(root: str | Path | None = None) -> tuple[Description, ...]:
     """Every data set that ``load`` knows: what it is, its licence, and where it is or would come from."""
     return (
         _fashion_mnist(Path(root) if root else None),
+        Description(
+            "fashion-mnist-a",
+            "images of Fashion-MNIST, as they are, that a committee of networks gets wrong with confidence",
+            "MIT (Zalando SE)",
+            str(RECORD),
+            "numbers of images that come with the package",
+        ),
         Description(
             "digits",
             "1,797 handwritten digits, 8x8 grey, 10 classes",

@@ -3,5 +3,6 @@
 from robustlab.report.pictures import is_image_shape
 from robustlab.report.render import write
 from robustlab.report.sheet import Row, sheet
+from robustlab.report.tiles import tiles
 
-__all__ = ["Row", "is_image_shape", "sheet", "write"]
+__all__ = ["Row", "is_image_shape", "sheet", "tiles", "write"]

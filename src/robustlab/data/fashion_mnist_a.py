@@ -1,0 +1,50 @@
+"""Fashion-MNIST-A: images of Fashion-MNIST, as they are, that a committee of networks gets wrong with confidence.
+
+Which ones is a list of numbers that comes with the package, see docs/guide/mining.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from robustlab.core.errors import DataError
+from robustlab.data.fashion_mnist import fashion_mnist
+from robustlab.data.sources import Progress
+from robustlab.data.splits import Part
+
+RECORD = Path(__file__).with_name("fashion-mnist-a.json")
+"""Numbers, recipe, and what every network said; written by ``docs/make_mining.py``."""
+TRAIN = 60_000
+"""Images of the pool with smaller numbers are training images of Fashion-MNIST, the others test images."""
+_SPLITS = ("test", "train", "all", "suspects")
+
+
+def fashion_mnist_a(split: str = "test", *, root: Path | None = None, progress: Progress | None = None) -> Part:
+    """The hard images.
+
+    Args:
+        split: "test": those among Fashion-MNIST's test images, which a network trained on its training images has not
+            seen; "train": those among the training images; "all": both; "suspects": hard ones, of both, whose label is
+            suspected to be wrong, and which are in none of the others.
+        root: folder of the cache.
+        progress: told about downloads.
+
+    Returns: a part of the 70,000 images, training images first; ``rows`` are its numbers there.
+
+    Raises:
+        ValueError: another split.
+        DataError: Fashion-MNIST cannot be had, or is not the one that the numbers speak of.
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"Fashion-MNIST-A has the splits {', '.join(_SPLITS)}, not {split!r}")
+    found = json.loads(RECORD.read_text(encoding="utf-8"))
+    pool = fashion_mnist("all", root=root, progress=progress)
+    if pool.sha256 != found["sha256"]:
+        raise DataError(f"{RECORD.name} speaks of other images than those of {pool.name} from {pool.source}")
+    rows = torch.tensor(sorted(found["suspects" if split == "suspects" else "members"]))
+    inside = {"test": rows >= TRAIN, "train": rows < TRAIN}.get(split)
+    rows = rows if inside is None else rows[inside]
+    return Part(f"Fashion-MNIST-A {split}", pool, rows)
