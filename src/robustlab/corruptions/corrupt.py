@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias, get_args
@@ -86,22 +87,22 @@ class Corrupt:
         streams = Streams(fold_in(seed, crc32(self.name.encode()), int(severity)), names)
         out = torch.empty_like(x, requires_grad=False)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for rows in row_chunks(x):
-                out[rows] = self._corrupted(x[rows], streams[rows], constants)
+            for rows in _portions(x, self.kind.portions):
+                self._corrupt(x[rows], streams[rows], constants, out=out[rows])
         return out
 
-    def _corrupted(self, x: Tensor, streams: Streams, constants: Constants) -> Tensor:
-        """Some of the images: corrupted, clipped and cut to eight bits."""
+    def _corrupt(self, x: Tensor, streams: Streams, constants: Constants, *, out: Tensor) -> None:
+        """Corrupts, clips and cuts some of the images."""
         working = x if x.dtype == torch.float64 else x.float()
         grey = self.kind.colour and x.shape[1] == 1
         if grey:
             working = working.expand(-1, 3, -1, -1)
         _, channels, height, width = working.shape
         draws = self.kind.draw(streams, (channels, height, width), constants)
-        out = self._apply(working, draws, constants)
+        done = self._apply(working, draws, constants)
         if grey:
-            out = _luma(out.clamp(0, 1))
-        return cut(out, rounded=self.variant == "corrected")
+            done = _luma(done.clamp(0, 1))
+        out.copy_(done if self.kind.eight_bits else cut(done, rounded=self.variant == "corrected"))
 
     @property
     def _apply(self) -> Apply:
@@ -119,6 +120,12 @@ def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
 
 def _names() -> str:
     return ", ".join(KINDS)
+
+
+def _portions(x: Tensor, times: int) -> Iterator[slice]:
+    """Slices of the rows of a batch, so many times as large as fits the cache."""
+    chunks = list(row_chunks(x))
+    return (slice(chunks[i].start, chunks[min(i + times, len(chunks)) - 1].stop) for i in range(0, len(chunks), times))
 
 
 def _luma(x: Tensor) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
+from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.corruptions.kind import Draws, Kind
@@ -25,38 +27,52 @@ def contrast(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 class _Boxes(NamedTuple):
     """How one dimension is made coarse."""
 
-    means: Tensor
-    """From pixels to means over boxes (small, side), float64."""
+    taps: Tensor
+    """The pixels of every box (most in a box, small), int64; narrower boxes have others with weight 0."""
+    weights: Tensor
+    """Their weights in the mean (most in a box, small), float64."""
     repeats: Tensor
     """For every pixel, the box that it shows (side,), int64."""
 
 
 def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Makes images smaller by means over boxes, and large again by repeating them.
+    """Makes images smaller by means over boxes, in eight bits, and large again by repeating pixels.
 
-    Both passes of the reduction round to eight bits, as Pillow does.
+    Pillow, which the source uses, rounds between rows and columns, too: single values may differ by one level.
     """
     del draws
     (share,) = constants
     rows, columns = (_boxes(side, int(side * share)) for side in x.shape[-2:])
-    narrow = _levels(_levels(x * 255) @ columns.means.to(x).mT)
-    small = _levels(rows.means.to(x) @ narrow).div_(255)
-    return small.index_select(3, columns.repeats.to(x.device)).index_select(2, rows.repeats.to(x.device))
+    small = _means(_means(x, rows, 2), columns, 3).mul_(255).add_(0.5).floor_().div_(255)
+    return _picked(_picked(small, columns.repeats, 3), rows.repeats, 2)
 
 
-def _levels(x: Tensor) -> Tensor:
-    """The nearest whole numbers, halves upwards; in place."""
-    return x.add_(0.5).floor_()
+def _means(x: Tensor, boxes: _Boxes, dim: int) -> Tensor:
+    """The mean of every box along a dimension, 2 or 3, of images (N, C, H, W)."""
+    weights = boxes.weights.to(x)
+    total = x.new_zeros(())
+    for tap, weight in zip(boxes.taps, weights if dim == 3 else weights[..., None], strict=True):
+        total = torch.addcmul(total, _picked(x, tap, dim), weight)
+    return total
+
+
+def _picked(x: Tensor, places: Tensor, dim: int) -> Tensor:
+    """Rows or columns of images (N, C, H, W) by their numbers; ``index_select`` is slow at columns."""
+    places = places.to(x.device)
+    return x.index_select(2, places) if dim == 2 else x.gather(3, places.expand(*x.shape[:3], -1))
 
 
 @lru_cache(maxsize=64)
 def _boxes(side: int, small: int) -> _Boxes:
-    """A sample belongs to the box that it is nearest to the middle of, and to the earlier one if it is between two."""
+    """A pixel belongs to the box that it is nearest to the middle of, and to the earlier one if it is between two."""
     scale = side / small
     away = (np.arange(side) + 0.5 - (np.arange(small)[:, None] + 0.5) * scale) / scale
-    inside = ((away > -0.5) & (away <= 0.5)).astype(float)
-    repeats = ((np.arange(side) + 0.5) / scale).astype(np.int64)
-    return _Boxes(torch.from_numpy(inside / inside.sum(1, keepdims=True)), torch.from_numpy(repeats))
+    inside = torch.from_numpy((away > -0.5) & (away <= 0.5))
+    counts = inside.sum(1, dtype=torch.float64)
+    taps = inside.int().argmax(1) + torch.arange(int(counts.max()))[:, None]
+    weights = torch.where(torch.arange(len(taps))[:, None] < counts, 1 / counts, 0)
+    repeats = torch.from_numpy(((np.arange(side) + 0.5) / scale).astype(np.int64))
+    return _Boxes(taps.clamp(max=side - 1), weights, repeats)
 
 
 def smallest_side(constants: Constants) -> int:
@@ -68,26 +84,33 @@ def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Saves and loads images as JPEG files in memory, with the colours at half the resolution; on the CPU."""
     del draws
     quality = int(constants[0])
-    levels = _levels(x * 255).to(device="cpu", dtype=torch.uint8).contiguous()
-    threads = min(len(levels), torch.get_num_threads())
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            files = list(pool.map(lambda image: _through_jpeg(image, quality), levels))
-    else:
-        files = [_through_jpeg(image, quality) for image in levels]
-    return torch.stack(files).to(x).div_(255)
+    levels = x.movedim(1, 3).mul(255).add_(0.5).to(device="cpu", dtype=torch.uint8).contiguous()
+    loaded = torch.stack([torch.from_numpy(image) for image in _through_jpeg(levels.numpy(), quality)])
+    return loaded.view_as(levels).to(x.device).movedim(3, 1).div(x.new_tensor(255))
 
 
-def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    """One image (C, H, W) in eight bits, compressed and decompressed."""
-    from torchvision.io import decode_jpeg, encode_jpeg
+def _through_jpeg(images: NDArray[np.uint8], quality: int) -> list[NDArray[np.uint8]]:
+    """Images (N, H, W, C) in eight bits, compressed and decompressed on as many threads as torch uses."""
+    one = partial(_one_through_jpeg, quality=quality)
+    threads = min(len(images), torch.get_num_threads())
+    if threads <= 1:
+        return [one(image) for image in images]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, images))
 
-    loaded: Tensor = decode_jpeg(encode_jpeg(image, quality))
-    return loaded
+
+def _one_through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """One image (H, W, C) in eight bits, compressed and decompressed; a grey one comes back without C."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(file, "JPEG", quality=quality)
+    with Image.open(file, formats=["JPEG"]) as loaded:
+        return np.array(loaded)
 
 
 KINDS = (
     Kind("contrast", "digital", contrast),
-    Kind("pixelate", "digital", pixelate, smallest=smallest_side),
-    Kind("jpeg_compression", "digital", jpeg_compression),
+    Kind("pixelate", "digital", pixelate, smallest=smallest_side, eight_bits=True),
+    Kind("jpeg_compression", "digital", jpeg_compression, eight_bits=True, portions=16),
 )

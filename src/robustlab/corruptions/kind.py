@@ -67,3 +67,7 @@ class Kind:
     """Whether it needs three channels: grey images are then given as three equal ones, and made grey again."""
     smallest: Callable[[Constants], int] = any_side
     """The smallest side that an image may have."""
+    eight_bits: bool = False
+    """Whether what comes back is cut already, to multiples of 1/255 in [0, 1]."""
+    portions: int = 1
+    """How many times as many images as fit the cache are best given at once."""
