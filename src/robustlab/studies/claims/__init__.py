@@ -7,6 +7,7 @@ from robustlab.studies.claims import (
     fgsm_fools,
     fgsm_training,
     grad_align_helps,
+    graph_few_labels,
     nsl_adversarial,
     perturbed_once,
     pgd_holds,
@@ -32,6 +33,7 @@ CLAIMS = (
     smooth_ablation.CLAIM,
     vat_few_labels.CLAIM,
     nsl_adversarial.CLAIM,
+    graph_few_labels.CLAIM,
 )
 """All claims, in the order in which the workshop meets them."""
 

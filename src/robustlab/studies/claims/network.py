@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import nn
@@ -62,6 +62,14 @@ class Site(Protocol):
         """A network after its training."""
 
 
+@runtime_checkable
+class Planned(Protocol):
+    """A recipe that is made only where it is carried out, from what there is: a value."""
+
+    def planned(self, lab: Site, labelled: Examples) -> Recipe:
+        """The recipe for the training examples."""
+
+
 class TrainingSet(Protocol):
     """Which examples a network is trained on: a value."""
 
@@ -117,7 +125,7 @@ class Network:
     """A network and its training.
 
     Args:
-        recipe: of training; VAT gets its unlabelled examples here.
+        recipe: of training, or what makes it; VAT gets its unlabelled examples here.
         data: what it is trained on.
         architecture: as ``models.load`` takes it.
         activation: in place of ReLU.
@@ -133,7 +141,7 @@ class Network:
             of the activation on.
     """
 
-    recipe: Recipe
+    recipe: Recipe | Planned
     data: TrainingSet = field(default_factory=Sampled)
     architecture: str = "batchnorm-cnn"
     activation: Activation | None = None
@@ -160,6 +168,8 @@ class Network:
 
     def recipe_for(self, lab: Site) -> Recipe:
         """The recipe, with its unlabelled examples."""
+        if isinstance(self.recipe, Planned):
+            return self.recipe.planned(lab, self.data.examples(lab))
         if not self.unlabelled:
             return self.recipe
         if not isinstance(self.recipe, VAT):
