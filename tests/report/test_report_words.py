@@ -16,7 +16,7 @@ import pytest
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import Evaluation, Interval
 from robustlab.report import write
-from robustlab.report.chart import NARROW, WIDE, chart
+from robustlab.report.chart import NARROW, WIDE, attacked, chart
 from robustlab.report.words import NOTHING, budget, count, duration, interval, number, p_value, percent, points
 
 Recorder = Callable[..., Evaluation]
@@ -102,7 +102,7 @@ def test_markdown_has_the_headline_and_neutral_names(recorded: Recorder, tmp_pat
 
 def test_curve_places_points_where_they_were_measured(recorded: Recorder) -> None:
     curve = recorded().curves[-1]
-    drawn = chart([("small", curve)], WIDE, id="c", title="t", norm="Linf", headline=0.1)
+    drawn = chart([("small", curve)], WIDE, id="c", title="t", axis=attacked("Linf"), headline=0.1)
     marks = drawn.lines[0].marks
     assert [m.x for m in marks] == pytest.approx([WIDE.x(e / 0.1) for e in (0.0, 0.02, 0.05, 0.1)])
     assert [m.y for m in marks] == pytest.approx([WIDE.y(s) for s in (0.9, 0.75, 0.45, 0.12)], abs=0.01)
@@ -114,7 +114,7 @@ def test_curve_places_points_where_they_were_measured(recorded: Recorder) -> Non
 def test_labels_that_would_overlap_are_left_out_but_never_the_last(recorded: Recorder) -> None:
     curve = recorded().curves[-1]
     many = replace(curve, points=tuple(replace(curve.points[0], eps=i / 255) for i in range(30)))
-    drawn = chart([("small", many)], NARROW, id="c", title="t", norm="Linf", headline=0.1)
+    drawn = chart([("small", many)], NARROW, id="c", title="t", axis=attacked("Linf"), headline=0.1)
     places = [t.at for t in drawn.x_ticks]
     assert drawn.x_ticks[-1].label == "29/255"
     assert min(b - a for a, b in pairwise(places)) >= 20
@@ -123,5 +123,5 @@ def test_labels_that_would_overlap_are_left_out_but_never_the_last(recorded: Rec
 
 def test_model_without_a_curve_leaves_its_colour_to_itself(recorded: Recorder) -> None:
     curve = recorded().curves[-1]
-    drawn = chart([("none", None), ("some", curve)], WIDE, id="c", title="t", norm="Linf", headline=0.1)
+    drawn = chart([("none", None), ("some", curve)], WIDE, id="c", title="t", axis=attacked("Linf"), headline=0.1)
     assert [(line.series, line.name) for line in drawn.lines] == [(1, "some")]

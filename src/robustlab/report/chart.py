@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from robustlab.evaluation.record import Curve, CurvePoint
 from robustlab.report.words import budget, interval, percent
 
+Scale: TypeAlias = "tuple[Frame, float, str]"
+"""The drawing, the largest value of the horizontal axis, and what to say before a value."""
 MARKS = ("circle", "square", "diamond", "triangle", "cross")
 """One per series, so that no reading depends on colour alone."""
 
@@ -87,6 +90,8 @@ class Chart:
     frame: Frame
     id: str
     title: str
+    """For those who cannot see it."""
+    name: str
     description: str
     x_label: str
     x_ticks: tuple[Tick, ...]
@@ -96,8 +101,34 @@ class Chart:
     """Where the eps of the headline is."""
 
 
+@dataclass(frozen=True)
+class Charts:
+    """One drawing of curves in the sizes that a screen may need."""
+
+    name: str
+    wide: Chart
+    narrow: Chart
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What runs along the horizontal axis."""
+
+    label: str
+    """Beneath it."""
+    unit: str
+    """Before a value, as in "eps 0.1"."""
+    heading: str
+    """What a drawing is called for those who cannot see it, before its title."""
+
+
+def attacked(norm: str) -> Axis:
+    """The budget of an attack."""
+    return Axis(f"Size of the perturbation, eps ({norm})", "eps", "Robust accuracy over eps")
+
+
 def chart(
-    curves: Sequence[tuple[str, Curve | None]], frame: Frame, *, id: str, title: str, norm: str, headline: float
+    curves: Sequence[tuple[str, Curve | None]], frame: Frame, *, id: str, title: str, axis: Axis, headline: float | None
 ) -> Chart:
     """Places the curves of several models on the same axes.
 
@@ -106,8 +137,8 @@ def chart(
         frame: the size of the drawing.
         id: unique in the page.
         title: what the drawing is called for those who cannot see it.
-        norm: of the budget, for the axis.
-        headline: eps that the headline speaks of.
+        axis: what runs along it.
+        headline: eps that the headline speaks of; None: nothing is marked.
     """
     drawn = [(i, name, curve) for i, (name, curve) in enumerate(curves) if curve and curve.points]
     all_eps = sorted({p.eps for _, _, c in drawn for p in c.points})
@@ -115,13 +146,14 @@ def chart(
     return Chart(
         frame=frame,
         id=id,
-        title=title,
+        title=f"{axis.heading}, {title}",
+        name=title,
         description=" ".join(_sentence(name, c) for _, name, c in drawn),
-        x_label=f"Size of the perturbation, eps ({norm})",
+        x_label=axis.label,
         x_ticks=tuple(Tick(frame.x(e / top), budget(e)) for e in _spaced(all_eps, top, frame)),
         y_ticks=tuple(Tick(frame.y(s), percent(s, 0)) for s in (0.0, 0.25, 0.5, 0.75, 1.0)),
-        lines=tuple(_line(i, name, c, frame, top) for i, name, c in drawn),
-        headline=frame.x(headline / top) if headline in all_eps else None,
+        lines=tuple(_line(i, name, c, (frame, top, axis.unit)) for i, name, c in drawn),
+        headline=None if headline not in all_eps else frame.x((headline or 0.0) / top),
     )
 
 
@@ -141,17 +173,18 @@ def _spaced(all_eps: Sequence[float], top: float, frame: Frame) -> list[float]:
     return kept
 
 
-def _line(series: int, name: str, curve: Curve, frame: Frame, top: float) -> Line:
+def _line(series: int, name: str, curve: Curve, scale: Scale) -> Line:
     measured = [p for p in curve.points if not math.isnan(p.robust.value)]
-    marks = tuple(_mark(name, p, frame, top) for p in measured)
+    marks = tuple(_mark(name, p, scale) for p in measured)
     upper = [f"{m.x},{m.high}" for m in marks]
     lower = [f"{m.x},{m.low}" for m in reversed(marks)]
     return Line(series, name, " ".join(f"{m.x},{m.y}" for m in marks), " ".join([*upper, *lower]), marks)
 
 
-def _mark(name: str, point: CurvePoint, frame: Frame, top: float) -> Mark:
+def _mark(name: str, point: CurvePoint, scale: Scale) -> Mark:
+    frame, top, unit = scale
     share = point.robust
-    text = f"{name}, eps {budget(point.eps)}: {percent(share.value)} {interval(share)}, n = {share.n}"
+    text = f"{name}, {unit} {budget(point.eps)}: {percent(share.value)} {interval(share)}, n = {share.n}"
     return Mark(
         x=frame.x(point.eps / top),
         y=frame.y(share.value),

@@ -12,14 +12,14 @@ from robustlab.evaluation.record import (
     ClassResult,
     Curve,
     Evaluation,
-    Finding,
     Interval,
     Recheck,
     WorstCase,
 )
-from robustlab.report.chart import NARROW, SMALL, WIDE, Chart, Frame, chart
+from robustlab.report.chart import NARROW, SMALL, WIDE, Chart, Charts, Frame, attacked, chart
 from robustlab.report.confusion import BeforeAfter, before_after
 from robustlab.report.looks import Look, looks
+from robustlab.report.made import Fact, Findings, facts_of, gathered, in_rows
 from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.stages import StageTable, stage_tables
 from robustlab.report.words import budget
@@ -54,15 +54,6 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Charts:
-    """One security curve in the sizes that a screen may need."""
-
-    name: str
-    wide: Chart
-    narrow: Chart
-
-
-@dataclass(frozen=True)
 class CurveRow:
     """One attack at one eps: a share per model, None where it was not measured."""
 
@@ -74,33 +65,12 @@ class CurveRow:
 
 
 @dataclass(frozen=True)
-class Fact:
-    """One line of "how to reproduce"; one value if it is the same for all models."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class ClassRow:
     """One class: a result per model, None where the model has no such class."""
 
     name: str
     n: int
     cells: tuple[ClassResult | None, ...]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Findings of one kind, of one or several models and attacks, the gravest first."""
-
-    cases: tuple[tuple[str, Finding], ...]
-    """Name of the model, and what was found."""
-
-    @property
-    def gravest(self) -> Finding:
-        """The one that the others are like."""
-        return self.cases[0][1]
 
 
 @dataclass(frozen=True)
@@ -165,7 +135,7 @@ def page(
     headline = _headline(evaluations, eps)
     pictures = GALLERY[len(evaluations) == 1]
     subjects = tuple(_subject(i, e, headline, pictures) for i, e in enumerate(evaluations))
-    findings = _findings(evaluations)
+    findings = gathered(evaluations)
     names = _curve_names(evaluations)
     return Page(
         title=title or _title(evaluations),
@@ -180,7 +150,7 @@ def page(
         curve_rows=tuple(row for name in reversed(names) for row in _curve_rows(evaluations, name)),
         comparisons=tuple(_shown(comparisons, headline)),
         class_rows=tuple(_class_rows(subjects)),
-        facts=tuple(_facts(evaluations)),
+        facts=tuple(in_rows([_facts_of(e) for e in evaluations])),
         commands=tuple(dict.fromkeys(e.run.command for e in evaluations)),
         same_data=len({e.data.sha256 for e in evaluations}) == 1,
     )
@@ -203,15 +173,6 @@ def _headline(evaluations: Sequence[Evaluation], eps: float | None) -> float | N
     if eps not in common:
         raise ValueError(f"eps {eps} for the headline was not measured for every model; there are {common}")
     return eps
-
-
-def _findings(evaluations: Sequence[Evaluation]) -> list[Findings]:
-    """What the doctors found, the same kind together, serious kinds first."""
-    grave = ("serious", "warning", "info")
-    found = [(e.model.name, f) for e in evaluations for f in e.findings]
-    found.sort(key=lambda case: grave.index(case[1].severity))
-    kinds = dict.fromkeys((f.code, f.advice) for _, f in found)
-    return [Findings(tuple(case for case in found if (case[1].code, case[1].advice) == kind)) for kind in kinds]
 
 
 def _shown(comparisons: Sequence[Comparison], eps: float | None) -> list[Comparison]:
@@ -257,7 +218,7 @@ def _main_chart(subjects: Sequence[Subject], name: str, eps: float) -> Charts:
 def _chart(subjects: Sequence[Subject], name: str, frame: Frame, eps: float, id: str) -> Chart:
     curves = [(s.name, _curve(s.evaluation, name)) for s in subjects]
     norm = subjects[0].evaluation.threat.norm
-    return chart(curves, frame, id=id, title=name, norm=norm, headline=eps)
+    return chart(curves, frame, id=id, title=name, axis=attacked(norm), headline=eps)
 
 
 def _curve_rows(evaluations: Sequence[Evaluation], name: str) -> list[CurveRow]:
@@ -283,31 +244,10 @@ def _class_rows(subjects: Sequence[Subject]) -> list[ClassRow]:
     return [ClassRow(c.name, c.n, tuple(f.get(label) for f in found)) for label, c in sorted(some.items())]
 
 
-def _facts(evaluations: Sequence[Evaluation]) -> list[Fact]:
-    columns = [_facts_of(e) for e in evaluations]
-    names = dict.fromkeys(name for column in columns for name in column)
-    facts = []
-    for name in names:
-        values = tuple(column.get(name, "") for column in columns)
-        facts.append(Fact(name, values[:1] if len(set(values)) == 1 else values))
-    return facts
-
-
 def _facts_of(e: Evaluation) -> dict[str, str]:
-    run = e.run
+    facts = facts_of(e.model, e.data, e.run)
     return {
-        "Run": run.id,
-        "Made": run.created,
-        "Seed": str(run.seed),
-        "Batches": f"{run.batch_size}; {run.batch_plan}",
-        "Device": f"{run.device}, {run.hardware}, {run.threads} thread{'s' if run.threads != 1 else ''}",
-        "Precision": run.dtype if run.search_dtype == run.dtype else f"{run.dtype}, search in {run.search_dtype}",
-        "Interruptions": str(run.sessions - 1),
-        "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
-        "Model": f"{e.model.parameters:,} parameters, {e.model.dtype}",
-        "Weights (SHA-256)": e.model.sha256,
-        "Data": f"{e.data.name}{f', {e.data.split}' if e.data.split else ''}, shape {e.data.shape}",
-        "Data (SHA-256)": e.data.sha256,
+        **facts,
         **{f"Attack {a.name}": a.repr for a in e.attacks},
         "Eps": ", ".join(budget(w.eps) for w in e.worst),
     }

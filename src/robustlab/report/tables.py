@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
 from collections.abc import Sequence
 
 from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Interval, StageResult
 from robustlab.report.looks import Look
-from robustlab.report.page import Findings, Page
+from robustlab.report.made import Findings
+from robustlab.report.page import Page
+from robustlab.report.plain import both, csv_text, md_table, md_text
 from robustlab.report.stages import StageTable
-from robustlab.report.words import budget, duration, interval, number, p_value, percent, points, sample
+from robustlab.report.words import budget, duration, number, p_value, percent, points, sample
 
 COLUMNS = (
     *("model", "data", "n", "norm", "attack", "eps", "stage", "correct", "accuracy", "low", "high", "level"),
@@ -30,7 +31,7 @@ def to_csv(evaluations: Sequence[Evaluation]) -> str:
     writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for e in evaluations:
-        common = {"model": _cell(e.model.name), "data": _cell(e.data.name), "n": e.data.n, "norm": e.threat.norm}
+        common = {"model": csv_text(e.model.name), "data": csv_text(e.data.name), "n": e.data.n, "norm": e.threat.norm}
         clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_share(e.clean.accuracy)}
         writer.writerow(common | clean)
         for r in e.results:
@@ -38,11 +39,6 @@ def to_csv(evaluations: Sequence[Evaluation]) -> str:
             writer.writerows(common | _stage(r, s, e.data.n) for s in r.stages)
         writer.writerows(common | {"attack": "worst case", "eps": w.eps, **_share(w.robust)} for w in e.worst)
     return buffer.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Text that a spreadsheet will not take for a formula."""
-    return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
 def _share(share: Interval) -> dict[str, object]:
@@ -57,7 +53,13 @@ def _share(share: Interval) -> dict[str, object]:
 
 def _result(r: AttackResult) -> dict[str, object]:
     return {
-        **{"attack": _cell(r.attack), "eps": r.eps, "attacked": r.attacked, "reused": r.reused, "seconds": r.seconds},
+        **{
+            "attack": csv_text(r.attack),
+            "eps": r.eps,
+            "attacked": r.attacked,
+            "reused": r.reused,
+            "seconds": r.seconds,
+        },
         **{"success": r.success.value, "success_low": r.success.low, "success_high": r.success.high},
         "target_reached": "" if r.target_reached is None else r.target_reached.value,
         **{f"median_{name}": getattr(r.sizes, name).median for name in ("linf", "l2", "l1")},
@@ -68,7 +70,7 @@ def _result(r: AttackResult) -> dict[str, object]:
 
 def _stage(r: AttackResult, s: StageResult, n: int) -> dict[str, object]:
     return {
-        **{"attack": _cell(r.attack), "eps": r.eps, "stage": _cell(s.stage), "correct": s.standing},
+        **{"attack": csv_text(r.attack), "eps": r.eps, "stage": csv_text(s.stage), "correct": s.standing},
         **{"accuracy": s.standing / n, "attacked": s.attacked, "fell": s.fooled, "seconds": s.seconds},
         **{"forward": s.queries.forward, "backward": s.queries.backward},
     }
@@ -76,10 +78,10 @@ def _stage(r: AttackResult, s: StageResult, n: int) -> dict[str, object]:
 
 def to_markdown(page: Page) -> str:
     """The page without its pictures, for a pull request or a terminal."""
-    parts = [f"# {_text(page.title)}", _sample(page)]
+    parts = [f"# {md_text(page.title)}", _sample(page)]
     parts += ["## Do not trust these numbers yet", *_findings(page.serious)] if page.serious else []
     parts += ["## What the doctor found", *_findings(page.other)] if page.other else []
-    parts += ["## How robust", _headline(page), *map(_text, page.caveats)]
+    parts += ["## How robust", _headline(page), *map(md_text, page.caveats)]
     parts += [part for s in page.subjects for table in s.stages for part in _stages(page, s.name, table)]
     parts += ["## Security curve", _curve(page)] if page.curve_rows else []
     parts += ["## Model against model", _paired(page)] if page.comparisons else []
@@ -88,33 +90,18 @@ def to_markdown(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _text(text: str) -> str:
-    """Text of a user as plain text: no HTML, no Markdown, one line."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(one_line, quote=False))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _both(share: Interval) -> str:
-    return f"{percent(share.value)} {interval(share)}"
-
-
 def _sample(page: Page) -> str:
     level = percent(page.first.clean.accuracy.level, 0)
-    return f"{_text(sample(page.first.data))} Brackets: exact {level} intervals."
+    return f"{md_text(sample(page.first.data))} Brackets: exact {level} intervals."
 
 
 def _headline(page: Page) -> str:
     robust = "" if page.eps is None else f"Robust accuracy at {page.first.threat.norm} eps {budget(page.eps)}"
     rows = [
-        [_text(s.name), _both(s.evaluation.clean.accuracy), _both(s.worst.robust) if s.worst else ""]
+        [md_text(s.name), both(s.evaluation.clean.accuracy), both(s.worst.robust) if s.worst else ""]
         for s in page.subjects
     ]
-    return _table(["Model", "Clean accuracy", robust], rows)
+    return md_table(["Model", "Clean accuracy", robust], rows)
 
 
 def _findings(kinds: Sequence[Findings]) -> list[str]:
@@ -123,20 +110,20 @@ def _findings(kinds: Sequence[Findings]) -> list[str]:
 
 def _finding(name: str, f: Finding) -> str:
     evidence = ", ".join(f"{key}: {value}" for key, value in f.evidence.items())
-    head = f"- **{_text(f.title)}** ({f.severity}, `{_text(f.code)}`, {_text(name)})"
-    return f"{head} {_text(f.advice)} {_text(evidence)}"
+    head = f"- **{md_text(f.title)}** ({f.severity}, `{md_text(f.code)}`, {md_text(name)})"
+    return f"{head} {md_text(f.advice)} {md_text(evidence)}"
 
 
 def _curve(page: Page) -> str:
-    rows = [[_text(r.attack), budget(r.eps), *(_both(i) if i else "" for i in r.shares)] for r in page.curve_rows]
-    return _table(["Attack", "eps", *(_text(s.name) for s in page.subjects)], rows)
+    rows = [[md_text(r.attack), budget(r.eps), *(both(i) if i else "" for i in r.shares)] for r in page.curve_rows]
+    return md_table(["Attack", "eps", *(md_text(s.name) for s in page.subjects)], rows)
 
 
 def _paired(page: Page) -> str:
     rows = [
         [
-            f"{_text(c.b)} over {_text(c.a)}",
-            "clean" if c.eps is None else f"{_text(c.attack)}, eps {budget(c.eps)}",
+            f"{md_text(c.b)} over {md_text(c.a)}",
+            "clean" if c.eps is None else f"{md_text(c.attack)}, eps {budget(c.eps)}",
             f"{points(c.difference)} [{points(c.low)}, {points(c.high)}]",
             str(c.only_a),
             str(c.only_b),
@@ -145,13 +132,13 @@ def _paired(page: Page) -> str:
         for c in page.comparisons
     ]
     head = ["Second over first", "Measured", "Difference in points", "Only first correct", "Only second correct", "p"]
-    return _table(head, rows)
+    return md_table(head, rows)
 
 
 def _stages(page: Page, model: str, table: StageTable) -> list[str]:
     rows = [
         [
-            _text(r.name),
+            md_text(r.name),
             *(str(r.attacked) if r.passes is not None else "", str(r.fell), str(r.standing)),
             "" if r.passes is None else number(r.passes),
             "" if r.seconds is None else html.escape(duration(r.seconds)),
@@ -159,26 +146,30 @@ def _stages(page: Page, model: str, table: StageTable) -> list[str]:
         for r in table.rows
     ]
     where = f"{page.first.threat.norm} eps {budget(page.eps or 0.0)}"
-    head = f"## Who fell where: {_text(model)} under {_text(table.attack)}, {where}"
-    return [head, _table(["Stage", "Attacked", "Fell", "Stand", "Passes each", "Time"], rows)]
+    head = f"## Who fell where: {md_text(model)} under {md_text(table.attack)}, {where}"
+    return [head, md_table(["Stage", "Attacked", "Fell", "Stand", "Passes each", "Time"], rows)]
 
 
 def _look(model: str, look: Look) -> list[str]:
     rows = [[str(p.point), *(number(v) for v in (p.score, p.margin, p.size, p.gradient_norm))] for p in look.rows]
     head = ["Point", "Loss", "Lead of the best wrong class", "Size", "Gradient norm"]
-    return [f"## Inside the attack on {_text(model)}: {look.title.lower()}", _text(look.words), _table(head, rows)]
+    return [
+        f"## Inside the attack on {md_text(model)}: {look.title.lower()}",
+        md_text(look.words),
+        md_table(head, rows),
+    ]
 
 
 def _attacks(page: Page) -> str:
     rows = [
-        [_text(s.name), _text(r.attack), _both(r.robust), _both(r.success), html.escape(duration(r.seconds))]
+        [md_text(s.name), md_text(r.attack), both(r.robust), both(r.success), html.escape(duration(r.seconds))]
         for s in page.subjects
         for r in s.at_headline()
     ]
-    return _table(["Model", "Attack", "Robust", "Success", "Time"], rows)
+    return md_table(["Model", "Attack", "Robust", "Success", "Time"], rows)
 
 
 def _reproduce(page: Page) -> str:
     commands = [f"    {' '.join(command.split())}" for command in page.commands]
-    facts = [f"- {_text(f.name)}: {_text(' / '.join(f.values))}" for f in page.facts]
+    facts = [f"- {md_text(f.name)}: {md_text(' / '.join(f.values))}" for f in page.facts]
     return "\n".join([*commands, "", *facts])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
+from robustlab.evaluation.estimate import Estimate
 from robustlab.evaluation.record import DataInfo, Interval
 
+Share: TypeAlias = Interval | Estimate
+"""A share, or a mean of shares, with its interval."""
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
 _SAME = 1e-4
@@ -21,7 +25,7 @@ def percent(share: float, digits: int = 1) -> str:
     return NOTHING if math.isnan(share) else f"{100 * share:.{digits}f}{THIN}%"
 
 
-def interval(share: Interval, digits: int = 1) -> str:
+def interval(share: Share, digits: int = 1) -> str:
     """The interval alone in per cent, "[87.5, 91.4]"."""
     if math.isnan(share.value):
         return NOTHING

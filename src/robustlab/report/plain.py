@@ -1,0 +1,31 @@
+"""Text for spreadsheets and for Markdown: what users typed must stay text there."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from robustlab.report.words import Share, interval, percent
+
+
+def csv_text(text: str) -> str:
+    """Text that a spreadsheet will not take for a formula."""
+    return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def md_text(text: str) -> str:
+    """Text of a user as plain text: no HTML, no Markdown, one line."""
+    one_line = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(one_line, quote=False))
+
+
+def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def both(share: Share) -> str:
+    """A share and its interval."""
+    return f"{percent(share.value)} {interval(share)}"
