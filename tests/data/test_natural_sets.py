@@ -83,6 +83,17 @@ def test_a_folder_that_is_not_imagenet_o_is_refused(tmp_path: Path) -> None:
         imagenet_o(root)
 
 
+def test_imagenets_validation_images_are_framed_in_the_same_way(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "val", [3, 285])
+    for path in (root, tmp_path):
+        found = load(f"imagenet:{path}", size=8)
+        assert found.batch(torch.arange(2)).y.tolist() == [3, 285]
+        assert found.framing == PublishedFraming(8)  # type: ignore[attr-defined]  # of folders
+    (root / "cat").mkdir()
+    with pytest.raises(DataError, match="val is not ImageNet: cat is no synset of its classes"):
+        load(f"imagenet:{root}")
+
+
 def test_the_validation_images_of_some_classes(tmp_path: Path) -> None:
     validation = examples(photographs(tmp_path / "val", [0, 1, 5, 6]))
     found = of_classes(validation, torch.tensor([1, 6, 7]))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
-from robustlab.data.natural_sets import imagenet_a, imagenet_o
+from robustlab.data.natural_sets import imagenet, imagenet_a, imagenet_o
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders, imagenet_c
 
 Reader = Callable[[str, int | None, int], Examples]
@@ -33,6 +33,12 @@ def _corrupted(path: str, size: int | None, channels: int) -> CorruptedCopies:
 
 _MIT = "MIT (Hendrycks and others; the photographs' own)"
 LAYOUTS = {
+    "imagenet": Layout(
+        "ImageNet's validation images, root/wnid/* or root/val/wnid/*",
+        "see https://www.image-net.org",
+        "your disk",
+        lambda path, size, _: imagenet(path, size=size or 224),
+    ),
     "imagenet-c": Layout(
         "ImageNet-C: 15 + 4 corruptions at 5 severities of 50,000 images, root/corruption/severity/wnid/*.JPEG",
         "CC BY 4.0 (Hendrycks, Dietterich; the photographs' own)",

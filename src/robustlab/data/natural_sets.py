@@ -1,4 +1,4 @@
-"""ImageNet-A and ImageNet-O: real, unmodified photographs that ImageNet models get wrong, as they are published."""
+"""ImageNet-A and ImageNet-O: real, unmodified photographs that ImageNet models get wrong; and ImageNet itself."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ class PublishedFraming:
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         values = np.array(scaled.crop((left, top, left + self.size, top + self.size)))
         return torch.from_numpy(values).permute(2, 0, 1)
+
+
+def imagenet(path: str | Path, *, size: int = 224) -> ImageFolder:
+    """ImageNet's validation images: root/wnid/* or root/val/wnid/*, framed like ImageNet-A and ImageNet-O.
+
+    Args:
+        path: the root.
+        size: height and width that the model takes, in pixels.
+
+    Raises: DataError if a folder is not named by a synset of ImageNet.
+    """
+    root = Path(path).expanduser()
+    found = root / "val" if (root / "val").is_dir() else root
+    unknown = sorted(_folders(found) - set(imagenet_synsets()))
+    if unknown:
+        raise DataError(f"{found} is not ImageNet: {unknown[0]} is no synset of its classes, such as n02123045")
+    return image_folder(found, split="all", framing=PublishedFraming(size))
 
 
 def imagenet_a(path: str | Path, *, size: int = 224) -> ImageFolder:
