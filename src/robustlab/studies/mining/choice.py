@@ -23,7 +23,7 @@ class Choice(NamedTuple):
     suspects: Tensor
     """Hard, with a suspected label (S,), the most suspicious first."""
     suggested: Tensor
-    """Class that each suspect more likely is of (S,)."""
+    """The same for each suspect (S,)."""
     control: Tensor
     """Others with the labels of the members (P,)."""
     partner: Tensor

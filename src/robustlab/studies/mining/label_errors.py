@@ -19,8 +19,8 @@ class LabelErrors:
 
     Args:
         ids: numbers of the suspected examples (S,), int64, the most suspicious first.
-        suggested: the class that each of them more likely is of (S,), int64.
-        margins: probability of the suggested class minus that of the label (S,), descending.
+        suggested: the most likely class of each (S,), int64.
+        margins: probability of that class minus that of the label (S,), descending.
         thresholds: mean probability that examples of a class are given for it (K,); infinite for a class without any.
         joint: estimated share of examples with label i that are truly of class j (K, K); the sum of all is 1.
     """
@@ -70,17 +70,15 @@ def label_errors(probs: Tensor, y: Labels) -> LabelErrors:
     thresholds, confident = _confident(p, y)
     joint = _joint(confident, y)
     wanted = _rounded(joint * len(y), y.bincount(minlength=p.shape[1]))
-    own, chosen = p.gather(1, y[:, None]), torch.full_like(y, -1)
-    margins = p - own
-    best = torch.full((len(y),), -torch.inf, dtype=p.dtype)
+    margins = p - p.gather(1, y[:, None])
+    suspected = torch.zeros(len(y), dtype=torch.bool)
     for i, j in (wanted.fill_diagonal_(0) > 0).nonzero().tolist():
         rows = (y == i).nonzero()[:, 0]
-        rows = rows[margins[rows, j].argsort(descending=True, stable=True)[: int(wanted[i, j])]]
-        rows = rows[(p[rows].argmax(dim=1) != i) & (margins[rows, j] > best[rows])]
-        best[rows], chosen[rows] = margins[rows, j], j
-    ids = (chosen >= 0).nonzero()[:, 0]
+        suspected[rows[margins[rows, j].argsort(descending=True, stable=True)[: int(wanted[i, j])]]] = True
+    best, likely = margins.max(dim=1)
+    ids = (suspected & (likely != y)).nonzero()[:, 0]
     ids = ids[best[ids].argsort(descending=True, stable=True)]
-    return LabelErrors(ids, chosen[ids], best[ids], thresholds, joint)
+    return LabelErrors(ids, likely[ids], best[ids], thresholds, joint)
 
 
 def _checked(probs: Tensor, y: Labels) -> Tensor:

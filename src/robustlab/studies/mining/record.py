@@ -55,7 +55,7 @@ class Mined:
         members: numbers of the hard examples whose label is not suspected, ascending.
         taken_for: class that the committee gives each member, by its mean probabilities.
         suspects: numbers of those whose label is, the most suspicious first.
-        suggested: class that each suspect more likely is of.
+        suggested: most likely class of each suspect, by the same.
         control: numbers of the examples that members are compared with, in the order of these.
         members_per_class: by label.
         suspects_per_class: by label.
