@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from robustlab.corruptions import EXTRA
 from robustlab.evaluation.baseline import Baseline, Cell, alexnet, baseline_of
 from robustlab.evaluation.estimate import beta_interval, bootstrap_variance, mean_interval
 from robustlab.evaluation.metrics import clopper_pearson
-from robustlab.evaluation.natural_metrics import EXTRA, corruption_errors
+from robustlab.evaluation.natural_metrics import corruption_errors
 
 Wrong = NDArray[np.bool_]
 

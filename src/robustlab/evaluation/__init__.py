@@ -5,7 +5,7 @@ from robustlab.evaluation.adversarial_set import check_adversarial, check_advers
 from robustlab.evaluation.baseline import Baseline, alexnet, baseline_of
 from robustlab.evaluation.calibration import Calibration, aurra, calibration, rms_calibration_error
 from robustlab.evaluation.compare import Comparison, compare
-from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets
+from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.estimate import Estimate
 from robustlab.evaluation.gallery import pictures
@@ -67,6 +67,6 @@ __all__ = [
     "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson",
     "compare", "compare_natural", "corrupted_sets", "corruption_errors", "detection", "diagnose", "evaluate",
     "evaluate_natural", "examples_needed", "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "natural_adversarial",
-    "natural_outliers", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run",
+    "natural_outliers", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run", "ready_made",
     "rms_calibration_error", "run_adaptive", "verify_saved",
 ]  # fmt: skip

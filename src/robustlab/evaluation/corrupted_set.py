@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, Corruption, DataError, Examples
-from robustlab.corruptions import CORRUPTIONS, Corrupt, Variant, corruption
+from robustlab.corruptions import CORRUPTIONS, EXTRA, Corrupt, Variant, corruption, family
+from robustlab.data import CorruptedCopies
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.intake import fetched
@@ -179,6 +180,26 @@ def corrupted_sets(
     cells = {(name, s): Corrupted(clean, one, s, seed) for name, one in chosen.items() for s in sorted(wanted)}
     infos = tuple(_info(name, one) for name, one in chosen.items())
     return CorruptedSets(clean.name, cells, infos, variant, clean)
+
+
+def ready_made(copies: CorruptedCopies, clean: Given | None = None) -> CorruptedSets:
+    """Images that were corrupted before, as ImageNet-C and CIFAR-C are published.
+
+    Args:
+        copies: ``load("imagenet-c:PATH")``, say.
+        clean: the same images, in the same order, before they were corrupted; None: there are none.
+
+    Raises: DataError if ``clean`` has other classes, or another number of images.
+    """
+    order = [*CORRUPTIONS, *EXTRA, *copies.corruptions]
+    names = sorted(copies.corruptions, key=order.index)
+    infos = tuple(CorruptionInfo(name, _family(name), f"{READY}: {copies.name}") for name in names)
+    cells = {(name, s): copies.cell(name, s) for name in names for s in copies.severities}
+    return CorruptedSets(copies.name, cells, infos, READY, None if clean is None else as_examples(clean))
+
+
+def _family(name: str) -> str:
+    return family(name) if name in (*CORRUPTIONS, *EXTRA) else "own"
 
 
 def _by_name(corruptions: Corruptions, variant: Variant) -> dict[str, Corruption]:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustlab.core import Model, frozen
+from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.corrupted_set import CorruptedSets, Corruptions, corrupted_sets
+from robustlab.evaluation.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import refuse
 from robustlab.evaluation.natural_manifest import describe, settle
@@ -40,7 +41,8 @@ def evaluate_natural(
 
     Args:
         model: from images (N, C, H, W) in [0, 1] to logits (N, K).
-        data: labelled images, or what ``robustlab.data.examples`` makes some of; or images that were corrupted before.
+        data: labelled images, or what ``robustlab.data.examples`` makes some of; or images that were corrupted before,
+            such as ``load("imagenet-c:PATH")`` (``ready_made`` puts the clean ones beside them).
         corruptions: by name, or own ones by the names that reports shall use; None: the 15 of the benchmark, or all
             that there are of those corrupted before.
         severities: of 1 to 5; None: all.
@@ -55,6 +57,7 @@ def evaluate_natural(
         DataError: the data set does not give what it promises.
     """
     settings = settings or NaturalSettings()
+    data = ready_made(data) if isinstance(data, CorruptedCopies) else data
     sets = (
         data.only(corruptions, severities)
         if isinstance(data, CorruptedSets)

@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from robustlab.corruptions import EXTRA
 from robustlab.evaluation.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
 from robustlab.evaluation.estimate import Estimate, beta_interval, mean_interval
 
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Corruptions that are published beside the 15 and belong to no mean."""
 CLEAN: Cell = ("", 0)
 
 
