@@ -64,14 +64,16 @@ def _picked(x: Tensor, places: Tensor, dim: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _boxes(side: int, small: int) -> _Boxes:
-    """A pixel belongs to the box that it is nearest to the middle of, and to the earlier one if it is between two."""
+    """Boxes between pixels or through the middle of some, which Pillow's arithmetic, done here, gives to one of two."""
     scale = side / small
-    away = (np.arange(side) + 0.5 - (np.arange(small)[:, None] + 0.5) * scale) / scale
-    inside = torch.from_numpy((away > -0.5) & (away <= 0.5))
+    pixels, middles = np.arange(side), (np.arange(small)[:, None] + 0.5) * scale
+    within = (pixels >= (middles - scale / 2 + 0.5).astype(int)) & (pixels < (middles + scale / 2 + 0.5).astype(int))
+    away = (pixels - middles + 0.5) * (1 / scale)
+    inside = torch.from_numpy(within & (away > -0.5) & (away <= 0.5))
     counts = inside.sum(1, dtype=torch.float64)
     taps = inside.int().argmax(1) + torch.arange(int(counts.max()))[:, None]
     weights = torch.where(torch.arange(len(taps))[:, None] < counts, 1 / counts, 0)
-    repeats = torch.from_numpy(((np.arange(side) + 0.5) / scale).astype(np.int64))
+    repeats = torch.from_numpy(((pixels + 0.5) * (small / side)).astype(np.int64))
     return _Boxes(taps.clamp(max=side - 1), weights, repeats)
 
 
