@@ -57,6 +57,20 @@ def test_the_worked_example_of_alexnets_table_comes_out() -> None:
     assert found.relative_mce is None
 
 
+def test_another_programs_corruption_errors_of_a_resnet_50_come_out() -> None:
+    """Accuracies over all severities, and corruption errors, as printed elsewhere for torchvision's first weights."""
+    printed = {
+        "brightness": (68.02, 56.64), "contrast": (39.06, 71.43), "defocus_blur": (38.75, 74.71),
+        "elastic_transform": (45.25, 84.75), "fog": (45.83, 66.11), "frost": (38.14, 74.84),
+        "gaussian_noise": (29.29, 79.77), "glass_blur": (26.79, 88.61), "impulse_noise": (23.81, 82.58),
+    }  # fmt: skip
+    wrong = every({name: [1 - accuracy / 100] * 5 for name, (accuracy, _) in printed.items()}, 10_000)
+    found = corruption_errors(wrong, baseline=alexnet())
+    assert {e.corruption: 100 * e.ce.value for e in found.each if e.ce} == pytest.approx(
+        {name: ce for name, (_, ce) in printed.items()}, abs=0.011
+    )
+
+
 def test_alexnet_itself_has_one_hundred_per_cent() -> None:
     cells = {(name, s): error for (name, s), error in alexnet().cells.items() if name == "fog"}
     wrong = {cell: first(round(error * 100_000), 100_000) for cell, error in cells.items()}

@@ -8,6 +8,7 @@ from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.estimate import Estimate
+from robustlab.evaluation.flips import FlipRate, FlipRates, flip_rates
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.metrics import clopper_pearson, holm, mcnemar, paired_difference
@@ -60,13 +61,13 @@ from robustlab.evaluation.saved import Saved, verify_saved
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "Calibration", "ClassResult", "CleanResult",
     "Comparison", "Confusion", "Corrupted", "CorruptedSets", "CorruptionError", "CorruptionErrors", "Curve",
-    "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation", "Finding", "GalleryItem", "Interval", "ModelInfo",
-    "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress",
-    "NaturalSettings", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes",
-    "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra",
-    "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson",
-    "compare", "compare_natural", "corrupted_sets", "corruption_errors", "detection", "diagnose", "evaluate",
-    "evaluate_natural", "examples_needed", "holm", "inspect_inputs", "mcnemar", "mcnemar_power", "natural_adversarial",
-    "natural_outliers", "natural_pictures", "paired_difference", "pictures", "read_natural", "read_run", "ready_made",
-    "rms_calibration_error", "run_adaptive", "verify_saved",
+    "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation", "Finding", "FlipRate", "FlipRates", "GalleryItem",
+    "Interval", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers",
+    "NaturalProgress", "NaturalSettings", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved",
+    "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive",
+    "alexnet", "aurra", "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run",
+    "clopper_pearson", "compare", "compare_natural", "corrupted_sets", "corruption_errors", "detection", "diagnose",
+    "evaluate", "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs", "mcnemar",
+    "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures", "paired_difference", "pictures",
+    "read_natural", "read_run", "ready_made", "rms_calibration_error", "run_adaptive", "verify_saved",
 ]  # fmt: skip

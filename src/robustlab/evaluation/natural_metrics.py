@@ -17,7 +17,8 @@ import numpy as np
 
 from robustlab.corruptions import EXTRA
 from robustlab.evaluation.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
-from robustlab.evaluation.estimate import Estimate, beta_interval, mean_interval
+from robustlab.evaluation.estimate import Estimate
+from robustlab.evaluation.weighted import WeightedSum, check_sizes, weighted_sum
 
 CLEAN: Cell = ("", 0)
 
@@ -52,30 +53,6 @@ class CorruptionErrors:
     """What CIFAR-10-C and its like are compared by."""
     mce: Estimate | None
     relative_mce: Estimate | None
-
-
-class _Sum(NamedTuple):
-    """A weighted sum of mean verdicts."""
-
-    value: float
-    variance: float
-    n: int
-    """Images: those of a cell if all hold the same, else those of all cells."""
-    verdicts: int
-    weights: float
-    """Sum of the weights' sizes: how far the sum can be from 0."""
-
-    def share(self, level: float) -> Estimate:
-        """With weights of one sign."""
-        top = self.weights
-        found = beta_interval(
-            min(self.value / top, 1.0), self.variance / top**2, self.n, most=self.verdicts, level=level
-        )
-        return Estimate(self.value, found.low * top, found.high * top, self.n, level)
-
-    def difference(self, level: float) -> Estimate:
-        """With weights of both signs, which add up to 0."""
-        return mean_interval(self.value, self.variance, self.n, self.weights / 2, level=level)
 
 
 def corruption_errors(
@@ -117,7 +94,7 @@ def corruption_errors(
     names, severities = _table(cells)
     if clean is not None:
         cells[CLEAN] = np.asarray(clean, bool)
-    _check_sizes(cells, same_images=same_images)
+    check_sizes(cells.values(), same_images=same_images)
     work = _Work(cells, severities, baseline, same_images, level)
     over = tuple(name for name in names if name not in EXTRA) or names
     mean_error, mce, relative_mce = work.numbers(over)
@@ -157,22 +134,12 @@ class _Work(NamedTuple):
             return None
         return self._mean(known, relative=True).difference(self.level)
 
-    def _mean(self, weights: Mapping[str, float], *, relative: bool = False) -> _Sum:
+    def _mean(self, weights: Mapping[str, float], *, relative: bool = False) -> WeightedSum:
         """Mean over corruptions of (weight times the sum of errors over severities, or of what they add)."""
         terms = {(name, s): weight / len(weights) for name, weight in weights.items() for s in self.severities}
         if relative:
             terms[CLEAN] = -math.fsum(terms.values())
-        sizes = math.fsum(map(abs, terms.values()))
-        verdicts = sum(self.cells[cell].size for cell in terms)
-        value = math.fsum(weight * float(self.cells[cell].mean()) for cell, weight in terms.items())
-        if self.same_images:
-            n = self.cells[next(iter(terms))].size
-            each = np.zeros(n)
-            for cell, weight in terms.items():
-                each += weight * self.cells[cell]
-            return _Sum(value, float(each.var()) / n, n, verdicts, sizes)
-        variance = math.fsum(w**2 * float(self.cells[cell].var()) / self.cells[cell].size for cell, w in terms.items())
-        return _Sum(value, variance, verdicts, verdicts, sizes)
+        return weighted_sum([(w, self.cells[cell]) for cell, w in terms.items()], same_images=self.same_images)
 
 
 def _table(cells: Mapping[Cell, Wrong]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -188,12 +155,3 @@ def _table(cells: Mapping[Cell, Wrong]) -> tuple[tuple[str, ...], tuple[int, ...
             "same severities"
         )
     return names, severities
-
-
-def _check_sizes(cells: Mapping[Cell, Wrong], *, same_images: bool) -> None:
-    sizes = {verdicts.size for verdicts in cells.values()}
-    if 0 in sizes:
-        raise ValueError("a corruption error needs at least one image in each cell")
-    if same_images and len(sizes) > 1:
-        raise ValueError(f"cells hold {min(sizes)} to {max(sizes)} images: if they are different ones, say so with "
-                         "same_images=False, and their variances are added")  # fmt: skip
