@@ -54,6 +54,24 @@ def by_hand(examples: InMemory, how: AdversarialRegularization | None) -> Work:
     return epoch
 
 
+def bare(examples: InMemory) -> Work:
+    """An epoch of the least that one loss can do: two passes, a gradient to the input, one backward through both."""
+
+    def epoch() -> None:
+        model = BatchNormCNN().train()
+        optimizer = sgd_of(model)
+        for x, y in zip(examples.x.split(BATCH), examples.y.split(BATCH), strict=True):
+            x = x.detach().requires_grad_()
+            loss = F.cross_entropy(model(x), y)
+            (slope,) = torch.autograd.grad(loss, x, retain_graph=True)
+            x_adv = x.detach() + HOW.how.step_size * slope.sign()
+            optimizer.zero_grad()
+            (loss + HOW.multiplier * F.cross_entropy(model(x_adv), y)).backward()
+            optimizer.step()
+
+    return epoch
+
+
 def forwards(examples: InMemory, passes: int) -> Work:
     """An epoch of as many passes forward and back as graph regularization must make, in one batch each."""
 
@@ -88,6 +106,7 @@ def steps(repeats: int) -> str:
         ),
         "plain, by hand": by_hand(examples, None),
         "adversarial regularization, one loss": by_hand(examples, HOW),
+        "adversarial regularization, bare": bare(examples),
         f"{1 + NEIGHBOURS} passes, by hand": forwards(examples, 1 + NEIGHBOURS),
     }
     over = {name: "plain, fit" if name.endswith("fit") else "plain, by hand" for name in works}
