@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from robustlab.evaluation.record import Curve, CurvePoint
-from robustlab.report.words import budget, interval, percent
+from robustlab.evaluation.record import Curve
+from robustlab.report.words import Share, budget, interval, percent
 
 Scale: TypeAlias = "tuple[Frame, float, str]"
 """The drawing, the largest value of the horizontal axis, and what to say before a value."""
@@ -44,6 +44,7 @@ class Frame:
 WIDE = Frame(760, 340)
 NARROW = Frame(358, 300, left=46, right=10)
 SMALL = Frame(358, 230, left=46, right=10, bottom=40)
+TINY = Frame(220, 150, left=42, right=8, top=8, bottom=24)
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,37 @@ class Axis:
     """What a drawing is called for those who cannot see it, before its title."""
 
 
+SEVERITY = Axis("Severity of the corruption; 0: clean", "severity", "Accuracy over severity")
+SEVERITY_ALONE = Axis("", "severity", "Accuracy over severity")
+"""Without a label, for drawings with no room for it."""
+
+
 def attacked(norm: str) -> Axis:
     """The budget of an attack."""
     return Axis(f"Size of the perturbation, eps ({norm})", "eps", "Robust accuracy over eps")
 
 
+@dataclass(frozen=True)
+class Point:
+    """One measured share."""
+
+    at: float
+    """Along the horizontal axis."""
+    share: Share
+    reused: int = 0
+    """Of its examples: counted as fooled because they were at a smaller eps."""
+
+
 def chart(
-    curves: Sequence[tuple[str, Curve | None]], frame: Frame, *, id: str, title: str, axis: Axis, headline: float | None
+    curves: Sequence[tuple[str, Curve | None]],
+    frame: Frame,
+    *,
+    id: str,
+    title: str,
+    axis: Axis,
+    headline: float | None,
 ) -> Chart:
-    """Places the curves of several models on the same axes.
+    """Places the security curves of several models on the same axes.
 
     Args:
         curves: name and curve of each model; None where a model has no such curve (its colour is kept for it).
@@ -140,25 +163,48 @@ def chart(
         axis: what runs along it.
         headline: eps that the headline speaks of; None: nothing is marked.
     """
-    drawn = [(i, name, curve) for i, (name, curve) in enumerate(curves) if curve and curve.points]
-    all_eps = sorted({p.eps for _, _, c in drawn for p in c.points})
-    top = max(all_eps, default=0.0) or 1.0
+    points = [(name, [Point(p.eps, p.robust, p.reused) for p in c.points] if c else []) for name, c in curves]
+    return lines(points, frame, id=id, title=title, axis=axis, headline=headline)
+
+
+def lines(
+    series: Sequence[tuple[str, Sequence[Point]]],
+    frame: Frame,
+    *,
+    id: str,
+    title: str,
+    axis: Axis,
+    headline: float | None = None,
+) -> Chart:
+    """Places measured points of several models on the same axes.
+
+    Args:
+        series: name and points of each model; of none, its colour is kept for it.
+        frame: the size of the drawing.
+        id: unique in the page.
+        title: what the drawing is called for those who cannot see it.
+        axis: what runs along it.
+        headline: the place that is marked; None: nothing is.
+    """
+    drawn = [(i, name, points) for i, (name, points) in enumerate(series) if points]
+    places = sorted({p.at for _, _, points in drawn for p in points})
+    top = max(places, default=0.0) or 1.0
     return Chart(
         frame=frame,
         id=id,
         title=f"{axis.heading}, {title}",
         name=title,
-        description=" ".join(_sentence(name, c) for _, name, c in drawn),
+        description=" ".join(_sentence(name, points) for _, name, points in drawn),
         x_label=axis.label,
-        x_ticks=tuple(Tick(frame.x(e / top), budget(e)) for e in _spaced(all_eps, top, frame)),
+        x_ticks=tuple(Tick(frame.x(e / top), budget(e)) for e in _spaced(places, top, frame)),
         y_ticks=tuple(Tick(frame.y(s), percent(s, 0)) for s in (0.0, 0.25, 0.5, 0.75, 1.0)),
-        lines=tuple(_line(i, name, c, (frame, top, axis.unit)) for i, name, c in drawn),
-        headline=None if headline not in all_eps else frame.x((headline or 0.0) / top),
+        lines=tuple(_line(i, name, points, (frame, top, axis.unit)) for i, name, points in drawn),
+        headline=frame.x(headline / top) if headline is not None and headline in places else None,
     )
 
 
-def _sentence(name: str, curve: Curve) -> str:
-    values = ", ".join(f"{percent(p.robust.value)} at {budget(p.eps)}" for p in curve.points)
+def _sentence(name: str, points: Sequence[Point]) -> str:
+    values = ", ".join(f"{percent(p.share.value)} at {budget(p.at)}" for p in points)
     return f"{name}: {values}."
 
 
@@ -173,20 +219,20 @@ def _spaced(all_eps: Sequence[float], top: float, frame: Frame) -> list[float]:
     return kept
 
 
-def _line(series: int, name: str, curve: Curve, scale: Scale) -> Line:
-    measured = [p for p in curve.points if not math.isnan(p.robust.value)]
+def _line(series: int, name: str, points: Sequence[Point], scale: Scale) -> Line:
+    measured = [p for p in points if not math.isnan(p.share.value)]
     marks = tuple(_mark(name, p, scale) for p in measured)
     upper = [f"{m.x},{m.high}" for m in marks]
     lower = [f"{m.x},{m.low}" for m in reversed(marks)]
     return Line(series, name, " ".join(f"{m.x},{m.y}" for m in marks), " ".join([*upper, *lower]), marks)
 
 
-def _mark(name: str, point: CurvePoint, scale: Scale) -> Mark:
+def _mark(name: str, point: Point, scale: Scale) -> Mark:
     frame, top, unit = scale
-    share = point.robust
-    text = f"{name}, {unit} {budget(point.eps)}: {percent(share.value)} {interval(share)}, n = {share.n}"
+    share = point.share
+    text = f"{name}, {unit} {budget(point.at)}: {percent(share.value)} {interval(share)}, n = {share.n}"
     return Mark(
-        x=frame.x(point.eps / top),
+        x=frame.x(point.at / top),
         y=frame.y(share.value),
         low=frame.y(share.low),
         high=frame.y(share.high),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.record import AttackResult, Confusion, Evaluation
 
 MOST_CLASSES = 12
@@ -62,7 +63,7 @@ def before_after(evaluation: Evaluation, result: AttackResult) -> BeforeAfter:
     return BeforeAfter(result.attack, result.eps, first, second, ())
 
 
-def class_name(evaluation: Evaluation, label: int) -> str:
+def class_name(evaluation: Evaluation | NaturalEvaluation, label: int) -> str:
     """A class as its data set calls it."""
     names = evaluation.data.classes
     if label < 0:

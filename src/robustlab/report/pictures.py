@@ -88,12 +88,12 @@ def as_array(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> NDArray
     return array.squeeze(-1) if array.shape[-1] == 1 and array.ndim == 3 else array
 
 
-def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> str:
-    """An image (C, H, W) or (H, W) in ``bounds`` as a data URI."""
+def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0), *, most: int = LARGEST) -> str:
+    """An image (C, H, W) or (H, W) in ``bounds`` as a data URI; sides longer than ``most`` are thinned out."""
     from PIL import Image
 
     array = as_array(image, bounds)
-    step = math.ceil(max(array.shape[:2]) / LARGEST)
+    step = math.ceil(max(array.shape[:2]) / most)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array[::step, ::step])).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

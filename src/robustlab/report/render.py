@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
 from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.natural_compare import NaturalComparison
+from robustlab.evaluation.natural_record import NATURAL_SCHEMA, NaturalEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import looks, words
 from robustlab.report.chart import mark_of
+from robustlab.report.heat import spoken
+from robustlab.report.natural import natural_page
+from robustlab.report.natural_tables import natural_csv, natural_markdown
 from robustlab.report.page import Page, page
 from robustlab.report.tables import to_csv, to_markdown
 
@@ -47,13 +52,62 @@ def write(
         RunError: if the files cannot be written.
     """
     content = page(evaluations, comparisons, eps=eps, title=title)
-    directory = Path(out)
     files = {
         "report.json": to_json(evaluations, comparisons),
         "report.csv": to_csv(evaluations),
         "report.md": to_markdown(content),
         "report.html": to_html(content),
     }
+    return _written(Path(out), files)
+
+
+def write_natural(
+    evaluations: Sequence[NaturalEvaluation],
+    out: Path | str,
+    *,
+    comparisons: Sequence[NaturalComparison] = (),
+    attacked: Sequence[Evaluation] = (),
+    title: str | None = None,
+) -> Path:
+    """Writes the report on corruptions: ``report.html``, ``report.md`` and ``report.csv``.
+
+    For several models also ``natural.json`` with all of them; of a single one that is in its run directory already.
+
+    Args:
+        evaluations: of one model or of several, which are then shown side by side.
+        out: directory, made if it is not there. For a single evaluation it may be its run directory.
+        comparisons: paired comparisons to be shown (``evaluation.compare_natural``).
+        attacked: evaluations of the same models under attack, to stand in one table with the corruptions.
+        title: of the page; None: says what was evaluated.
+
+    Returns: the path of ``report.html``.
+
+    Raises:
+        ValueError: if there is no evaluation, or an attack was on none of the models.
+        RunError: if the files cannot be written, or pictures are gone.
+    """
+    content = natural_page(evaluations, comparisons, attacked=attacked, title=title)
+    files = {"report.csv": natural_csv(evaluations), "report.md": natural_markdown(content)}
+    if len(evaluations) > 1 or evaluations[0].directory != Path(out):
+        files["natural.json"] = natural_json(evaluations, comparisons)
+    files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
+    return _written(Path(out), files)
+
+
+def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence[NaturalComparison] = ()) -> str:
+    """The record: of one evaluation as it is, of several as a list together with their comparisons."""
+    if len(evaluations) == 1 and not comparisons:
+        return json.dumps(evaluations[0].to_json(), indent=1, ensure_ascii=False) + "\n"
+    record = {
+        "schema": NATURAL_SCHEMA,
+        "evaluations": [e.to_json() for e in evaluations],
+        "comparisons": [c.to_json() for c in comparisons],
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def _written(directory: Path, files: Mapping[str, str]) -> Path:
+    """Writes the files of a report, the page last."""
     try:
         for name, text in files.items():
             replace_atomically(directory / name, partial(_put, text))
@@ -91,7 +145,7 @@ def _environment() -> Environment:
     )
     for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value"):
         made.filters[name] = getattr(words, name)
-    made.filters |= {"evidence": _evidence, "day": lambda created: created[:10]}
+    made.filters |= {"evidence": _evidence, "day": lambda created: created[:10], "spoken": spoken}
     made.globals |= {
         "version": version("robustlab"),
         "mark_of": mark_of,

@@ -1,0 +1,65 @@
+"""The same few images under every corruption, with what each model says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustlab.evaluation.natural_compare import same_images
+from robustlab.evaluation.natural_gallery import natural_pictures
+from robustlab.evaluation.natural_record import NaturalEvaluation, Shown
+from robustlab.report.confusion import class_name
+from robustlab.report.heat import spoken
+from robustlab.report.pictures import is_image_shape, png
+from robustlab.report.words import percent
+
+PICTURE = 112
+"""Longer sides are thinned out: there are many pictures."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture, and what each model says to it."""
+
+    uri: str
+    alt: str
+    said: tuple[tuple[str, str, bool], ...]
+    """Class, probability, and whether that is right, by model."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One corruption in pictures."""
+
+    name: str
+    note: str
+    shots: tuple[Shot, ...]
+
+
+def cards(evaluations: Sequence[NaturalEvaluation]) -> list[Card]:
+    """The same images under each corruption, with what every model says that saw them."""
+    first = evaluations[0]
+    if first.directory is None or not first.gallery or not is_image_shape(first.data.shape):
+        return []
+    alike = [e for e in evaluations if same_images(first, e)]
+    x = natural_pictures(first, first.gallery)
+    answers = [{(item.corruption, item.severity, item.id): item for item in e.gallery} for e in alike]
+    notes = {info.name: info.not_comparable for info in first.corruptions}
+    cards = []
+    for name in dict.fromkeys(item.corruption for item in first.gallery):
+        shots = []
+        for item, image in zip(first.gallery, x, strict=True):
+            if item.corruption == name:
+                key = (item.corruption, item.severity, item.id)
+                said = [found[key] for found in answers if key in found]
+                shots.append(_shot(first, item, png(image, most=PICTURE), said))
+        cards.append(Card(spoken(name) if name else "Clean", notes.get(name, ""), tuple(shots)))
+    return cards
+
+
+def _shot(e: NaturalEvaluation, item: Shown, uri: str, said: Sequence[Shown]) -> Shot:
+    alt = f"image {item.id}, {class_name(e, item.label)}" + (f", under {item.corruption}" if item.corruption else "")
+    words = tuple(
+        (class_name(e, one.prediction), percent(one.confidence, 0), one.prediction == one.label) for one in said
+    )
+    return Shot(uri, alt, words)

@@ -1,0 +1,124 @@
+"""Tables that are read by their shade: corruption by severity, of one model or of the difference of two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustlab.evaluation.natural_compare import CellPair, NaturalComparison
+from robustlab.evaluation.natural_record import CorruptionInfo, NaturalEvaluation, correct
+from robustlab.report.words import NOTHING, interval, p_value, percent, points
+
+_FULL = 0.3
+"""A difference that is shown in the strongest shade."""
+_SIGNIFICANT = 0.05
+_FAMILIES = {"extra": "Extra, in no mean", "own": "Own"}
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One number and its shade."""
+
+    text: str
+    shade: float
+    """0..1."""
+    good: bool
+    """Which of the two colours."""
+    said: str
+    """What a pointer over it says."""
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One corruption."""
+
+    name: str
+    note: str
+    """Why its numbers are not comparable; empty: nothing is known against it."""
+    cells: tuple[HeatCell, ...]
+    mean: str
+    """Over severities."""
+    interval: str
+    ce: str
+    """Corruption error in per cent of the baseline's; empty: none."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The whole table."""
+
+    title: str
+    severities: tuple[int, ...]
+    families: tuple[tuple[str, tuple[HeatRow, ...]], ...]
+    normalised: bool
+    """Whether there are corruption errors."""
+
+
+def spoken(corruption: str) -> str:
+    """A corruption as a reader says it.
+
+    >>> spoken("jpeg_compression")
+    'JPEG compression'
+    """
+    words = corruption.replace("_", " ").replace("jpeg", "JPEG")
+    return words[:1].upper() + words[1:]
+
+
+def family_name(family: str) -> str:
+    """A family as a heading."""
+    return _FAMILIES.get(family, family.capitalize())
+
+
+def heat(evaluation: NaturalEvaluation) -> Heat:
+    """Accuracy of one model, corruption by severity: the more errors, the darker."""
+    severities, errors = evaluation.errors.severities, {one.corruption: one for one in evaluation.errors.each}
+
+    def row(info: CorruptionInfo) -> HeatRow:
+        mean, ce = correct(errors[info.name].error), errors[info.name].ce
+        cells = tuple(_measured(evaluation, info.name, s) for s in severities)
+        said = "" if ce is None else percent(ce.value, 0)
+        return HeatRow(spoken(info.name), info.not_comparable, cells, percent(mean.value), interval(mean), said)
+
+    rows = [(info.family, row(info)) for info in evaluation.corruptions]
+    return Heat(evaluation.model.name, severities, _grouped(rows), evaluation.errors.mce is not None)
+
+
+def _measured(evaluation: NaturalEvaluation, corruption: str, severity: int) -> HeatCell:
+    share = evaluation.cell(corruption, severity).accuracy
+    said = f"{spoken(corruption)}, severity {severity}: {percent(share.value)} {interval(share)}, n = {share.n}"
+    return HeatCell(f"{100 * share.value:.0f}", 1 - share.value, good=False, said=said)
+
+
+def difference(comparison: NaturalComparison, infos: Sequence[CorruptionInfo]) -> Heat:
+    """Second model less the first, in points; shaded where the test, corrected for all cells, tells them apart."""
+    severities = tuple(sorted({cell.severity for cell in comparison.cells} - {0}))
+    means = {pair.corruption: pair.difference for pair in comparison.corruptions}
+    rows = []
+    for info in infos:
+        if info.name in means:
+            mean = means[info.name]
+            span = f"[{points(mean.low)}, {points(mean.high)}]"
+            cells = tuple(_compared(comparison.cell(info.name, s)) for s in severities)
+            rows.append((info.family, HeatRow(spoken(info.name), "", cells, points(mean.value), span, "")))
+    title = f"{comparison.b} over {comparison.a}"
+    return Heat(title, severities, _grouped(rows), normalised=False)
+
+
+def _compared(pair: CellPair | None) -> HeatCell:
+    if pair is None:
+        return HeatCell(NOTHING, 0.0, good=True, said="not measured for both")
+    shade = min(1.0, abs(pair.difference) / _FULL) if pair.corrected < _SIGNIFICANT else 0.0
+    span = f"{points(pair.difference)} [{points(pair.low)}, {points(pair.high)}]"
+    said = (
+        f"{spoken(pair.corruption)}, severity {pair.severity}: {span}; only the first correct {pair.only_a}, only the "
+        f"second {pair.only_b}; p {p_value(pair.p_value)}, corrected {p_value(pair.corrected)}"
+    )
+    rounded = round(100 * pair.difference)
+    text = f"{rounded:+d}".replace("-", "\N{MINUS SIGN}") if rounded else "0"
+    return HeatCell(text, shade, good=pair.difference > 0, said=said)
+
+
+def _grouped(rows: Sequence[tuple[str, HeatRow]]) -> tuple[tuple[str, tuple[HeatRow, ...]], ...]:
+    """Rows by family, in the order of first appearance."""
+    families = dict.fromkeys(family for family, _ in rows)
+    return tuple((family_name(one), tuple(row for family, row in rows if family == one)) for one in families)
