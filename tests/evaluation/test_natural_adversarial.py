@@ -23,8 +23,8 @@ class Written(nn.Module):
     """The logits are the image's values, ten times."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, 1, 1, 6) to (N, 6)."""
-        return 10 * x.flatten(1)
+        """From (N, 1, 1, 6) to (N, 6); nonsense in training mode."""
+        return 10 * x.flatten(1) * (-1 if self.training else 1)
 
 
 def saying(*probabilities: list[float], y: list[int], name: str = "few") -> InMemory:
@@ -50,6 +50,12 @@ def test_both_protocols_by_hand() -> None:
     assert found.masked.mean_confidence == pytest.approx(float(torch.stack(sure).mean()))
 
 
+def test_the_classes_of_the_masked_protocol_need_not_be_the_first() -> None:
+    """Among a, c, d the second is taken for a d; the third is right, as b is left out."""
+    found = natural_adversarial(Written(), FEW, among=[3, 2, 0])
+    assert found.masked.accuracy.count == 3
+
+
 def test_the_area_is_by_the_confidence_of_the_protocol() -> None:
     """Masked, by falling confidence: example 0 (right), 3 (right), 2 (wrong), 1 (right)."""
     found = natural_adversarial(Written(), FEW, among=[0, 1, 2])
@@ -66,7 +72,7 @@ def test_batches_make_no_difference_and_the_model_is_left_alone() -> None:
 
 def test_undefined_logits_are_wrong_with_no_confidence() -> None:
     def model(x: Tensor) -> Tensor:
-        logits = Written()(x)
+        logits = Written().eval()(x)
         return torch.where(logits[:, :1] > 8, torch.nan, logits)
 
     found = natural_adversarial(model, FEW, among=[0, 1, 2])
