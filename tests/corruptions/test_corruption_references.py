@@ -51,13 +51,13 @@ def channels_first(values: NDArray[np.float64]) -> Tensor:
 
 def normal(seed: int, x: Pixels, c: tuple[float, ...]) -> Tensor:
     drawn: Pixels = np.random.RandomState(seed).normal(size=x.shape, scale=c[0])
-    return channels_first(drawn / c[0])
+    return channels_first(np.asarray(drawn / c[0]))
 
 
 def counts(seed: int, x: Pixels, c: tuple[float, ...]) -> Tensor:
     """The middle of each count's quantiles, by SciPy's distribution function."""
     k = np.random.RandomState(seed).poisson(x * c[0])
-    return channels_first((poisson.cdf(k - 1, x * c[0]) + poisson.cdf(k, x * c[0])) / 2)
+    return channels_first(np.asarray(poisson.cdf(k - 1, x * c[0]) + poisson.cdf(k, x * c[0])) / 2)
 
 
 def salt_and_pepper(seed: int, x: Pixels, c: tuple[float, ...]) -> Tensor:
