@@ -54,10 +54,11 @@ def tiles(x: Tensor, words: Sequence[str], path: str | Path, *, columns: int = 1
 
 def _drawn(x: Tensor, words: Sequence[str], columns: int) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = -(-len(x) // columns)
-    figure = Figure(figsize=(columns * _INCHES, rows * (_INCHES + 0.32)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=(columns * _INCHES, rows * (_INCHES + 0.32)), layout=layout)
     for number, (image, said) in enumerate(zip(x, words, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(as_array(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")

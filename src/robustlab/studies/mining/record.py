@@ -53,6 +53,7 @@ class Mined:
         below: the largest probability that a voting network may give the label of a member.
         networks: their training, by name.
         members: numbers of the hard examples whose label is not suspected, ascending.
+        labels: of the members.
         taken_for: class that the committee gives each member, by its mean probabilities.
         suspects: numbers of those whose label is, the most suspicious first.
         suggested: most likely class of each suspect, by the same.
@@ -79,6 +80,7 @@ class Mined:
     below: float
     networks: dict[str, str]
     members: tuple[int, ...]
+    labels: tuple[int, ...]
     taken_for: tuple[int, ...]
     suspects: tuple[int, ...]
     suggested: tuple[int, ...]

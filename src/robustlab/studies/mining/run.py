@@ -132,6 +132,7 @@ class _Plan(NamedTuple):
             below=self.below,
             networks=self.networks,
             members=tuple(choice.members.tolist()),
+            labels=tuple(y[choice.members].tolist()),
             taken_for=tuple(choice.taken_for.tolist()),
             suspects=tuple(choice.suspects.tolist()),
             suggested=tuple(choice.suggested.tolist()),

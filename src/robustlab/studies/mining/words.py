@@ -38,15 +38,14 @@ def tables(found: Mined) -> list[Table]:
     return [Table(title, head, [_judged(found, judge) for judge in found.judges]), _classes(found)]
 
 
-def confusions(found: Mined, labels: list[int], *, most: int = 8) -> list[str]:
+def confusions(found: Mined, *, most: int = 8) -> list[str]:
     """What members are most often taken for, such as "Shirt for Coat: 20".
 
     Args:
         found: the members.
-        labels: of the members.
         most: how many lines at most.
     """
-    pairs = Counter(zip(labels, found.taken_for, strict=True)).most_common(most)
+    pairs = Counter(zip(found.labels, found.taken_for, strict=True)).most_common(most)
     return [f"{found.classes[true]} for {found.classes[wrong]}: {count(n)}" for (true, wrong), n in pairs]
 
 
