@@ -28,7 +28,8 @@ def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, tmp_path: Path, 
         assert unit.training_seconds >= 0
     terms = {term for effect in claim.effects for term in (effect.of, effect.over) if term is not None}
     missing = {t.metric for t in terms if t.metric not in next(u for u in found.units if u.arm == t.arm).metrics}
-    assert all(metric.endswith("_confidence") for metric in missing), "nobody of four may have been fooled"
+    # Of four images none may have been fooled, or be a sure mistake of another network.
+    assert missing <= {name for name in missing if name.endswith("_confidence")} | {"shared_error"}
 
 
 def test_claims_have_names_of_their_own_and_arms_of_half_an_hour() -> None:

@@ -1,6 +1,7 @@
 """Statements of the literature that a computer can check: one file for each, and what they are made of."""
 
 from robustlab.studies.claims import (
+    adversarial_profile,
     awp_helps,
     catastrophic_overfitting,
     fast_and_free,
@@ -12,6 +13,8 @@ from robustlab.studies.claims import (
     perturbed_once,
     pgd_holds,
     robust_overfitting,
+    severity_orders,
+    shared_mistakes,
     smooth_ablation,
     smooth_activations,
     trades_beta,
@@ -34,6 +37,10 @@ CLAIMS = (
     vat_few_labels.CLAIM,
     nsl_adversarial.CLAIM,
     graph_few_labels.CLAIM,
+    severity_orders.CLAIM,
+    adversarial_profile.CLAIM,
+    shared_mistakes.TRANSFER,
+    shared_mistakes.CAUSE,
 )
 """All claims, in the order in which the workshop meets them."""
 

@@ -42,7 +42,7 @@ class Under:
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Attacks the sample."""
-        found = attacked(model, _tested(lab, self.n), dict(self.attacks), lab)
+        found = attacked(model, tested(lab, self.n), dict(self.attacks), lab)
         metrics = {"clean_accuracy": found.clean.accuracy.value, "clean_error": 1 - found.clean.accuracy.value}
         for one in found.results:
             metrics[f"{one.attack}_accuracy"] = one.robust.value
@@ -63,7 +63,7 @@ class Clean:
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Looks at the sample."""
-        right = accuracy(model, _tested(lab, self.n))
+        right = accuracy(model, tested(lab, self.n))
         return {"clean_accuracy": right, "clean_error": 1 - right}
 
 
@@ -83,12 +83,12 @@ class OnPerturbedOnce:
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Perturbs the sample and looks at it."""
-        chosen = _tested(lab, self.n)
+        chosen = tested(lab, self.n)
         perturbed = perturbed_once(lab.trained(self.against).last, chosen, self.attack, seed=lab.seed)
         return {"perturbed_once_accuracy": accuracy(model, perturbed)}
 
 
-def _tested(lab: Site, n: int) -> Examples:
+def tested(lab: Site, n: int) -> Examples:
     """A simple random sample of the test images, within the budget."""
     test = lab.data("test")
     return sample(test, min(n, lab.budget.test or n, len(test)), seed=lab.seed)

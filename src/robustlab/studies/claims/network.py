@@ -12,7 +12,7 @@ from torch import nn
 from robustlab.core import Attack, Examples, Recipe, fold_in, subset
 from robustlab.core.smooth import smooth_parts
 from robustlab.data import sample
-from robustlab.data.splits import Part
+from robustlab.data.splits import Part, apart
 from robustlab.models import load, smooth
 from robustlab.models.smooth import Activation
 from robustlab.studies.claims.budget import Budget
@@ -118,6 +118,22 @@ class Balanced:
             ids[subset(len(ids), min(self.per_class, len(ids)), fold_in(lab.seed, k))] for k, ids in enumerate(order)
         ]
         return Part(f"{whole.name} ({self.per_class} of each class)", whole, torch.cat(rows).sort().values)
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the training data, drawn anew for each seed.
+
+    Args:
+        other: the one half or the other; no image is in both.
+    """
+
+    other: bool = False
+
+    def examples(self, lab: Site) -> Examples:
+        """The half."""
+        whole = Sampled().examples(lab)
+        return apart(whole, len(whole) // 2, seed=lab.seed)[self.other]
 
 
 @dataclass(frozen=True)
