@@ -56,6 +56,11 @@ class Corrupt:
         return KINDS[self.name]
 
     @property
+    def comparable(self) -> bool:
+        """Whether results with it may stand beside published ones: no frost, whose photographs cannot be shipped."""
+        return self.variant != "corrected" and self.kind.comparable
+
+    @property
     def table(self) -> Table:
         """Whose constants it has."""
         return "cifar-c" if self.variant == "cifar-c" else "imagenet-c"
@@ -102,7 +107,10 @@ class Corrupt:
         done = self._apply(working, draws, constants)
         if grey:
             done = _luma(done.clamp(0, 1))
-        out.copy_(done if self.kind.eight_bits else cut(done, rounded=self.variant == "corrected"))
+        if self.kind.eight_bits:
+            out.copy_(done)
+        else:
+            cut(done, rounded=self.variant == "corrected", out=out)
 
     @property
     def _apply(self) -> Apply:

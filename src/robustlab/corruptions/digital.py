@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from io import BytesIO
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from robustlab.corruptions.jpeg import jpeg_compression
 from robustlab.corruptions.kind import Draws, Kind
 from robustlab.corruptions.severity import Constants
 
@@ -82,37 +80,8 @@ def smallest_side(constants: Constants) -> int:
     return math.ceil(1 / constants[0])
 
 
-def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Saves and loads images as JPEG files in memory, with the colours at half the resolution; on the CPU."""
-    del draws
-    quality = int(constants[0])
-    levels = x.movedim(1, 3).mul(255).add_(0.5).to(device="cpu", dtype=torch.uint8).contiguous()
-    loaded = torch.stack([torch.from_numpy(image) for image in _through_jpeg(levels.numpy(), quality)])
-    return loaded.view_as(levels).to(x.device).movedim(3, 1).div(x.new_tensor(255))
-
-
-def _through_jpeg(images: NDArray[np.uint8], quality: int) -> list[NDArray[np.uint8]]:
-    """Images (N, H, W, C) in eight bits, compressed and decompressed on as many threads as torch uses."""
-    one = partial(_one_through_jpeg, quality=quality)
-    threads = min(len(images), torch.get_num_threads())
-    if threads <= 1:
-        return [one(image) for image in images]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, images))
-
-
-def _one_through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """One image (H, W, C) in eight bits, compressed and decompressed; a grey one comes back without C."""
-    from PIL import Image
-
-    file = BytesIO()
-    Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(file, "JPEG", quality=quality)
-    with Image.open(file, formats=["JPEG"]) as loaded:
-        return np.array(loaded)
-
-
 KINDS = (
     Kind("contrast", "digital", contrast),
     Kind("pixelate", "digital", pixelate, smallest=smallest_side, eight_bits=True),
-    Kind("jpeg_compression", "digital", jpeg_compression, eight_bits=True, portions=16),
+    Kind("jpeg_compression", "digital", jpeg_compression, eight_bits=True, portions=8),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from robustlab.core import Streams
@@ -25,16 +26,18 @@ Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra"]
 _SLACK = 2.0**-11  # of a level: more than what float32 loses, so that a whole number is not cut to the one below
 
 
-def cut(x: Tensor, *, rounded: bool = False) -> Tensor:
+def cut(x: Tensor, *, rounded: bool = False, out: Tensor | None = None) -> Tensor:
     """Clips images to [0, 1] and cuts them to 256 levels.
 
     Args:
         x: images, float32 or float64.
         rounded: whether to round; else the values are truncated, as the published code does.
+        out: where the result shall be, of any float dtype; None: in a new tensor.
 
     Returns: multiples of 1/255, like ``x``.
     """
-    return x.clamp(0, 1).mul_(255).add_(0.5 if rounded else _SLACK).floor_().div_(255)
+    slack = x.new_tensor(0.5 if rounded else _SLACK)
+    return torch.div(torch.add(slack, x, alpha=255).floor_().clamp_(0, 255), 255, out=out)
 
 
 def no_draws(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -67,6 +70,8 @@ class Kind:
     """Whether it needs three channels: grey images are then given as three equal ones, and made grey again."""
     smallest: Callable[[Constants], int] = any_side
     """The smallest side that an image may have."""
+    comparable: bool = True
+    """Whether results may stand beside published ones; not where something of the original could not be had."""
     eight_bits: bool = False
     """Whether what comes back is cut already, to multiples of 1/255 in [0, 1]."""
     portions: int = 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from robustlab.core import Streams
@@ -11,9 +14,18 @@ from robustlab.corruptions.severity import Constants
 
 
 def draw_normal(streams: Streams, shape: Shape, constants: Constants) -> Draws:
-    """Standard normal numbers (N, C, H, W)."""
+    """Standard normal numbers (N, C, H, W) by the Box-Muller transform.
+
+    In float32 and from 24 random bits, unlike ``Streams.normal``: in eight bits nothing of the difference is left, and
+    the draws are most of what noise costs.
+    """
     del constants
-    return (streams.normal(shape),)
+    count = math.prod(shape)
+    u = streams.uniform((2, (count + 1) // 2))
+    radius = torch.log1p(-u[:, 0]).mul_(-2).sqrt_()
+    angle = u[:, 1].mul_(2 * math.pi)
+    both = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
+    return (both[:, :count].reshape(-1, *shape),)
 
 
 def draw_uniform(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -25,19 +37,19 @@ def draw_uniform(streams: Streams, shape: Shape, constants: Constants) -> Draws:
 def gaussian_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Adds Gaussian noise: x + sigma n, with n (N, C, H, W) standard normal."""
     (sigma,), (noise,) = constants, draws
-    return x + noise * sigma
+    return torch.add(x, noise, alpha=sigma)
 
 
 def speckle_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Adds Gaussian noise in proportion to the value: x + x sigma n, with n (N, C, H, W) standard normal."""
     (sigma,), (noise,) = constants, draws
-    return x + x * (noise * sigma)
+    return torch.addcmul(x, x, noise, value=sigma)
 
 
 def shot_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Counts photons: a Poisson number of mean ``c x``, divided by c; u (N, C, H, W) is its quantile."""
     (photons,), (u,) = constants, draws
-    return poisson_counts(x, u, photons).to(x.dtype).div_(photons)
+    return poisson_counts(x, u, photons).to(x.dtype).mul_(1 / photons)
 
 
 def impulse_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:

@@ -24,9 +24,8 @@ class _Table(NamedTuple):
     cdf: Tensor
     """Chance of at most k (256, K), float64."""
     first: Tensor
-    """The quantile at the beginning of every bucket of [0, 1) (256, _BUCKETS), int64."""
-    sure: Tensor
-    """Whether the quantile is the same in the whole bucket (256, _BUCKETS)."""
+    """The quantile at the beginning of each bucket of [0, 1), level by level (256 * _BUCKETS,), int16; less than 0, as
+    -1 - quantile, where it is another one at the end."""
 
 
 def poisson_counts(x: Tensor, u: Tensor, photons: float) -> Tensor:
@@ -35,30 +34,30 @@ def poisson_counts(x: Tensor, u: Tensor, photons: float) -> Tensor:
     Args:
         x: values in [0, 1], float32 or float64.
         u: uniform numbers in [0, 1), like ``x``.
-        photons: mean at x = 1, > 0.
+        photons: mean at x = 1, > 0 and at most 10,000.
 
-    Returns: counts like ``x``, int64: the smallest k with u < P(count <= k), if x is a multiple of 1/255.
+    Returns: counts like ``x``, int16: the smallest k with u < P(count <= k), if x is a multiple of 1/255.
     """
     table = _Table(*(part.to(x.device) for part in _tabulated(photons)))
     scaled = x * 255
-    level = (scaled + _EXACT).long()
+    level = (scaled + _EXACT).floor_()
     counts = _quantiles(level.flatten(), u.flatten(), table).view_as(x)
-    rest = scaled - level
-    if bool((rest > _EXACT).any()):
-        again = _recycled(level, u, counts, table)
+    rest = scaled.sub_(level)
+    if x.numel() and float(rest.amax()) > _EXACT:
+        again = _recycled(level.long(), u, counts.long(), table)
         counts += _small_counts(rest.clamp(min=0) * (photons / 255), again)
     return counts
 
 
 def _quantiles(level: Tensor, u: Tensor, table: _Table) -> Tensor:
-    """Quantiles (M,) of the distributions at integer levels (M,)."""
-    bucket = (u * _BUCKETS).long().add_(level, alpha=_BUCKETS)
-    counts = table.first.flatten()[bucket]
-    open_ = (~table.sure.flatten()[bucket]).nonzero()[:, 0]
-    while open_.numel():
-        k = counts[open_]
-        open_ = open_[u[open_] >= table.cdf[level[open_], k]]
-        counts[open_] += 1
+    """Quantiles (M,) of the distributions at whole levels (M,)."""
+    bucket = (u * _BUCKETS).floor_().add_(level, alpha=_BUCKETS).long()
+    counts = table.first.index_select(0, bucket)
+    unsure = (counts < 0).nonzero()[:, 0]
+    k, levels, u = -1 - counts[unsure].long(), level[unsure].long(), u[unsure]
+    while bool((above := u >= table.cdf[levels, k]).any()):
+        k += above
+    counts[unsure] = k.to(counts.dtype)
     return counts
 
 
@@ -72,7 +71,7 @@ def _recycled(level: Tensor, u: Tensor, counts: Tensor, table: _Table) -> Tensor
 def _small_counts(mean: Tensor, u: Tensor) -> Tensor:
     """Quantiles of Poisson distributions of small means, term by term."""
     term = torch.exp(-mean)
-    total, counts, k = term.clone(), torch.zeros_like(u, dtype=torch.int64), 0
+    total, counts, k = term.clone(), torch.zeros_like(u, dtype=torch.int16), 0
     while bool((beyond := (u >= total) & (term > 0)).any()):
         counts += beyond
         k += 1
@@ -91,4 +90,5 @@ def _tabulated(photons: float) -> _Table:
     ends = torch.arange(_BUCKETS + 1, dtype=torch.float64) / _BUCKETS
     quantile = torch.searchsorted(cdf, ends.expand(256, -1).contiguous(), right=True).clamp_(max=most)
     last = torch.searchsorted(cdf, ends[1:].expand(256, -1).contiguous())
-    return _Table(cdf, quantile[:, :-1].contiguous(), quantile[:, :-1] == last)
+    first = quantile[:, :-1]
+    return _Table(cdf, torch.where(first == last, first, -1 - first).flatten().to(torch.int16))
