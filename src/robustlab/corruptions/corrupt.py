@@ -61,6 +61,11 @@ class Corrupt:
         return self.variant != "corrected" and self.kind.comparable
 
     @property
+    def comparable(self) -> bool:
+        """Whether results with it may stand beside published ones: no frost, whose photographs cannot be shipped."""
+        return self.variant != "corrected" and self.kind.comparable
+
+    @property
     def table(self) -> Table:
         """Whose constants it has."""
         return "cifar-c" if self.variant == "cifar-c" else "imagenet-c"

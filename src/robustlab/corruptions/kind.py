@@ -72,6 +72,8 @@ class Kind:
     """The smallest side that an image may have."""
     comparable: bool = True
     """Whether results may stand beside published ones; not where something of the original could not be had."""
+    comparable: bool = True
+    """Whether results may stand beside published ones; not where something of the original could not be had."""
     eight_bits: bool = False
     """Whether what comes back is cut already, to multiples of 1/255 in [0, 1]."""
     portions: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.corruptions import blur, colour, digital, elastic, glass, noise, spatter, weather
+from robustlab.corruptions import blur, colour, digital, elastic, frost, glass, noise, spatter, weather
 from robustlab.corruptions.kind import Family, Kind
 
 CORRUPTIONS: tuple[str, ...] = (
@@ -13,7 +13,7 @@ CORRUPTIONS: tuple[str, ...] = (
 EXTRA: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more, published for choosing hyper-parameters, so that nothing is tuned on the fifteen."""
 
-_MADE = (noise, blur, glass, weather, colour, elastic, digital, spatter)
+_MADE = (noise, blur, glass, weather, colour, elastic, digital, spatter, frost)
 _BY_NAME = {kind.name: kind for room in _MADE for kind in room.KINDS}
 KINDS: dict[str, Kind] = {name: _BY_NAME[name] for name in (*CORRUPTIONS, *EXTRA) if name in _BY_NAME}
 
