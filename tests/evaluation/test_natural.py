@@ -46,8 +46,8 @@ class Digits(Protocol):
 
 
 class Asked(TypedDict, total=False):
-    corruptions: Corruptions
-    severities: Sequence[int]
+    corruptions: Corruptions | None
+    severities: Sequence[int] | None
     n: int
     out: Path
     settings: NaturalSettings
@@ -348,7 +348,7 @@ def test_frost_is_labelled_wherever_it_is(digits: Digits) -> None:
     assert labelled == ["frost"]
 
 
-def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits) -> None:
+def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:
     x, y = small(digits)
     with pytest.raises(ValueError, match="severities are whole numbers from 1 to 5, got 6"):
         measured(standard, (x, y), severities=[6])
@@ -358,6 +358,9 @@ def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits) ->
         measured(standard, (x * 255, y))
     with pytest.raises(ValueError, match="Labels run from 0 to 9, but the model has 3 classes"):
         measured(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (x, y))
+    with pytest.raises(ValueError, match=r"8 pixels on a side; defocus_blur, .* need at least 21: leave these"):
+        measured(standard, (x, y), corruptions=None, out=tmp_path / "none", severities=None)
+    assert not (tmp_path / "none").exists()
     with pytest.raises(ValueError, match="no corruptions were given"):
         measured(standard, (x, y), corruptions=[])
     with pytest.raises(ValueError, match="batch_size must be at least 1"):

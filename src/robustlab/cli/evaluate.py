@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.natural import Asked, Plain, natural_result, told
 from robustlab.cli.run import directory, resumable, verdict
+
+if TYPE_CHECKING:
+    from robustlab.evaluation import Evaluation
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
 QUICK = 500
@@ -30,8 +35,16 @@ def evaluate(
     quick: o.Quick = False,
     steps: o.OwnSteps = None,
     restarts: o.Restarts = 1,
+    natural: c.Natural = False,
+    corruptions: c.Corruptions = None,
+    severities: c.Severities = None,
+    variant: c.Variant = "imagenet-c",
+    clean: c.Clean = None,
+    baseline: c.Baseline = None,
+    attacked: c.Attacked = None,
+    subset: c.Subsets = None,
     limit: o.Limit = None,
-    batch_size: o.BatchSize = 128,
+    batch_size: c.BatchSize = None,
     bf16: Annotated[
         bool,
         typer.Option(
@@ -51,7 +64,18 @@ def evaluate(
     Writes report.html, report.json, report.md and report.csv into the run's directory (default: a new one under
     runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on. Several processes share the work
     if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
+
+    With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
+    natural.json and the report on corruptions.
     """
+    asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
+    if natural:
+        _no_attack(attack, eps, quick=quick or bf16)
+        plain = Plain(model, architecture, classes, data, split, size, limit, batch_size, seed, device, out)
+        told(natural_result(plain, asked), fail_under, strict=strict, json=json)
+        return
+    if asked.any:
+        raise typer.BadParameter("corruptions and what belongs to them go with --natural")
     import torch
 
     from robustlab.core.processes import launched
@@ -71,7 +95,7 @@ def evaluate(
     place = directory(out, model, data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(
-            batch_size=batch_size,
+            batch_size=batch_size or 128,
             seed=seed,
             search_dtype=torch.bfloat16 if bf16 else None,
             name=model,
@@ -82,12 +106,7 @@ def evaluate(
         if not processes.first:
             return
         page = write([result], place)
-    if json:
-        show.machine(result.to_json())
-    else:
-        show.evaluations([result])
-        show.stages(result)
-        show.findings([result])
+    _told(result, json=json)
     show.say(f"Report: {page}", "good")
     verdict(result, fail_under, strict=strict)
 
@@ -107,3 +126,18 @@ def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
     if quick and typed:
         raise typer.BadParameter("--quick chooses the attacks itself: leave out --attack or --quick")
     return typed or ["autoattack-quick" if quick else "autoattack"]
+
+
+def _no_attack(attack: list[str] | None, eps: list[str] | None, *, quick: bool) -> None:
+    if attack or eps or quick:
+        raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
+
+
+def _told(result: Evaluation, *, json: bool) -> None:
+    """The result on standard output."""
+    if json:
+        show.machine(result.to_json())
+    else:
+        show.evaluations([result])
+        show.stages(result)
+        show.findings([result])

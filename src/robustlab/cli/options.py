@@ -104,7 +104,8 @@ FailUnder = Annotated[
         "--fail-under",
         min=0.0,
         max=1.0,
-        help="Exit with 3 if the lower bound of robust accuracy at the largest eps is below this share, e.g. 0.3.",
+        help="Exit with 3 if the lower bound of robust accuracy at the largest eps (with --natural: of mean accuracy "
+        "under corruption) is below this share, e.g. 0.3.",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.natural import compared as compared_natural
 from robustlab.cli.run import HOME, compared
 
 EXAMPLE = "robustlab report runs/standard runs/hardened --out runs/both --headline 0.1"
@@ -25,12 +26,21 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Of the page.")] = None,
 ) -> None:
-    """Writes the report of finished runs again, several side by side on the same axes."""
-    from robustlab.evaluation import read_run
-    from robustlab.report import write
+    """Writes the report of finished runs again, several side by side on the same axes.
 
-    results = [read_run(run) for run in runs]
+    Runs of robustlab evaluate --natural give the report on corruptions; runs of attacks on the same models that are
+    given with them stand beside, in one table.
+    """
+    from robustlab.evaluation import is_natural, read_natural, read_run
+    from robustlab.report import write, write_natural
+
+    natural = [read_natural(run) for run in runs if is_natural(run)]
+    results = [read_run(run) for run in runs if not is_natural(run)]
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
+    if natural:
+        page = write_natural(natural, place, comparisons=compared_natural(natural), attacked=results, title=title)
+        show.say(f"Report: {page}", "good")
+        return
     eps = parse.budgets([headline])[-1] if headline else None
     page = write(results, place, comparisons=compared(results), eps=eps, title=title)
     show.say(f"Report: {page}", "good")

@@ -17,7 +17,7 @@ import typer
 from robustlab.cli.show import say, share
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import Comparison, Evaluation
+    from robustlab.evaluation import Comparison, Evaluation, Finding
 
 HOME = Path("runs")
 BELOW, SERIOUS, DIVERGED, STOPPED = 3, 4, 5, 130
@@ -50,10 +50,7 @@ def _again(out: Path) -> str:
 
 def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> None:
     """Ends with the exit code that a build gate looks at."""
-    serious = [f for f in result.findings if f.severity == "serious"]
-    if strict and serious:
-        say(f"{len(serious)} serious finding{'s' if len(serious) > 1 else ''}: {serious[0].title}", "error")
-        raise typer.Exit(SERIOUS)
+    serious(result.findings, strict=strict)
     worst = result.worst[-1]
     if fail_under is not None and not worst.robust.low >= fail_under:
         say(
@@ -61,6 +58,14 @@ def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> No
             "error",
         )
         raise typer.Exit(BELOW)
+
+
+def serious(findings: Sequence[Finding], *, strict: bool) -> None:
+    """Ends with an exit code of its own if there is a serious finding and one is not to be let pass."""
+    found = [f for f in findings if f.severity == "serious"]
+    if strict and found:
+        say(f"{len(found)} serious finding{'s' if len(found) > 1 else ''}: {found[0].title}", "error")
+        raise typer.Exit(SERIOUS)
 
 
 def compared(results: Sequence[Evaluation]) -> list[Comparison]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
 from robustlab.cli.run import HOME
+
+if TYPE_CHECKING:
+    from robustlab.evaluation import NaturalEvaluation
 
 EXAMPLE = "robustlab runs runs"
 
@@ -33,10 +36,12 @@ def runs(
 
 def _line(place: Path) -> dict[str, object]:
     from robustlab.core import RobustlabError
-    from robustlab.evaluation import read_run
+    from robustlab.evaluation import is_natural, read_natural, read_run
     from robustlab.report.words import budget, percent
 
     try:
+        if is_natural(place):
+            return _natural(place, read_natural(place))
         e = read_run(place)
     except RobustlabError as error:
         return {"run": str(place), "problem": str(error)}
@@ -49,4 +54,18 @@ def _line(place: Path) -> dict[str, object]:
         "clean": percent(e.clean.accuracy.value),
         "robust": show.share(worst.robust),
         "at": f"{e.threat.norm} {budget(worst.eps)}",
+    }
+
+
+def _natural(place: Path, e: NaturalEvaluation) -> dict[str, object]:
+    from robustlab.report.words import percent
+
+    return {
+        "run": str(place),
+        "model": e.model.name,
+        "data": e.data.name,
+        "n": e.data.n,
+        "clean": "" if e.clean is None else percent(e.clean.accuracy.value),
+        "robust": show.share(e.mean_accuracy),
+        "at": f"{len(e.corruptions)} corruptions",
     }

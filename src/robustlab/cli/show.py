@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from robustlab.evaluation import Comparison, Evaluation, Finding, Interval, Progress
+    from robustlab.evaluation import (
+        Comparison,
+        Estimate,
+        Evaluation,
+        Finding,
+        Interval,
+        NaturalEvaluation,
+        Progress,
+    )
 
 Tone = Literal["plain", "good", "warning", "error"]
 _STYLES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "error": "bold red"}
@@ -185,7 +193,7 @@ def comparisons(found: Sequence[Comparison]) -> None:
         table(["measured", "points more", "only it", "only other", "p"], rows, title=f"{b} over {a}")
 
 
-def findings(results: Sequence[Evaluation]) -> None:
+def findings(results: Sequence[Evaluation | NaturalEvaluation]) -> None:
     """What the doctors found, a line each; what to do about it stands in the report."""
     tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
     for e in results:
@@ -194,7 +202,7 @@ def findings(results: Sequence[Evaluation]) -> None:
             notes().print(f"{e.model.name}: {one.title} ({one.code})", markup=False)
 
 
-def share(value: Interval) -> str:
+def share(value: Interval | Estimate) -> str:
     """A share with its interval."""
     from robustlab.report.words import interval, percent
 

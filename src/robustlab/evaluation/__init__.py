@@ -22,9 +22,9 @@ from robustlab.evaluation.natural_adversarial import (
 )
 from robustlab.evaluation.natural_compare import NaturalComparison, compare_natural
 from robustlab.evaluation.natural_gallery import natural_pictures
-from robustlab.evaluation.natural_manifest import read_natural
+from robustlab.evaluation.natural_manifest import is_natural, read_natural
 from robustlab.evaluation.natural_metrics import CorruptionError, CorruptionErrors, corruption_errors
-from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings
+from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings, numbers_of
 from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
@@ -65,9 +65,10 @@ __all__ = [
     "Interval", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers",
     "NaturalProgress", "NaturalSettings", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved",
     "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive",
-    "alexnet", "aurra", "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run",
-    "clopper_pearson", "compare", "compare_natural", "corrupted_sets", "corruption_errors", "detection", "diagnose",
-    "evaluate", "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs", "mcnemar",
-    "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures", "paired_difference", "pictures",
-    "read_natural", "read_run", "ready_made", "rms_calibration_error", "run_adaptive", "verify_saved",
+    "alexnet", "aurra", "average_precision", "baseline_of", "calibration", "check_adversarial",
+    "check_adversarial_run", "clopper_pearson", "compare", "compare_natural", "corrupted_sets", "corruption_errors",
+    "detection", "diagnose", "evaluate", "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs",
+    "is_natural", "mcnemar", "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures",
+    "numbers_of", "paired_difference", "pictures", "read_natural", "read_run", "ready_made", "rms_calibration_error",
+    "run_adaptive", "verify_saved",
 ]  # fmt: skip

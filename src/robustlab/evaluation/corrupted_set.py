@@ -138,6 +138,18 @@ class CorruptedSets:
         kept = tuple(infos[name] for name in names)
         return CorruptedSets(self.name, cells, kept, self.variant, self.clean)
 
+    def check_sizes(self) -> None:
+        """Raises ValueError for corruptions that need larger images, all of them at once."""
+        side = min(fetched(self.examples, torch.tensor([0])).x.shape[2:], default=0)
+        needed = {cell: _smallest(examples) for cell, examples in self.cells.items()}
+        names = list(dict.fromkeys(name for (name, _), least in needed.items() if side < least))
+        if names:
+            most = max(least for (name, _), least in needed.items() if name in names)
+            raise ValueError(
+                f"images of {self.name} are {side} pixels on a side; {', '.join(names)} need at least {most}: leave "
+                "these corruptions out, or give larger images"
+            )
+
     def batch(self, cell: Cell, clean: Batch) -> Batch:
         """The images of a cell that belong to a batch of ``examples``.
 
@@ -219,6 +231,13 @@ def _info(name: str, one: Corruption) -> CorruptionInfo:
 def not_comparable(name: str) -> str:
     """Why numbers under one of our corruptions cannot be compared with published ones; empty: nothing against it."""
     return _FROST if name == "frost" else ""
+
+
+def _smallest(examples: Examples) -> int:
+    """The smallest side of an image that a view can corrupt."""
+    if not isinstance(examples, Corrupted) or not isinstance(examples.corruption, Corrupt):
+        return 0
+    return examples.corruption.kind.smallest(examples.corruption.constants(examples.severity))
 
 
 def _called(one: Corruption) -> str:

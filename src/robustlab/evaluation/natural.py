@@ -15,7 +15,7 @@ from robustlab.evaluation.corrupted_set import CorruptedSets, Corruptions, corru
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import refuse
 from robustlab.evaluation.natural_manifest import describe, settle
-from robustlab.evaluation.natural_plan import NaturalSettings, fitting
+from robustlab.evaluation.natural_plan import NaturalSettings, check_subsets, fitting, normaliser
 from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.natural_run import NaturalRun
 from robustlab.evaluation.plan import batches, drawn
@@ -64,15 +64,18 @@ def evaluate_natural(
         else corrupted_sets(data, corruptions, severities, variant=settings.variant, seed=settings.seed)
     )
     ids, how = drawn(len(sets.examples), n, settings.seed)
+    check_subsets(settings.subsets, ids)
+    sets.check_sizes()
     findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
     refuse(findings)
     with home_of(out) as home, frozen(model, training=False):
         one = asked_only(model, sets.examples, device=settings.device)
         settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))
         own = describe(one, sets, ids, how, settings)
+        baseline = normaliser(settings.baseline, sets, own.data.shape)
         with alone(home):
             manifest = settle(own, home, durable=out is not None)
-            run = NaturalRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings)
+            run = NaturalRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings, baseline)
             evaluation = run.concluded(run.answers(), findings)
     if out is None:
         weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from robustlab.core import Examples
 from robustlab.corruptions import Variant
+from robustlab.data import examples as as_examples
+from robustlab.data.wrapped import Given
 from robustlab.evaluation.baseline import Baseline, alexnet
 from robustlab.evaluation.corrupted_set import READY, CorruptedSets
+from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural_manifest import read_natural
 from robustlab.evaluation.natural_record import NaturalEvaluation
+from robustlab.evaluation.plan import batches
 
 _BYTES, _MOST = 64 << 20, 1024
 _IMAGENET = (3, 224, 224)
@@ -29,7 +33,7 @@ class NaturalProgress(NamedTuple):
     """Just done; "clean" for the images as they are."""
     severity: int
     done: int
-    """Images that are done under all corruptions."""
+    """Images, an image under a part of all corruptions counting as that part, rounded down in total."""
     total: int
     share: float
     """Of the whole evaluation, 0..1."""
@@ -92,26 +96,63 @@ def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -
         given: see ``NaturalSettings.baseline``; a run directory is read.
         sets: the corrupted images.
         shape: of one image.
+
+    Raises: ValueError if the baseline lacks an error that is needed.
     """
     if given is None:
-        published = alexnet()
         like = shape == _IMAGENET and len(sets.examples.classes) == 1000 and sets.variant in ("imagenet-c", READY)
-        known = like and _known(published, sets)
-        return (published, "AlexNet's errors on ImageNet-C, as published") if known else (None, "")
+        try:
+            return (_complete(alexnet(), sets), "AlexNet's errors on ImageNet-C, as published") if like else (None, "")
+        except ValueError:
+            return None, ""
     if isinstance(given, Baseline):
-        return given, f"the errors of {given.name}{f' ({given.source})' if given.source else ''}"
+        return _complete(given, sets), f"the errors of {given.name}{f' ({given.source})' if given.source else ''}"
     other = given if isinstance(given, NaturalEvaluation) else read_natural(given)
     cells = {(cell.corruption, cell.severity): 1 - cell.accuracy.value for cell in other.cells}
     clean = None if other.clean is None else 1 - other.clean.accuracy.value
     where = f"{other.data.n} images of {other.data.name}"
-    return Baseline(other.model.name, cells, clean=clean, source=where), f"the errors of {other.model.name} on {where}"
+    baseline = Baseline(other.model.name, cells, clean=clean, source=where)
+    return _complete(baseline, sets), f"the errors of {other.model.name} on {where}"
 
 
-def _known(baseline: Baseline, sets: CorruptedSets) -> bool:
-    """Whether a baseline has all errors that are needed."""
-    try:
-        for info in sets.corruptions:
-            baseline.total(info.name, sets.severities)
-    except ValueError:
-        return False
-    return True
+def _complete(baseline: Baseline, sets: CorruptedSets) -> Baseline:
+    """The baseline, once it is known to have all errors that are needed."""
+    for info in sets.corruptions:
+        baseline.total(info.name, sets.severities)
+    return baseline
+
+
+def numbers_of(part: Given, whole: Given) -> Tensor:
+    """Numbers, in a data set, of the examples of another one: the same images with the same labels.
+
+    Args:
+        part: the examples that are looked for, such as mined ones.
+        whole: where they are looked for.
+
+    Returns: ascending (M,), int64; of equal examples the first.
+    Raises: ValueError if none of them is there.
+    """
+    sought = {digest for _, digest in _digests(as_examples(part))}
+    examples, first = as_examples(whole), dict[bytes, int]()
+    for number, digest in _digests(examples):
+        if digest in sought:
+            first.setdefault(digest, number)
+    if not first:
+        named = as_examples(part)
+        raise ValueError(f"none of the {len(named)} examples of {named.name} is in {examples.name}")
+    return torch.tensor(sorted(first.values()))
+
+
+def _digests(examples: Examples) -> Iterator[tuple[int, bytes]]:
+    """What stands for each example."""
+    for ids in batches(torch.arange(len(examples)), fitting(examples)):
+        yield from zip(ids.tolist(), row_digests(fetched(examples, ids)), strict=True)
+
+
+def check_subsets(subsets: Mapping[str, Tensor], ids: Tensor) -> None:
+    """Raises ValueError for a subset none of whose examples is evaluated."""
+    for name, numbers in subsets.items():
+        if not bool(torch.isin(ids, numbers).any()):
+            raise ValueError(
+                f"none of the {len(numbers)} examples of {name!r} was evaluated: leave it out, or evaluate all"
+            )

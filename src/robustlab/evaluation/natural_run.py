@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, fold_in
+from robustlab.evaluation.baseline import Baseline
 from robustlab.evaluation.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
@@ -29,7 +30,7 @@ from robustlab.evaluation.natural_answers import (
 )
 from robustlab.evaluation.natural_gallery import hang
 from robustlab.evaluation.natural_manifest import RECORD, NaturalManifest
-from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings, normaliser
+from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings
 from robustlab.evaluation.natural_record import NaturalEvaluation
 from robustlab.evaluation.natural_results import assemble
 from robustlab.evaluation.record import Finding
@@ -50,6 +51,7 @@ class NaturalRun:
         home: its directory.
         batches: ids of each batch.
         settings: how to evaluate.
+        baseline: what corruption errors are divided by, and how to say it.
     """
 
     subject: Subject
@@ -58,6 +60,7 @@ class NaturalRun:
     home: Path
     batches: Sequence[Tensor]
     settings: NaturalSettings
+    baseline: tuple[Baseline | None, str]
 
     def __post_init__(self) -> None:
         clean = [CLEAN] if self.sets.clean is not None else []
@@ -76,7 +79,6 @@ class NaturalRun:
             pace.known((len(self.cells) - len(missing)) * len(ids))
             if missing:
                 self.batch(number, missing, pace)
-            pace.done += len(ids)
         found = self.parts.everything(self.cells)
         with disk(self.home):
             write_everything(self.home, found)
@@ -111,8 +113,7 @@ class NaturalRun:
     def concluded(self, found: Everything, findings: Sequence[Finding]) -> NaturalEvaluation:
         """The result, with findings and pictures, written to the run directory."""
         settings, manifest = self.settings, self.manifest
-        baseline = normaliser(settings.baseline, self.sets, manifest.data.shape)
-        result = assemble(manifest, found, baseline=baseline, subsets=settings.subsets, level=settings.level)
+        result = assemble(manifest, found, baseline=self.baseline, subsets=settings.subsets, level=settings.level)
         first = found.prediction[self.cells[0]]
         every = [*findings, *logit_faults(int((first == UNDEFINED).sum()), len(first))]
         refuse(every)
@@ -143,8 +144,6 @@ class Pace:
     told: Callable[[NaturalProgress], None] | None
     images: int
     cells: int
-    done: int = field(default=0, init=False)
-    """Images that are done in all cells."""
     asked: int = field(default=0, init=False)
     """Answers that are there, those of earlier sessions among them."""
     here: int = field(default=0, init=False)
@@ -162,4 +161,4 @@ class Pace:
         left = (whole - self.asked) * self.seconds / self.here if self.here else math.nan
         if self.told is not None:
             share = self.asked / whole
-            self.told(NaturalProgress(*cell, self.done, self.images, share, accuracy, left))
+            self.told(NaturalProgress(*cell, self.asked // self.cells, self.images, share, accuracy, left))

@@ -1,0 +1,178 @@
+"""What ``robustlab evaluate --natural`` does, and how runs under corruptions are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from robustlab.cli import parse, show
+from robustlab.cli.run import BELOW, directory, resumable, serious
+from robustlab.cli.show_natural import evaluating_natural, natural
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustlab.core import Examples
+    from robustlab.corruptions import Variant
+    from robustlab.evaluation import CorruptedSets, NaturalComparison, NaturalEvaluation
+
+VARIANTS = ("imagenet-c", "corrected", "cifar-c")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed for an evaluation under corruptions."""
+
+    corruptions: list[str] | None = None
+    severities: str | None = None
+    variant: str = VARIANTS[0]
+    clean: str | None = None
+    baseline: Path | None = None
+    attacked: list[Path] | None = None
+    subsets: list[str] | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was typed that belongs to corruptions."""
+        return self != Asked()
+
+
+def corruptions(typed: Sequence[str] | None) -> list[str] | None:
+    """Names as typed: several with commas or by repeating the option; "all" for the 15 and the 4 extra ones.
+
+    >>> corruptions(["fog,snow", "frost"])
+    ['fog', 'snow', 'frost']
+    """
+    from robustlab.corruptions import CORRUPTIONS, EXTRA
+
+    if typed is None:
+        return None
+    names = [name.strip() for word in typed for name in word.split(",") if name.strip()]
+    if names == ["all"]:
+        return [*CORRUPTIONS, *EXTRA]
+    if not names:
+        raise typer.BadParameter("no corruption was given: write --corruptions fog,snow, or all")
+    return list(dict.fromkeys(names))
+
+
+def severities(typed: str | None) -> list[int] | None:
+    """Severities as typed.
+
+    >>> severities("1,3-5")
+    [1, 3, 4, 5]
+    """
+    if typed is None:
+        return None
+    found: set[int] = set()
+    for word in typed.split(","):
+        first, dash, last = word.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise typer.BadParameter(f"severities {typed!r} are no numbers: write 1-5 or 1,3,5")
+        found |= set(range(int(first), int(last if dash else first) + 1))
+    if not found or not found <= {1, 2, 3, 4, 5}:
+        wrong = sorted(found - {1, 2, 3, 4, 5})
+        raise typer.BadParameter(f"severities are whole numbers from 1 to 5, got {wrong[0] if wrong else typed!r}")
+    return sorted(found)
+
+
+def variant(typed: str) -> Variant:
+    """One of the three variants."""
+    if typed not in VARIANTS:
+        raise typer.BadParameter(f"there is no variant {typed!r}: choose {', '.join(VARIANTS)}")
+    return cast("Variant", typed)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What was typed that every evaluation has."""
+
+    model: str
+    architecture: str | None
+    classes: int | None
+    data: str
+    split: str
+    size: int | None
+    limit: int | None
+    batch_size: int | None
+    seed: int
+    device: str
+    out: Path | None
+
+
+def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
+    """Evaluates a model under corruptions and writes its report."""
+    from robustlab.evaluation import NaturalSettings, evaluate_natural, read_run
+    from robustlab.report import write_natural
+
+    names, levels = corruptions(asked.corruptions), severities(asked.severities)
+    kind, attacked = variant(asked.variant), [read_run(run) for run in asked.attacked or ()]
+    subject = parse.model(plain.model, plain.architecture, plain.classes, parse.device(plain.device))
+    examples = parse.data(plain.data, plain.split, size=plain.size)
+    parse.fitting(subject, examples)
+    sets = _sets(examples, plain, asked)
+    subsets = _subsets(asked.subsets or (), sets, plain.split)
+    place = directory(plain.out, plain.model, "natural", plain.data)
+    with resumable(place), evaluating_natural(plain.model) as progress:
+        settings = NaturalSettings(
+            batch_size=plain.batch_size or 0,
+            seed=plain.seed,
+            name=plain.model,
+            variant=kind,
+            baseline=asked.baseline,
+            subsets=subsets,
+            progress=progress,
+        )
+        result = evaluate_natural(
+            subject, sets, corruptions=names, severities=levels, n=plain.limit, out=place, settings=settings
+        )
+        page = write_natural([result], place, attacked=attacked)
+    show.say(f"Report: {page}", "good")
+    return result
+
+
+def _sets(examples: Examples, plain: Plain, asked: Asked) -> Examples | CorruptedSets:
+    """Ready-made images get their clean ones."""
+    from robustlab.data import CorruptedCopies
+    from robustlab.evaluation import ready_made
+
+    if not isinstance(examples, CorruptedCopies):
+        if asked.clean is not None:
+            raise typer.BadParameter("--clean goes with images that were corrupted before, as --data corrupted:PATH")
+        return examples
+    return ready_made(examples, None if asked.clean is None else parse.data(asked.clean, plain.split))
+
+
+def _subsets(typed: Sequence[str], sets: Examples | CorruptedSets, split: str) -> Mapping[str, Tensor]:
+    """Numbers, in the data, of the examples of other data sets."""
+    from robustlab.evaluation import CorruptedSets, numbers_of
+
+    whole = sets.examples if isinstance(sets, CorruptedSets) else sets
+    return {name: numbers_of(parse.data(name, split), whole) for name in typed}
+
+
+def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, json: bool) -> None:
+    """Shows a result on standard output, and ends with the exit code that a build gate looks at."""
+    if json:
+        show.machine(result.to_json())
+    else:
+        natural(result)
+        show.findings([result])
+    serious(result.findings, strict=strict)
+    mean = result.mean_accuracy
+    if fail_under is not None and not mean.low >= fail_under:
+        said = f"mean accuracy under corruption {show.share(mean)}: the lower bound is below {fail_under:g}"
+        show.say(said, "error")
+        raise typer.Exit(BELOW)
+
+
+def compared(results: Sequence[NaturalEvaluation]) -> list[NaturalComparison]:
+    """Every pair of evaluations that saw the same images, compared."""
+    from robustlab.evaluation import compare_natural
+    from robustlab.evaluation.natural_compare import same_images
+
+    return [compare_natural(a, b) for a, b in combinations(results, 2) if same_images(a, b)]

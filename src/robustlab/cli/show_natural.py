@@ -1,0 +1,79 @@
+"""Runs under corruptions on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from robustlab.cli import show
+
+if TYPE_CHECKING:
+    from robustlab.evaluation import NaturalComparison, NaturalEvaluation, NaturalProgress
+
+
+@contextmanager
+def evaluating_natural(title: str) -> Iterator[Callable[[NaturalProgress], None]]:
+    """One bar over a whole evaluation; for ``NaturalSettings.progress``."""
+    from robustlab.report.words import duration, percent
+
+    with show.bars() as told:
+
+        def tell(at: NaturalProgress) -> None:
+            where = f"{at.corruption} {at.severity}" if at.severity else at.corruption
+            left = "" if math.isnan(at.seconds_left) else f"; {duration(at.seconds_left)} left"
+            words = f"{where}: {percent(at.accuracy, 0)} right, {at.done}/{at.total} images{left}"
+            told(f"evaluate {title}", at.share, words)
+
+        yield tell
+
+
+def natural(e: NaturalEvaluation) -> None:
+    """Accuracy by corruption and severity; then what must be known."""
+    from robustlab.report.words import percent, sample
+
+    severities = e.errors.severities
+    rows = []
+    for info, one in zip(e.corruptions, e.errors.each, strict=True):
+        cells = [f"{100 * e.cell(info.name, s).accuracy.value:.1f}" for s in severities]
+        ce = [] if one.ce is None else [f"{100 * one.ce.value:.1f}"]
+        mark = " *" if info.not_comparable else ""
+        rows.append([info.name + mark, *cells, f"{100 * (1 - one.error.value):.1f}", *ce])
+    level = percent(e.errors.mean_error.level, 0)
+    clean = "" if e.clean is None else f"Clean {show.share(e.clean.accuracy)}; "
+    mce = "" if e.errors.mce is None else f"; mCE {show.share(e.errors.mce)}, divided by {e.normalised_by}"
+    title = (
+        f"{e.model.name}: {sample(e.data)} {clean}mean accuracy over {len(e.errors.over)} corruptions "
+        f"{show.share(e.mean_accuracy)}{mce}. Brackets: {level} intervals."
+    )
+    head = ["accuracy in %", *map(str, severities), "mean", *(["CE"] if e.errors.mce is not None else [])]
+    show.table(head, rows, title=title)
+    for caveat in e.caveats:
+        show.paragraph(caveat, [])
+
+
+def natural_comparisons(found: Sequence[NaturalComparison]) -> None:
+    """Paired comparisons, a table for each pair of models; marked where the corrected test tells them apart."""
+    from robustlab.report.words import points
+
+    for one in found:
+        severities = sorted({cell.severity for cell in one.cells} - {0})
+        rows = []
+        for pair in one.corruptions:
+            cells = [one.cell(pair.corruption, s) for s in severities]
+            said = ["" if c is None else f"{points(c.difference)}{_star(c.corrected, one.level)}" for c in cells]
+            d = pair.difference
+            rows.append([pair.corruption, *said, f"{points(d.value)} [{points(d.low)}, {points(d.high)}]"])
+        clean = one.cell("clean", 0)
+        mean = f"{points(one.mean.value)} [{points(one.mean.low)}, {points(one.mean.high)}]"
+        first = "" if clean is None else f"; clean {points(clean.difference)}{_star(clean.corrected, one.level)}"
+        title = (
+            f"{one.b} over {one.a}, {one.n} images, in points: mean {mean}{first}. "
+            "*: told apart by the exact McNemar test, corrected for all cells (Holm)."
+        )
+        show.table(["severity", *map(str, severities), "mean"], rows, title=title)
+
+
+def _star(corrected: float, level: float) -> str:
+    return "*" if corrected < 1 - level else ""

@@ -1,0 +1,123 @@
+"""Corruptions from the command line, on handwritten digits and models that need no training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from robustlab.cli.natural import corruptions, severities
+
+Command = Callable[..., Any]
+SMALL = ("--natural", "--data", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast")
+
+
+def natural(command: Command, out: str, *words: str, model: str = "tiny:means") -> Any:  # noqa: ANN401 -- what was said
+    return command("evaluate", model, *SMALL, "--severities", "1,5", "--out", out, *words)
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("\u202f", " ").split())
+
+
+def test_natural_writes_a_run_and_says_what_it_measured(command: Command, place: Path) -> None:
+    done = natural(command, "one")
+    assert done.code == 0, done.err
+    assert "Report: one/report.html" in done.err
+    stored = json.loads((place / "one" / "natural.json").read_text())
+    assert [(c["corruption"], c["severity"]) for c in stored["cells"]] == [
+        ("gaussian_noise", 1), ("gaussian_noise", 5), ("contrast", 1), ("contrast", 5),
+    ]  # fmt: skip
+    assert stored["model"]["name"] == "tiny:means"
+    shares = [100 * c["accuracy"]["value"] for c in stored["cells"][2:]]
+    assert f"contrast {shares[0]:.1f} {shares[1]:.1f} {sum(shares) / 2:.1f}" in plain(done.out)
+    assert "this is not the mCE of ImageNet-C" in plain(done.out)
+    names = {p.name for p in (place / "one").iterdir()}
+    assert {"report.html", "report.md", "report.csv", "manifest.json", "natural.json"} <= names
+
+
+def test_json_alone_is_on_standard_output(command: Command) -> None:
+    done = natural(command, "one", "--json")
+    assert json.loads(done.out)["data"]["n"] == 30
+
+
+def test_gate_is_the_lower_bound_of_mean_accuracy(command: Command, place: Path) -> None:
+    assert natural(command, "one", "--fail-under", "0.05").code == 0
+    stored = json.loads((place / "one" / "natural.json").read_text())
+    low = 1 - stored["errors"]["mean_error"]["high"]
+    assert natural(command, "one", "--fail-under", f"{low - 0.001}").code == 0
+    failed = natural(command, "one", "--fail-under", f"{low + 0.001}")
+    assert failed.code == 3
+    assert "the lower bound is below" in failed.err
+
+
+def test_runs_are_compared_reported_and_listed_together(command: Command, place: Path) -> None:
+    natural(command, "one")
+    natural(command, "two", "--baseline", "one", model="tiny:blurred")
+    words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
+    assert command("evaluate", "tiny:means", *words, "--out", "attacked").code == 0
+    stored = json.loads((place / "two" / "natural.json").read_text())
+    assert stored["errors"]["baseline"] == "tiny:means"
+    pair = json.loads(command("compare", "one", "two", "--json").out)
+    assert (pair["a"], pair["b"]) == ("tiny:means", "tiny:blurred")
+    assert "tiny:blurred over tiny:means, 30 images" in plain(command("compare", "one", "two").out)
+    mixed = command("compare", "one", "attacked")
+    assert mixed.code == 2
+    assert "holds a run over corrupted images" in mixed.err
+    done = command("report", "one", "two", "attacked", "--out", "both")
+    assert done.code == 0, done.err
+    page = (place / "both" / "report.html").read_text()
+    assert "Attacked, Linf eps 0.1" in page
+    assert "tiny:blurred over tiny:means" in page
+    listed = json.loads(command("runs", ".", "--json").out)
+    assert {line["run"]: line["at"] for line in listed} == {
+        "attacked": "Linf 0.1", "one": "2 corruptions", "two": "2 corruptions",
+    }  # fmt: skip
+
+
+def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) -> None:
+    words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
+    command("evaluate", "tiny:means", *words, "--out", "attacked")
+    done = natural(command, "one", "--subset", "digits", "--attacked", "attacked")
+    assert done.code == 0, done.err
+    stored = json.loads((place / "one" / "natural.json").read_text())
+    assert [(s["name"], s["n"]) for s in stored["subsets"]] == [("digits", 30)]
+    assert "Attacked, Linf eps 0.1" in (place / "one" / "report.html").read_text()
+    other = natural(command, "two", "--attacked", "attacked", model="tiny:blurred")
+    assert other.code == 2
+    assert "of other weights" in other.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--natural --corruptions fogg", "no corruption is called 'fogg'; did you mean fog?"),
+        ("--natural --severities 0-3", "severities are whole numbers from 1 to 5, got 0"),
+        ("--natural --severities x", "severities 'x' are no numbers: write 1-5 or 1,3,5"),
+        ("--natural --corruptions ,", "no corruption was given"),
+        ("--natural --variant imagenet", "there is no variant 'imagenet': choose imagenet-c, corrected, cifar-c"),
+        ("--natural --attack pgd", "--natural goes without attacks"),
+        ("--natural --clean digits", "--clean goes with images that were corrupted before"),
+        ("--corruptions fog", "go with --natural"),
+        ("--natural --corruptions fog --baseline nowhere", "is nowhere a run directory?"),
+        ("--natural", "are 8 pixels on a side; defocus_blur"),
+    ],
+)
+def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
+    done = command("evaluate", "tiny:means", "--data", "digits", "--limit", "10", *words.split())
+    assert done.code == 2
+    assert said in plain(done.err)
+
+
+def test_all_corruptions_and_ranges_of_severities() -> None:
+    named = corruptions(["all"])
+    assert named is not None
+    assert len(named) == 19
+    assert corruptions(None) is None
+    assert severities("2-4") == [2, 3, 4]
+    with pytest.raises(typer.BadParameter, match="got 6"):
+        severities("4-6")
