@@ -14,7 +14,7 @@ from PIL import Image
 from robustlab.core.errors import DataError
 from robustlab.data import examples, imagenet_a_classes, load, of_classes
 from robustlab.data.imagenet import imagenet_synsets
-from robustlab.data.natural_sets import PublishedFraming, imagenet_a, imagenet_o
+from robustlab.data.natural_sets import PublishedFraming, imagenet_a, imagenet_o, labels_of
 
 OTHER = [k for k in range(1000) if k not in set(imagenet_a_classes().tolist())][:200]
 
@@ -100,8 +100,12 @@ def test_the_validation_images_of_some_classes(tmp_path: Path) -> None:
     assert found.batch(torch.arange(len(found))).y.tolist() == [1, 6]
     with pytest.raises(DataError, match="val has no example of the 1 classes asked for"):
         of_classes(validation, torch.tensor([9]))
-    with pytest.raises(ValueError, match="does not hold its labels"):
-        of_classes(found, torch.tensor([1]))
+    assert of_classes(found, torch.tensor([6])).batch(torch.tensor([0])).y.tolist() == [6]
+
+
+def test_labels_are_read_where_a_data_set_does_not_hold_them() -> None:
+    given = [(torch.zeros(1, 2, 2), k % 3) for k in range(130)]
+    assert labels_of(examples(given, classes=3)).tolist() == [k % 3 for k in range(130)]
 
 
 @pytest.mark.parametrize("size", [(300, 200), (201, 333), (500, 500), (259, 256), (90, 131)])

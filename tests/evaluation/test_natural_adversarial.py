@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.data import InMemory
+from robustlab.data import InMemory, sample
 from robustlab.evaluation.codec import decode
 from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural_adversarial import NaturalAdversarial, natural_adversarial, natural_outliers
@@ -99,15 +99,19 @@ def test_classes_that_do_not_match_are_refused() -> None:
         natural_adversarial(Written(), FEW)
 
 
-def test_outliers_are_ranked_by_low_confidence_among_the_classes_that_count() -> None:
+def test_outliers_are_ranked_by_low_confidence_among_the_classes_of_the_known() -> None:
     rng = np.random.default_rng(0)
-    unknown = saying(*rng.uniform(0, 0.5, (20, 6)).tolist(), y=[0, 1, 2, 0] * 5, name="strange")
-    known = saying(*(np.eye(6)[rng.integers(0, 3, 50)] * rng.uniform(0, 1, (50, 1))).tolist(), y=[0, 1] * 25)
+    strange = torch.from_numpy(rng.uniform(0, 0.5, (20, 1, 1, 6))).float()
+    unknown = InMemory("strange", ("no class of the model",), strange, torch.zeros(20, dtype=torch.long))
+    known = saying(*(np.eye(6)[rng.integers(0, 3, 50)] * rng.uniform(0, 1, (50, 1))).tolist(), y=[0, 1, 3, 1, 0] * 10)
     found = natural_outliers(Written(), unknown, known)
-    scores = [-(10 * d.x[:, 0, 0, :3]).double().softmax(1).amax(1).numpy() for d in (unknown, known)]
+    scores = [-(10 * d.x[:, 0, 0, [0, 1, 3]]).double().softmax(1).amax(1).numpy() for d in (unknown, known)]
     expected = average_precision(np.concatenate(scores), np.arange(70) < 20)
     assert found.detection.aupr.value == pytest.approx(expected)
     assert found.ways == 3
     assert found.detection.base_rate == pytest.approx(2 / 7)
     assert (found.unknown, found.known) == ("strange", "few")
     assert natural_outliers(Written(), unknown, known, among=range(6)).ways == 6
+    assert natural_outliers(Written(), unknown, sample(known, 50)).detection == found.detection
+    with pytest.raises(ValueError, match="strange has 1 classes and the model 6"):
+        natural_outliers(Written(), known, unknown, among=[0, 1])

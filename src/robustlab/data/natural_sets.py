@@ -19,7 +19,7 @@ from robustlab.data.splits import Part
 if TYPE_CHECKING:
     from PIL import Image
 
-_SHOWN = 200
+_SHOWN, _AT_A_TIME = 200, 64
 
 
 @dataclass(frozen=True)
@@ -120,20 +120,26 @@ def of_classes(data: Examples, classes: Tensor) -> Part:
     """The examples of some classes, such as the validation images that go with ImageNet-O.
 
     Args:
-        data: a data set that holds its labels, as folders and tensors do.
+        data: a labelled data set.
         classes: numbers of the classes.
 
-    Raises:
-        ValueError: the data set does not hold its labels.
-        DataError: it has no example of these classes.
+    Raises: DataError if it has no example of these classes.
     """
-    y = getattr(data, "y", None)
-    if not isinstance(y, Tensor):
-        raise ValueError(f"{data.name} does not hold its labels: give a folder of images, or tensors")
+    y = labels_of(data)
     rows = torch.isin(y, classes.to(y)).nonzero()[:, 0]
     if not len(rows):
         raise DataError(f"{data.name} has no example of the {len(classes)} classes asked for")
     return Part(f"{data.name} ({len(classes)} classes)", data, rows)
+
+
+def labels_of(data: Examples) -> Tensor:
+    """The labels of all examples (N,); a data set that does not hold them is read, some examples at a time."""
+    if isinstance(data, Part):
+        return labels_of(data.whole)[data.rows]
+    y = getattr(data, "y", None)
+    if isinstance(y, Tensor):
+        return y
+    return torch.cat([data.batch(ids).y for ids in torch.arange(len(data)).split(_AT_A_TIME)])
 
 
 def _folders(root: Path) -> set[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustlab.core import Examples, Model, frozen
 from robustlab.data import examples as as_examples
 from robustlab.data import imagenet_a_classes
+from robustlab.data.natural_sets import labels_of
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.calibration import Calibration, aurra, calibration
 from robustlab.evaluation.codec import encode
@@ -137,11 +138,10 @@ def natural_outliers(
 
     Args:
         model: from images (N, C, H, W) in [0, 1] to logits (N, K); asked in eval mode and left as it was found.
-        unknown: images of no class of the model, ``load("imagenet-o:PATH")`` say; their labels are not compared.
-        known: images of the classes that count: for ImageNet-O the validation images of its 200 classes, see
-            ``robustlab.data.of_classes``.
-        among: class numbers that confidence is measured among; None: those that occur among the labels of ``unknown``,
-            by which ImageNet-O names its own.
+        unknown: images of no class of the model, ``load("imagenet-o:PATH")`` say; their labels are not looked at.
+        known: images of the classes that count: for ImageNet-O the validation images of its 200 classes,
+            ``of_classes(load("imagenet:PATH"), unknown.y.unique())``.
+        among: class numbers that confidence is measured among; None: those that occur among the labels of ``known``.
         settings: batch size, seed, device and level.
 
     Raises: ValueError if the classes of data and model differ, or for what no number should be computed from.
@@ -149,8 +149,11 @@ def natural_outliers(
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
     settings, outside, inside = settings or Settings(), as_examples(unknown), as_examples(known)
-    classes = _labels_of(outside) if among is None else _numbers(among)
-    said = [_asked(model, one, torch.arange(len(one)), classes, settings) for one in (outside, inside)]
+    classes = _numbers(labels_of(inside) if among is None else among)
+    said = [
+        _asked(model, one, torch.arange(len(one)), classes, settings, labelled=one is inside)
+        for one in (outside, inside)
+    ]
     scores = [-one.masked_confidence.numpy() for one in said]
     return NaturalOutliers(
         model=_named(model, settings),
@@ -175,20 +178,23 @@ class _Said(NamedTuple):
     nonfinite: Tensor
 
 
-def _asked(model: Model, examples: Examples, ids: Tensor, classes: Tensor, settings: Settings) -> _Said:
-    """Asks a model about examples, in both protocols."""
+def _asked(
+    model: Model, examples: Examples, ids: Tensor, classes: Tensor, settings: Settings, *, labelled: bool = True
+) -> _Said:
+    """Asks a model about examples, in both protocols; the labels mean something if they are ``labelled``."""
     with frozen(model, training=False):
         one = asked_only(model, examples, device=settings.device)
         torch.manual_seed(settings.seed)  # for a model that draws
-        parts = [_batch(one, some, classes) for some in batches(ids, settings.batch_size)]
+        parts = [_batch(one, some, classes, labelled=labelled) for some in batches(ids, settings.batch_size)]
     return _Said(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def _batch(one: Subject, ids: Tensor, classes: Tensor) -> _Said:
+def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Said:
     batch = one.load(ids)
     logits = one.logits(batch.x).cpu()
-    _check_classes(one.examples, classes, logits.shape[1])
-    refuse(label_faults(batch.y, logits.shape[1]))
+    if labelled:
+        _check_labels(one.examples, batch.y, logits.shape[1])
+    _check_classes(classes, logits.shape[1])
     full, masked = answers_of(logits), answers_of(logits[:, classes])
     nonfinite = full.undefined | masked.undefined
     predictions = (full.prediction, classes[masked.prediction.clamp(min=0)])
@@ -197,12 +203,16 @@ def _batch(one: Subject, ids: Tensor, classes: Tensor) -> _Said:
     return _Said(batch.y.cpu(), prediction, confidence, chosen, sure, nonfinite)
 
 
-def _check_classes(examples: Examples, classes: Tensor, ways: int) -> None:
+def _check_labels(examples: Examples, y: Tensor, ways: int) -> None:
     if len(examples.classes) != ways:
         raise ValueError(
             f"{examples.name} has {len(examples.classes)} classes and the model {ways}: give images whose labels are "
             "the model's class numbers, for ImageNet folders named by synset such as n02123045"
         )
+    refuse(label_faults(y, ways))
+
+
+def _check_classes(classes: Tensor, ways: int) -> None:
     if int(classes.max()) >= ways or int(classes.min()) < 0:
         raise ValueError(
             f"the masked protocol is among classes {int(classes.min())} to {int(classes.max())}, the model has 0.."
@@ -220,13 +230,6 @@ def _numbers(among: Tensor | Sequence[int] | None) -> Tensor:
     if len(classes) < 2:
         raise ValueError(f"answers are sought among at least two classes, got {classes.tolist()}")
     return classes
-
-
-def _labels_of(examples: Examples) -> Tensor:
-    y = getattr(examples, "y", None)
-    if not isinstance(y, Tensor):
-        y = examples.batch(torch.arange(len(examples))).y
-    return _numbers(y)
 
 
 def _result(

@@ -1,0 +1,121 @@
+"""robustlab hard: a model on photographs that models get wrong though nobody changed them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import parse, show
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustlab.core import Examples
+    from robustlab.evaluation import NaturalAdversarial, NaturalOutliers, ProtocolResult
+
+EXAMPLE = "robustlab hard efficientnet-lite0 --data imagenet-a:PATH"
+_OUTLIERS, _HARD = "imagenet-o:", "imagenet-a:"
+
+
+def hard(
+    model: o.Model,
+    architecture: o.Architecture = None,
+    classes: o.Classes = None,
+    data: o.Data = "photographs",
+    split: o.Split = "test",
+    size: o.Size = None,
+    known: Annotated[
+        str | None,
+        typer.Option(
+            "--known",
+            help="Images of classes that the model knows; --data are then outliers to be told from them. For "
+            "imagenet-o:PATH give imagenet:PATH, of which the 200 classes that count are taken.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
+    limit: o.Limit = None,
+    batch_size: o.BatchSize = 128,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Asks a model about hard photographs, such as ImageNet-A, or about outliers, such as ImageNet-O.
+
+    Prints accuracy among the classes that the data has (of imagenet-a:PATH: the 200 of ImageNet-A) and among all
+    classes, with RMS calibration error and AURRA; or, with --known, how well low confidence gives outliers away.
+    """
+    from robustlab.data import of_classes, sample
+    from robustlab.data.natural_sets import labels_of
+    from robustlab.evaluation import Settings, natural_adversarial, natural_outliers
+
+    if known is None and data.startswith(_OUTLIERS):
+        raise typer.BadParameter("images of ImageNet-O show no class of ImageNet: give --known imagenet:PATH as well")
+    subject = parse.model(model, architecture, classes, parse.device(device))
+    examples = parse.data(data, split, size=size)
+    parse.fitting(subject, examples)
+    settings = Settings(batch_size=batch_size, seed=seed, name=model)
+    n = None if limit is None else min(limit, len(examples))
+    if known is None:
+        found = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
+        show.machine(found.to_json()) if json else _protocols(found)
+        return
+    inside = parse.data(known, split, size=size)
+    outliers = natural_outliers(
+        subject,
+        examples if n is None else sample(examples, n, seed=seed),
+        of_classes(inside, labels_of(examples).unique()) if data.startswith(_OUTLIERS) else inside,
+        settings=settings,
+    )
+    show.machine(outliers.to_json()) if json else _outliers(outliers)
+
+
+def _among(data: str, examples: Examples) -> Tensor | None:
+    """The classes of the masked protocol: those that the data has; None: ImageNet-A's."""
+    from robustlab.data.natural_sets import labels_of
+
+    return None if data.startswith(_HARD) else labels_of(examples)
+
+
+def _protocols(found: NaturalAdversarial) -> None:
+    show.table(
+        [
+            "answers sought",
+            "accuracy",
+            "mean confidence",
+            "AURRA",
+            "RMS calibration error",
+            "by chance",
+            "as published",
+        ],
+        [_row(one) for one in (found.masked, found.full)],
+        title=f"{found.model} on {found.data}, {found.n} images",
+    )
+
+
+def _row(one: ProtocolResult) -> list[str]:
+    from robustlab.report.words import percent
+
+    measured = one.calibration
+    return [
+        one.protocol,
+        show.share(one.accuracy),
+        percent(one.mean_confidence),
+        show.share(one.aurra),
+        show.share(measured.corrected),
+        percent(measured.chance),
+        show.share(measured.published) if measured.published else "fewer than 200 images",
+    ]
+
+
+def _outliers(found: NaturalOutliers) -> None:
+    from robustlab.report.words import percent
+
+    told = found.detection
+    row = [found.unknown, show.share(told.aupr), percent(told.base_rate), str(told.unknown), str(told.known)]
+    show.table(
+        ["outliers", "AUPR", "base rate", "outliers", "known images"],
+        [row],
+        title=f"{found.model}: {found.unknown} told from {found.known} by low confidence among {found.ways} classes",
+    )
