@@ -50,8 +50,12 @@ found.members, found.suspects  # numbers of images
    a *control* sample of other images with the same labels, drawn at random (suspects among them), says whether the set
    is hard for networks that did not help to choose it.
 
-Everything that a network says is kept as soon as it is there; a run that is killed goes on where it stopped. Other
-networks are values: `mining.Network(recipe, architecture="package.module:function", epochs=10)`.
+The networks below are trained in batches of 128 by SGD (rate 0.1, momentum 0.9, one cycle, weight decay 0.0005) in bf16
+unless something else is said, and asked in float32. Everything that a network says is kept as soon as it is there; a
+run that is killed goes on where it stopped. Other networks are values: `mining.Network(recipe,
+architecture="package.module:function", epochs=10)`.
+
+Command: `robustlab mine fashion-mnist --folds 3`; 35 minutes on one core of a machine that did much else.
 """
 _USE = """\
 ## Using it
@@ -70,6 +74,8 @@ _LIMITS = """\
 - Confident learning cannot know why networks are sure. It takes correct labels of images that look just like another
   class for wrong ones, and leaves wrong labels where networks are not sure enough. Nobody has looked at every image:
   members are not guaranteed to be labelled right, nor suspects to be labelled wrong.
+- So what is set apart are the surest mistakes of all. The members are those that are left: the committee gives their
+  label little, but is seldom as sure of another class as it is of the true images of that class.
 - "Hard" is relative to the committee: small networks, trained for a few epochs on two thirds of the images.
 - The set has few test images: intervals on it are wide, and differences between good networks may not show.
 - Networks of the same kind make the same mistakes. The network without a vote is a convolutional one, too.
