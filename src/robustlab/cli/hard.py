@@ -79,33 +79,29 @@ def _among(data: str, examples: Examples) -> Tensor | None:
 
 
 def _protocols(found: NaturalAdversarial) -> None:
-    show.table(
-        [
-            "answers sought",
-            "accuracy",
-            "mean confidence",
-            "AURRA",
-            "RMS calibration error",
-            "by chance",
-            "as published",
-        ],
-        [_row(one) for one in (found.masked, found.full)],
-        title=f"{found.model} on {found.data}, {found.n} images",
+    both = (found.masked, found.full)
+    rows = zip(
+        ("accuracy", "mean confidence", "AURRA", "RMS calibration error", "  by chance alone", "  as published"),
+        *(_column(one) for one in both),
+        strict=True,
     )
+    title = f"{found.model} on {found.data}, {found.n} images"
+    show.table(["answers sought", *(one.protocol for one in both)], list(rows), title=title)
+    if any(one.calibration.published is None for one in both):
+        show.say("The published calibration error leaves out the last bin of 100: it needs 200 images.")
 
 
-def _row(one: ProtocolResult) -> list[str]:
+def _column(one: ProtocolResult) -> list[str]:
     from robustlab.report.words import percent
 
     measured = one.calibration
     return [
-        one.protocol,
         show.share(one.accuracy),
         percent(one.mean_confidence),
         show.share(one.aurra),
         show.share(measured.corrected),
         percent(measured.chance),
-        show.share(measured.published) if measured.published else "fewer than 200 images",
+        show.share(measured.published) if measured.published else "–",
     ]
 
 
@@ -113,9 +109,11 @@ def _outliers(found: NaturalOutliers) -> None:
     from robustlab.report.words import percent
 
     told = found.detection
-    row = [found.unknown, show.share(told.aupr), percent(told.base_rate), str(told.unknown), str(told.known)]
-    show.table(
-        ["outliers", "AUPR", "base rate", "outliers", "known images"],
-        [row],
-        title=f"{found.model}: {found.unknown} told from {found.known} by low confidence among {found.ways} classes",
-    )
+    rows = [
+        ["average precision (AUPR)", show.share(told.aupr)],
+        ["base rate", percent(told.base_rate)],
+        [f"outliers: {found.unknown}", str(told.unknown)],
+        [f"known: {found.known}", str(told.known)],
+        ["classes that count", str(found.ways)],
+    ]
+    show.table([f"outliers told by low confidence, {found.model}", ""], rows)
