@@ -61,11 +61,6 @@ class Corrupt:
         return self.variant != "corrected" and self.kind.comparable
 
     @property
-    def comparable(self) -> bool:
-        """Whether results with it may stand beside published ones: no frost, whose photographs cannot be shipped."""
-        return self.variant != "corrected" and self.kind.comparable
-
-    @property
     def table(self) -> Table:
         """Whose constants it has."""
         return "cifar-c" if self.variant == "cifar-c" else "imagenet-c"
@@ -103,6 +98,7 @@ class Corrupt:
 
     def _corrupt(self, x: Tensor, streams: Streams, constants: Constants, *, out: Tensor) -> None:
         """Corrupts, clips and cuts some of the images."""
+        _check_range(x)
         working = x if x.dtype == torch.float64 else x.float()
         grey = self.kind.colour and x.shape[1] == 1
         if grey:
@@ -112,8 +108,8 @@ class Corrupt:
         done = self._apply(working, draws, constants)
         if grey:
             done = _luma(done.clamp(0, 1))
-        if self.kind.eight_bits:
-            out.copy_(done)
+        if done.dtype == torch.uint8:
+            torch.div(done.double() if out.dtype == torch.float64 else done, 255, out=out)
         else:
             cut(done, rounded=self.variant == "corrected", out=out)
 
@@ -155,10 +151,6 @@ def _checked(x: Tensor, ids: Tensor | None, what: Corrupt, smallest: int) -> Ten
     if min(x.shape[2:]) < smallest:
         size = f"{x.shape[2]} x {x.shape[3]}"
         raise ValueError(f"{what.name} needs images of at least {smallest} x {smallest} pixels here, got {size}")
-    if x.numel():
-        low, high = (float(end) for end in torch.aminmax(x.detach()))
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}; divide 0..255 by 255")
     if ids is None:
         return torch.arange(x.shape[0], device=x.device)
     if ids.shape != (x.shape[0],) or ids.is_floating_point():
@@ -166,3 +158,9 @@ def _checked(x: Tensor, ids: Tensor | None, what: Corrupt, smallest: int) -> Ten
             f"ids must be whole numbers ({x.shape[0]},), one per image, got {ids.dtype} {tuple(ids.shape)}"
         )
     return ids.to(x.device)
+
+
+def _check_range(x: Tensor) -> None:
+    low, high = (float(end) for end in torch.aminmax(x))
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}; divide 0..255 by 255")

@@ -41,7 +41,7 @@ def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     del draws
     (share,) = constants
     rows, columns = (_boxes(side, int(side * share)) for side in x.shape[-2:])
-    small = _means(_means(x, rows, 2), columns, 3).mul_(255).add_(0.5).floor_().div_(255)
+    small = _means(_means(x, rows, 2), columns, 3).mul_(255).add_(0.5).to(torch.uint8)
     return _picked(_picked(small, columns.repeats, 3), rows.repeats, 2)
 
 
@@ -82,6 +82,6 @@ def smallest_side(constants: Constants) -> int:
 
 KINDS = (
     Kind("contrast", "digital", contrast),
-    Kind("pixelate", "digital", pixelate, smallest=smallest_side, eight_bits=True),
-    Kind("jpeg_compression", "digital", jpeg_compression, eight_bits=True, portions=8),
+    Kind("pixelate", "digital", pixelate, smallest=smallest_side),
+    Kind("jpeg_compression", "digital", jpeg_compression, portions=8),
 )

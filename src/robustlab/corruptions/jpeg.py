@@ -26,14 +26,12 @@ def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """
     del draws
     through, quality = codec(), int(constants[0])
-    levels = x.mul(255).add_(0.5).to(torch.uint8).contiguous().cpu()
+    levels = torch.stack([image.mul(255).add_(0.5).to(torch.uint8) for image in x]).cpu()
     threads = min(len(levels), torch.get_num_threads())
     if threads <= 1:
-        return torch.stack([through(image, quality) for image in levels]).to(x.device).div(x.new_tensor(255))
+        return torch.stack([through(image, quality) for image in levels]).to(x.device)
     with ThreadPoolExecutor(threads) as pool:
-        return (
-            torch.stack([*pool.map(lambda image: through(image, quality), levels)]).to(x.device).div(x.new_tensor(255))
-        )
+        return torch.stack([*pool.map(lambda image: through(image, quality), levels)]).to(x.device)
 
 
 @lru_cache

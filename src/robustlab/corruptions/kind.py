@@ -19,7 +19,8 @@ Draws: TypeAlias = tuple[Tensor, ...]
 Draw: TypeAlias = Callable[[Streams, Shape, Constants], Draws]
 """Draws the random numbers for N images."""
 Apply: TypeAlias = Callable[[Tensor, Draws, Constants], Tensor]
-"""Corrupts images (N, C, H, W) in [0, 1], float32 or float64; what comes back may leave [0, 1] and is not yet cut."""
+"""Corrupts images (N, C, H, W) in [0, 1], float32 or float64; what comes back may leave [0, 1] and is not yet cut;
+or it is levels 0..255 in uint8."""
 Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra"]
 
 
@@ -72,9 +73,5 @@ class Kind:
     """The smallest side that an image may have."""
     comparable: bool = True
     """Whether results may stand beside published ones; not where something of the original could not be had."""
-    comparable: bool = True
-    """Whether results may stand beside published ones; not where something of the original could not be had."""
-    eight_bits: bool = False
-    """Whether what comes back is cut already, to multiples of 1/255 in [0, 1]."""
     portions: int = 1
     """How many times as many images as fit the cache are best given at once."""
