@@ -174,8 +174,8 @@ assert min(gains) > 0.02
 
 # %% [markdown]
 # Both graphs are about equally pure, and so is one of pixels (exercise 2). What counts is what the edges say that the
-# network could not find in a hundred labels: the autoencoder joins what is alike in all its pixels, which is alike to the network, too; the other
-# joins what looks alike to somebody who has seen a million photographs.
+# network could not find in a hundred labels: the autoencoder joins what is alike in all its pixels, which is alike to
+# the network, too; the other joins what looks alike to somebody who has seen a million photographs.
 #
 # Images without labels are free here, the network behind the graph is not: it learned from ImageNet's labels. The claim
 # `graph-few-labels` puts the same comparison, with all 60,000 images, beside virtual adversarial training.
