@@ -107,12 +107,6 @@ def natural_adversarial(
     ids, how = drawn(len(examples), n, settings.seed)
     classes = _numbers(among)
     said = _asked(model, examples, ids, classes, settings)
-    absent = said.label[~torch.isin(said.label, classes)]
-    if len(absent):
-        raise ValueError(
-            f"{examples.name} has images of class {int(absent[0])}, which is none of the {len(classes)} classes that "
-            "answers are sought among: give the class numbers of your data with among="
-        )
     right = [(found == said.label).numpy() for found in (said.masked, said.prediction)]
     ways = len(classes), len(examples.classes)
     return NaturalAdversarial(
@@ -192,9 +186,9 @@ def _asked(
 def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Said:
     batch = one.load(ids)
     logits = one.logits(batch.x).cpu()
-    if labelled:
-        _check_labels(one.examples, batch.y, logits.shape[1])
     _check_classes(classes, logits.shape[1])
+    if labelled:
+        _check_labels(one.examples, batch.y.cpu(), classes, logits.shape[1])
     full, masked = answers_of(logits), answers_of(logits[:, classes])
     nonfinite = full.undefined | masked.undefined
     predictions = (full.prediction, classes[masked.prediction.clamp(min=0)])
@@ -203,20 +197,26 @@ def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Sa
     return _Said(batch.y.cpu(), prediction, confidence, chosen, sure, nonfinite)
 
 
-def _check_labels(examples: Examples, y: Tensor, ways: int) -> None:
+def _check_classes(classes: Tensor, ways: int) -> None:
+    if int(classes.max()) >= ways or int(classes.min()) < 0:
+        raise ValueError(
+            f"the masked protocol is among classes {int(classes.min())} to {int(classes.max())}, the model has 0.."
+            f"{ways - 1}: give class numbers of the model with among= (without, it is the 200 of ImageNet-A)"
+        )
+
+
+def _check_labels(examples: Examples, y: Tensor, classes: Tensor, ways: int) -> None:
     if len(examples.classes) != ways:
         raise ValueError(
             f"{examples.name} has {len(examples.classes)} classes and the model {ways}: give images whose labels are "
             "the model's class numbers, for ImageNet folders named by synset such as n02123045"
         )
     refuse(label_faults(y, ways))
-
-
-def _check_classes(classes: Tensor, ways: int) -> None:
-    if int(classes.max()) >= ways or int(classes.min()) < 0:
+    absent = y[~torch.isin(y, classes)]
+    if len(absent):
         raise ValueError(
-            f"the masked protocol is among classes {int(classes.min())} to {int(classes.max())}, the model has 0.."
-            f"{ways - 1}: give class numbers of the model with among= (without, it is the 200 of ImageNet-A)"
+            f"{examples.name} has images of class {int(absent[0])}, which is none of the {len(classes)} classes that "
+            "answers are sought among: give the class numbers of your data with among="
         )
 
 
