@@ -38,7 +38,7 @@ def smoothing_matrix(side: int, sigma: float, truncate: float, border: Border) -
     """The matrix (side, side), float64, that smooths a column of pixels; its rows sum to 1."""
     radius = int(truncate * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offsets / sigma).double().square())
+    weights = torch.exp(-0.5 * (offsets.double() / sigma).square())
     weights /= weights.sum()
     pixels = torch.arange(side)[:, None] + offsets
     if border == "nearest":
