@@ -125,6 +125,7 @@ def corrupted_folders(
     *,
     size: int | None = None,
     channels: int = 3,
+    classes: Sequence[str] | None = None,
     check: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> CorruptedCopies:
     """Corrupted copies of an image folder, laid out like ImageNet-C: root/corruption/severity/class/image.
@@ -136,6 +137,7 @@ def corrupted_folders(
         path: the root.
         size: height and width that images are brought to; None: they stay as they are.
         channels: of the images, 3 or 1.
+        classes: names of the class folders in the order of their numbers; None: by alphabet, or ImageNet's numbers.
         check: told each cell's folder and the names of its class folders.
 
     Raises: DataError if the folder has another layout.
@@ -147,15 +149,16 @@ def corrupted_folders(
     folders = {(name, s): root / name / str(s) for name in names for s in _found_severities(root, names)}
     cells: dict[Cell, Examples] = {}
     first: ImageFolder | None = None
-    classes: list[str] = []
+    expected: list[str] = []
     for cell, folder in folders.items():
         found = _subfolders(folder)
         if check is not None:
             check(folder, found)
         if first is None:
-            first, classes = image_folder(folder, framing=Framing(size, channels=channels)), found
-        if found != classes:
-            odd = sorted(set(found) ^ set(classes))
+            framing = Framing(size, channels=channels)
+            first, expected = image_folder(folder, classes=classes, framing=framing), found
+        if found != expected:
+            odd = sorted(set(found) ^ set(expected))
             raise DataError(f"{folder} has other classes than {first.root}: {', '.join(odd[:5])}")
         cells[cell] = replace(first, name=f"{root.name}, {cell[0]} at severity {cell[1]}", root=folder)
     return CorruptedCopies(root.name, cells)
