@@ -39,7 +39,7 @@ def mine(
         list[str] | None,
         typer.Option(
             "--held-out",
-            help="Architecture that is asked and has no vote, repeated; default: inverted-cnn.",
+            help="Architecture that is asked and has no vote, repeated; default: inverted-cnn, patch-mixer.",
             rich_help_panel=o.WHAT,
             show_default=False,
         ),
@@ -54,7 +54,9 @@ def mine(
     ] = 0.15,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, help="Of each training; default 6, shallow-cnn 8.", rich_help_panel=o.HOW),
+        typer.Option(
+            "--epochs", min=1, help="Of each training; default by architecture, 6 to 10.", rich_help_panel=o.HOW
+        ),
     ] = None,
     seed: o.Seed = 0,
     quick: Annotated[

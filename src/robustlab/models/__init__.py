@@ -8,6 +8,7 @@ from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
+from robustlab.models.mixer import PatchMixer
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
 from robustlab.models.timm_models import Shape
@@ -17,6 +18,7 @@ __all__ = [
     "InvertedCNN",
     "Normalise",
     "ParametricSoftplus",
+    "PatchMixer",
     "ResidualCNN",
     "ShallowCNN",
     "Shape",

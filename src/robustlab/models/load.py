@@ -17,6 +17,7 @@ from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import normalised
+from robustlab.models.mixer import PatchMixer
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.timm_models import Shape, timm_model
@@ -26,6 +27,7 @@ _SMALL = {
     "batchnorm-cnn": BatchNormCNN,
     "residual-cnn": ResidualCNN,
     "inverted-cnn": InvertedCNN,
+    "patch-mixer": PatchMixer,
 }
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
 
@@ -48,8 +50,8 @@ def load(
     """A classifier for images in [0, 1], in eval mode, on the CPU.
 
     Args:
-        name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "efficientnet-lite0", a timm name with or
-            without "timm:", a Python path "package.module:function" whose function returns the model, or a
+        name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "patch-mixer", "efficientnet-lite0", a
+            timm name with or without "timm:", a Python path "package.module:function" whose function returns the model, or a
             checkpoint's path; None: what the checkpoint says.
         classes: number K of classes; None: what the checkpoint says, the published number, or 10.
         channels: of the images; None: what the checkpoint says, the published number, or 1.
