@@ -51,8 +51,8 @@ def load(
 
     Args:
         name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "patch-mixer", "efficientnet-lite0", a
-            timm name with or without "timm:", a Python path "package.module:function" whose function returns the model, or a
-            checkpoint's path; None: what the checkpoint says.
+            timm name with or without "timm:", a Python path "package.module:function" whose function returns the model,
+            or a checkpoint's path; None: what the checkpoint says.
         classes: number K of classes; None: what the checkpoint says, the published number, or 10.
         channels: of the images; None: what the checkpoint says, the published number, or 1.
         size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.
