@@ -200,6 +200,8 @@ def _spread(weights: Tensor | float, values: Tensor) -> Tensor:
 
 
 def _seen(source: Tensor, target: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:
+    """Rows as they are compared, in float32 or wider: the floor of a divergence is 0 in half precision."""
+    source, target = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (source, target))
     if not softmax:
         return source, target
     return F.softmax(source, dim=-1), F.softmax(target, dim=-1)
