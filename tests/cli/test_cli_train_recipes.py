@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 from robustlab import data, training
 from robustlab.attacks import FGSM, PGD
-from robustlab.cli.recipes import RECIPES, Options, checked
+from robustlab.cli.recipes import RECIPES, Options, checked, on_corrupted
 from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings
 from robustlab.core import L2, Examples, Linf, Recipe, ThreatModel
+from robustlab.corruptions import corruption
 from robustlab.regularization import AdversarialRegularization, Neighbourhood
 
 Typed = str | int | float
@@ -106,6 +108,17 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
     assert made("nsl") == AdversarialRegularization()
     assert made("vat") == training.vat(ThreatModel(L2(), 0.5))
     assert made("trades", norm="l2") == training.trades(ThreatModel(L2(), 0.5))
+
+
+def test_any_recipe_is_made_for_corrupted_images() -> None:
+    plain = training.standard()
+    assert on_corrupted(plain, None, None, None) is plain
+    assert on_corrupted(plain, ["fog,snow", "frost"], None, None) == training.corrupted(plain, ["fog", "snow", "frost"])
+    fog = training.corrupted(plain, [corruption("fog", "cifar-c")], [1, 2, 5])
+    assert on_corrupted(plain, ["fog"], "1-2,5", "cifar-c") == fog
+    for typed in (("1", None), (None, "cifar-c")):
+        with pytest.raises(typer.BadParameter, match="say how images are corrupted: add --corruptions"):
+            on_corrupted(plain, None, *typed)
 
 
 def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:

@@ -34,6 +34,7 @@ from robustlab.training import (
     augmix,
     awp,
     checkpoint,
+    corrupted,
     fast,
     fit,
     free,
@@ -69,6 +70,7 @@ RECIPES: dict[str, Recipe] = {
     "noise": gaussian_noise(0.1),
     "augmented": augmented(free(THREAT, replays=2), RandAugment()),
     "augmix": augmix(),
+    "corrupted": corrupted(standard(), ["shot_noise", "fog"]),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import typer
 
-from robustlab.cli import parse
+from robustlab.cli import natural, parse
 
 if TYPE_CHECKING:
     from robustlab.core import Attack, Examples, Recipe, ThreatModel
@@ -285,3 +285,22 @@ def checked(name: str, o: Options, *, also: tuple[str, ...] = ()) -> Way:
         if option not in way.uses and option not in also:
             raise typer.BadParameter(f"the recipe {name} does not use {flag(option)}: it is for {users(option)}")
     return way
+
+
+def on_corrupted(
+    recipe: Recipe, corruptions: Sequence[str] | None, severities: str | None, variant: str | None
+) -> Recipe:
+    """The recipe on corrupted images, or itself where no corruption was typed.
+
+    Raises: typer.BadParameter for words that say nothing without corruptions; ValueError for an unknown corruption.
+    """
+    from robustlab.corruptions import corruption
+    from robustlab.training import corrupted
+
+    names, levels = natural.corruptions(corruptions), natural.severities(severities)
+    if names is None:
+        if severities is not None or variant is not None:
+            raise typer.BadParameter("--severities and --variant say how images are corrupted: add --corruptions")
+        return recipe
+    values = [corruption(name, natural.variant(variant or natural.VARIANTS[0])) for name in names]
+    return corrupted(recipe, values) if levels is None else corrupted(recipe, values, levels)

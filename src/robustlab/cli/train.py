@@ -68,6 +68,9 @@ def train(
     ratio: t.Ratio = None,
     sigma: t.Sigma = None,
     magnitude: t.Magnitude = None,
+    corruptions: t.Corruptions = None,
+    severities: t.Severities = None,
+    variant: t.Variant = None,
     epochs: t.Epochs = None,
     batch_size: t.BatchSize = None,
     hold_out: t.HoldOut = None,
@@ -106,7 +109,7 @@ def train(
     examples = parse.data(data, split, size=size, limit=limit, seed=seed)
     preset = training.robust(examples) if robust else training.PLAIN
     parts, typed = _divided(examples, hold_out, labels, seed), training.filled(typed, preset)
-    made = way.make(typed, parts.unlabelled)
+    made = recipes.on_corrupted(way.make(typed, parts.unlabelled), corruptions, severities, variant)
     watch = _watch(parts.held, typed.threat(way.norm), seed) if parts.held else None
     best = "robust_accuracy" if watch else None
     place = parse.device(device).type

@@ -129,6 +129,27 @@ Magnitude = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+Corruptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corruptions",
+        help="Any recipe, on corrupted images: names, several by commas or repeated; all: those of ImageNet-C with the "
+        "4 extra ones.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Severities = Annotated[
+    str | None,
+    typer.Option("--severities", help="Of --corruptions, as 1-3 or 1,3,5; default 1-3.", rich_help_panel=RECIPE),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        help="Of --corruptions: imagenet-c, corrected or cifar-c (for small images); default imagenet-c.",
+        rich_help_panel=RECIPE,
+    ),
+]
 Smoothing = Annotated[
     float | None,
     typer.Option(

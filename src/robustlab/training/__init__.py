@@ -4,6 +4,7 @@ from robustlab.training.augment import Augmented, AugMix, RandAugment, augmented
 from robustlab.training.augmix import Consistent, augmix
 from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
+from robustlab.training.corrupted import Corrupted, corrupted
 from robustlab.training.crafting import Crafting, GaussianNoise
 from robustlab.training.free import Free, free
 from robustlab.training.loop import fit
@@ -21,10 +22,11 @@ from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
-    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant", "Cosine",
-    "Crafting", "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep", "NearPGD",
-    "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard", "Unlabelled",
-    "adamw", "adversarial", "augmented", "augmix", "awp", "fast", "fit", "free", "gaussian_noise", "grad_align",
-    "latest", "madry", "mart", "mlflow", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd",
-    "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers", "trades", "tuned", "vat",
+    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant", "Corrupted",
+    "Cosine", "Crafting", "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep",
+    "NearPGD", "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard",
+    "Unlabelled", "adamw", "adversarial", "augmented", "augmix", "awp", "corrupted", "fast", "fit", "free",
+    "gaussian_noise", "grad_align", "latest", "madry", "mart", "mlflow", "overfitting_alarm", "perturbed_once",
+    "progress_bar", "sgd", "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers",
+    "trades", "tuned", "vat",
 ]  # fmt: skip
