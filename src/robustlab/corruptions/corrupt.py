@@ -109,7 +109,7 @@ class Corrupt:
         if grey:
             done = _luma(done.clamp(0, 1))
         if done.dtype == torch.uint8:
-            torch.div(done.double() if out.dtype == torch.float64 else done, 255, out=out)
+            out.copy_(done).div_(255)
         else:
             cut(done, rounded=self.variant == "corrected", out=out)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from robustlab.corruptions.jpeg import jpeg_compression
 from robustlab.corruptions.kind import Draws, Kind
@@ -26,9 +27,9 @@ class _Boxes(NamedTuple):
     """How one dimension is made coarse."""
 
     taps: Tensor
-    """The pixels of every box (most in a box, small), int64; narrower boxes have others with weight 0."""
+    """The pixels of every box (small, most in a box), int64; narrower boxes have others with weight 0."""
     weights: Tensor
-    """Their weights in the mean (most in a box, small), float64."""
+    """Their weights in the mean (small, most in a box), float64."""
     repeats: Tensor
     """For every pixel, the box that it shows (side,), int64."""
 
@@ -41,23 +42,20 @@ def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     del draws
     (share,) = constants
     rows, columns = (_boxes(side, int(side * share)) for side in x.shape[-2:])
-    small = _means(_means(x, rows, 2), columns, 3).mul_(255).add_(0.5).to(torch.uint8)
-    return _picked(_picked(small, columns.repeats, 3), rows.repeats, 2)
+    small = _fewer_rows(_fewer_rows(x, rows).mT, columns)
+    levels = small.mul_(255).add_(0.5).to(torch.uint8)
+    wide = levels.index_select(2, columns.repeats.to(x.device)).mT.contiguous()
+    return wide.index_select(2, rows.repeats.to(x.device))
 
 
-def _means(x: Tensor, boxes: _Boxes, dim: int) -> Tensor:
-    """The mean of every box along a dimension, 2 or 3, of images (N, C, H, W)."""
-    weights = boxes.weights.to(x)
-    total = x.new_zeros(())
-    for tap, weight in zip(boxes.taps, weights if dim == 3 else weights[..., None], strict=True):
-        total = torch.addcmul(total, _picked(x, tap, dim), weight)
-    return total
-
-
-def _picked(x: Tensor, places: Tensor, dim: int) -> Tensor:
-    """Rows or columns of images (N, C, H, W) by their numbers; ``index_select`` is slow at columns."""
-    places = places.to(x.device)
-    return x.index_select(2, places) if dim == 2 else x.gather(3, places.expand(*x.shape[:3], -1))
+def _fewer_rows(x: Tensor, boxes: _Boxes) -> Tensor:
+    """The mean rows of all boxes (N, C, small, W) of images (N, C, H, W), in one pass over the memory."""
+    (count, channels, height, width), small = x.shape, len(boxes.taps)
+    first = torch.arange(count * channels, device=x.device)[:, None, None] * height
+    taps = (first + boxes.taps.to(x.device)).flatten(0, 1)
+    weights = boxes.weights.to(x).repeat(count * channels, 1)
+    means = F.embedding_bag(taps, x.reshape(-1, width), per_sample_weights=weights, mode="sum")
+    return means.view(count, channels, small, width)
 
 
 @lru_cache(maxsize=64)
@@ -68,9 +66,10 @@ def _boxes(side: int, small: int) -> _Boxes:
     within = (pixels >= (middles - scale / 2 + 0.5).astype(int)) & (pixels < (middles + scale / 2 + 0.5).astype(int))
     away = (pixels - middles + 0.5) * (1 / scale)
     inside = torch.from_numpy(within & (away > -0.5) & (away <= 0.5))
-    counts = inside.sum(1, dtype=torch.float64)
-    taps = inside.int().argmax(1) + torch.arange(int(counts.max()))[:, None]
-    weights = torch.where(torch.arange(len(taps))[:, None] < counts, 1 / counts, 0)
+    counts = inside.sum(1, keepdim=True, dtype=torch.float64)
+    steps = torch.arange(int(counts.max()))
+    taps = inside.int().argmax(1, keepdim=True) + steps
+    weights = torch.where(steps < counts, 1 / counts, 0)
     repeats = torch.from_numpy(((pixels + 0.5) * (small / side)).astype(np.int64))
     return _Boxes(taps.clamp(max=side - 1), weights, repeats)
 
