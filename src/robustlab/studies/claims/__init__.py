@@ -2,6 +2,7 @@
 
 from robustlab.studies.claims import (
     adversarial_profile,
+    augmentation_helps,
     awp_helps,
     catastrophic_overfitting,
     fast_and_free,
@@ -39,6 +40,7 @@ CLAIMS = (
     graph_few_labels.CLAIM,
     severity_orders.CLAIM,
     adversarial_profile.CLAIM,
+    augmentation_helps.CLAIM,
     shared_mistakes.TRANSFER,
     shared_mistakes.CAUSE,
 )
