@@ -121,3 +121,45 @@ def test_all_corruptions_and_ranges_of_severities() -> None:
     assert severities("2-4") == [2, 3, 4]
     with pytest.raises(typer.BadParameter, match="got 6"):
         severities("4-6")
+
+
+def test_corrupt_writes_a_copy_that_is_evaluated_by_name(command: Command, place: Path) -> None:
+    words = ("corrupt", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast", "--workers", "1")
+    done = command(*words)
+    assert done.code == 0, done.err
+    assert "300 images as npy in arrays" in plain(done.out)
+    assert (place / "digits-c" / "SHA256SUMS").is_file()
+    again = command(*words, "--json")
+    assert json.loads(again.out)["n"] == 30
+    checked = command("corrupt", "digits", "--check")
+    assert (checked.code, "are what was written" in checked.err) == (0, True)
+    (place / "digits-c" / "labels.npy").unlink()
+    failed = command("corrupt", "digits", "--check")
+    assert failed.code == 2
+    assert "labels.npy is missing, or not what was written" in plain(failed.err)
+
+
+def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
+    command("corrupt", "digits", "--corruptions", "contrast", "--workers", "1", "--limit", "40")
+    done = command("evaluate", "tiny:means", "--natural", "--data", "corrupted:digits-c", "--out", "one")
+    assert done.code == 0, done.err
+    stored = json.loads((place / "one" / "natural.json").read_text())
+    assert stored["clean"]["accuracy"]["n"] == 40
+    assert stored["variant"] == "imagenet-c"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--layout tar", "there is no layout 'tar': choose arrays or folders"),
+        ("--format gif", "there is no format 'gif': choose png or jpeg"),
+        ("--corruptions fogg", "did you mean fog?"),
+        ("--corruptions contrast --severities 2 --layout arrays", "arrays hold all five severities"),
+        ("--check", "the copy in digits-c is not finished"),
+    ],
+)
+def test_wrong_use_of_corrupt_is_one_line(words: str, said: str, command: Command, place: Path) -> None:
+    done = command("corrupt", "digits", *words.split())
+    assert done.code == 2
+    assert said in plain(done.err)
+    assert not (place / "digits-c").exists()

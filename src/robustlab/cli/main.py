@@ -18,7 +18,7 @@ WRONG, STOPPED = 2, 130
 """Exit codes: wrong use; interrupted."""
 COMMANDS = (
     "demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce", "sweep", "mine",
-    "hard",
+    "hard", "corrupt",
 )  # fmt: skip
 
 app = typer.Typer(

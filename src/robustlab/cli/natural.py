@@ -112,9 +112,8 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
     names, levels = corruptions(asked.corruptions), severities(asked.severities)
     kind, attacked = variant(asked.variant), [read_run(run) for run in asked.attacked or ()]
     subject = parse.model(plain.model, plain.architecture, plain.classes, parse.device(plain.device))
-    examples = parse.data(plain.data, plain.split, size=plain.size)
-    parse.fitting(subject, examples)
-    sets = _sets(examples, plain, asked)
+    sets = _sets(plain, asked)
+    parse.fitting(subject, _examples(sets))
     subsets = _subsets(asked.subsets or (), sets, plain.split)
     place = directory(plain.out, plain.model, "natural", plain.data)
     with resumable(place), evaluating_natural(plain.model) as progress:
@@ -135,24 +134,34 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
     return result
 
 
-def _sets(examples: Examples, plain: Plain, asked: Asked) -> Examples | CorruptedSets:
-    """Ready-made images get their clean ones."""
+def _sets(plain: Plain, asked: Asked) -> Examples | CorruptedSets:
+    """The data; images that were corrupted before get their clean ones."""
     from robustlab.data import CorruptedCopies
-    from robustlab.evaluation import ready_made
+    from robustlab.evaluation import is_copy, read_copy, ready_made
 
-    if not isinstance(examples, CorruptedCopies):
-        if asked.clean is not None:
-            raise typer.BadParameter("--clean goes with images that were corrupted before, as --data corrupted:PATH")
-        return examples
-    return ready_made(examples, None if asked.clean is None else parse.data(asked.clean, plain.split))
+    kind, _, path = plain.data.partition(":")
+    if kind == "corrupted" and asked.clean is None and is_copy(Path(path)):
+        return read_copy(path)
+    examples = parse.data(plain.data, plain.split, size=plain.size)
+    if isinstance(examples, CorruptedCopies):
+        return ready_made(examples, None if asked.clean is None else parse.data(asked.clean, plain.split))
+    if asked.clean is not None:
+        raise typer.BadParameter("--clean goes with images that were corrupted before, as --data corrupted:PATH")
+    return examples
+
+
+def _examples(sets: Examples | CorruptedSets) -> Examples:
+    """Those that speak for all."""
+    from robustlab.evaluation import CorruptedSets
+
+    return sets.examples if isinstance(sets, CorruptedSets) else sets
 
 
 def _subsets(typed: Sequence[str], sets: Examples | CorruptedSets, split: str) -> Mapping[str, Tensor]:
     """Numbers, in the data, of the examples of other data sets."""
-    from robustlab.evaluation import CorruptedSets, numbers_of
+    from robustlab.evaluation import numbers_of
 
-    whole = sets.examples if isinstance(sets, CorruptedSets) else sets
-    return {name: numbers_of(parse.data(name, split), whole) for name in typed}
+    return {name: numbers_of(parse.data(name, split), _examples(sets)) for name in typed}
 
 
 def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, json: bool) -> None:

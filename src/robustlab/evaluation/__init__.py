@@ -5,6 +5,8 @@ from robustlab.evaluation.adversarial_set import check_adversarial, check_advers
 from robustlab.evaluation.baseline import Baseline, alexnet, baseline_of
 from robustlab.evaluation.calibration import Calibration, aurra, calibration, rms_calibration_error
 from robustlab.evaluation.compare import Comparison, compare
+from robustlab.evaluation.copy_record import CopyManifest, CopyProgress, CopySettings, damaged_files, is_copy, read_copy
+from robustlab.evaluation.corrupted_copy import write_corrupted
 from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
 from robustlab.evaluation.doctor import diagnose
 from robustlab.evaluation.estimate import Estimate
@@ -60,15 +62,16 @@ from robustlab.evaluation.saved import Saved, verify_saved
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "Calibration", "ClassResult", "CleanResult",
-    "Comparison", "Confusion", "Corrupted", "CorruptedSets", "CorruptionError", "CorruptionErrors", "Curve",
-    "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation", "Finding", "FlipRate", "FlipRates", "GalleryItem",
-    "Interval", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers",
-    "NaturalProgress", "NaturalSettings", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved",
-    "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive",
-    "alexnet", "aurra", "average_precision", "baseline_of", "calibration", "check_adversarial",
-    "check_adversarial_run", "clopper_pearson", "compare", "compare_natural", "corrupted_sets", "corruption_errors",
-    "detection", "diagnose", "evaluate", "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs",
-    "is_natural", "mcnemar", "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures",
-    "numbers_of", "paired_difference", "pictures", "read_natural", "read_run", "ready_made", "rms_calibration_error",
-    "run_adaptive", "verify_saved",
+    "Comparison", "Confusion", "CopyManifest", "CopyProgress", "CopySettings", "Corrupted", "CorruptedSets",
+    "CorruptionError", "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation",
+    "Finding", "FlipRate", "FlipRates", "GalleryItem", "Interval", "ModelInfo", "NaturalAdversarial",
+    "NaturalComparison", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress", "NaturalSettings", "Progress",
+    "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult",
+    "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra", "average_precision",
+    "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
+    "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "detection", "diagnose", "evaluate",
+    "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs", "is_copy", "is_natural", "mcnemar",
+    "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures", "numbers_of", "paired_difference",
+    "pictures", "read_copy", "read_natural", "read_run", "ready_made", "rms_calibration_error", "run_adaptive",
+    "verify_saved", "write_corrupted",
 ]  # fmt: skip

@@ -1,0 +1,145 @@
+"""robustlab corrupt: write a corrupted copy of a data set."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from robustlab.cli import natural_options as c
+from robustlab.cli import options as o
+from robustlab.cli import parse, show
+from robustlab.cli.natural import corruptions as names
+from robustlab.cli.natural import severities as levels
+from robustlab.cli.natural import variant as variant_of
+from robustlab.cli.run import resumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robustlab.evaluation import CopyManifest, CopyProgress
+    from robustlab.evaluation.copy_record import Format, Layout
+
+EXAMPLE = "robustlab corrupt fashion-mnist --out fashion-mnist-c"
+LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")
+
+
+def corrupt(
+    data: Annotated[
+        str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")
+    ] = "fashion-mnist",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory of the copy; default: NAME-c.", rich_help_panel=o.OUTPUT)
+    ] = None,
+    split: o.Split = "test",
+    size: o.Size = None,
+    limit: o.Limit = None,
+    corruptions: c.Corruptions = None,
+    severities: c.Severities = None,
+    variant: c.Variant = "imagenet-c",
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            help="arrays: NAME.npy as CIFAR-10-C; folders: NAME/SEVERITY/CLASS/* as ImageNet-C. Default: folders for "
+            "folders, else arrays.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
+    image_format: Annotated[
+        str, typer.Option("--format", help="Of image files: png keeps every value, or jpeg.", rich_help_panel=o.OUTPUT)
+    ] = "png",
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", rich_help_panel=o.OUTPUT)] = 85,
+    seed: o.Seed = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes; default: as many as cores.", rich_help_panel=o.HOW),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only read a finished copy again and compare digests.", rich_help_panel=o.HOW),
+    ] = False,
+    json: o.Json = False,
+) -> None:
+    """Writes a corrupted copy of a data set: 15 corruptions at five severities, by default Fashion-MNIST-C.
+
+    Ctrl-C or a crash loses nothing that was written: the same command goes on. At the end all files are read again and
+    compared with the digests that were taken when they were written (SHA256SUMS, for sha256sum --check). Read it with
+    --data corrupted:DIRECTORY. To evaluate, no copy is needed: robustlab evaluate --natural corrupts in memory.
+    """
+    from robustlab.evaluation import CopySettings, damaged_files, write_corrupted
+
+    place = out or Path(f"{Path(data).name}-c")
+    if check:
+        _checked(place, damaged_files)
+        return
+    wanted, found = names(corruptions), levels(severities)
+    _one_of("layout", layout, LAYOUTS)
+    _one_of("format", image_format, FORMATS)
+    kind = variant_of(variant)
+    examples = parse.data(data, split, size=size, limit=limit, seed=seed)
+    with resumable(place), show.bars() as bar:
+        settings = CopySettings(
+            layout=cast("Layout | None", layout),
+            format=cast("Format", image_format),
+            quality=quality,
+            variant=kind,
+            seed=seed,
+            workers=workers or os.cpu_count() or 1,
+            progress=_progress(bar, str(place)),
+        )
+        manifest = write_corrupted(examples, place, corruptions=wanted, severities=found, settings=settings)
+    _told(manifest, place, json=json)
+
+
+def _one_of(what: str, typed: str | None, known: tuple[str, ...]) -> None:
+    if typed is not None and typed not in known:
+        raise typer.BadParameter(f"there is no {what} {typed!r}: choose {' or '.join(known)}")
+
+
+def _progress(bar: Callable[[str, float, str], None], title: str) -> Callable[[CopyProgress], None]:
+    """Two bars: what is written, then what is read again."""
+    from robustlab.report.words import duration
+
+    started, first = time.perf_counter(), list[int]()
+
+    def tell(at: CopyProgress) -> None:
+        if at.what == "check":
+            bar(f"check {title}", at.share, f"{at.done}/{at.total} files")
+            return
+        first.append(at.done - 1)
+        here = at.done - first[0]
+        left = (at.total - at.done) * (time.perf_counter() - started) / here
+        bar(f"corrupt {title}", at.share, f"{at.what}: {at.done}/{at.total}; {duration(left)} left")
+
+    return tell
+
+
+def _checked(place: Path, damaged: Callable[..., tuple[str, ...]]) -> None:
+    with show.bars() as bar:
+        wrong = damaged_files(place, _progress(bar, str(place)))
+    if wrong:
+        for name in wrong[:10]:
+            show.say(f"{place / name} is missing, or not what was written", "error")
+        raise typer.Exit(2)
+    show.say(f"All files of {place} are what was written", "good")
+
+
+def _told(manifest: CopyManifest, place: Path, *, json: bool) -> None:
+    from robustlab.evaluation.codec import encode
+
+    if json:
+        show.machine(encode(manifest))
+        return
+    images = manifest.n * len(manifest.corruptions) * len(manifest.severities)
+    lines = [
+        f"{len(manifest.corruptions)} corruptions at severities {', '.join(map(str, manifest.severities))}, "
+        f"{manifest.variant}, seed {manifest.seed}",
+        f"{images} images as {manifest.format} in {manifest.layout}; digests in {place / 'SHA256SUMS'}",
+        *(f"not comparable: {info.not_comparable}" for info in manifest.corruptions if info.not_comparable),
+        f"evaluate on it: robustlab evaluate MODEL --natural --data corrupted:{place}",
+    ]
+    show.paragraph(f"{place}: corrupted copy of {manifest.name}", lines)

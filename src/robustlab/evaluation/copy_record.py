@@ -1,0 +1,226 @@
+"""What a corrupted copy of a data set on disk says of itself: ``manifest.json`` first, ``SHA256SUMS`` last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from robustlab.core import Examples, RunError
+from robustlab.corruptions import Variant
+from robustlab.data import InMemory
+from robustlab.data.folder import ImageFolder
+from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
+from robustlab.evaluation.codec import decode, encode
+from robustlab.evaluation.corrupted_set import CorruptedSets, ready_made
+from robustlab.evaluation.files import disk, read_json, write_bytes, write_json
+from robustlab.evaluation.identity import check_same
+from robustlab.evaluation.natural_record import CorruptionInfo
+from robustlab.evaluation.record import Evidence
+
+COPY = "nothing: a corrupted copy"
+"""What its manifest says that it measures."""
+SUMS = "SHA256SUMS"
+CLEAN = "clean/images.npy"
+"""The images before they were corrupted, in the layout "arrays"."""
+_SCHEMA = 1
+_CHUNK = 1 << 22
+
+Layout: TypeAlias = Literal["arrays", "folders"]
+"""As CIFAR-10-C is published, one array per corruption; or as ImageNet-C, folders of image files."""
+Format: TypeAlias = Literal["png", "jpeg"]
+
+
+class CopyProgress(NamedTuple):
+    """How far a copy is."""
+
+    what: str
+    """Just done, such as "fog 3"; "check" once files are read again."""
+    done: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """0..1."""
+        return self.done / self.total if self.total else 1.0
+
+
+@dataclass(frozen=True)
+class CopySettings:
+    """How a corrupted copy is made.
+
+    Args:
+        layout: "arrays" (``NAME.npy`` and ``labels.npy``, as CIFAR-10-C), "folders" (``NAME/SEVERITY/CLASS/*``, as
+            ImageNet-C); None: folders for a folder of images, arrays for the rest if all five severities are wanted.
+        format: of image files: "png" keeps every value, "jpeg" is what ImageNet-C was published in.
+        quality: of JPEG.
+        variant: of the corruptions that are given by name.
+        seed: of all random draws.
+        workers: processes that work at the same time.
+        progress: called after every part.
+        command: how this was called, for the manifest; empty: the command line of the process.
+    """
+
+    layout: Layout | None = None
+    format: Format = "png"
+    quality: int = 85
+    variant: Variant = "imagenet-c"
+    seed: int = 0
+    workers: int = 1
+    progress: Callable[[CopyProgress], None] | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.layout not in (None, "arrays", "folders") or self.format not in ("png", "jpeg"):
+            raise ValueError(f"layouts are arrays and folders, formats png and jpeg; got {self.layout}, {self.format}")
+        if self.workers < 1 or not 1 <= self.quality <= 100:
+            raise ValueError(f"workers must be at least 1 and quality in 1..100, got {self.workers} and {self.quality}")
+
+
+@dataclass(frozen=True)
+class CopyManifest:
+    """What is known of a copy before its first file."""
+
+    name: str
+    """Of the data set that it is made of."""
+    classes: tuple[str, ...]
+    folders: tuple[str, ...]
+    """Names of the class folders in the order of their numbers; empty: none, or named by ImageNet's synsets."""
+    n: int
+    shape: tuple[int, ...]
+    """Of one image (C, H, W)."""
+    corruptions: tuple[CorruptionInfo, ...]
+    severities: tuple[int, ...]
+    variant: str
+    seed: int
+    layout: Layout
+    format: str
+    """Of the files: "npy", "png", or "jpeg" with its quality."""
+    created: str
+    command: str
+    versions: dict[str, str]
+    essentials: Evidence
+    """What must be the same for the copy to go on, by a name that a message can use."""
+    measures: str = COPY
+    schema: int = _SCHEMA
+
+
+def settle(manifest: CopyManifest, directory: Path) -> CopyManifest:
+    """Writes the manifest of a new copy, or reads that of one that goes on.
+
+    Raises: RunError if the directory holds another copy, naming the first differences, or something else.
+    """
+    path = directory / "manifest.json"
+    if path.exists():
+        before = read_copy_manifest(directory)
+        check_same(directory, before.essentials, manifest.essentials)
+        return before
+    others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
+    if others:
+        raise RunError(f"{directory} holds {others[0]} already: choose an empty directory")
+    with disk(directory):
+        write_json(path, encode(manifest), durable=True)
+    return manifest
+
+
+def is_copy(directory: Path) -> bool:
+    """Whether a directory holds a corrupted copy made here."""
+    path = directory / "manifest.json"
+    return path.is_file() and read_json(path).get("measures") == COPY
+
+
+def read_copy_manifest(directory: Path) -> CopyManifest:
+    """The manifest of a copy.
+
+    Raises: RunError if there is none, or it is damaged or of another version.
+    """
+    content = read_json(directory / "manifest.json")
+    if content.get("measures") != COPY or content.get("schema") != _SCHEMA:
+        raise RunError(f"{directory} holds no corrupted copy that this version of robustlab reads")
+    try:
+        return decode(CopyManifest, content)
+    except ValueError as error:
+        raise RunError(f"{directory / 'manifest.json'} cannot be used: {error}; make the copy again") from error
+
+
+def write_sums(directory: Path, sums: dict[str, str]) -> None:
+    """Writes the digests of all files, as ``sha256sum --check`` reads them; with it the copy is finished."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    with disk(directory):
+        write_bytes(directory / SUMS, lines.encode(), durable=True)
+
+
+def read_sums(directory: Path) -> dict[str, str]:
+    """Digests by file name.
+
+    Raises: RunError if the copy is not finished.
+    """
+    path = directory / SUMS
+    if not path.is_file():
+        raise RunError(f"the copy in {directory} is not finished: make it with the same arguments to go on")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in path.read_text().splitlines())}
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, read in pieces."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None = None) -> tuple[str, ...]:
+    """Names of the files of a finished copy that are missing, or not what was written.
+
+    Raises: RunError if the copy is not finished.
+    """
+    return tuple(_wrong(directory, read_sums(directory), told))
+
+
+def _wrong(directory: Path, sums: dict[str, str], told: Callable[[CopyProgress], None] | None) -> Iterator[str]:
+    for number, (name, digest) in enumerate(sums.items(), start=1):
+        path = directory / name
+        if not path.is_file() or sha256_of(path) != digest:
+            yield name
+        if told is not None:
+            told(CopyProgress("check", number, len(sums)))
+
+
+def read_copy(directory: str | Path) -> CorruptedSets:
+    """A finished corrupted copy as a data set under corruptions, its classes by name and its clean images beside it.
+
+    Raises:
+        RunError: there is no copy, or it is not finished.
+        DataError: its files do not fit together.
+    """
+    import numpy as np
+    import torch
+
+    root = Path(directory)
+    manifest = read_copy_manifest(root)
+    read_sums(root)
+    if manifest.layout == "folders":
+        copies, clean = _folders(root, manifest), None
+    else:
+        copies = cifar_c(root, classes=manifest.classes)
+        x = torch.from_numpy(np.load(root / CLEAN)).permute(0, 3, 1, 2).contiguous()
+        y = torch.from_numpy(np.load(root / "labels.npy")[: manifest.n].astype(np.int64))
+        clean = InMemory(manifest.name, manifest.classes, x, y, str(root))
+    sets = ready_made(copies, clean)
+    infos = {info.name: info for info in manifest.corruptions}
+    known = tuple(infos[info.name] for info in sets.corruptions)
+    return CorruptedSets(f"{manifest.name}, corrupted copy", sets.cells, known, manifest.variant, clean)
+
+
+def _folders(root: Path, manifest: CopyManifest) -> CorruptedCopies:
+    """The cells of a copy in folders, their classes by the names that the data set has for them."""
+    copies = corrupted_folders(root, channels=manifest.shape[0], classes=manifest.folders or None)
+    cells: dict[tuple[str, int], Examples] = {
+        cell: replace(folder, classes=manifest.classes)
+        for cell, folder in copies.cells.items()
+        if isinstance(folder, ImageFolder)
+    }
+    return CorruptedCopies(copies.name, cells)
