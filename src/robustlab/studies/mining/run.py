@@ -47,6 +47,8 @@ def mine(
     Networks that are held out are trained in the same way and have no vote: their accuracy on the members, against
     other examples with the same labels, says whether the set is hard for models that did not help to choose it.
 
+    The data may be on disk; what all networks say of it is held in memory, 12 bytes a network, example and class.
+
     Args:
         models: the committee: how each is trained, by name.
         dataset: what is mined; anything that ``data.examples`` takes.
