@@ -70,11 +70,11 @@ def corrupt(
     compared with the digests that were taken when they were written (SHA256SUMS, for sha256sum --check). Read it with
     --data corrupted:DIRECTORY. To evaluate, no copy is needed: robustlab evaluate --natural corrupts in memory.
     """
-    from robustlab.evaluation import CopySettings, damaged_files, write_corrupted
+    from robustlab.evaluation import CopySettings, write_corrupted
 
     place = out or Path(f"{Path(data).name}-c")
     if check:
-        _checked(place, damaged_files)
+        _checked(place)
         return
     wanted, found = names(corruptions), levels(severities)
     _one_of("layout", layout, LAYOUTS)
@@ -118,7 +118,10 @@ def _progress(bar: Callable[[str, float, str], None], title: str) -> Callable[[C
     return tell
 
 
-def _checked(place: Path, damaged: Callable[..., tuple[str, ...]]) -> None:
+def _checked(place: Path) -> None:
+    """Reads a copy again."""
+    from robustlab.evaluation import damaged_files
+
     with show.bars() as bar:
         wrong = damaged_files(place, _progress(bar, str(place)))
     if wrong:
