@@ -56,9 +56,9 @@ def original() -> Callable[..., Pixels] | None:
     return corrupt
 
 
-def _gaussian(now: Callable[..., object], image: object, *, multichannel: bool = False, **arguments: object) -> object:
+def _gaussian(now: Callable[..., object], *arguments: object, multichannel: bool = False, **named: object) -> object:
     """scikit-image's Gaussian filter with the argument that it once had."""
-    return now(image, channel_axis=-1 if multichannel else None, **arguments)
+    return now(*arguments, channel_axis=-1 if multichannel else None, **named)
 
 
 def photographs() -> tuple[Tensor, list[Pixels]]:
