@@ -17,6 +17,7 @@ from robustlab.core.losses import (
 from robustlab.core.modes import frozen
 from robustlab.core.norms import L1, L2, Linf, Norm
 from robustlab.core.random import Streams, fold_in, subset
+from robustlab.core.routes import Routed, taking
 from robustlab.core.smooth import SmoothGradient, smooth_gradients
 from robustlab.core.threat import Region, ThreatModel
 from robustlab.core.twin import Look, Passes, Twin, as_twin, own_twin, search_twin
@@ -39,7 +40,7 @@ from robustlab.core.types import (
 __all__ = [
     "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
     "Logits", "Look", "Metrics", "Model", "Norm", "Objective", "Passes", "Recipe", "RecipeState", "Region",
-    "RobustlabError", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "ThreatModel", "Twin",
-    "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin", "misclassified", "own_twin",
-    "search_twin", "smooth_gradients", "subset", "targeted", "unfinished", "untargeted",
+    "RobustlabError", "Routed", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "ThreatModel",
+    "Twin", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin", "misclassified",
+    "own_twin", "search_twin", "smooth_gradients", "subset", "taking", "targeted", "unfinished", "untargeted",
 ]  # fmt: skip

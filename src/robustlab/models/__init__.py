@@ -1,6 +1,6 @@
 """Classifiers: small ones to train, published ones with their normalisation baked in, and the user's own."""
 
-from robustlab.core import smooth_gradients
+from robustlab.core import smooth_gradients, taking
 from robustlab.models import faults
 from robustlab.models.adapted import adapted, black_box
 from robustlab.models.checkpoint import save
@@ -11,6 +11,7 @@ from robustlab.models.load import load, names
 from robustlab.models.mixer import PatchMixer
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
+from robustlab.models.split_norm import exported, merged, split_norms
 from robustlab.models.timm_models import Shape
 
 __all__ = [
@@ -26,12 +27,16 @@ __all__ = [
     "adapted",
     "black_box",
     "efficientnet_lite0",
+    "exported",
     "faults",
     "functional_relus",
     "load",
+    "merged",
     "names",
     "normalised",
     "save",
     "smooth",
     "smooth_gradients",
+    "split_norms",
+    "taking",
 ]

@@ -20,6 +20,7 @@ from robustlab.models.layers import normalised
 from robustlab.models.mixer import PatchMixer
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
+from robustlab.models.split_norm import split_norms
 from robustlab.models.timm_models import Shape, timm_model
 
 _SMALL = {
@@ -89,8 +90,8 @@ def _built(plan: Architecture, checkpoint: str | Path | None, *, pretrained: boo
     if "activation" in plan:
         model = smooth(model, cast(Activation, plan["activation"]))
     if "mean" in plan:
-        return normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
-    return model
+        model = normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
+    return split_norms(model, cast(int, plan["routes"])) if "routes" in plan else model
 
 
 def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:

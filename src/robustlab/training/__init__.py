@@ -1,11 +1,13 @@
 """Training: one loop, many recipes."""
 
+from robustlab.training.advprop import AdvProp, advprop
 from robustlab.training.augment import Augmented, AugMix, RandAugment, augmented
 from robustlab.training.augmix import Consistent, augmix
 from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
 from robustlab.training.corrupted import Corrupted, corrupted
 from robustlab.training.crafting import Crafting, GaussianNoise
+from robustlab.training.fast_advprop import FastAdvProp, fast_advprop
 from robustlab.training.free import Free, free
 from robustlab.training.loop import fit
 from robustlab.training.optimizers import adamw, sgd, tuned
@@ -22,11 +24,11 @@ from robustlab.training.update import DivergedError
 from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
-    "AWP", "MART", "TRADES", "VAT", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant", "Corrupted",
-    "Cosine", "Crafting", "Cyclic", "DivergedError", "Free", "GaussianNoise", "GradAlign", "History", "MultiStep",
-    "NearPGD", "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard",
-    "Unlabelled", "adamw", "adversarial", "augmented", "augmix", "awp", "corrupted", "fast", "fit", "free",
-    "gaussian_noise", "grad_align", "latest", "madry", "mart", "mlflow", "overfitting_alarm", "perturbed_once",
-    "progress_bar", "sgd", "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers",
-    "trades", "tuned", "vat",
+    "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant",
+    "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Free", "GaussianNoise", "GradAlign",
+    "History", "MultiStep", "NearPGD", "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings",
+    "SmoothIn", "Standard", "Unlabelled", "adamw", "adversarial", "advprop", "augmented", "augmix", "awp", "corrupted",
+    "fast", "fast_advprop", "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart", "mlflow",
+    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial", "smooth_in", "standard",
+    "tensorboard", "together", "trackers", "trades", "tuned", "vat",
 ]  # fmt: skip

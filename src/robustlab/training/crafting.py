@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias, cast
 from torch import Tensor, nn
 
 from robustlab.attacks import at_eps, threat_of
-from robustlab.core import Attack, Batch, Images, Metrics, RecipeState, Streams
+from robustlab.core import Attack, Batch, Images, Labels, Metrics, RecipeState, Streams
 from robustlab.training.follower import following, forget
 
 Backward: TypeAlias = Callable[[Tensor], None]
@@ -87,15 +87,21 @@ class Crafting:
         if self.steps_warmup and not hasattr(self.attack, "steps"):
             raise ValueError(f"steps_warmup needs an attack with steps, {type(self.attack).__name__} has none")
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Images:
-        """The adversarial inputs of a batch (N, ...); the model is left as it was."""
+    def __call__(self, model: nn.Module, batch: Batch, target: Labels | None = None) -> Images:
+        """The adversarial inputs of a batch (N, ...); the model is left as it was.
+
+        Args:
+            model: in the modes in which it is trained.
+            batch: the clean one.
+            target: classes to be reached (N,), int64; None: any wrong one.
+        """
         strength = risen(batch.progress, self.eps_warmup)
         if strength == 0.0:
             return batch.x
         attack = self.grown(self.scaled(strength), risen(batch.progress, self.steps_warmup))
         with in_eval_mode(model) if self.norm_mode == "eval" else nullcontext():
             twin = following(model, batch.x)
-            return attack(twin, batch.x, batch.y, stop="never", seed=batch.seed, ids=batch.ids)
+            return attack(twin, batch.x, batch.y, target=target, stop="never", seed=batch.seed, ids=batch.ids)
 
     def scaled(self, strength: float) -> Attack:
         """The attack with a share of its eps, and of its step size if that was given."""

@@ -15,11 +15,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Twin, search_twin
 from robustlab.core.fold import Weighted
+from robustlab.core.routes import routed_parts
 from robustlab.core.smooth import smooth_parts
 
 Fold: TypeAlias = tuple[Weighted, _BatchNorm, Weighted]
 """A weighted layer and the norm layer after it, in the model; the layer that does both, in the twin."""
-_FOLLOWERS: WeakKeyDictionary[nn.Module, Follower] = WeakKeyDictionary()
+Switches: TypeAlias = tuple[int, ...]
+"""What a copy of the model takes for good from where it is made: derivatives that are on, routes."""
+_FOLLOWERS: WeakKeyDictionary[nn.Module, dict[Switches, Follower]] = WeakKeyDictionary()
 
 
 def forget(model: nn.Module) -> None:
@@ -39,9 +42,10 @@ def following(model: nn.Module, x: Tensor) -> Twin:
     """
     if any(part.training for part in model.modules()):
         return Twin(model, model)
-    follower = _FOLLOWERS.get(model)
+    followers, switches = _FOLLOWERS.setdefault(model, {}), _switches(model)
+    follower = followers.get(switches)
     if follower is None or not follower.fits(model, x):
-        follower = _FOLLOWERS[model] = Follower(model, x)
+        follower = followers[switches] = Follower(model, x)
     return follower.caught_up(model)
 
 
@@ -51,7 +55,7 @@ class Follower:
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         twin = search_twin(model, x)
         self.parts = tuple(model.modules())[1:]
-        self.shape, self.switches = x.shape[1:], _switches(model)
+        self.shape = x.shape[1:]
         self.search = twin.search if isinstance(twin.search, nn.Module) and twin.distinct else None
         self.rows = twin.rows
         if self.search is not None:
@@ -61,10 +65,10 @@ class Follower:
                 self.search = None
 
     def fits(self, model: nn.Module, x: Tensor) -> bool:
-        """Whether the model still consists of the same parts, switched as before, and takes the same inputs."""
+        """Whether the model still consists of the same parts and takes the same inputs."""
         parts = tuple(model.modules())[1:]
         same = len(parts) == len(self.parts) and all(a is b for a, b in zip(parts, self.parts, strict=True))
-        return same and x.shape[1:] == self.shape and self.switches == _switches(model)
+        return same and x.shape[1:] == self.shape
 
     @torch.no_grad()
     def caught_up(self, model: nn.Module) -> Twin:
@@ -79,9 +83,8 @@ class Follower:
         return Twin(self.search, self.search, self.rows)
 
 
-def _switches(model: nn.Module) -> tuple[bool, ...]:
-    """What a copy of the model takes for good from where it is made."""
-    return tuple(part.on for part in smooth_parts(model))
+def _switches(model: nn.Module) -> Switches:
+    return (*(part.on for part in smooth_parts(model)), *(part.route for part in routed_parts(model)))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

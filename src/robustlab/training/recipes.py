@@ -114,7 +114,7 @@ class Standard:
     replays: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _check_smoothing(self.smoothing)
+        check_smoothing(self.smoothing)
 
     init = no_memory
     step = both_phases
@@ -146,7 +146,7 @@ class Adversarial:
     def __post_init__(self) -> None:
         if not 0.0 <= self.mix <= 1.0:
             raise ValueError(f"mix is the share of the loss on adversarial inputs, in [0, 1], got {self.mix}")
-        _check_smoothing(self.smoothing)
+        check_smoothing(self.smoothing)
 
     init = no_memory
     step = both_phases
@@ -185,6 +185,7 @@ def passed(model: nn.Module, x: Images, y: Labels, smoothing: float = 0.0) -> tu
     return logits, F.cross_entropy(logits, y, label_smoothing=smoothing)
 
 
-def _check_smoothing(smoothing: float) -> None:
+def check_smoothing(smoothing: float) -> None:
+    """Refuses a share of a label that is none."""
     if not 0.0 <= smoothing < 1.0:
         raise ValueError(f"smoothing is the share of a label that is spread over all classes, in [0, 1): {smoothing}")

@@ -1,0 +1,80 @@
+"""Layers of which a model has several copies: a pass takes one route through it, and the copies of that route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+MAIN = 0
+"""The route of clean images, and of every pass that does not say otherwise: testing, attacking, explaining."""
+
+
+class Routed(nn.Module):
+    """A layer and copies of it with weights and statistics of their own; a pass sees the one of its route.
+
+    Args:
+        main: the layer of route 0.
+        aux: the layers of routes 1, 2, ...
+    """
+
+    def __init__(self, main: nn.Module, aux: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.main = main
+        self.aux = nn.ModuleList(aux)
+        self.route = MAIN
+
+    @property
+    def routes(self) -> int:
+        """How many there are, the main one included."""
+        return 1 + len(self.aux)
+
+    @property
+    def taken(self) -> nn.Module:
+        """The layer of the route that a pass takes now."""
+        return self.main if self.route == MAIN else self.aux[self.route - 1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer of the route makes of x."""
+        made: Tensor = self.taken(x)
+        return made
+
+
+def routed_parts(model: nn.Module) -> tuple[Routed, ...]:
+    """The layers of a model of which there is one per route."""
+    return tuple(part for part in model.modules() if isinstance(part, Routed))
+
+
+def routes_of(model: nn.Module) -> int:
+    """How many routes lead through a model: those of the layer that has the fewest; 1 if no layer has several."""
+    return min((part.routes for part in routed_parts(model)), default=1)
+
+
+@contextmanager
+def taking(model: nn.Module, route: int) -> Iterator[None]:
+    """Inside the block, every pass through the model takes one route; then as before.
+
+    A search twin that is made inside the block keeps the route that it finds there.
+
+    Args:
+        model: one that ``robustlab.models.split_norms`` has made; on any other, route 0 is all there is.
+        route: 0 is the main one, of clean images; 1, 2, ... are the auxiliary ones.
+
+    Raises: ValueError if the model has no such route.
+    """
+    there = routes_of(model)
+    if route not in range(there):
+        raise ValueError(
+            f"route {route} does not lead through this {type(model).__name__}, whose routes are 0 to {there - 1}: "
+            "make more with robustlab.models.split_norms(model, routes=...)"
+        )
+    parts = routed_parts(model)
+    before = [part.route for part in parts]
+    for part in parts:
+        part.route = route
+    try:
+        yield
+    finally:
+        for part, was in zip(parts, before, strict=True):
+            part.route = was
