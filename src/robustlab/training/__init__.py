@@ -8,7 +8,11 @@ from robustlab.training.checkpoint import latest
 from robustlab.training.corrupted import Corrupted, corrupted
 from robustlab.training.crafting import Crafting, GaussianNoise
 from robustlab.training.fast_advprop import FastAdvProp, fast_advprop
+from robustlab.training.feature_cache import Features, cached_features
+from robustlab.training.finetune import FineTuned, Plan, finetune
 from robustlab.training.free import Free, free
+from robustlab.training.groups import Group, layer_groups, new_head
+from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.optimizers import adamw, sgd, tuned
 from robustlab.training.progress import progress_bar
@@ -25,10 +29,11 @@ from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
     "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant",
-    "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Free", "GaussianNoise", "GradAlign",
-    "History", "MultiStep", "NearPGD", "OneCycle", "OverfittingAlarm", "Progress", "RandAugment", "Settings",
-    "SmoothIn", "Standard", "Unlabelled", "adamw", "adversarial", "advprop", "augmented", "augmix", "awp", "corrupted",
-    "fast", "fast_advprop", "fit", "free", "gaussian_noise", "grad_align", "latest", "madry", "mart", "mlflow",
-    "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial", "smooth_in", "standard",
-    "tensorboard", "together", "trackers", "trades", "tuned", "vat",
+    "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Features", "FineTuned", "Free",
+    "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "OneCycle",
+    "OverfittingAlarm", "Plan", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard", "Unlabelled", "adamw",
+    "adversarial", "advprop", "augmented", "augmix", "awp", "cached_features", "corrupted", "fast", "fast_advprop",
+    "finetune", "fit", "free", "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow",
+    "new_head", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial", "smooth_in",
+    "standard", "tensorboard", "together", "trackers", "trades", "tuned", "vat",
 ]  # fmt: skip

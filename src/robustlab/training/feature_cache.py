@@ -1,0 +1,183 @@
+"""What a frozen network makes of a data set, computed once and kept on disk.
+
+A cache is a folder named by a hash of everything that decides what is in it: weights below the head, data, precision.
+What no hash sees shows in a few rows that are made once more before a cache is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Batch, DataError, Examples, frozen, subset
+from robustlab.core.twin import checked_logits
+from robustlab.training.feature_store import Store
+from robustlab.training.groups import head_of, layer_groups
+from robustlab.training.identity import content
+from robustlab.training.launcher import launched, placed
+from robustlab.training.settings import Progress, Settings
+from robustlab.training.stream import Reader, fetched
+from robustlab.training.update import checked
+
+Tell: TypeAlias = Callable[[Progress], None]
+_LOG = logging.getLogger(__name__)
+_FORMAT = 1
+_ROWS = 128  # images per pass: on a CPU larger batches leave the cache, a GPU is busy with these
+_PROBED = 8
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The inputs of a network's head for a data set, memory-mapped; a data set itself, on which a head can be trained.
+
+    Args:
+        name: what reports call it.
+        classes: names of the K classes.
+        x: features (N, ...), float32.
+        y: labels (N,), int64.
+        sha256: of the network below the head, the data and the precision.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    x: Tensor
+    y: Tensor
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batch(self, ids: Tensor) -> Batch:
+        """Features by the number of the example."""
+        return Batch(self.x.index_select(0, ids), self.y.index_select(0, ids), ids)
+
+
+def cached_features(
+    model: nn.Module, examples: Examples, folder: str | Path, settings: Settings, *, progress: Tell | None = None
+) -> Features:
+    """What reaches the head of a model in eval mode for each example; taken from the cache where it is there.
+
+    Args:
+        model: from inputs (N, ...) to logits (N, K); its head is the topmost of ``layer_groups``. It is left as it was.
+        examples: the data; each must be the same image whenever it is read.
+        folder: of the caches; each has a folder of its own in it.
+        settings: device, precision and workers are those of the pass.
+        progress: told after each batch.
+
+    Raises:
+        ValueError: the head is not the last thing that the model does.
+        DataError: the data, or the model in eval mode, are not the same each time.
+        RunError: the cache cannot be written.
+    """
+    with ExitStack() as stack:
+        accelerator = stack.enter_context(launched(settings))
+        probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
+        stack.enter_context(placed(model, accelerator.device, probe.x))
+        stack.enter_context(frozen(model, training=False))
+        stack.enter_context(torch.no_grad())
+        key = key_of(model, examples, settings.precision)
+        source = _Source(model, examples, settings, accelerator.device)
+        store = Store(Path(folder) / key[:32], key, source.features(probe).shape[1:], len(examples))
+        stack.enter_context(store.claimed())
+        if store.rows and not source.agrees(store):
+            _LOG.warning("%s does not hold what the model makes of %s now: it is made anew", store.place, examples.name)
+            store.start()
+        if store.rows < len(examples):
+            source.fill(store, progress)
+            if not source.agrees(store):
+                raise DataError(
+                    f"{examples.name} gives other inputs each time it is read, or the model is random in eval mode: "
+                    "take random changes of the images away, or train without a frozen stage"
+                )
+        return Features(f"features of {examples.name}", examples.classes, store.x(), store.y(), key)
+
+
+def key_of(model: nn.Module, examples: Examples, precision: str) -> str:
+    """SHA-256 of everything below the model's head, of the data and their size, and of the precision."""
+    x = examples.batch(torch.tensor([0])).x
+    said = (_FORMAT, _ADDRESS.sub("", repr(model)), content(examples), len(examples), tuple(x.shape), precision)
+    digest = hashlib.sha256(repr((*said, str(x.dtype))).encode())
+    head = {id(value) for value in (*head_of(model).parameters(), *head_of(model).buffers())}
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if id(value) not in head:
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class _Source:
+    """A model and data, of which features are made."""
+
+    def __init__(self, model: nn.Module, examples: Examples, settings: Settings, device: torch.device) -> None:
+        self.model, self.examples, self.device = model, examples, device
+        self.workers, self.narrow = settings.workers, settings.precision == "bf16"
+        self.tolerance = 3e-2 if self.narrow else 1e-3
+        self.head, self.entry = head_of(model), layer_groups(model)[-1].parts[0]
+
+    def features(self, batch: Batch) -> Tensor:
+        """Features (N, ...) of some examples.
+
+        Raises: ValueError if the head, given these, does not return the model's logits.
+        """
+        seen, logits = self.passed(batch)
+        logits = checked_logits(logits, batch.x)
+        found = self.head(seen[0]) if len(seen) == 1 and len(seen[0]) == len(batch.x) else None
+        if found is None or not self.close(found, logits):
+            raise ValueError(
+                f"the last layers with weights ({type(self.head).__name__}) are not the last thing that the model "
+                "does, so no features can be kept for them: train without a frozen stage"
+            )
+        return seen[0]
+
+    def passed(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """What came to the head, and what left the model."""
+        seen: list[Tensor] = []
+        hook = self.entry.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.narrow):
+                logits: Tensor = self.model(batch.x.to(self.device))
+        finally:
+            hook.remove()
+        return [one.float() for one in seen], logits.float()
+
+    def fill(self, store: Store, progress: Tell | None) -> None:
+        """Makes the features that the store lacks."""
+        parts = torch.arange(store.rows, len(self.examples)).split(_ROWS)
+        reader = Reader(self.examples, self.workers, self.device)
+        waiting: list[tuple[Tensor, Tensor]] = []
+        try:
+            with store.growing() as growing, reader.watched():
+                for number, (ids, read) in enumerate(zip(parts, reader.read(parts, 0), strict=True), start=1):
+                    batch = checked(read, ids, self.examples, self.device)
+                    waiting.append((self.passed(batch)[0][0], read.y))
+                    if len(waiting) > 1:  # one behind: a GPU computes this while the one before is written
+                        growing.append(*waiting.pop(0))
+                    if progress is not None:
+                        progress(Progress(1, 1, number, len(parts), {"images": float(len(ids))}))
+                for made in waiting:
+                    growing.append(*made)
+        finally:
+            reader.close()
+
+    def agrees(self, store: Store) -> bool:
+        """Whether some rows of a store are what the model makes of these examples when they are read once more."""
+        ids = subset(store.rows, min(_PROBED, store.rows))
+        batch = checked(fetched(self.examples, ids, 1), ids, self.examples, self.device)
+        found, kept = self.passed(batch)[0][0].cpu(), store.x()[ids]
+        return self.close(found, kept) and bool((store.y()[ids] == batch.y.cpu()).all())
+
+    def close(self, found: Tensor, expected: Tensor) -> bool:
+        """Whether values are equal up to rounding, beside the largest of them."""
+        if found.shape != expected.shape:
+            return False
+        return bool((found - expected).abs().amax() <= self.tolerance * expected.abs().amax().clamp_min(1e-6))

@@ -1,0 +1,151 @@
+"""Rows of features and labels in files that only grow, so that a run that is killed goes on where it was.
+
+``x.f32`` and ``y.i64`` hold rows one after the other, ``rows.json`` says how many of them are whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustlab.core import RunError
+from robustlab.core.files import replace_atomically
+
+SECONDS = 5.0
+"""Of work that a killed run loses at most."""
+
+
+class Store:
+    """A folder of rows.
+
+    Args:
+        place: folder of its own.
+        key: what is in it.
+        shape: of the features of one example.
+        examples: rows that there will be.
+    """
+
+    def __init__(self, place: Path, key: str, shape: torch.Size, examples: int) -> None:
+        self.place, self.key, self.shape, self.examples = place, key, list(shape), examples
+        self.features, self.labels, self.count = place / "x.f32", place / "y.i64", place / "rows.json"
+        self.rows = 0
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Takes the store for this process; another one that wants it waits, and finds it filled.
+
+        Raises: RunError if it cannot be written.
+        """
+        from filelock import FileLock
+
+        try:
+            self.place.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.place / ".lock")
+            lock.acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self.rows = self._whole()
+            yield
+        finally:
+            lock.release()
+
+    def _whole(self) -> int:
+        """Rows that are there for sure."""
+        try:
+            said = json.loads(self.count.read_text())
+            rows = int(said["rows"])
+            ours = said["key"] == self.key and said["shape"] == self.shape and rows <= self.examples
+            sizes = self.features.stat().st_size, self.labels.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return rows if ours and sizes[0] >= rows * self._width and sizes[1] >= rows * 8 else 0
+
+    @property
+    def _width(self) -> int:
+        """Bytes of the features of one example."""
+        return 4 * math.prod(self.shape)
+
+    def start(self) -> None:
+        """Forgets all rows."""
+        self.count.unlink(missing_ok=True)
+        self.rows = 0
+
+    @contextmanager
+    def growing(self) -> Iterator[Growing]:
+        """Opens the store to add rows; those that were added are kept, however the block ends.
+
+        Raises: RunError if the disk is full.
+        """
+        try:
+            with ExitStack() as stack:
+                x, y = (
+                    stack.enter_context(_end_at(file, self.rows * width))
+                    for file, width in ((self.features, self._width), (self.labels, 8))
+                )
+                growing = Growing(self, x, y)
+                stack.callback(growing.mark)
+                yield growing
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def say(self) -> None:
+        """Writes down how many rows are whole."""
+        said = json.dumps({"key": self.key, "shape": self.shape, "rows": self.rows})
+        replace_atomically(self.count, lambda part: Path(part).write_text(said) and None)
+
+    def x(self) -> Tensor:
+        """Features (rows, ...), float32, memory-mapped; what is written to them stays in memory."""
+        mapped = np.memmap(self.features, np.float32, "c", shape=(self.rows, *self.shape))
+        return torch.from_numpy(mapped)
+
+    def y(self) -> Tensor:
+        """Labels (rows,), int64."""
+        return torch.from_numpy(np.fromfile(self.labels, np.int64, self.rows))
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(f"{self.place} cannot be written: {error.strerror or error}; what is there is kept")
+
+
+class Growing:
+    """A store that is open for more rows."""
+
+    def __init__(self, store: Store, x: BinaryIO, y: BinaryIO) -> None:
+        self.store, self.x, self.y = store, x, y
+        self.added, self.marked = 0, time.monotonic()
+
+    def append(self, x: Tensor, y: Tensor) -> None:
+        """Adds rows of features (N, ...) and labels (N,)."""
+        self.x.write(x.float().cpu().contiguous().numpy().data)
+        self.y.write(y.cpu().numpy().data)
+        self.added += len(y)
+        if time.monotonic() - self.marked >= SECONDS:
+            self.mark()
+
+    def mark(self) -> None:
+        """Brings the rows to the disk, then says that they are there."""
+        for file in (self.x, self.y):
+            file.flush()
+            os.fsync(file.fileno())
+        self.store.rows += self.added
+        self.added, self.marked = 0, time.monotonic()
+        self.store.say()
+
+
+@contextmanager
+def _end_at(file: Path, size: int) -> Iterator[BinaryIO]:
+    """A file, cut off where what is whole ends, to be written on from there."""
+    with file.open("r+b" if size else "w+b") as opened:
+        opened.truncate(size)
+        opened.seek(size)
+        yield opened
