@@ -32,8 +32,8 @@ def canny(x: Tensor, *, low: float, high: float) -> Tensor:
     size = across.abs() + down.abs()
     weak = size > low
     places = weak.flatten().nonzero()[:, 0]
-    slopes = (slope.flatten()[places].int() for slope in (across, down))
-    places = places[_is_ridge(*slopes, size.flatten(), places, size.shape[2])]
+    slopes = [slope.flatten()[places].int() for slope in (across, down)]
+    places = places[_is_ridge(slopes[0], slopes[1], size.flatten(), places, size.shape[2])]
     return _linked(places, size, high)[:, 1:-1, 1:-1]
 
 
