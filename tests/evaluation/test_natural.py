@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,36 @@ def test_batch_size_changes_no_number(batch_size: int, standard: nn.Module, digi
     assert first.errors == other.errors
     assert first.data.sha256 == other.data.sha256
     assert [s.prediction for s in first.gallery] == [s.prediction for s in other.gallery]
+
+
+def test_several_threads_make_the_same_images_and_ask_one_at_a_time(standard: nn.Module, digits: Digits) -> None:
+    first, seen = measured(standard, small(digits)), set[str]()
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add(threading.current_thread().name)
+            logits: Tensor = standard(x)
+            return logits
+
+    torch.set_num_threads(2)
+    second = measured(Watched(), small(digits), settings=NaturalSettings(batch_size=20))
+    assert torch.get_num_threads() == 2
+    assert counts(second) == counts(first)
+    assert seen == {threading.current_thread().name}
+
+
+def test_what_is_not_ours_is_called_by_one_thread(standard: nn.Module, digits: Digits) -> None:
+    seen = set[str]()
+
+    class Watched:
+        def __call__(self, x: Tensor, *, severity: int, seed: int = 0, ids: Tensor | None = None) -> Tensor:
+            del severity, seed, ids
+            seen.add(threading.current_thread().name)
+            return x
+
+    torch.set_num_threads(2)
+    measured(standard, small(digits), corruptions={"a": Watched(), "b": Watched()})
+    assert seen == {threading.current_thread().name}
 
 
 def test_a_sample_is_that_of_the_evaluation_under_attack(standard: nn.Module, digits: Digits) -> None:

@@ -233,6 +233,11 @@ def not_comparable(name: str) -> str:
     return _FROST if name == "frost" else ""
 
 
+def pure(examples: Examples) -> bool:
+    """Whether this is a view by one of our own corruptions, which several threads may ask at a time."""
+    return isinstance(examples, Corrupted) and isinstance(examples.corruption, Corrupt)
+
+
 def _smallest(examples: Examples) -> int:
     """The smallest side of an image that a view can corrupt."""
     if not isinstance(examples, Corrupted) or not isinstance(examples.corruption, Corrupt):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import torch
@@ -14,7 +18,7 @@ from torch import Tensor
 
 from robustlab.core import Batch, fold_in
 from robustlab.evaluation.baseline import Baseline
-from robustlab.evaluation.corrupted_set import Cell, CorruptedSets
+from robustlab.evaluation.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
@@ -37,7 +41,42 @@ from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 
 _BOUNDS = (0.0, 1.0)
+_BYTES = 64 << 20  # of images that wait for the model, at least one cell for each thread
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
+
+
+class Made(NamedTuple):
+    """Images of one batch in one cell, ready to be asked about."""
+
+    x: Tensor
+    ids: Tensor
+    seconds: float
+    """That it took to make them."""
+
+
+class Hands(Protocol):
+    """Calls a function for each of several cells, in their order; perhaps several at a time."""
+
+    def __call__(self, work: Callable[[Cell], Made], cells: Sequence[Cell], /) -> Iterable[Made]:
+        """The results, in the order of the cells."""
+
+
+@contextmanager
+def hands(sets: CorruptedSets, device: torch.device) -> Iterator[Hands]:
+    """As many threads as torch has, one cell each, where images are made by our own corruptions on a CPU.
+
+    Corruptions are many small operations: threads inside each of them would wait for each other most of the time.
+    What is not ours may not stand several threads, and is called by one.
+    """
+    count, ours = torch.get_num_threads(), all(map(pure, sets.cells.values()))
+    if count == 1 or device.type != "cpu" or not ours:
+        yield lambda work, cells: map(work, cells)
+        return
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield lambda work, cells: list(pool.map(work, cells))
+    finally:
+        torch.set_num_threads(count)
 
 
 @dataclass
@@ -74,41 +113,52 @@ class NaturalRun:
             return read_everything(self.home, self.cells)
         self.clock.start()
         pace = Pace(self.settings.progress, sum(map(len, self.batches)), len(self.cells))
-        for number, ids in enumerate(self.batches):
-            missing = self.parts.missing(self.cells, number)
-            pace.known((len(self.cells) - len(missing)) * len(ids))
-            if missing:
-                self.batch(number, missing, pace)
+        with hands(self.sets, self.subject.device) as work:
+            for number, ids in enumerate(self.batches):
+                missing = self.parts.missing(self.cells, number)
+                pace.known((len(self.cells) - len(missing)) * len(ids))
+                if missing:
+                    self.batch(number, missing, pace, work)
         found = self.parts.everything(self.cells)
         with disk(self.home):
             write_everything(self.home, found)
         return found
 
-    def batch(self, number: int, cells: Sequence[Cell], pace: Pace) -> None:
-        """Asks about one batch in some cells; each cell is filed by itself."""
+    def batch(self, number: int, cells: Sequence[Cell], pace: Pace, work: Hands) -> None:
+        """Asks about one batch in some cells; each cell is filed by itself.
+
+        First images of several cells are made, by all threads; then the model is asked, which has all threads, too.
+        """
         clean = fetched(self.sets.examples, self.batches[number])
         refuse([*batch_faults(clean, _BOUNDS), *label_faults(clean.y, self.manifest.model.classes)])
         placed = clean._replace(x=clean.x.to(self.subject.device))
-        for cell in cells:
-            start = perf_counter()
-            found = self.ask(cell, number, placed)
-            found = found._replace(seconds=perf_counter() - start)
-            if cell == self.cells[0]:
-                digests = torch.frombuffer(bytearray(b"".join(row_digests(clean))), dtype=torch.uint8)
-                found = found._replace(label=clean.y, digest=digests.view(len(clean.y), -1))
-            with disk(self.home):
-                self.parts.write(cell, number, found)
-                self.clock.keep()
-            pace.tell(cell, float((found.prediction == clean.y).double().mean()), len(clean.y), found.seconds)
+        together = max(torch.get_num_threads(), _BYTES // max(1, placed.x.numel() * placed.x.element_size()))
+        for some in (cells[start : start + together] for start in range(0, len(cells), together)):
+            for cell, made in zip(some, work(partial(self.made, placed), some), strict=True):
+                found = self.ask(cell, number, made)
+                if cell == self.cells[0]:
+                    digests = torch.frombuffer(bytearray(b"".join(row_digests(clean))), dtype=torch.uint8)
+                    found = found._replace(label=clean.y, digest=digests.view(len(clean.y), -1))
+                with disk(self.home):
+                    self.parts.write(cell, number, found)
+                    self.clock.keep()
+                pace.tell(cell, float((found.prediction == clean.y).double().mean()), len(clean.y))
 
-    def ask(self, cell: Cell, number: int, clean: Batch) -> Said:
-        """What the model says to one batch in one cell."""
+    def made(self, clean: Batch, cell: Cell) -> Made:
+        """The images of one batch in one cell."""
+        start = perf_counter()
         batch = clean if cell == CLEAN else self.sets.batch(cell, clean)
         if batch is not clean:
             refuse(batch_faults(batch, _BOUNDS))
+        return Made(batch.x, clean.ids.cpu(), perf_counter() - start)
+
+    def ask(self, cell: Cell, number: int, made: Made) -> Said:
+        """What the model says to one batch in one cell."""
+        start = perf_counter()
         torch.manual_seed(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
-        answers = self.subject.answers(batch.x.to(self.subject.device, self.subject.dtype))
-        return Said(clean.ids.cpu(), answers.prediction.cpu(), answers.confidence.float().cpu(), 0.0)
+        answers = self.subject.answers(made.x.to(self.subject.device, self.subject.dtype))
+        seconds = made.seconds + perf_counter() - start
+        return Said(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
 
     def concluded(self, found: Everything, findings: Sequence[Finding]) -> NaturalEvaluation:
         """The result, with findings and pictures, written to the run directory."""
@@ -148,17 +198,19 @@ class Pace:
     """Answers that are there, those of earlier sessions among them."""
     here: int = field(default=0, init=False)
     """Answers of this session."""
-    seconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.start = perf_counter()
 
     def known(self, answers: int) -> None:
         """Counts answers of earlier sessions."""
         self.asked += answers
 
-    def tell(self, cell: Cell, accuracy: float, answers: int, seconds: float) -> None:
+    def tell(self, cell: Cell, accuracy: float, answers: int) -> None:
         """Counts answers, and says how far the run is."""
-        self.asked, self.here, self.seconds = self.asked + answers, self.here + answers, self.seconds + seconds
+        self.asked, self.here = self.asked + answers, self.here + answers
         whole = self.images * self.cells
-        left = (whole - self.asked) * self.seconds / self.here if self.here else math.nan
+        left = (whole - self.asked) * (perf_counter() - self.start) / self.here if self.here else math.nan
         if self.told is not None:
             share = self.asked / whole
             self.told(NaturalProgress(*cell, self.asked // self.cells, self.images, share, accuracy, left))
