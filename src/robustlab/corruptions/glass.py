@@ -65,10 +65,10 @@ def copied(moves: Tensor, height: int, width: int) -> Tensor:
 def _copied_once(moves: Tensor, height: int, width: int) -> Tensor:
     """The sources (N, height * width) after one round of ``moves`` (N, rows, columns, 2)."""
     count, pixels = moves.shape[0], height * width
-    visited, source = _visited(moves, height, width)
+    _, source = _visited(moves, height, width)
     first = torch.arange(count, device=moves.device)[:, None] * pixels
     places = torch.arange(pixels, device=moves.device)
-    changed = (source > places) & visited.flatten()[source]
+    changed = source > places
     step, changed = (source + first).flatten(), changed.flatten()
     final = step.clone()
     active = changed.nonzero()[:, 0]
