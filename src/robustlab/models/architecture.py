@@ -7,7 +7,9 @@ from typing import TypeAlias, TypeVar
 from torch import nn
 
 Architecture: TypeAlias = dict[str, str | int | list[float]]
-"""name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped."""
+"""name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped;
+from_channels and from_size of the images where first layers bring these to what the network takes.
+"""
 _M = TypeVar("_M", bound=nn.Module)
 
 

@@ -1,0 +1,117 @@
+"""Pretrained networks on images of other sizes and colours than those of their weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.models.architecture import Architecture, architecture_of, described
+from robustlab.models.layers import Enlarge, Normalise
+
+_FROM = ("from_channels", "from_size")
+
+
+class Colour(nn.Module):
+    """Makes grey images coloured ones, all channels alike.
+
+    Args:
+        channels: of the result.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 1, H, W) to (N, channels, H, W)."""
+        return x.expand(-1, self.channels, -1, -1)
+
+
+def for_images(model: nn.Module, *, channels: int, size: int, side: int | None = None) -> nn.Module:
+    """A model behind first layers that bring images to the size and the colours that it takes.
+
+    The result takes the images as they are, so that eps stays in the units of their own pixels, and ``load`` builds it
+    again from a file. First layers of an earlier call are taken off.
+
+    Args:
+        model: for images in [0, 1] of C channels, from ``load``, or any with a convolution as its first layer.
+        channels: of the images: C, or 1, which is repeated C times.
+        size: height and width of the images, in pixels.
+        side: height and width that the model gets; None: what ``load`` was told, else the images' own.
+
+    Returns: the model itself if nothing has to be done; else a module whose ``.model`` it is.
+    Raises: ValueError for another number of channels.
+    """
+    inner = _inner(model)
+    known = architecture_of(inner) or {}
+    taken, side = _taken(inner, known, channels), side or cast(int, known.get("size", size))
+    if channels not in (1, taken):
+        raise ValueError(
+            f"the images have {channels} channels, the weights are of a network for {taken}: convert the images"
+        )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if side != size:
+        layers["enlarge"] = Enlarge(side)
+    if channels != taken:
+        layers["colour"] = Colour(taken)
+    if not layers:
+        return inner
+    layers["model"] = inner
+    whole = nn.Sequential(layers)
+    whole.training = inner.training
+    told = dict(zip(_FROM, (channels, size), strict=True))
+    return described(whole, {**known, "channels": taken, "size": side, **told}) if known else whole
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    """The model without the first layers that ``for_images`` gave it."""
+    known = architecture_of(model) or {}
+    if _FROM[0] not in known:
+        return model
+    inner = cast(nn.Module, model.get_submodule("model"))
+    return described(inner, {key: value for key, value in known.items() if key not in _FROM})
+
+
+def _taken(model: nn.Module, known: Architecture, otherwise: int) -> int:
+    """Channels that a model takes."""
+    if "channels" in known:
+        return cast(int, known["channels"])
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+    return first.in_channels if first is not None else otherwise
+
+
+def check_normalisation(model: nn.Module) -> None:
+    """Looks whether a timm network gets its inputs as it was trained on them.
+
+    Raises: ValueError if its configuration says another mean or standard deviation than its first layer has, or if it
+        would get images in [0, 1] as they are.
+    """
+    for part in model.modules():
+        cfg = getattr(part, "pretrained_cfg", None)
+        if isinstance(cfg, dict) and "mean" in cfg and "std" in cfg:
+            _check_first_layer(model, part, (cfg["mean"], cfg["std"]))
+
+
+def _check_first_layer(model: nn.Module, net: nn.Module, expected: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+    layer = next((part for part in model.modules() if isinstance(part, Normalise)), None)
+    if layer is None and net is not model:
+        return  # whatever is in front of the network is the user's own
+    found = [(0.0,), (1.0,)] if layer is None else [layer.mean.flatten().tolist(), layer.std.flatten().tolist()]
+    # A grey image has the colours' average, see timm_model.
+    same = all(
+        torch.allclose(_column(own), _column(published) if len(own) == len(published) else _column(published).mean())
+        for own, published in zip(found, expected, strict=True)
+    )
+    if not same:
+        said = [", ".join(f"{value:.3g}" for value in values) for values in (*expected, *found)]
+        raise ValueError(
+            f"the weights are of a network that was trained on inputs with mean {said[0]} and std {said[1]}, but the "
+            f"model uses {said[2]} and {said[3]}: wrap the network with robustlab.models.normalised(net, mean, std)"
+        )
+
+
+def _column(values: tuple[float, ...] | list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
