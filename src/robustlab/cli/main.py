@@ -17,8 +17,8 @@ from robustlab.cli.show import say
 WRONG, STOPPED = 2, 130
 """Exit codes: wrong use; interrupted."""
 COMMANDS = (
-    "demo", "data", "train", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce", "sweep", "mine",
-    "hard", "corrupt",
+    "demo", "data", "train", "finetune", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce",
+    "sweep", "mine", "hard", "corrupt",
 )  # fmt: skip
 
 app = typer.Typer(

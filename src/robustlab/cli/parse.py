@@ -165,13 +165,13 @@ def model(name: str, architecture: str | None, classes: int | None, place: torch
     """A model by Python path, timm name, checkpoint, or the directory of a training run."""
     from robustlab.models import load
 
-    file = str(_weights(Path(name))) if Path(name).is_dir() else name
+    file = str(weights(Path(name))) if Path(name).is_dir() else name
     if architecture is not None:
         return load(architecture, classes=classes, checkpoint=file).to(place)
     return load(file, classes=classes).to(place)
 
 
-def _weights(run: Path) -> Path:
+def weights(run: Path) -> Path:
     """The weights in the directory of a training run: the finished ones, else those of its last complete epoch."""
     from robustlab.training import latest
 

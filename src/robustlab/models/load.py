@@ -22,6 +22,7 @@ from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_norm import split_norms
 from robustlab.models.timm_models import Shape, timm_model
+from robustlab.models.transfer import for_images
 
 _SMALL = {
     "shallow-cnn": ShallowCNN,
@@ -91,7 +92,11 @@ def _built(plan: Architecture, checkpoint: str | Path | None, *, pretrained: boo
         model = smooth(model, cast(Activation, plan["activation"]))
     if "mean" in plan:
         model = normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
-    return split_norms(model, cast(int, plan["routes"])) if "routes" in plan else model
+    if "routes" in plan:
+        model = split_norms(model, cast(int, plan["routes"]))
+    if "from_size" in plan:
+        return for_images(model, channels=cast(int, plan["from_channels"]), size=cast(int, plan["from_size"]))
+    return model
 
 
 def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:

@@ -10,9 +10,10 @@ from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
 from robustlab.studies.mining import mine
 from robustlab.studies.reproduce import Doing, known, reproduce
+from robustlab.studies.transfer import pretrained
 from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "Watch", "demo", "known", "mine", "mining", "reproduce", "sweep", "t_interval", "words",
+    "Watch", "demo", "known", "mine", "mining", "pretrained", "reproduce", "sweep", "t_interval", "words",
 ]  # fmt: skip
