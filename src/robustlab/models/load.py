@@ -18,6 +18,7 @@ from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import normalised
 from robustlab.models.mixer import PatchMixer
+from robustlab.models.scaled import fitted_name
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_norm import split_norms
@@ -54,7 +55,8 @@ def load(
     Args:
         name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "patch-mixer", "efficientnet-lite0", a
             timm name with or without "timm:", a Python path "package.module:function" whose function returns the model,
-            or a checkpoint's path; None: what the checkpoint says.
+            or a checkpoint's path; None: what the checkpoint says. Options may follow a timm name and
+            "efficientnet-lite0": "timm:efficientnet_b0,stride=1,width=0.5".
         classes: number K of classes; None: what the checkpoint says, the published number, or 10.
         channels: of the images; None: what the checkpoint says, the published number, or 1.
         size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.
@@ -103,8 +105,8 @@ def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
     given = {key: cast(int, plan[key]) for key in ("classes", "channels", "size") if key in plan}
     if name in _SMALL:
         return _SMALL[name](**given)
-    if name == LITE0:
-        return efficientnet_lite0(Shape(**given), pretrained=pretrained)
+    if name.partition(",")[0] == LITE0:
+        return efficientnet_lite0(Shape(**given), pretrained=pretrained, fit=fitted_name(name)[1])
     if ":" in name and not name.startswith("timm:"):
         return _from_python(name)
     return timm_model(name, Shape(**given), pretrained=pretrained)

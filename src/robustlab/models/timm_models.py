@@ -12,6 +12,7 @@ from torch import nn
 from robustlab.core.errors import DataError
 from robustlab.models.architecture import described
 from robustlab.models.layers import Enlarge, Normalise
+from robustlab.models.scaled import Fit, fitted_name, of_width, with_stride
 
 _SMALL = 64  # pixels: the usual five halvings leave nothing of less
 
@@ -31,46 +32,67 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
     the averages over the colours. Images below 64 pixels, and any of another size than a network of fixed size takes,
     are enlarged inside the model, so that eps stays in the units of the images' own pixels.
 
+    Options after the name, each after a comma, fit it to small images: "efficientnet_b0,stride=1,width=0.5" has a first
+    convolution of stride 1 and half of the channels; ``dropout=0.2`` and ``drop_path=0.2`` are noise in training. Once
+    the stride is given, nothing is enlarged.
+
     Args:
-        name: as timm knows it, with or without "timm:" in front.
+        name: as timm knows it, with or without "timm:" in front, maybe with options.
         shape: classes, channels, and height and width of the images.
         pretrained: with the published weights; a new classification layer if the classes differ.
 
     Raises:
-        ValueError: timm knows no such name; says which are close.
+        ValueError: timm knows no such name, says which are close; or the network cannot be fitted so.
         DataError: the weights cannot be downloaded.
     """
+    bare, fit = fitted_name(name.removeprefix("timm:"))
+    _check_known(bare)
+    shape = shape or Shape()
+    sizes = {"num_classes": shape.classes, "in_chans": shape.channels}
+    wanted = {**{k: v for k, v in sizes.items() if v is not None}, **fit.rates}
+    if fit.width == 1:
+        net = _created(bare, wanted, pretrained=pretrained)
+    elif pretrained:
+        raise ValueError(f"there are no published weights for {bare} with width {fit.width:g}: say pretrained=False")
+    else:
+        net = of_width(bare, fit.width, **wanted)
+    return with_first_layers(net, f"timm:{bare}", shape, fit)
+
+
+def _check_known(bare: str) -> None:
     import timm
 
-    bare = name.removeprefix("timm:")
     if not timm.is_model(bare):
         close = get_close_matches(bare, timm.list_models(), n=4) or timm.list_models(f"*{bare}*")[:4]
         raise ValueError(f"no model is called {bare!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
-    shape = shape or Shape()
-    wanted: dict[str, Any] = {"num_classes": shape.classes, "in_chans": shape.channels}
+
+
+def _created(bare: str, wanted: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    import timm
+
     try:
-        net = timm.create_model(bare, pretrained=pretrained, **{k: v for k, v in wanted.items() if v is not None})
+        return timm.create_model(bare, pretrained=pretrained, **wanted)
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
         raise DataError(
             f"the weights of {bare} cannot be had from the Hugging Face hub: {_first_line(error)}"
         ) from error
-    return with_first_layers(net, f"timm:{bare}", shape)
 
 
-def with_first_layers(net: nn.Module, name: str, shape: Shape) -> nn.Module:
-    """A timm network behind its normalisation and, for small images, an enlargement."""
-    cfg = cast("dict[str, Any]", net.pretrained_cfg)
+def with_first_layers(net: nn.Module, name: str, shape: Shape, fit: Fit | None = None) -> nn.Module:
+    """A timm network, fitted, behind its normalisation and, for small images, an enlargement."""
+    fit = fit or Fit()
+    cfg = cast("dict[str, Any]", with_stride(net, fit.stride).pretrained_cfg)
     channels, size = shape.channels or cfg["input_size"][0], shape.size or cfg["input_size"][-1]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    side = _taken_side(cfg, size)
+    side = size if fit.stride is not None else _taken_side(cfg, size)
     if side != size:
         layers["enlarge"] = Enlarge(side)
     layers["normalise"] = Normalise(_per_channel(cfg["mean"], channels), _per_channel(cfg["std"], channels))
     layers["model"] = net
-    classes = cast(int, net.num_classes)
-    return described(nn.Sequential(layers), {"name": name, "classes": classes, "channels": channels, "size": size})
+    known = {"name": f"{name}{fit}", "classes": cast(int, net.num_classes), "channels": channels, "size": size}
+    return described(nn.Sequential(layers), known)
 
 
 def _taken_side(cfg: dict[str, Any], size: int) -> int:
