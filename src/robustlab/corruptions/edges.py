@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _TANGENT = 13573  # of 22.5 degrees, in units of 2**-15; that of 67.5 degrees is larger by 2
-_UNIT = 1 << 16
-_STRAIGHT, _DIAGONAL, _KNIGHT = _UNIT, 91750, 143976  # 1, 1.4 and 2.1969 units
+UNIT = 1000
+"""Of distances: a pixel. OpenCV counts in 2**-16; this fits 16 bits, which is twice as fast, and is off by 0.0001."""
+_STRAIGHT, _DIAGONAL, _KNIGHT = UNIT, 1400, 2197
 _MOVES = (
     (0, 1, _STRAIGHT), (1, 0, _STRAIGHT), (1, 1, _DIAGONAL), (1, -1, _DIAGONAL),
     (1, 2, _KNIGHT), (2, 1, _KNIGHT), (1, -2, _KNIGHT), (2, -1, _KNIGHT),
@@ -32,8 +33,8 @@ def canny(x: Tensor, *, low: float, high: float) -> Tensor:
     size = across.abs() + down.abs()
     weak = size > low
     places = weak.flatten().nonzero()[:, 0]
-    slopes = [slope.flatten()[places].int() for slope in (across, down)]
-    places = places[_is_ridge(slopes[0], slopes[1], size.flatten(), places, size.shape[2])]
+    slopes = [slope.take(places).int() for slope in (across, down)]
+    places = places[_is_ridge(slopes[0], slopes[1], size, places)]
     return _linked(places, size, high)[:, 1:-1, 1:-1]
 
 
@@ -48,21 +49,21 @@ def _sobel(x: Tensor) -> tuple[Tensor, Tensor]:
     return across, down
 
 
-def _is_ridge(across: Tensor, down: Tensor, size: Tensor, places: Tensor, width: int) -> Tensor:
+def _is_ridge(across: Tensor, down: Tensor, size: Tensor, places: Tensor) -> Tensor:
     """Whether the gradient is the largest along its own direction, one of four.
 
     Args:
         across: differences at the places in question (M,), int32.
         down: the same down the columns.
-        size: of the gradients of all pixels, in one row.
-        places: which of them are in question (M,).
-        width: how many pixels lie between one and that below it.
+        size: of the gradients of all pixels (N, H, W).
+        places: numbers of those in question (M,).
     """
+    width = size.shape[2]
     x, y = across.abs(), down.abs() << 15
     level, steep = y < x * _TANGENT, y > x * (_TANGENT + (1 << 16))
     falling = (across < 0) != (down < 0)
     step = torch.where(level, 1, torch.where(steep, width, torch.where(falling, width - 1, width + 1)))
-    here, before, after = size[places], size[places - step], size[places + step]
+    here, before, after = size.take(places), size.take(places - step), size.take(places + step)
     return (here > before) & torch.where(level | steep, here >= after, here > after)
 
 
@@ -73,33 +74,32 @@ def _linked(places: Tensor, size: Tensor, high: float) -> Tensor:
     neighbours = np.zeros((3, 3, 3), dtype=bool)
     neighbours[1] = True  # images do not touch each other
     edges = torch.zeros(size.shape, dtype=torch.bool)
-    edges.view(-1)[places] = True
+    edges.view(-1).index_fill_(0, places, value=True)
     labels, count = ndimage.label(edges.numpy(), neighbours)
-    parts = torch.from_numpy(labels).view(-1)[places].long()
+    parts = torch.from_numpy(labels).take(places).long()
     kept = torch.zeros(count + 1, dtype=torch.bool)
-    kept[parts[size.view(-1)[places] > high]] = True
-    edges.view(-1)[places] = kept[parts]
-    return edges
+    kept.index_fill_(0, parts[size.take(places) > high], value=True)
+    return edges.put_(places, kept.take(parts))
 
 
 def distance(edges: Tensor, *, far: int) -> Tensor:
-    """Distances to the nearest edge in pixels, by the 5 x 5 chamfer moves of OpenCV.
+    """Distances to the nearest edge in thousandths of a pixel, by the 5 x 5 chamfer moves of OpenCV.
 
     A shortest way is made of moves in two neighbouring directions, so one direction after the other can be minimised
     over, each by steps of growing length.
 
     Args:
         edges: bool (N, H, W).
-        far: whole pixels; what is farther away counts as that far.
+        far: whole pixels, at most 20; what is farther away counts as that far.
 
-    Returns: multiples of 2**-16 (N, H, W), float32.
+    Returns: int16 (N, H, W).
     """
-    limit = far * _UNIT
-    out = torch.where(edges, 0.0, float(limit))
+    limit = far * UNIT
+    out = torch.full(edges.shape, limit, dtype=torch.int16).masked_fill_(edges, 0)
     for down, right, cost in _MOVES:
         for steps in _strides(limit // cost):
             _reach_(out, down * steps, right * steps, cost * steps)
-    return out.div_(_UNIT)
+    return out
 
 
 def _strides(most: int) -> list[int]:

@@ -13,6 +13,8 @@ from robustlab.corruptions.severity import Constants
 
 _FINE = 32  # the warp of the source rounds positions to this part of a pixel
 _FIXED = 1024  # and computes them from terms rounded to this part
+_SHIFT = 5  # binary digits between the two
+_OUTSIDE = 1 << 29
 
 
 def draw_elastic(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -40,8 +42,12 @@ def elastic_transform(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     warped = _warped(x, points * largest)
     if alpha == 0:
         return warped
-    field = gaussian(noise.to(x.dtype), sigma, truncate=3.0, border="reflect") * alpha
-    return _sampled(warped, field[:, 0] + _columns(x), field[:, 1] + _rows(x), edge_twice=True)
+    field = gaussian(noise.to(x.dtype), sigma, truncate=3.0, border="reflect")
+    grid = torch.empty(*field[:, 0].shape, 2, dtype=x.dtype, device=x.device)
+    for axis, length in enumerate((x.shape[3], x.shape[2])):
+        still = (2 * torch.arange(length, dtype=x.dtype, device=x.device) + 1) / length - 1
+        torch.add(still if axis == 0 else still[:, None], field[:, axis], alpha=2 * alpha / length, out=grid[..., axis])
+    return F.grid_sample(warped, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _warped(x: Tensor, moves: Tensor) -> Tensor:
@@ -49,12 +55,18 @@ def _warped(x: Tensor, moves: Tensor) -> Tensor:
     height, width = x.shape[2:]
     back = _inverse(_affine(moves.to(torch.float64), height, width))
     columns, rows = (torch.arange(side, dtype=torch.float64, device=x.device) for side in (width, height))
-    at = []
-    for across, down, shift in (row.unbind(1) for row in back.unbind(1)):
-        steps = torch.round(across[:, None] * columns * _FIXED)
-        start = torch.round((down[:, None] * rows + shift[:, None]) * _FIXED) + _FIXED // _FINE // 2
-        at.append((steps[:, None, :] + start[:, :, None]).mul_(_FINE / _FIXED).floor_().div_(_FINE))
-    return _sampled(x, at[0], at[1], edge_twice=False)
+    grid = x.new_empty(x.shape[0], height, width, 2)
+    for axis, (row, length) in enumerate(zip(back.unbind(1), (width, height), strict=True)):
+        across, down, shift = row[:, None].unbind(2)
+        steps, start = _fixed(across * columns), _fixed(down * rows + shift) + _FIXED // _FINE // 2
+        fine = (steps[:, None, :] + start[:, :, None]).bitwise_right_shift_(_SHIFT)
+        torch.add(x.new_tensor(-1), fine, alpha=2 / (_FINE * (length - 1)), out=grid[..., axis])
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+
+
+def _fixed(positions: Tensor) -> Tensor:
+    """Positions in pixels as whole numbers of the units of the source, int32; far outside they stop."""
+    return positions.mul(_FIXED).round_().clamp_(-_OUTSIDE, _OUTSIDE).to(torch.int32)
 
 
 def _affine(moves: Tensor, height: int, width: int) -> Tensor:
@@ -76,29 +88,10 @@ def _inverse(maps: Tensor) -> Tensor:
     return torch.stack([a, b, -a * c - b * f, d, e, -d * c - e * f], dim=1).view(-1, 2, 3)
 
 
-def _columns(x: Tensor) -> Tensor:
-    return torch.arange(x.shape[3], dtype=x.dtype, device=x.device)
-
-
-def _rows(x: Tensor) -> Tensor:
-    return torch.arange(x.shape[2], dtype=x.dtype, device=x.device)[:, None]
-
-
-def _sampled(x: Tensor, across: Tensor, down: Tensor, *, edge_twice: bool) -> Tensor:
-    """Images (N, C, H, W) at positions (N, H, W) in pixels, bilinear, mirrored outside."""
-    height, width = x.shape[2:]
-    if edge_twice:
-        grid = [(2 * across + 1) / width - 1, (2 * down + 1) / height - 1]
-    else:
-        grid = [2 * across / (width - 1) - 1, 2 * down / (height - 1) - 1]
-    places = torch.stack(grid, dim=-1).to(x.dtype)
-    return F.grid_sample(x, places, mode="bilinear", padding_mode="reflection", align_corners=not edge_twice)
-
-
 def _three_apart(constants: Constants) -> int:
     """From what side on the three points differ."""
     del constants
     return 3
 
 
-KINDS = (Kind("elastic_transform", "digital", elastic_transform, draw_elastic, smallest=_three_apart),)
+KINDS = (Kind("elastic_transform", "digital", elastic_transform, draw_elastic, smallest=_three_apart, portions=2),)

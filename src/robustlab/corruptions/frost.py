@@ -165,4 +165,4 @@ def _with_quantiles(field: Tensor, quantiles: tuple[float, ...]) -> Tensor:
     return torch.from_numpy(np.interp(values, have, quantiles) + slope * outside)
 
 
-KINDS = (Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False),)
+KINDS = (Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False, portions=4),)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustlab.core import Streams
-from robustlab.corruptions.edges import canny, distance
+from robustlab.corruptions.edges import UNIT, canny, distance
 from robustlab.corruptions.gaussian import gaussian
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.severity import Constants
@@ -56,7 +56,7 @@ def _water(liquid: Tensor) -> Tensor:
     """
     levels = liquid.mul(255).floor_().clamp_(0, 255)
     away = distance(canny(levels, low=50, high=150), far=_FAR).to(liquid.dtype)[:, None]
-    away = _equalised(_mean_of_nine(away).floor_())
+    away = _equalised(_mean_of_nine(away).div_(UNIT).floor_())
     shine = _embossed(away).clamp_(0, 255)
     mask = levels[:, None] * _mean_of_nine(shine).round_()
     brightest = mask.amax(dim=(1, 2, 3), keepdim=True)
@@ -107,4 +107,4 @@ def _two_pixels(constants: Constants) -> int:
     return 2
 
 
-KINDS = (Kind("spatter", "extra", spatter, draw_spatter, colour=True, smallest=_two_pixels),)
+KINDS = (Kind("spatter", "extra", spatter, draw_spatter, colour=True, smallest=_two_pixels, portions=4),)

@@ -134,5 +134,5 @@ def _blocks(noise: Tensor) -> Iterator[Tensor]:
 
 KINDS = (
     Kind("snow", "weather", snow, draw_snow, corrected=snow_in_full),
-    Kind("fog", "weather", fog, draw_fog),
+    Kind("fog", "weather", fog, draw_fog, portions=4),
 )
