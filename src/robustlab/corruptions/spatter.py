@@ -55,7 +55,7 @@ def _water(liquid: Tensor) -> Tensor:
     The distance to the edges of the drops is smoothed, equalised, embossed and smoothed again, as 8 bits each time.
     """
     levels = liquid.mul(255).floor_().clamp_(0, 255)
-    away = distance(canny(levels, low=50, high=150), far=_FAR).to(liquid.dtype)[:, None]
+    away = distance(canny(levels, low=50, high=150), far=_FAR).to(levels)[:, None]
     away = _equalised(_mean_of_nine(away).div_(UNIT).floor_())
     shine = _embossed(away).clamp_(0, 255)
     mask = levels[:, None] * _mean_of_nine(shine).round_()
