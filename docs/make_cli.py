@@ -21,7 +21,7 @@ Results go to standard output, progress and remarks to standard error, so `--jso
 |---|---|
 | 0 | done |
 | 2 | wrong use, or something that the machine or the run directory lacks; one line says what |
-| 3 | the lower bound of robust accuracy is below `--fail-under` |
+| 3 | the lower bound of robust accuracy, with `--natural` of mean accuracy under corruption, is below `--fail-under` |
 | 4 | a serious finding, with `--strict` |
 | 5 | training diverged: the loss is no number any more; the last complete epoch is kept, one line says where |
 | 130 | interrupted; the last line says how to go on |

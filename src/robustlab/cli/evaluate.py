@@ -106,8 +106,7 @@ def evaluate(
         if not processes.first:
             return
         page = write([result], place)
-    _told(result, json=json)
-    show.say(f"Report: {page}", "good")
+    _told(result, page, json=json)
     verdict(result, fail_under, strict=strict)
 
 
@@ -133,11 +132,12 @@ def _no_attack(attack: list[str] | None, eps: list[str] | None, *, quick: bool) 
         raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
 
 
-def _told(result: Evaluation, *, json: bool) -> None:
-    """The result on standard output."""
+def _told(result: Evaluation, page: Path, *, json: bool) -> None:
+    """The result on standard output, and where its report is."""
     if json:
         show.machine(result.to_json())
     else:
         show.evaluations([result])
         show.stages(result)
         show.findings([result])
+    show.say(f"Report: {page}", "good")

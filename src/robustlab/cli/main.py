@@ -49,7 +49,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: ARG001 -- they work by being there
     """Measures how robust a classifier is, how far the number can be trusted, and what breaks it.
 
-    Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 robust accuracy below --fail-under; 4 a serious
+    Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 accuracy below --fail-under; 4 a serious
     finding with --strict; 5 training diverged; 130 interrupted (a run can be resumed).
     """
     keep_freed_memory()
