@@ -82,6 +82,14 @@ def of_few_steps() -> Expected:
             training.augmix(weight=6.0, change=training.AugMix(severity=5)),
             {"magnitude": 5, "weight": 6.0},
         ),
+        "advprop": (
+            training.advprop([AT], steps=3, step_size=0.04, targeted=False, weight=0.5, shared=True, smoothing=0.1),
+            {"steps": 3, "step_size": 0.04, "targeted": False, "weight": 0.5, "shared": True, "smoothing": 0.1},
+        ),
+        "fast-advprop": (
+            training.fast_advprop(AT, share=0.5, step_size=0.04, smoothing=0.1),
+            {"share": 0.5, "step_size": 0.04, "smoothing": 0.1},
+        ),
         "randaugment": (
             training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
             {"magnitude": 5, "smoothing": 0.1},
@@ -107,7 +115,20 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
     assert made("free") == training.free(at)
     assert made("nsl") == AdversarialRegularization()
     assert made("vat") == training.vat(ThreatModel(L2(), 0.5))
+    assert made("advprop") == training.advprop(ThreatModel(Linf(), 4 / 255))
+    assert made("fast-advprop") == training.fast_advprop(ThreatModel(Linf(), 1 / 255))
     assert made("trades", norm="l2") == training.trades(ThreatModel(L2(), 0.5))
+
+
+def test_advprop_has_a_route_for_each_budget_and_is_chosen_by_clean_accuracy() -> None:
+    several, way = Options(eps="8/255,1/255"), RECIPES["advprop"]
+    assert made("advprop", eps="8/255,1/255") == training.advprop([ThreatModel(Linf(), n / 255) for n in (1, 8)])
+    assert [way.routes(o) for o in (Options(), several, Options(shared=True))] == [2, 3, 1]
+    assert [way.threat(o).eps for o in (Options(), several)] == [4 / 255, 8 / 255]
+    assert (way.best, RECIPES["pgd"].best) == ("clean_accuracy", "robust_accuracy")
+    assert RECIPES["pgd"].routes(several) == 1
+    with pytest.raises(typer.BadParameter, match="training needs one eps"):
+        made("fast-advprop", eps="8/255,1/255")
 
 
 def test_any_recipe_is_made_for_corrupted_images() -> None:

@@ -19,7 +19,7 @@ STEPS = 7
 """Of an iterated attack in ``adversarial``, unless something else is said: as many as in PGD training."""
 SIGMA = 0.25
 """Of Gaussian noise, unless something else is said: the smaller one of Cohen et al. on ImageNet."""
-_FLAGS = {"smoothing": "--label-smoothing"}
+_FLAGS = {"smoothing": "--label-smoothing", "targeted": "--targeted", "shared": "--shared-norms"}
 _BUDGET = ("eps", "norm")
 _CRAFTED = ("step_size", "norm_mode", "eps_warmup")
 _STEPPED = ("steps", *_CRAFTED, "steps_warmup")
@@ -51,6 +51,9 @@ class Options:
     norm_mode: str | None = None
     eps_warmup: float | None = None
     steps_warmup: float | None = None
+    targeted: bool | None = None
+    shared: bool | None = None
+    share: float | None = None
 
     def typed(self) -> list[str]:
         """Names of the options that were typed."""
@@ -60,12 +63,20 @@ class Options:
         """Norm and budget; the usual ones where none were typed."""
         return parse.threat(self.norm or norm, self.budget(norm))
 
+    def threats(self, norm: str = "linf") -> list[ThreatModel]:
+        """One per budget that was typed, the smallest first."""
+        return [parse.threat(self.norm or norm, eps) for eps in self.budgets(norm)]
+
     def budget(self, norm: str = "linf") -> float:
         """Eps alone."""
-        budgets = parse.budgets([self.eps] if self.eps else parse.usual_eps(self.norm or norm))
+        budgets = self.budgets(norm)
         if len(budgets) > 1:
             raise typer.BadParameter(f"training needs one eps, got {', '.join(f'{eps:g}' for eps in budgets)}")
         return budgets[0]
+
+    def budgets(self, norm: str = "linf") -> tuple[float, ...]:
+        """All eps, the smallest first."""
+        return parse.budgets([self.eps] if self.eps else parse.usual_eps(self.norm or norm))
 
     def given(self, make: Callable[..., R], *first: object, names: tuple[str, ...]) -> R:
         """Calls a function with the named options that were typed, and leaves the others to its defaults."""
@@ -86,6 +97,28 @@ class Way(NamedTuple):
     """Of its budget, where none is typed."""
     activation: str | None = None
     """In place of ReLU, where none is typed."""
+    eps: str | None = None
+    """Its budget, where none is typed; None: the usual one."""
+    apart: bool = False
+    """Whether each of its budgets has a route with norms of its own, beside the main one."""
+
+    @property
+    def best(self) -> str:
+        """What the best epoch is chosen by, if some examples are held out: what the recipe is for."""
+        return "clean_accuracy" if self.apart else "robust_accuracy"
+
+    def told(self, o: Options) -> Options:
+        """What was typed, with the recipe's own budget where none was."""
+        usual = self.eps is not None and o.eps is None and (o.norm or self.norm).lower() == self.norm
+        return replace(o, eps=self.eps) if usual else o
+
+    def routes(self, o: Options) -> int:
+        """How many routes must lead through the model."""
+        return 1 + len(self.told(o).budgets(self.norm)) if self.apart and not o.shared else 1
+
+    def threat(self, o: Options) -> ThreatModel:
+        """What the examples that are held out are attacked with: the largest budget, where there may be several."""
+        return self.told(o).threats(self.norm)[-1] if self.apart else o.threat(self.norm)
 
 
 def _standard(o: Options, _: Examples | None) -> Recipe:
@@ -213,6 +246,20 @@ def _randaugment(o: Options, _: Examples | None) -> Recipe:
     return augmented(o.given(standard, names=("smoothing",)), o.given(RandAugment, names=("magnitude",)))
 
 
+def _advprop(o: Options, _: Examples | None) -> Recipe:
+    from robustlab.training import advprop
+
+    threats = RECIPES["advprop"].told(o).threats()
+    return o.given(advprop, threats, names=("steps", "step_size", "targeted", "weight", "shared", "smoothing"))
+
+
+def _fast_advprop(o: Options, _: Examples | None) -> Recipe:
+    from robustlab.training import fast_advprop
+
+    told = RECIPES["fast-advprop"].told(o)
+    return o.given(fast_advprop, told.threat(), names=("share", "step_size", "smoothing"))
+
+
 _MIXED = ("mix", "smoothing")
 
 
@@ -253,6 +300,20 @@ RECIPES: dict[str, Way] = {
     ),
     "gaussian-noise": Way(_gaussian_noise, ("sigma", "mix", "smoothing"), "on noisy inputs"),
     "augmix": Way(_augmix, ("magnitude", "weight"), "images and views of them seen alike (Hendrycks et al.)"),
+    "advprop": Way(
+        _advprop,
+        (*_BUDGET, "steps", "step_size", "targeted", "weight", "shared", "smoothing"),
+        "clean and adversarial images through norms of their own (Xie et al.); several --eps: one more for each",
+        eps="4/255",
+        apart=True,
+    ),
+    "fast-advprop": Way(
+        _fast_advprop,
+        (*_BUDGET, "share", "step_size", "smoothing"),
+        "the same with one step on a share of each batch (Mei et al.)",
+        eps="1/255",
+        apart=True,
+    ),
     "randaugment": Way(_randaugment, ("magnitude", "smoothing"), "on images changed by RandAugment"),
 }
 NAMES = ", ".join(RECIPES)

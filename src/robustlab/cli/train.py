@@ -68,6 +68,9 @@ def train(
     ratio: t.Ratio = None,
     sigma: t.Sigma = None,
     magnitude: t.Magnitude = None,
+    targeted: t.Targeted = None,
+    shared_norms: t.SharedNorms = False,
+    share: t.Share = None,
     corruptions: t.Corruptions = None,
     severities: t.Severities = None,
     variant: t.Variant = None,
@@ -101,6 +104,7 @@ def train(
         attack=attack, eps=eps, norm=norm, steps=steps, step_size=step_size, norm_mode=norm_mode,
         eps_warmup=eps_warmup, steps_warmup=steps_warmup, mix=mix, smoothing=label_smoothing, beta=beta, gamma=gamma,
         replays=replays, weight=weight, entropy=entropy, labels=labels, ratio=ratio, sigma=sigma, magnitude=magnitude,
+        targeted=targeted, shared=shared_norms or None, share=share,
     )  # fmt: skip
     length = Length(epochs, batch_size, accumulate, clip, average, patience, precision)
     rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, drops, cycles)
@@ -110,11 +114,12 @@ def train(
     preset = training.robust(examples) if robust else training.PLAIN
     parts, typed = _divided(examples, hold_out, labels, seed), training.filled(typed, preset)
     made = recipes.on_corrupted(way.make(typed, parts.unlabelled), corruptions, severities, variant)
-    watch = _watch(parts.held, typed.threat(way.norm), seed) if parts.held else None
-    best = "robust_accuracy" if watch else None
+    watch = _watch(parts.held, way.threat(typed), seed) if parts.held else None
+    best = way.best if watch else None
     place = parse.device(device).type
     settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
     network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
+    network = _split(network, way.routes(typed))
     run = Run(directory(out, model or preset.model, name), name, json)
     run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {settings.precision}")
     run.finished(network, run.fitted(network, made, parts.train, settings, watch))
@@ -156,13 +161,14 @@ class Run(NamedTuple):
             raise typer.Exit(DIVERGED) from error
 
     def finished(self, network: nn.Module, history: History) -> None:
-        """Writes the weights and says what came of it."""
-        from robustlab.models import save
+        """Writes the weights, without auxiliary norms, and says what came of it."""
+        from robustlab.core.routes import routed_parts
+        from robustlab.models import merged, save
 
         if not _first():
             return
         weights = self.place / "model.safetensors"
-        save(network, weights)
+        save(merged(network) if routed_parts(network) else network, weights)
         if self.json:
             show.machine({"model": str(weights), "best": history.best, "epochs": history.epochs})
         else:
@@ -217,6 +223,14 @@ def _network(name: str, examples: Examples, seed: int, activation: str | None) -
     channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (None, None)
     model = load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
     return model if activation is None else smooth(model, cast("Activation", activation))
+
+
+def _split(network: nn.Module, routes: int) -> nn.Module:
+    """The network with so many routes through it, if it has fewer."""
+    from robustlab.core.routes import routes_of
+    from robustlab.models import split_norms
+
+    return network if routes_of(network) >= routes else split_norms(network, routes)
 
 
 @contextmanager

@@ -55,7 +55,8 @@ Eps = Annotated[
     str | None,
     typer.Option(
         "--eps",
-        help="Budget, as 0.1 or 8/255; default 8/255 (linf), 0.5 (l2), 12 (l1). Of the recipe and of --hold-out.",
+        help="Budget, as 0.1 or 8/255; default 8/255 (linf), 0.5 (l2), 12 (l1), for advprop 4/255. Of the recipe and "
+        "of --hold-out.",
         rich_help_panel=RECIPE,
     ),
 ]
@@ -81,7 +82,32 @@ Beta = Annotated[
 Weight = Annotated[
     float | None,
     typer.Option(
-        "--weight", help=_of("weight", "Of the regulariser; default 0.2, vat 1, augmix 12."), rich_help_panel=RECIPE
+        "--weight",
+        help=_of("weight", "Of the regulariser, or of adversarial losses; default 0.2, vat and advprop 1, augmix 12."),
+        rich_help_panel=RECIPE,
+    ),
+]
+Targeted = Annotated[
+    bool | None,
+    typer.Option(
+        "--targeted/--untargeted",
+        help=_of("targeted", "Attack towards a random wrong class (the default), or away from the label."),
+        rich_help_panel=RECIPE,
+        show_default=False,
+    ),
+]
+SharedNorms = Annotated[
+    bool,
+    typer.Option(
+        "--shared-norms",
+        help=_of("shared", "No auxiliary norms, to see what they are good for."),
+        rich_help_panel=RECIPE,
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        "--share", help=_of("share", "Of each batch, that becomes adversarial; default 0.2."), rich_help_panel=RECIPE
     ),
 ]
 Gamma = Annotated[
