@@ -61,12 +61,14 @@ def test_what_is_published_holds_together() -> None:
     assert all(judge.right["members"] == judge.right["suspects"] == 0 for judge in voting)
 
 
-def test_what_is_published_is_hard_for_a_network_without_a_vote() -> None:
+def test_what_is_published_is_hard_for_networks_without_a_vote() -> None:
     found, _ = published()
-    (held_out,) = (judge for judge in found.judges if not judge.votes)
-    assert found.accuracy(held_out, "members").high < 0.2
-    assert found.accuracy(held_out, "control").low > 0.8
-    assert found.p_value(held_out) < 1e-6
+    held_out = [judge for judge in found.judges if not judge.votes]
+    assert {judge.network for judge in held_out} == {"inverted-cnn", "patch-mixer"}
+    for judge in held_out:
+        assert found.accuracy(judge, "members").high < 0.2
+        assert found.accuracy(judge, "control").low > 0.75
+        assert found.p_value(judge) < 1e-6
 
 
 def test_counts_and_shares_are_put_into_words() -> None:

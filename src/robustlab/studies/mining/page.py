@@ -55,7 +55,7 @@ unless something else is said, and asked in float32. Everything that a network s
 run that is killed goes on where it stopped. Other networks are values: `mining.Network(recipe,
 architecture="package.module:function", epochs=10)`.
 
-Command: `robustlab mine fashion-mnist --folds 3`; 35 minutes on one core of a machine that did much else.
+Command: `robustlab mine fashion-mnist --folds 3`; 70 minutes on one core of a machine that did much else.
 """
 _USE = """\
 ## Using it
@@ -94,7 +94,12 @@ def page(found: Mined, again: Mined | None) -> str:
     """
     lines = [_HEAD, "## Fashion-MNIST-A\n", *(f"- {line}" for line in said(found)), f"- {_where(found)}"]
     lines += [f"- {_repeated(found, again)}"] if again else []
-    lines += ["", "The committee:\n", *(f"- {name}: `{_one_line(text)}`" for name, text in found.networks.items()), ""]
+    lines += [
+        "",
+        "How the networks are trained; the last have no vote:\n",
+        *(f"- {name}: `{_one_line(text)}`" for name, text in found.networks.items()),
+        "",
+    ]
     for one in tables(found):
         lines += markdown(one)
     lines += ["What members are most often taken for, label first:\n"]
