@@ -306,3 +306,19 @@ def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits, tm
         measured(standard, (x, y), corruptions=[])
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         NaturalSettings(batch_size=-1)
+
+
+def test_an_mce_of_other_images_than_imagenets_says_so() -> None:
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    data = InMemory("photos", tuple(map(str, range(1000))), x, torch.tensor([1, 2]))
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(dim=(1, 2, 3))[:, None] * torch.arange(1000)
+
+    found = evaluate_natural(Mean(), data, corruptions=["contrast", "brightness"])
+    assert found.errors.mce is not None
+    assert found.normalised_by == "AlexNet's errors on ImageNet-C, as published"
+    said = " ".join(found.caveats)
+    assert "saved as JPEG at quality 85" in said
+    assert "validation images; of these 2 others an mCE is not comparable" in said

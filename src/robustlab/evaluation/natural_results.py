@@ -30,6 +30,7 @@ from robustlab.evaluation.natural_record import (
 from robustlab.evaluation.record import CleanResult
 from robustlab.evaluation.subject import UNDEFINED
 
+_VALIDATION = 50_000
 Wrong = dict[Cell, NDArray[np.bool_]]
 
 
@@ -181,9 +182,22 @@ def _caveats(manifest: NaturalManifest, baseline: tuple[Baseline | None, str]) -
     ]
     if baseline[0] is None:
         found.append("Errors are plain means, divided by no other model's: this is not the mCE of ImageNet-C.")
-    elif baseline[1].startswith("AlexNet") and manifest.variant != READY:
-        found.append("Corrupted in memory: the published images were saved as JPEG at quality 85 after corruption.")
+    elif baseline[1].startswith("AlexNet"):
+        found += _unlike_published(manifest)
     data = manifest.data
     if data.n < data.population:
         found.append(f"A sample: {data.population - data.n} of the {data.population} examples were left out.")
+    return found
+
+
+def _unlike_published(manifest: NaturalManifest) -> list[str]:
+    """What tells these images from those that AlexNet's errors are of."""
+    found = []
+    if manifest.variant != READY:
+        found.append("Corrupted in memory: the published images were saved as JPEG at quality 85 after corruption.")
+    if manifest.data.population != _VALIDATION:
+        found.append(
+            f"AlexNet's errors are of ImageNet's {_VALIDATION:,} validation images; of these "
+            f"{manifest.data.population} others an mCE is not comparable with published ones."
+        )
     return found
