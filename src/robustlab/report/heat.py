@@ -70,7 +70,7 @@ def family_name(family: str) -> str:
 
 
 def heat(evaluation: NaturalEvaluation) -> Heat:
-    """Accuracy of one model, corruption by severity: the more errors, the darker."""
+    """Accuracy of one model, corruption by severity: the more errors, the stronger the shade."""
     severities, errors = evaluation.errors.severities, {one.corruption: one for one in evaluation.errors.each}
 
     def row(info: CorruptionInfo) -> HeatRow:
