@@ -8,6 +8,7 @@ from robustlab.data.photos import Photograph, photographs
 from robustlab.data.progress import progress_bars
 from robustlab.data.ready_made import CorruptedCopies
 from robustlab.data.splits import apart, parts, sample
+from robustlab.data.unlabelled import WithoutLabels
 from robustlab.data.wrapped import examples
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Description",
     "InMemory",
     "Photograph",
+    "WithoutLabels",
     "apart",
     "describe",
     "examples",

@@ -14,10 +14,13 @@ from robustlab.training.free import Free, free
 from robustlab.training.groups import Group, layer_groups, new_head
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
+from robustlab.training.noisy_student import NoisyStudent, Unnoised, noisy_student, unnoised
 from robustlab.training.optimizers import adamw, sgd, tuned
 from robustlab.training.progress import progress_bar
+from robustlab.training.pseudo_labels import PseudoLabelled, PseudoLabels, pseudo_labels
 from robustlab.training.recipes import Adversarial, Standard, adversarial, gaussian_noise, madry, standard
 from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
+from robustlab.training.self_training import SelfTrained, SelfTraining, self_train
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
 from robustlab.training.smooth import SmoothIn, smooth_adversarial, smooth_in
@@ -30,10 +33,12 @@ from robustlab.training.virtual import VAT, Unlabelled, vat
 __all__ = [
     "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant",
     "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Features", "FineTuned", "Free",
-    "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "OneCycle",
-    "OverfittingAlarm", "Plan", "Progress", "RandAugment", "Settings", "SmoothIn", "Standard", "Unlabelled", "adamw",
-    "adversarial", "advprop", "augmented", "augmix", "awp", "cached_features", "corrupted", "fast", "fast_advprop",
-    "finetune", "fit", "free", "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow",
-    "new_head", "overfitting_alarm", "perturbed_once", "progress_bar", "sgd", "smooth_adversarial", "smooth_in",
-    "standard", "tensorboard", "together", "trackers", "trades", "tuned", "vat",
+    "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "NoisyStudent", "OneCycle",
+    "OverfittingAlarm", "Plan", "Progress", "PseudoLabelled", "PseudoLabels", "RandAugment", "SelfTrained",
+    "SelfTraining", "Settings", "SmoothIn", "Standard", "Unlabelled", "Unnoised", "adamw", "adversarial", "advprop",
+    "augmented", "augmix", "awp", "cached_features", "corrupted", "fast", "fast_advprop", "finetune", "fit", "free",
+    "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow", "new_head",
+    "noisy_student", "overfitting_alarm", "perturbed_once", "progress_bar", "pseudo_labels", "self_train", "sgd",
+    "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers", "trades", "tuned",
+    "unnoised", "vat",
 ]  # fmt: skip

@@ -67,5 +67,19 @@ def content(examples: Examples) -> str:
     return hashlib.sha256(_bytes(batch.x) + _bytes(batch.y)).hexdigest()
 
 
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 of a model's weights and buffers, with their names and types."""
+    found = hashlib.sha256(type(model).__name__.encode())
+    for name, value in model.state_dict().items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(_bytes(value))
+    return found.hexdigest()
+
+
+def digest(value: Tensor | str) -> str:
+    """SHA-256 of the values of a tensor, or of a text."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else _bytes(value)).hexdigest()
+
+
 def _bytes(values: Tensor) -> bytes:
     return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

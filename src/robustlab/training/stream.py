@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from robustlab.core import Batch, DataError, Examples, fold_in
 from robustlab.core.processes import sendable, tried
 from robustlab.data import InMemory
-from robustlab.data.splits import Part
+from robustlab.data.unlabelled import innermost
 from robustlab.data.wrapped import FromDataset
 from robustlab.training import seeds
 
@@ -126,11 +126,11 @@ def fetched(examples: Examples, ids: Tensor, seed: int) -> Batch:
 
 
 def _resident(examples: Examples) -> bool:
-    return isinstance(examples, InMemory) or (isinstance(examples, Part) and _resident(examples.whole))
+    return isinstance(innermost(examples), InMemory)
 
 
 def _by_item(examples: Examples) -> bool:
-    return isinstance(examples, FromDataset) or (isinstance(examples, Part) and _by_item(examples.whole))
+    return isinstance(innermost(examples), FromDataset)
 
 
 def _cores() -> int:

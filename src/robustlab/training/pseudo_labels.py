@@ -1,0 +1,291 @@
+"""What a teacher says of examples without labels: probabilities on disk, with where they come from, and a choice.
+
+A folder holds the probabilities of all examples one after the other, written so that a run that is killed goes on where
+it was, and ``provenance.json``: whose they are, of what, made how and when. Labels of these examples are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import Examples, RunError, Streams, fold_in, frozen
+from robustlab.core.files import write_atomically
+from robustlab.core.provenance import now, versions
+from robustlab.core.twin import checked_logits
+from robustlab.data.splits import Part
+from robustlab.data.unlabelled import WithoutLabels
+from robustlab.training.feature_store import Growing, Store
+from robustlab.training.identity import check_same, digest, weights_sha256
+from robustlab.training.launcher import launched, placed
+from robustlab.training.settings import Progress, Settings
+from robustlab.training.stream import Reader, fetched
+from robustlab.training.update import checked
+
+Tell: TypeAlias = Callable[[Progress], None]
+PerClass: TypeAlias = int | Literal["mean"] | None
+"""Pseudo-labelled examples of each class: so many, as many as there are on average, or as many as there are."""
+PROVENANCE = "provenance.json"
+_ROWS = 128  # images per pass: on a CPU larger batches leave the cache, a GPU is busy with these
+_ORDER = 0x5E1F
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """What a teacher says of every example of a data set.
+
+    Args:
+        examples: the data, without their labels.
+        classes: names of the K classes that the teacher knows.
+        probs: its probabilities (N, K), float32, memory-mapped.
+        provenance: by name: the teacher's SHA-256, that of the inputs, settings, versions, and when they were made.
+    """
+
+    examples: WithoutLabels
+    classes: tuple[str, ...]
+    probs: Tensor
+    provenance: dict[str, str]
+
+    def chosen(
+        self, *, threshold: float = 0.3, per_class: PerClass = "mean", soft: bool = True, seed: int = 0
+    ) -> PseudoLabelled:
+        """The examples that a student learns from.
+
+        Those that the teacher is less sure of are left out. Then each class is brought to one number of examples: the
+        most confident are kept of a class that has more; all of one that has fewer come again and again, and some, by
+        a hash of their number, once more. A class without any stays away.
+
+        Args:
+            threshold: an example is kept if the teacher's highest probability is above, in [0, 1).
+            per_class: examples of each class, "mean" of what is there, or None to leave them as they are.
+            soft: the student learns the probabilities; False: the most probable class.
+            seed: of the hash.
+
+        Raises: ValueError if no example is left.
+
+        Source: Xie et al., Self-training with Noisy Student, CVPR 2020, section 3.1: confidence above 0.3, 130,000
+        images of each class.
+        """
+        _check_choice(threshold, per_class)
+        confidence, label = self.probs.max(dim=1)
+        sure = (confidence > threshold).nonzero()[:, 0]
+        if not len(sure):
+            raise ValueError(
+                f"the teacher is not sure of any of the {len(label)} examples of {self.examples.name}: its highest "
+                f"confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}: lower the threshold, or "
+                "train the teacher longer"
+            )
+        rows = _balanced(sure, label[sure], confidence[sure], per_class, seed)
+        name = f"{self.examples.whole.name} ({len(rows)} pseudo-labelled)"
+        return PseudoLabelled(Part(name, self.examples, rows), self, Choice(threshold, per_class, soft), len(sure))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How examples were chosen, see ``PseudoLabels.chosen``."""
+
+    threshold: float
+    per_class: PerClass
+    soft: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabelled:
+    """Examples that a student learns from; one may be there more than once.
+
+    Args:
+        examples: their inputs.
+        source: what the teacher says of these and others.
+        choice: how they were chosen.
+        confident: how many examples were above the threshold, before classes were balanced.
+    """
+
+    examples: Part
+    source: PseudoLabels
+    choice: Choice
+    confident: int
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __repr__(self) -> str:
+        told = digest(self.source.probs)[:16]
+        return f"PseudoLabelled({self.examples.name}, {self.examples.sha256[:16]}, {told}, {self.choice})"
+
+    def targets(self, ids: Tensor) -> Tensor:
+        """Probabilities (n, K), float32, by the number of the chosen example; 0 and 1 if labels are hard."""
+        probs = self.source.probs[self.examples.rows[ids]]
+        if self.choice.soft:
+            return probs
+        return nn.functional.one_hot(probs.argmax(dim=1), probs.shape[1]).to(probs)
+
+    def counts(self) -> dict[str, int]:
+        """Examples by the name of their pseudo-label."""
+        label = self.source.probs.argmax(dim=1)[self.examples.rows]
+        return dict(zip(self.source.classes, label.bincount(minlength=len(self.source.classes)).tolist(), strict=True))
+
+    def summary(self) -> dict[str, object]:
+        """What was chosen of what, for a file or a report."""
+        confidence = self.source.probs.amax(dim=1)
+        return {
+            "examples": len(confidence),
+            "confident": self.confident,
+            "chosen": len(self),
+            "different": len(self.examples.rows.unique()),
+            "highest_confidence": round(float(confidence.max()), 6),
+            "mean_confidence": round(float(confidence.mean()), 6),
+            "per_class": self.counts(),
+            "settings": vars(self.choice),
+            "provenance": self.source.provenance,
+        }
+
+
+def pseudo_labels(
+    teacher: nn.Module,
+    examples: Examples,
+    classes: Sequence[str],
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: Tell | None = None,
+) -> PseudoLabels:
+    """What a teacher without noise, in eval mode and on unchanged images, says of examples; labels are not read.
+
+    Args:
+        teacher: from inputs (N, ...) to logits (N, K); it is left as it was.
+        examples: each must be the same input whenever it is read.
+        classes: names of the teacher's K classes.
+        folder: of these pseudo-labels alone; what is there of the same teacher and data is not made again.
+        settings: device, precision and workers are those of the pass.
+        progress: told after each batch.
+
+    Raises:
+        ValueError: a teacher of other classes, or one that gives NaN.
+        RunError: the folder holds pseudo-labels of another teacher or other data, or cannot be written.
+    """
+    bare = examples if isinstance(examples, WithoutLabels) else WithoutLabels(examples)
+    check_teacher(teacher, bare, classes)
+    key = {
+        "teacher": weights_sha256(teacher),
+        "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
+        "classes": ", ".join(classes),
+        "precision": settings.precision,
+    }
+    place = Path(folder)
+    _check_same(place, key)
+    store = Store(place, digest(repr(key)), torch.Size([len(classes)]), len(bare))
+    with launched(settings) as accelerator, store.claimed():  # in this order, or several processes wait for each other
+        if store.rows < len(bare):
+            _fill(store, teacher, bare, settings, accelerator.device, progress)
+        return PseudoLabels(bare, tuple(classes), store.x(), _signed(place, key))
+
+
+def check_teacher(teacher: nn.Module, examples: Examples, classes: Sequence[str]) -> None:
+    """Refuses a teacher whose classes are others, or that cannot take the examples.
+
+    Raises: ValueError that says what was seen.
+    """
+    x = fetched(examples, torch.tensor([0]), 0).x
+    home = next((p.device for p in teacher.parameters()), x.device)
+    with frozen(teacher, training=False), torch.no_grad():
+        found = checked_logits(teacher(x.to(home)), x).shape[1]
+    if found != len(classes):
+        raise ValueError(
+            f"the teacher tells {found} classes apart, the student is to learn {len(classes)}: take a teacher that was "
+            "trained on these classes, or let one be trained"
+        )
+
+
+def _check_same(place: Path, key: dict[str, str]) -> None:
+    """Refuses a folder whose pseudo-labels are others."""
+    said = _said(place)
+    if said is not None:
+        check_same({name: said.get(name, "") for name in key}, key, place)
+
+
+def _said(place: Path) -> dict[str, str] | None:
+    """The provenance in a folder, if there is one."""
+    try:
+        found = json.loads((place / PROVENANCE).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{place / PROVENANCE} is damaged ({error}): remove {place}, to make them anew") from error
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def _signed(place: Path, key: dict[str, str]) -> dict[str, str]:
+    """The provenance of pseudo-labels that are whole, written if it is not there yet."""
+    said = _said(place)
+    if said is None:
+        said = {**key, **versions(), "made": now()}
+        write_atomically(place / PROVENANCE, json.dumps(said, indent=1))
+    return said
+
+
+def _fill(
+    store: Store,
+    teacher: nn.Module,
+    examples: WithoutLabels,
+    settings: Settings,
+    device: torch.device,
+    progress: Tell | None,
+) -> None:
+    """Asks the teacher about the examples that are not there yet."""
+    with ExitStack() as stack:
+        probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
+        stack.enter_context(placed(teacher, device, probe.x))
+        stack.enter_context(frozen(teacher, training=False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"))
+        reader = Reader(examples, settings.workers, device)
+        stack.callback(reader.close)
+        growing = stack.enter_context(store.growing())
+        stack.enter_context(reader.watched())
+        parts = torch.arange(store.rows, len(examples)).split(_ROWS)
+        for number, (ids, read) in enumerate(zip(parts, reader.read(parts, 0), strict=True), start=1):
+            _ask(teacher, checked(read, ids, examples, device).x, growing)
+            if progress is not None:
+                progress(Progress(1, 1, number, len(parts), {"images": float(len(ids))}))
+
+
+def _ask(teacher: nn.Module, x: Tensor, growing: Growing) -> None:
+    """Adds the teacher's probabilities of some examples, and the class that each is for."""
+    probs = teacher(x).float().softmax(dim=1)
+    if not bool(probs.isfinite().all()):
+        raise ValueError("the teacher gives NaN or infinity: train it with a lower learning rate")
+    growing.append(probs, probs.argmax(dim=1))
+
+
+def _check_choice(threshold: float, per_class: PerClass) -> None:
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"threshold is what the teacher's confidence must be above, in [0, 1), got {threshold}")
+    if per_class is not None and per_class != "mean" and (not isinstance(per_class, int) or per_class < 1):
+        raise ValueError(f"per_class is how many examples of each class there are, >= 1, 'mean' or None: {per_class!r}")
+
+
+def _balanced(rows: Tensor, label: Tensor, confidence: Tensor, per_class: PerClass, seed: int) -> Tensor:
+    """As many rows of each class that there is, the most confident first."""
+    if per_class is None:
+        return rows
+    present = label.unique().tolist()
+    count = max(1, round(len(rows) / len(present))) if per_class == "mean" else per_class
+    parts = []
+    for k in present:
+        mine = rows[label == k][confidence[label == k].argsort(descending=True, stable=True)]
+        times, rest = divmod(count, len(mine))
+        if not times:
+            parts.append(mine[:count])
+            continue
+        order = Streams(fold_in(seed, _ORDER), mine).words(1)[:, 0].argsort(stable=True)
+        parts += [mine] * times + [mine[order[:rest]]]
+    return torch.cat(parts)

@@ -1,0 +1,220 @@
+"""Self-training in rounds: a teacher, its pseudo-labels, a student who is the next teacher, fine-tuning at the end.
+
+Each stage has its own folder, and goes on where it was: ``teacher``, ``round-1/pseudo-labels``, ``round-1/student``,
+``round-2/...``, ``tuned``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+from robustlab.core import Examples, Recipe
+from robustlab.core.files import write_atomically
+from robustlab.core.processes import launched as processes
+from robustlab.data.unlabelled import WithoutLabels
+from robustlab.training.held_out import HeldOut
+from robustlab.training.loop import fit
+from robustlab.training.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
+from robustlab.training.pseudo_labels import PerClass, PseudoLabelled, check_teacher, pseudo_labels
+from robustlab.training.recipes import standard
+from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.stream import fetched
+
+Make: TypeAlias = Callable[[int], nn.Module]
+"""Makes the network of a generation, the same each time: 0 is the teacher, 1, 2, ... are the students."""
+Watcher: TypeAlias = Callable[[str, Progress], None]
+"""Told of each step: of which stage, and where it is."""
+CHOSEN = "chosen.json"
+
+
+@dataclass(frozen=True)
+class SelfTraining:
+    """How teachers and students are trained.
+
+    Args:
+        student: of each student. ``batch_size`` counts labelled examples, beside which are the pseudo-labelled ones;
+            ``average`` makes the average of the weights the student that goes on.
+        teacher: of the first teacher; None: it is trained already.
+        tuning: of the last student at the end, on labelled examples without any noise; None: no such stage.
+        rounds: students, each of which is the teacher of the next.
+        ratio: pseudo-labelled examples with each labelled one, >= 0.
+        noise: changes the images that students see; None: leaves them.
+        threshold: an example is kept if the teacher's highest probability is above.
+        per_class: pseudo-labelled examples of each class, "mean" of what is there, or None to leave them as they are.
+        soft: students learn probabilities; False: the most probable class.
+        teaching: recipe of the first teacher.
+        learning: what students do with a mixed batch, with hard labels; None: the mean cross-entropy.
+
+    Raises: ValueError for values that no run can have.
+    """
+
+    student: Settings
+    teacher: Settings | None = None
+    tuning: Settings | None = None
+    rounds: int = 3
+    ratio: int = 1
+    noise: Noise | None = NOISE
+    threshold: float = 0.3
+    per_class: PerClass = "mean"
+    soft: bool = True
+    teaching: Recipe = field(default_factory=standard)
+    learning: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        if self.rounds < 1:
+            raise ValueError(f"rounds counts students, at least 1, got {self.rounds}")
+        if self.learning is not None and self.soft:
+            raise ValueError(f"{self.learning!r} learns classes, not probabilities: say soft=False")
+
+
+class Round(NamedTuple):
+    """A student and what it learned from."""
+
+    pseudo: PseudoLabelled
+    student: History
+
+
+@dataclass(frozen=True)
+class SelfTrained:
+    """What came of it.
+
+    Args:
+        model: the last student, fine-tuned if there is such a stage, in eval mode.
+        teacher: history of the first teacher; None: it was trained already.
+        rounds: the first to the last student.
+        tuning: history of the fine-tuning.
+        seconds: that each stage took in this session, by its name.
+    """
+
+    model: nn.Module
+    teacher: History | None
+    rounds: tuple[Round, ...]
+    tuning: History | None
+    seconds: dict[str, float]
+
+
+def self_train(
+    make: Make,
+    labelled: Examples,
+    unlabelled: Examples,
+    plan: SelfTraining,
+    *,
+    out: str | Path,
+    held: Examples | None = None,
+    progress: Watcher | None = None,
+) -> SelfTrained:
+    """Trains a teacher on labelled examples, and students on these and on what the teacher says of unlabelled ones.
+
+    The teacher is asked without noise; the student, equal or larger, learns with noise, and is the next teacher. Every
+    training is a run of ``fit``. If the settings say so (``resume``), a run that was killed anywhere goes on, and ends
+    with the same bits.
+
+    Args:
+        make: makes the networks; the first is trained already if the plan has no settings for it.
+        labelled: that teacher and students are trained on.
+        unlabelled: other inputs of the same shape; their labels are never read.
+        plan: what is done.
+        out: directory of the run.
+        held: examples that were kept apart, on which each epoch of each training is measured, see ``HeldOut``.
+        progress: told of each step of each stage.
+
+    Raises: as ``fit`` and ``pseudo_labels``; ValueError for no unlabelled data, or data that do not fit each other.
+
+    Source: Xie et al., Self-training with Noisy Student improves ImageNet classification, CVPR 2020, algorithm 1.
+    """
+    _check_data(labelled, unlabelled)
+    run = _Run(make, labelled, WithoutLabels(unlabelled), plan, Path(out), held, progress, {})
+    teacher, history, rounds = make(0), None, list[Round]()
+    check_teacher(teacher, labelled, labelled.classes)
+    if plan.teacher is not None:
+        history = run.fitted(teacher, plan.teaching, plan.teacher, "teacher")
+    for number in range(1, plan.rounds + 1):
+        teacher, one = run.round(teacher, number)
+        rounds.append(one)
+    tuning = None
+    if plan.tuning is not None:
+        tuning = run.fitted(teacher, unnoised(standard()), plan.tuning, "tuned")
+    return SelfTrained(teacher, history, tuple(rounds), tuning, run.seconds)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The stages of one run."""
+
+    make: Make
+    labelled: Examples
+    unlabelled: WithoutLabels
+    plan: SelfTraining
+    place: Path
+    held: Examples | None
+    progress: Watcher | None
+    seconds: dict[str, float]
+
+    def tell(self, stage: str) -> Callable[[Progress], None] | None:
+        """Passes on what happens in a stage."""
+        watcher = self.progress
+        return None if watcher is None else lambda at: watcher(stage, at)
+
+    def fitted(self, model: nn.Module, recipe: Recipe, settings: Settings, stage: str) -> History:
+        """Trains a model in a folder of its own."""
+        started = time.perf_counter()
+        watch = None if self.held is None else HeldOut(self.held)
+        out = self.place / stage
+        history = fit(model, recipe, self.labelled, settings, out=out, validate=watch, progress=self.tell(stage))
+        self.seconds[stage] = time.perf_counter() - started
+        return history
+
+    def round(self, teacher: nn.Module, number: int) -> tuple[nn.Module, Round]:
+        """A student of a teacher."""
+        plan, name = self.plan, f"round-{number}"
+        student = self.make(number)
+        _check_sizes(teacher, student, number)
+        pseudo = self.labels(teacher, name)
+        recipe = noisy_student(pseudo, ratio=plan.ratio, noise=plan.noise, recipe=plan.learning)
+        return student, Round(pseudo, self.fitted(student, recipe, plan.student, f"{name}/student"))
+
+    def labels(self, teacher: nn.Module, name: str) -> PseudoLabelled:
+        """What the teacher says, and what of it the student is to learn."""
+        started, plan, stage = time.perf_counter(), self.plan, f"{name}/pseudo-labels"
+        asked, folder = self.labelled.classes, self.place / stage
+        found = pseudo_labels(teacher, self.unlabelled, asked, folder, plan.student, progress=self.tell(stage))
+        chosen = found.chosen(
+            threshold=plan.threshold, per_class=plan.per_class, soft=plan.soft, seed=plan.student.seed
+        )
+        if processes().first:
+            write_atomically(folder / CHOSEN, json.dumps(chosen.summary(), indent=1))
+        self.seconds[stage] = time.perf_counter() - started
+        return chosen
+
+
+def _check_data(labelled: Examples, unlabelled: Examples) -> None:
+    """Looks whether there is something to learn from, and of one shape."""
+    if not len(unlabelled):
+        raise ValueError(
+            f"{unlabelled.name} has no examples: Noisy Student learns from unlabelled ones, without them train plainly"
+        )
+    shapes = [tuple(fetched(one, torch.tensor([0]), 0).x.shape[1:]) for one in (labelled, WithoutLabels(unlabelled))]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"{unlabelled.name} has inputs {shapes[1]}, those with labels are {shapes[0]}: bring them to one shape"
+        )
+
+
+def _check_sizes(teacher: nn.Module, student: nn.Module, number: int) -> None:
+    before, after = (sum(p.numel() for p in model.parameters()) for model in (teacher, student))
+    if after < before:
+        warnings.warn(
+            f"the student of round {number} has {after:,} parameters, its teacher {before:,}: Noisy Student wants a "
+            "student that is equal or larger",
+            stacklevel=3,
+        )
