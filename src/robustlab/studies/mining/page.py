@@ -94,12 +94,8 @@ def page(found: Mined, again: Mined | None) -> str:
     """
     lines = [_HEAD, "## Fashion-MNIST-A\n", *(f"- {line}" for line in said(found)), f"- {_where(found)}"]
     lines += [f"- {_repeated(found, again)}"] if again else []
-    lines += [
-        "",
-        "How the networks are trained; the last have no vote:\n",
-        *(f"- {name}: `{_one_line(text)}`" for name, text in found.networks.items()),
-        "",
-    ]
+    lines += ["", "How the networks are trained; the last have no vote:\n"]
+    lines += [*(f"- {name}: `{_one_line(text)}`" for name, text in found.networks.items()), ""]
     for one in tables(found):
         lines += markdown(one)
     lines += ["What members are most often taken for, label first:\n"]
