@@ -87,7 +87,7 @@ def fog(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     height, width = x.shape[2:]
     map_ = plasma(noise.to(x.dtype), decay)[:, None, :height, :width]
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
-    return (x + strength * map_) * (brightest / (brightest + strength))
+    return torch.add(x, map_, alpha=strength).mul_(brightest / (brightest + strength))
 
 
 def plasma(noise: Tensor, decay: float) -> Tensor:
@@ -112,14 +112,15 @@ def plasma(noise: Tensor, decay: float) -> Tensor:
         corners, half = map_[:, ::step, ::step], step // 2
         size = roughness * roughness
         down = corners + corners.roll(-1, 1)
-        middles = (down + down.roll(-1, 2)) / 4 + next(blocks) * size
+        middles = (down + down.roll(-1, 2)).div_(4).add_(next(blocks), alpha=size)
         map_[:, half::step, half::step] = middles
-        upper = (middles + middles.roll(1, 1) + corners + corners.roll(-1, 2)) / 4 + next(blocks) * size
-        left = (middles + middles.roll(1, 2) + down) / 4 + next(blocks) * size
+        right = corners + corners.roll(-1, 2)
+        upper = right.add_(middles).add_(middles.roll(1, 1)).div_(4).add_(next(blocks), alpha=size)
+        left = down.add_(middles).add_(middles.roll(1, 2)).div_(4).add_(next(blocks), alpha=size)
         map_[:, ::step, half::step], map_[:, half::step, ::step] = upper, left
         step, roughness = half, roughness / decay
     low, high = (end(map_, dim=(1, 2), keepdim=True) for end in (torch.amin, torch.amax))
-    return (map_ - low) / (high - low)
+    return map_.sub_(low).div_(high - low)
 
 
 def _blocks(noise: Tensor) -> Iterator[Tensor]:
