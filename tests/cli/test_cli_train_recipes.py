@@ -82,6 +82,16 @@ def of_few_steps() -> Expected:
             training.augmix(weight=6.0, change=training.AugMix(severity=5)),
             {"magnitude": 5, "weight": 6.0},
         ),
+        "randaugment": (
+            training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
+            {"magnitude": 5, "smoothing": 0.1},
+        ),
+    }  # fmt: skip
+
+
+def of_two_routes() -> Expected:
+    """Recipes with norms of their own for adversarial images, with all of their options, made by hand."""
+    return {
         "advprop": (
             training.advprop([AT], steps=3, step_size=0.04, targeted=False, weight=0.5, shared=True, smoothing=0.1),
             {"steps": 3, "step_size": 0.04, "targeted": False, "weight": 0.5, "shared": True, "smoothing": 0.1},
@@ -90,16 +100,12 @@ def of_few_steps() -> Expected:
             training.fast_advprop(AT, share=0.5, step_size=0.04, smoothing=0.1),
             {"share": 0.5, "step_size": 0.04, "smoothing": 0.1},
         ),
-        "randaugment": (
-            training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
-            {"magnitude": 5, "smoothing": 0.1},
-        ),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_made_of_exactly_the_options_that_it_says_it_uses(name: str) -> None:
-    wanted, typed = (of_several_steps() | of_few_steps())[name]
+    wanted, typed = (of_several_steps() | of_few_steps() | of_two_routes())[name]
     budget = {"eps": "0.1"} if "eps" in RECIPES[name].uses else {}
     assert repr(made(name, digits() if name == "vat" else None, **typed, **budget)) == repr(wanted)
     assert {*typed, *budget} | ({"norm"} if budget else set()) == set(RECIPES[name].uses)
