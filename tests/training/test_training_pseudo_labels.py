@@ -129,7 +129,7 @@ def test_a_stopped_pass_goes_on_where_it_was(
 
 @pytest.mark.parametrize("classes", [3, 5])
 def test_a_teacher_of_other_classes_is_refused(make_net: MakeNet, many: InMemory, tmp_path: Path, classes: int) -> None:
-    said = rf"the teacher tells 4 classes apart, the student is to learn {classes}: take a teacher that"
+    said = rf"the teacher tells 4 classes apart, the data with labels have {classes}: teacher and students must"
     with pytest.raises(ValueError, match=said):
         pseudo_labels(make_net(), many, "abcde"[:classes], tmp_path, WAY)
 

@@ -174,6 +174,15 @@ class Nothing:
         raise AssertionError(ids)
 
 
+def _with_odd(make_net: MakeNet, odd: int, shape: tuple[int, int]) -> Callable[[int], nn.Module]:
+    """Makes good networks but for one generation."""
+
+    def make(number: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(*shape)) if number == odd else make_net()
+
+    return make
+
+
 def test_what_cannot_be_is_refused_before_anything_is_trained(
     make_net: MakeNet, divided: tuple[InMemory, Secret], tmp_path: Path
 ) -> None:
@@ -184,10 +193,20 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
     with pytest.raises(ValueError, match=r"small has inputs \(1, 4, 4\), those with labels are \(1, 8, 8\): bring"):
         self_train(make_net, labelled, small, PLAN, out=tmp_path)
     other = InMemory("other", tuple("abcde"), labelled.x, labelled.y)
-    with pytest.raises(ValueError, match="the teacher tells 4 classes apart, the student is to learn 5"):
+    with pytest.raises(ValueError, match="the teacher tells 4 classes apart, the data with labels have 5"):
         self_train(make_net, other, unlabelled, PLAN, out=tmp_path)
+    for number, shape, said in (
+        (0, (65, 4), r"the teacher cannot take inputs \(1, 8, 8\) from squares: .*; is it made for these"),
+        (2, (64, 7), "the student of round 2 tells 7 classes apart, the data with labels have 4"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            self_train(_with_odd(make_net, number, shape), *divided, PLAN, out=tmp_path)
     assert not list(tmp_path.iterdir())
-    for wrong, said in (({"rounds": 0}, "rounds counts students, at least 1, got 0"), ({"ratio": -1}, "got -1")):
+    for wrong, said in (
+        ({"rounds": 0}, "rounds counts students, at least 1, got 0"),
+        ({"ratio": -1}, "got -1"),
+        ({"threshold": 1}, "threshold is"),
+    ):
         with pytest.raises(ValueError, match=said):
             replace(PLAN, **wrong)  # type: ignore[arg-type]
 

@@ -17,8 +17,8 @@ from robustlab.cli.show import say
 WRONG, STOPPED = 2, 130
 """Exit codes: wrong use; interrupted."""
 COMMANDS = (
-    "demo", "data", "train", "finetune", "attack", "evaluate", "compare", "report", "runs", "doctor", "reproduce",
-    "sweep", "mine", "hard", "corrupt",
+    "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
+    "reproduce", "sweep", "mine", "hard", "corrupt",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -57,8 +57,9 @@ def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: 
 
 def _register() -> None:
     for name in COMMANDS:
-        module = importlib.import_module(f"robustlab.cli.{name}")
-        command: Callable[..., None] | typer.Typer = getattr(module, name)
+        word = name.replace("-", "_")
+        module = importlib.import_module(f"robustlab.cli.{word}")
+        command: Callable[..., None] | typer.Typer = getattr(module, word)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
         else:

@@ -161,6 +161,26 @@ def data(name: str, split: str, *, size: int | None = None, limit: int | None = 
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 
+def apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples, Examples]:
+    """A random sample of so many examples as an option asks for, and the rest."""
+    from robustlab import data
+
+    if size >= len(examples):
+        raise typer.BadParameter(f"{flag} {size} takes all there is: {examples.name} has {len(examples)} examples")
+    return data.apart(examples, size, seed=seed)
+
+
+def untrained(name: str, examples: Examples, seed: int) -> nn.Module:
+    """A network without published weights, for inputs and classes like these."""
+    import torch
+
+    from robustlab.models import load
+
+    shape = examples.batch(torch.tensor([0])).x.shape[1:]
+    channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (None, None)
+    return load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
+
+
 def model(name: str, architecture: str | None, classes: int | None, place: torch.device) -> nn.Module:
     """A model by Python path, timm name, checkpoint, or the directory of a training run."""
     from robustlab.models import load

@@ -188,21 +188,13 @@ def _recipe_name(typed: str | None, *, robust: bool) -> str:
 
 def _divided(examples: Examples, held: int | None, labels: int | None, seed: int) -> Parts:
     """Sets apart what is held out, then what goes without labels."""
-    watched, rest = (None, examples) if held is None else _apart("--hold-out", held, examples, seed)
+    watched, rest = (None, examples) if held is None else parse.apart("--hold-out", held, examples, seed)
     if labels is None:
         return Parts(rest, watched, None)
     if labels == len(rest):
         raise typer.BadParameter(f"--labels {labels} are all examples: none is left without label, so leave it out")
-    labelled, unlabelled = _apart("--labels", labels, rest, seed)
+    labelled, unlabelled = parse.apart("--labels", labels, rest, seed)
     return Parts(labelled, watched, unlabelled)
-
-
-def _apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples, Examples]:
-    from robustlab.data import apart
-
-    if size >= len(examples):
-        raise typer.BadParameter(f"{flag} {size} takes all there is: {examples.name} has {len(examples)} examples")
-    return apart(examples, size, seed=seed)
 
 
 def _watch(held: Examples, threat: ThreatModel, seed: int) -> Watch:
@@ -215,13 +207,9 @@ def _watch(held: Examples, threat: ThreatModel, seed: int) -> Watch:
 
 def _network(name: str, examples: Examples, seed: int, activation: str | None) -> nn.Module:
     """A network without published weights, for inputs and classes like these."""
-    import torch
+    from robustlab.models import smooth
 
-    from robustlab.models import load, smooth
-
-    shape = examples.batch(torch.tensor([0])).x.shape[1:]
-    channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (None, None)
-    model = load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
+    model = parse.untrained(name, examples, seed)
     return model if activation is None else smooth(model, cast("Activation", activation))
 
 

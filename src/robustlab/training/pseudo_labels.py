@@ -75,7 +75,7 @@ class PseudoLabels:
         Source: Xie et al., Self-training with Noisy Student, CVPR 2020, section 3.1: confidence above 0.3, 130,000
         images of each class.
         """
-        _check_choice(threshold, per_class)
+        check_choice(threshold, per_class)
         confidence, label = self.probs.max(dim=1)
         sure = (confidence > threshold).nonzero()[:, 0]
         if not len(sure):
@@ -173,7 +173,7 @@ def pseudo_labels(
         RunError: the folder holds pseudo-labels of another teacher or other data, or cannot be written.
     """
     bare = examples if isinstance(examples, WithoutLabels) else WithoutLabels(examples)
-    check_teacher(teacher, bare, classes)
+    check_classes(teacher, "the teacher", bare, classes)
     key = {
         "teacher": weights_sha256(teacher),
         "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
@@ -189,19 +189,25 @@ def pseudo_labels(
         return PseudoLabels(bare, tuple(classes), store.x(), _signed(place, key))
 
 
-def check_teacher(teacher: nn.Module, examples: Examples, classes: Sequence[str]) -> None:
-    """Refuses a teacher whose classes are others, or that cannot take the examples.
+def check_classes(model: nn.Module, who: str, examples: Examples, classes: Sequence[str]) -> None:
+    """Refuses a model whose classes are others, or that cannot take the examples.
 
     Raises: ValueError that says what was seen.
     """
     x = fetched(examples, torch.tensor([0]), 0).x
-    home = next((p.device for p in teacher.parameters()), x.device)
-    with frozen(teacher, training=False), torch.no_grad():
-        found = checked_logits(teacher(x.to(home)), x).shape[1]
+    home = next((p.device for p in model.parameters()), x.device)
+    try:
+        with frozen(model, training=False), torch.no_grad():
+            found = checked_logits(model(x.to(home)), x).shape[1]
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{who} cannot take inputs {tuple(x.shape[1:])} from {examples.name}: {reason}; is it made for these?"
+        ) from error
     if found != len(classes):
         raise ValueError(
-            f"the teacher tells {found} classes apart, the student is to learn {len(classes)}: take a teacher that was "
-            "trained on these classes, or let one be trained"
+            f"{who} tells {found} classes apart, the data with labels have {len(classes)}: teacher and students must "
+            "know the same classes, in the same order"
         )
 
 
@@ -266,7 +272,8 @@ def _ask(teacher: nn.Module, x: Tensor, growing: Growing) -> None:
     growing.append(probs, probs.argmax(dim=1))
 
 
-def _check_choice(threshold: float, per_class: PerClass) -> None:
+def check_choice(threshold: float, per_class: PerClass) -> None:
+    """Refuses what cannot be a threshold or a number of examples."""
     if not 0.0 <= threshold < 1.0:
         raise ValueError(f"threshold is what the teacher's confidence must be above, in [0, 1), got {threshold}")
     if per_class is not None and per_class != "mean" and (not isinstance(per_class, int) or per_class < 1):

@@ -24,7 +24,7 @@ from robustlab.data.unlabelled import WithoutLabels
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
-from robustlab.training.pseudo_labels import PerClass, PseudoLabelled, check_teacher, pseudo_labels
+from robustlab.training.pseudo_labels import PerClass, PseudoLabelled, check_choice, check_classes, pseudo_labels
 from robustlab.training.recipes import standard
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import fetched
@@ -71,6 +71,7 @@ class SelfTraining:
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
+        check_choice(self.threshold, self.per_class)
         if self.rounds < 1:
             raise ValueError(f"rounds counts students, at least 1, got {self.rounds}")
         if self.learning is not None and self.soft:
@@ -133,9 +134,9 @@ def self_train(
     Source: Xie et al., Self-training with Noisy Student improves ImageNet classification, CVPR 2020, algorithm 1.
     """
     _check_data(labelled, unlabelled)
+    _check_networks(make, labelled, plan.rounds)
     run = _Run(make, labelled, WithoutLabels(unlabelled), plan, Path(out), held, progress, {})
     teacher, history, rounds = make(0), None, list[Round]()
-    check_teacher(teacher, labelled, labelled.classes)
     if plan.teacher is not None:
         history = run.fitted(teacher, plan.teaching, plan.teacher, "teacher")
     for number in range(1, plan.rounds + 1):
@@ -177,9 +178,7 @@ class _Run:
     def round(self, teacher: nn.Module, number: int) -> tuple[nn.Module, Round]:
         """A student of a teacher."""
         plan, name = self.plan, f"round-{number}"
-        student = self.make(number)
-        _check_sizes(teacher, student, number)
-        pseudo = self.labels(teacher, name)
+        student, pseudo = self.make(number), self.labels(teacher, name)
         recipe = noisy_student(pseudo, ratio=plan.ratio, noise=plan.noise, recipe=plan.learning)
         return student, Round(pseudo, self.fitted(student, recipe, plan.student, f"{name}/student"))
 
@@ -210,11 +209,18 @@ def _check_data(labelled: Examples, unlabelled: Examples) -> None:
         )
 
 
-def _check_sizes(teacher: nn.Module, student: nn.Module, number: int) -> None:
-    before, after = (sum(p.numel() for p in model.parameters()) for model in (teacher, student))
-    if after < before:
-        warnings.warn(
-            f"the student of round {number} has {after:,} parameters, its teacher {before:,}: Noisy Student wants a "
-            "student that is equal or larger",
-            stacklevel=3,
-        )
+def _check_networks(make: Make, labelled: Examples, rounds: int) -> None:
+    """Looks at all networks before the first is trained."""
+    before = 0
+    for number in range(rounds + 1):
+        who = f"the student of round {number}" if number else "the teacher"
+        model = make(number)
+        check_classes(model, who, labelled, labelled.classes)
+        size = sum(p.numel() for p in model.parameters())
+        if size < before:
+            warnings.warn(
+                f"{who} has {size:,} parameters, its teacher {before:,}: Noisy Student wants a student that is equal "
+                "or larger",
+                stacklevel=3,
+            )
+        before = size

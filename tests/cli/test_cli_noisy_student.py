@@ -1,0 +1,136 @@
+"""``robustlab noisy-student``: all stages, going on, what is told, what is refused."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from robustlab import models, training
+from robustlab.training import RandAugment, SelfTraining
+
+Command = Callable[..., Any]
+DATA = ("--data", "digits", "--limit", "90", "--batch-size", "15", "--epochs", "1")
+SMALL = ("noisy-student", *DATA, "--labels", "30", "--ratio", "2", "--threshold", "0.05", "--out", "net")
+
+
+def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, place: Path) -> None:
+    done = command(*SMALL, "--rounds", "2", "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert list(told["stages"]) == ["teacher", "student 1", "student 2", "fine-tuned"]
+    assert [one["examples"] for one in told["pseudo_labels"]] == [60, 60]
+    assert "30 images with labels, 60 without" in done.err
+    before = (place / "net" / "model.safetensors").read_bytes()
+    assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.BatchNormCNN
+    assert "--ratio" not in json.dumps(told)
+    again = command(*SMALL, "--rounds", "2")
+    assert again.code == 0, again.err
+    assert (place / "net" / "model.safetensors").read_bytes() == before, "nothing was left to do"
+    assert "Round 2: the teacher is sure enough of" in again.err
+    assert "fine-tuned" in again.out
+    other = command(*SMALL, "--rounds", "2", "--ratio", "3")
+    assert other.code == 2
+    assert "belongs to another run: recipe was NoisyStudent" in other.err
+    shown = command("evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e")
+    assert shown.code == 0, shown.err
+
+
+def test_a_stopped_run_says_how_it_goes_on(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = training.NoisyStudent.step
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.NoisyStudent, "step", stop)
+    done = command(*SMALL, "--rounds", "1")
+    assert done.code == 130
+    assert "to go on: robustlab noisy-student --data digits" in " ".join(done.err.split())
+    monkeypatch.setattr(training.NoisyStudent, "step", plain)
+    assert command(*SMALL, "--rounds", "1").code == 0
+    assert (place / "net" / "model.safetensors").exists()
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, command: Command, *words: str) -> SelfTraining:
+    """The plan that words make."""
+    plans: list[SelfTraining] = []
+
+    def train(make: object, labelled: object, unlabelled: object, plan: SelfTraining, **_: object) -> None:
+        del make, labelled, unlabelled
+        plans.append(plan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "self_train", train)
+    assert command("noisy-student", *DATA, "--labels", "30", *words).code == 130
+    return plans[0]
+
+
+def test_what_is_typed_is_what_is_planned(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(monkeypatch, command)
+    assert (plan.rounds, plan.ratio, plan.threshold, plan.per_class, plan.soft) == (3, 4, 0.3, "mean", True)
+    assert plan.noise == RandAugment(2, 9)
+    assert plan.tuning is not None
+    assert plan.teacher is not None
+    assert (plan.student.average, plan.teacher.average, plan.tuning.average) == (0.999, None, None)
+    words = "--rounds 2 --ratio 1 --threshold 0.5 --per-class 7 --hard --no-noise --average 0 --tune-epochs 0"
+    plan = planned(monkeypatch, command, *words.split(), "--student-epochs", "6", "--hold-out", "9")
+    assert (plan.rounds, plan.ratio, plan.threshold, plan.per_class, plan.soft) == (2, 1, 0.5, 7, False)
+    assert (plan.noise, plan.tuning, plan.student.average, plan.student.epochs) == (None, None, None, 6)
+    assert plan.student.best == "accuracy"
+    assert planned(monkeypatch, command, "--per-class", "all").per_class is None
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"), [("", 0.01), ("--learning-rate 0.05", 0.005), ("--optimizer adamw", 0.0001)]
+)
+def test_fine_tuning_is_at_a_tenth_of_the_rate(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: str, rate: float
+) -> None:
+    plan = planned(monkeypatch, command, *words.split())
+    assert plan.tuning is not None
+    optimizer = plan.tuning.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_a_trained_teacher_and_other_data_without_labels(command: Command, place: Path) -> None:
+    assert command("train", "batchnorm-cnn", *DATA, "--out", "teacher").code == 0
+    words = ("--unlabelled", "digits", "--unlabelled-split", "test", "--teacher", "teacher", "--rounds", "1")
+    done = command("noisy-student", *DATA, *words, "--threshold", "0.1", "--student", "residual-cnn", "--out", "net")
+    assert done.code == 0, done.err
+    assert "90 images with labels, 359 without" in done.err
+    assert not (place / "net" / "teacher").exists()
+    assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.ResidualCNN
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many"),
+        ("--labels 90", "--labels 90 takes all there is: digits train (90 of 1438) has 90 examples"),
+        ("--labels 30 --unlabelled digits", "--labels takes the labels from the rest of the data: leave out --unl"),
+        ("--labels 30 --ratio -1", "ratio is how many pseudo-labelled examples go with each labelled one, a whole"),
+        ("--labels 30 --per-class most", "--per-class is a number of images, mean or all, got 'most'"),
+        ("--labels 30 --threshold 1.5", "threshold is what the teacher's confidence must be above, in [0, 1), got 1"),
+        ("--labels 30 --threshold 0.9999", "the threshold 0.9999: lower the threshold, or train the teacher longer"),
+        ("--labels 30 --teacher tiny:wide", "the teacher cannot take inputs (1, 8, 8) from digits"),
+        ("--unlabelled photographs --size 8", "photographs"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, words: str, said: str) -> None:
+    done = command("noisy-student", *DATA, *words.split(), "--out", "net")
+    assert (done.code, done.out) == (2, "")
+    assert said in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+
+
+def test_a_smaller_student_is_warned_of(command: Command) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        done = command(*SMALL, "--rounds", "1", "--student", "tiny:means")
+    assert done.code == 0, done.err
+    assert "Noisy Student wants a student that is equal or larger" in " ".join(done.err.split())
