@@ -34,7 +34,7 @@ _CAUSES: tuple[tuple[str, ...], ...] = (
     ("optimisation-at-inference",),
     ("nan-logits", "random-outputs"),
     ("label-order-leak", "training-mode-batchnorm", "batch-dependence"),
-    ("model-expects-0-255", "model-expects-normalised", "near-chance"),
+    ("model-expects-0-255", "model-expects-normalised", "model-normalises-otherwise", "near-chance"),
     ("probabilities-for-logits", "nan-under-attack"),
     ("saturated-softmax", "gradient-underflow", "shattered-gradients", "zero-gradients"),
 )

@@ -13,9 +13,9 @@ from robustlab.core import Batch, Model, ThreatModel, frozen
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
-from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.plan import chosen
-from robustlab.evaluation.probes_behaviour import SURE, Asked, behaviours
+from robustlab.evaluation.probes_behaviour import Asked, behaviours
+from robustlab.evaluation.probes_units import beyond_chance, frequent, other_units
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import whereabouts
 
@@ -23,7 +23,6 @@ PROBED = 128
 """Examples that are looked at, a simple random sample."""
 _PAIRED = 32  # examples whose distances to each other are taken
 _ENOUGH = 20  # examples below which an accuracy says nothing about chance
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def inspect_inputs(
@@ -99,18 +98,17 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int
     if any(f.code in FATAL for f in faults):
         return
     yield from behaviours(asked, names)
-    other_units = list(_units(asked)) if bounds == (0.0, 1.0) else []
-    yield from other_units or _chance(asked)
+    elsewhere = list(other_units(asked)) if bounds == (0.0, 1.0) else []
+    yield from elsewhere or _chance(asked)
 
 
 def _chance(asked: Asked) -> Iterator[Finding]:
-    """Whether accuracy could be that of always giving the most frequent class (one-sided binomial test, 5 %)."""
-    from scipy.special import bdtrc
-
-    n, hits = len(asked.batch.y), int(asked.correct().sum())
-    share = int(asked.batch.y.bincount().max()) / n
-    if n < _ENOUGH or share == 1 or (hits > 0 and float(bdtrc(hits - 1, n, share)) <= 0.05):
+    """Whether accuracy could be that of always giving the most frequent class."""
+    n, correct = len(asked.batch.y), asked.correct()
+    share = frequent(asked.batch.y)
+    if n < _ENOUGH or share == 1 or beyond_chance(correct, asked.batch.y):
         return
+    hits = int(correct.sum())
     yield Finding(
         "near-chance",
         "serious",
@@ -118,38 +116,6 @@ def _chance(asked: Asked) -> Iterator[Finding]:
         {"accuracy": hits / n, "chance": share, "n": n},
         "Check weights, preprocessing and the order of classes: robust accuracy of such a model means nothing.",
     )
-
-
-def _units(asked: Asked) -> Iterator[Finding]:
-    """Whether the model does better on inputs in other units (exact McNemar test)."""
-    x = asked.batch.x
-    mean, std = _moments(x)
-    offers = {
-        "model-expects-0-255": (x * 255, "in 0..255", "Scale in front of it: evaluate lambda x: model(255 * x)"),
-        "model-expects-normalised": (
-            (x - mean) / std,
-            "normalised by mean and deviation",
-            "Put its normalisation into the model: robustlab.models.normalised(model, mean, std)",
-        ),
-    }
-    own = asked.correct()
-    found = {code: asked.correct(other) for code, (other, _, _) in offers.items()}
-    code, theirs = max(found.items(), key=lambda item: int(item[1].sum()))
-    lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
-    if gained <= lost or mcnemar(lost, gained) >= SURE:
-        return
-    _, units, advice = offers[code]
-    title = f"The model is right more often on inputs {units} ({int(theirs.sum())} of {len(own)}) than in [0, 1]"
-    evidence = {"accuracy": float(own.double().mean()), "other": float(theirs.double().mean()), "n": len(own)}
-    yield Finding(code, "serious", f"{title} ({int(own.sum())}).", dict(evidence), f"{advice}.")
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and deviation for colour images, else those of the inputs themselves."""
-    if x.ndim == 4 and x.shape[1] == 3:
-        mean, std = (torch.tensor(v, device=x.device, dtype=x.dtype)[:, None, None] for v in _IMAGENET)
-        return mean, std
-    return x.mean(), x.std().clamp_min(1e-6)
 
 
 def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
