@@ -283,10 +283,12 @@ def test_the_record_survives_json_and_is_refused_in_another_version(standard: nn
         NaturalEvaluation.from_json({**record, "schema": 99})
 
 
-def test_frost_is_labelled_wherever_it_is(digits: Digits) -> None:
+def test_what_is_not_comparable_is_labelled(digits: Digits) -> None:
     sets = corrupted_sets(small(digits))
     labelled = [info.name for info in sets.corruptions if info.not_comparable]
     assert labelled == ["frost"]
+    mended = corrupted_sets(small(digits), variant="corrected")
+    assert all(info.not_comparable for info in mended.corruptions), "the published code is another"
 
 
 def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:

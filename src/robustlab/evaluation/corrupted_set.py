@@ -25,6 +25,7 @@ Corruptions: TypeAlias = Sequence[str] | Mapping[str, Corruption]
 SEVERITIES = (1, 2, 3, 4, 5)
 READY = "ready-made"
 """The variant of images that were corrupted before."""
+_CORRECTED = "faults of the published code are mended"
 _FROST = "frost is made with procedural textures, not with the published photographs"
 
 
@@ -225,12 +226,14 @@ def _by_name(corruptions: Corruptions, variant: Variant) -> dict[str, Corruption
 def _info(name: str, one: Corruption) -> CorruptionInfo:
     if not isinstance(one, Corrupt):
         return CorruptionInfo(name, "own", repr(one), "it is no corruption of a benchmark")
-    return CorruptionInfo(name, one.kind.family, repr(one), not_comparable(one.name))
+    return CorruptionInfo(name, one.kind.family, repr(one), _not_comparable(one))
 
 
-def not_comparable(name: str) -> str:
+def _not_comparable(one: Corrupt) -> str:
     """Why numbers under one of our corruptions cannot be compared with published ones; empty: nothing against it."""
-    return _FROST if name == "frost" else ""
+    if one.comparable:
+        return ""
+    return _CORRECTED if one.kind.comparable else _FROST
 
 
 def pure(examples: Examples) -> bool:
