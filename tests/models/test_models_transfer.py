@@ -26,7 +26,7 @@ def test_grey_images_become_as_large_and_coloured_as_the_network_takes_them() ->
 def test_a_file_says_which_images_the_network_takes(tmp_path: Path) -> None:
     made = for_images(BatchNormCNN(classes=4), channels=1, size=8)
     save(made, tmp_path / "net.safetensors")
-    again, x = load(tmp_path / "net.safetensors"), torch.rand(2, 1, 8, 8)
+    again, x = load(checkpoint=tmp_path / "net.safetensors"), torch.rand(2, 1, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(again(x), made.eval()(x))
     assert architecture_of(again) == architecture_of(made)

@@ -22,11 +22,11 @@ WAY = Settings(1, device="cpu")
 
 def data() -> InMemory:
     """More random images than are passed at a time, four times over."""
-    x = torch.randint(256, (500, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return InMemory("noise", tuple("ab"), x, torch.arange(500) % 2)
+    x = torch.randint(256, (250, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return InMemory("noise", tuple("ab"), x, torch.arange(250) % 2)
 
 
-def net() -> nn.Module:
+def net() -> nn.Sequential:
     """A network with norm."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
     steps: list[int] = []
     found = cached_features(net(), data(), folder, WAY, progress=lambda at: steps.append(at.step))
     with torch.no_grad():
-        expected = net().eval()[:4](data().batch(torch.arange(500)).x)
+        expected = net().eval()[:4](data().batch(torch.arange(250)).x)
     right = bool(torch.allclose(found.x, expected, rtol=0, atol=1e-6)) and torch.equal(found.y, data().y)
     sys.stdout.write(json.dumps({"kept": kept, "made": len(steps), "right": right}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_a_model_without_parameters_has_no_groups() -> None:
 def test_a_new_head_has_weights_of_its_seed_and_leaves_the_others_and_the_random_state_alone(make_net: MakeNet) -> None:
     net, before = make_net(), torch.get_rng_state()
     kept = [p.clone() for p in layer_groups(net)[0].parameters]
-    made = [new_head(net, 3, seed=seed)[-1].weight.clone() for seed in (0, 0, 1)]
+    made = [cast(nn.Linear, new_head(net, 3, seed=seed)[-1]).weight.clone() for seed in (0, 0, 1)]
     assert net(torch.rand(2, 1, 8, 8)).shape == (2, 3)
     torch.testing.assert_close(made[0], made[1], rtol=0, atol=0)
     assert not torch.equal(made[1], made[2])
@@ -81,7 +82,7 @@ def test_a_new_head_has_weights_of_its_seed_and_leaves_the_others_and_the_random
 
 def test_a_new_head_tells_a_timm_network_its_classes() -> None:
     timm = pytest.importorskip("timm")
-    net = new_head(timm.create_model("tf_efficientnet_lite0", num_classes=5), 3)
+    net: Any = new_head(timm.create_model("tf_efficientnet_lite0", num_classes=5), 3)
     assert net.num_classes == 3
     assert net.get_classifier().out_features == 3
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from robustlab.cli import finetune_options as f
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
@@ -39,7 +40,6 @@ _TITLES: dict[str, str] = {
 }
 MOST_HELD = 5000
 """Images that are held out where nobody says how many: a tenth, but no more."""
-STAGES, LAYERS = "Stages", "Layers"
 
 
 class Epochs(NamedTuple):
@@ -53,121 +53,27 @@ class Epochs(NamedTuple):
 
 USUAL, QUICK = Epochs(20, 5, None), Epochs(5, 1, 2000)
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="Pretrained: efficientnet-lite0, a timm name, package.module:function, a checkpoint or a training run.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-Side = Annotated[
-    int | None,
-    typer.Option(
-        "--size",
-        min=1,
-        help="Side in pixels that images are brought to inside the model, those of a folder when they are read. "
-        "Default: their own, at least 64 for published networks.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-KeepHead = Annotated[
-    bool,
-    typer.Option(
-        "--keep-head", help="Keep the last layer, of weights that know these classes already.", rich_help_panel=o.WHAT
-    ),
-]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="A first look: 2,000 images, 5 and 1 epochs.", rich_help_panel=STAGES)
-]
-HoldOut = Annotated[
-    int | None,
-    typer.Option(
-        "--hold-out",
-        min=0,
-        help="Images that are kept apart, by whose accuracy the best weights are kept; default a tenth, at most 5000.",
-        rich_help_panel=STAGES,
-    ),
-]
-HeadEpochs = Annotated[
-    int | None,
-    typer.Option(
-        "--head-epochs",
-        min=0,
-        help="Of the last layers, on features of the frozen network that are made once; default 20; 0: leave it out.",
-        rich_help_panel=STAGES,
-    ),
-]
-BodyEpochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs",
-        min=0,
-        help="Of the network, opened from the top down; default 5; 0: leave it out.",
-        rich_help_panel=STAGES,
-    ),
-]
-Patience = Annotated[
-    int,
-    typer.Option(
-        "--patience", min=1, help="End a stage after so many epochs without a better one.", rich_help_panel=STAGES
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--features",
-        help="Folder of the features, which runs may share; default: in the directory of the run.",
-        rich_help_panel=STAGES,
-    ),
-]
-HeadRate = Annotated[
-    float, typer.Option("--head-rate", min=0.0, help="Learning rate of the first stage.", rich_help_panel=LAYERS)
-]
-Rate = Annotated[
-    float,
-    typer.Option("--learning-rate", min=0.0, help="Of the head in the second stage.", rich_help_panel=LAYERS),
-]
-Decay = Annotated[
-    float,
-    typer.Option("--decay", help="Rate of a group of layers beside that of the one above.", rich_help_panel=LAYERS),
-]
-Share = Annotated[
-    float,
-    typer.Option(
-        "--open-by", help="Share of the second stage after which all groups are open, in 0..1.", rich_help_panel=LAYERS
-    ),
-]
-Groups = Annotated[
-    int | None,
-    typer.Option("--groups", min=1, help="Only so many groups from the top are ever opened.", rich_help_panel=LAYERS),
-]
-KeepStatistics = Annotated[
-    bool,
-    typer.Option("--keep-statistics", help="Norm layers keep their running statistics.", rich_help_panel=LAYERS),
-]
-
 
 def finetune(
-    model: Model = "efficientnet-lite0",
+    model: f.Model = "efficientnet-lite0",
     architecture: o.Architecture = None,
     data: o.Data = "fashion-mnist",
     split: o.Split = "train",
-    size: Side = None,
+    size: f.Side = None,
     limit: o.Limit = None,
-    keep_head: KeepHead = False,
-    quick: Quick = False,
-    hold_out: HoldOut = None,
-    head_epochs: HeadEpochs = None,
-    epochs: BodyEpochs = None,
-    patience: Patience = 3,
-    features: Cache = None,
-    head_rate: HeadRate = 1e-3,
-    learning_rate: Rate = 1e-3,
-    decay: Decay = 0.7,
-    open_by: Share = 0.5,
-    groups: Groups = None,
-    keep_statistics: KeepStatistics = False,
+    keep_head: f.KeepHead = False,
+    quick: f.Quick = False,
+    hold_out: f.HoldOut = None,
+    head_epochs: f.HeadEpochs = None,
+    epochs: f.BodyEpochs = None,
+    patience: f.Patience = 3,
+    features: f.Cache = None,
+    head_rate: f.HeadRate = 1e-3,
+    learning_rate: f.Rate = 1e-3,
+    decay: f.Decay = 0.7,
+    open_by: f.Share = 0.5,
+    groups: f.Groups = None,
+    keep_statistics: f.KeepStatistics = False,
     recipe: t.Recipe = None,
     eps: t.Eps = None,
     norm: t.Norm = None,
@@ -200,6 +106,8 @@ def finetune(
         settings(epochs, usual.body, learning_rate),
         decay=decay, share=open_by, groups=groups, keep_statistics=keep_statistics, cache=features,
     )  # fmt: skip
+    if plan.body is None and recipe not in (None, "standard"):
+        raise typer.BadParameter(f"--recipe {recipe} is for the second stage, which --epochs 0 leaves out")
     network = _network(model, architecture, found, size=size, keep_head=keep_head, seed=seed)
     place = directory(out, "finetune", model)
     made = way.make(Options(eps=eps, norm=norm, smoothing=label_smoothing), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -71,7 +72,7 @@ def _inner(model: nn.Module) -> nn.Module:
     known = architecture_of(model) or {}
     if _FROM[0] not in known:
         return model
-    inner = cast(nn.Module, model.get_submodule("model"))
+    inner = model.get_submodule("model")
     return described(inner, {key: value for key, value in known.items() if key not in _FROM})
 
 
@@ -95,11 +96,12 @@ def check_normalisation(model: nn.Module) -> None:
             _check_first_layer(model, part, (cfg["mean"], cfg["std"]))
 
 
-def _check_first_layer(model: nn.Module, net: nn.Module, expected: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+def _check_first_layer(model: nn.Module, net: nn.Module, expected: tuple[Sequence[float], Sequence[float]]) -> None:
     layer = next((part for part in model.modules() if isinstance(part, Normalise)), None)
     if layer is None and net is not model:
         return  # whatever is in front of the network is the user's own
-    found = [(0.0,), (1.0,)] if layer is None else [layer.mean.flatten().tolist(), layer.std.flatten().tolist()]
+    own_values = (torch.zeros(1), torch.ones(1)) if layer is None else (layer.mean, layer.std)
+    found: list[list[float]] = [values.flatten().tolist() for values in own_values]
     # A grey image has the colours' average, see timm_model.
     same = all(
         torch.allclose(_column(own), _column(published) if len(own) == len(published) else _column(published).mean())
@@ -113,5 +115,5 @@ def _check_first_layer(model: nn.Module, net: nn.Module, expected: tuple[tuple[f
         )
 
 
-def _column(values: tuple[float, ...] | list[float]) -> Tensor:
+def _column(values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)

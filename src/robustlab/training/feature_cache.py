@@ -31,7 +31,8 @@ from robustlab.training.update import checked
 Tell: TypeAlias = Callable[[Progress], None]
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
-_ROWS = 128  # images per pass: on a CPU larger batches leave the cache, a GPU is busy with these
+_ROWS = {"cpu": 64}  # examples per pass: on a CPU what lies between the layers of more leaves the cache
+_ROWS_ELSEWHERE = 256
 _PROBED = 8
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -152,7 +153,7 @@ class _Source:
 
     def fill(self, store: Store, progress: Tell | None) -> None:
         """Makes the features that the store lacks."""
-        parts = torch.arange(store.rows, len(self.examples)).split(_ROWS)
+        parts = torch.arange(store.rows, len(self.examples)).split(_ROWS.get(self.device.type, _ROWS_ELSEWHERE))
         reader = Reader(self.examples, self.workers, self.device)
         waiting: list[tuple[Tensor, Tensor]] = []
         try:

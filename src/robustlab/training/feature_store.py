@@ -102,7 +102,11 @@ class Store:
     def say(self) -> None:
         """Writes down how many rows are whole."""
         said = json.dumps({"key": self.key, "shape": self.shape, "rows": self.rows})
-        replace_atomically(self.count, lambda part: Path(part).write_text(said) and None)
+
+        def write(part: Path) -> None:
+            part.write_text(said)
+
+        replace_atomically(self.count, write)
 
     def x(self) -> Tensor:
         """Features (rows, ...), float32, memory-mapped; what is written to them stays in memory."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 Named: TypeAlias = tuple[str, nn.Module]
+_M = TypeVar("_M", bound=nn.Module)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -105,7 +106,7 @@ def head_of(model: nn.Module) -> nn.Module:
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
 
 
-def new_head(model: nn.Module, classes: int, *, seed: int = 0) -> nn.Module:
+def new_head(model: _M, classes: int, *, seed: int = 0) -> _M:
     """Puts a new last layer into a model, for other classes than it was trained on.
 
     Args:

@@ -110,7 +110,7 @@ class Unfreezing:
 
 def _open(group: Group) -> None:
     for parameter in group.parameters:
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad = True
     for part in group.parts:
         if not part.training:
             part.train()
@@ -118,7 +118,7 @@ def _open(group: Group) -> None:
 
 def _close(group: Group) -> None:
     for parameter in group.parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     for part in group.parts:
         if part.training:
             part.eval()
@@ -138,8 +138,8 @@ def trainable(groups: Iterable[Group], closed: Iterable[Group]) -> Iterator[None
     before = [parameter.requires_grad for parameter, _ in flags]
     try:
         for parameter, on in flags:
-            parameter.requires_grad_(requires_grad=on)
+            parameter.requires_grad = on
         yield
     finally:
         for (parameter, _), was in zip(flags, before, strict=True):
-            parameter.requires_grad_(requires_grad=was)
+            parameter.requires_grad = was
