@@ -62,7 +62,7 @@ def natural_comparisons(found: Sequence[NaturalComparison]) -> None:
         rows = []
         for pair in one.corruptions:
             cells = [one.cell(pair.corruption, s) for s in severities]
-            said = ["" if c is None else f"{points(c.difference)}{_star(c.corrected, one.level)}" for c in cells]
+            said = ["" if c is None else f"{points(c.difference, 0)}{_star(c.corrected, one.level)}" for c in cells]
             d = pair.difference
             rows.append([pair.corruption, *said, f"{points(d.value)} [{points(d.low)}, {points(d.high)}]"])
         clean = one.cell("clean", 0)

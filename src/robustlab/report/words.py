@@ -32,9 +32,9 @@ def interval(share: Share, digits: int = 1) -> str:
     return f"[{100 * share.low:.{digits}f}, {100 * share.high:.{digits}f}]"
 
 
-def points(difference: float) -> str:
+def points(difference: float, digits: int = 1) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    return NOTHING if math.isnan(difference) else f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return NOTHING if math.isnan(difference) else f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def budget(eps: float) -> str:
