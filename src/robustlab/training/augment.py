@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, fold_in
 from robustlab.training import seeds
+from robustlab.training.around import Around
 from robustlab.training.crafting import Backward
 
 _LABEL = 0xA06
@@ -86,20 +87,10 @@ def _transform(name: str, **options: float) -> Callable[[Tensor], Tensor]:
 
 
 @dataclass(frozen=True)
-class Augmented:
+class Augmented(Around):
     """The recipe that ``augmented`` makes."""
 
-    recipe: Recipe
     change: Callable[[Tensor], Tensor]
-
-    @property
-    def replays(self) -> int:
-        """As the recipe inside."""
-        return self.recipe.replays
-
-    def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers."""
-        return self.recipe.init(model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """Changes the images, then does the step of the recipe inside."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, RecipeState, frozen
+from robustlab.training.around import Around
 from robustlab.training.crafting import Backward, TwoPhase
 from robustlab.training.trades import check_weight
 
@@ -43,7 +44,7 @@ def awp(recipe: TwoPhase, *, gamma: float = 0.01, warmup: float = 0.0) -> AWP:
 
 
 @dataclass(frozen=True)
-class AWP:
+class AWP(Around):
     """The recipe that ``awp`` makes.
 
     Raises: ValueError for a negative gamma, or a warm-up outside [0, 1].
@@ -57,15 +58,6 @@ class AWP:
         check_weight("gamma", self.gamma)
         if not 0.0 <= self.warmup <= 1.0:
             raise ValueError(f"warmup is a share of the training, in [0, 1], got {self.warmup}")
-
-    @property
-    def replays(self) -> int:
-        """As the recipe inside."""
-        return self.recipe.replays
-
-    def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers."""
-        return self.recipe.init(model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """Inputs are made at the weights as they are; the loss is taken where it is higher."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from robustlab.core import Batch, Corruption, Images, Metrics, Recipe, RecipeState, Streams, fold_in
 from robustlab.corruptions import corruption
+from robustlab.training.around import Around
 from robustlab.training.crafting import Backward
 
 _LABEL = 0xC0
@@ -36,13 +37,12 @@ def corrupted(
 
 
 @dataclass(frozen=True)
-class Corrupted:
+class Corrupted(Around):
     """The recipe that ``corrupted`` makes.
 
     Raises: ValueError if there is no corruption or no severity, or a severity is none of 1 to 5.
     """
 
-    recipe: Recipe
     corruptions: tuple[Corruption, ...]
     severities: tuple[int, ...] = (1, 2, 3)
 
@@ -54,15 +54,6 @@ class Corrupted:
         for severity in self.severities:
             if severity not in range(1, 6):
                 raise ValueError(f"severities are whole numbers from 1 to 5, got {severity!r}")
-
-    @property
-    def replays(self) -> int:
-        """As the recipe inside."""
-        return self.recipe.replays
-
-    def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers."""
-        return self.recipe.init(model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """Corrupts the images, then does the step of the recipe inside."""

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from robustlab.core import Batch, Metrics, Recipe, RecipeState
 from robustlab.core.metrics import measured
+from robustlab.training.around import Around
 from robustlab.training.augment import RandAugment, changed
 from robustlab.training.crafting import Backward
 from robustlab.training.pseudo_labels import PseudoLabelled
@@ -135,19 +136,8 @@ def unnoised(recipe: Recipe) -> Unnoised:
 
 
 @dataclass(frozen=True)
-class Unnoised:
+class Unnoised(Around):
     """The recipe that ``unnoised`` makes."""
-
-    recipe: Recipe
-
-    @property
-    def replays(self) -> int:
-        """As the recipe inside."""
-        return self.recipe.replays
-
-    def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers."""
-        return self.recipe.init(model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """The step of the recipe inside, with dropout and stochastic depth switched off."""
