@@ -40,8 +40,8 @@ def net(number: int) -> nn.Module:
 
 def ran(out: Path, progress: Watcher | None = None) -> SelfTrained:
     """The run, or what is left of it."""
-    x = torch.rand(330, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    labelled, unlabelled = apart(InMemory("noise", tuple("abcd"), x, torch.arange(330) % 4), 30)
+    x = torch.rand(630, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labelled, unlabelled = apart(InMemory("noise", tuple("abcd"), x, torch.arange(630) % 4), 30)
     return self_train(net, labelled, unlabelled, PLAN, out=out, progress=progress)
 
 

@@ -46,8 +46,8 @@ class Secret:
 @pytest.fixture
 def many() -> InMemory:
     """More random images than are passed at a time, three times over."""
-    x = torch.randint(256, (300, 1, 8, 8), generator=DRAW, dtype=torch.uint8)
-    return InMemory("many", CLASSES, x, torch.arange(300) % 4)
+    x = torch.randint(256, (600, 1, 8, 8), generator=DRAW, dtype=torch.uint8)
+    return InMemory("many", CLASSES, x, torch.arange(600) % 4)
 
 
 def test_the_teacher_is_asked_without_noise_and_left_as_it_was(
@@ -59,7 +59,7 @@ def test_the_teacher_is_asked_without_noise_and_left_as_it_was(
     assert all(part.training for part in net.modules())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     with torch.no_grad():
-        expected = net.eval()(many.batch(torch.arange(300)).x).softmax(dim=1)
+        expected = net.eval()(many.batch(torch.arange(600)).x).softmax(dim=1)
     torch.testing.assert_close(found.probs, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_labels_are_never_read(make_net: MakeNet, many: InMemory, tmp_path: Path
     secret = Secret(many)
     with pytest.raises(AssertionError, match="a label was read"):
         secret.batch(torch.arange(3)).y + 1
-    for name, data in (("whole", secret), ("part", apart(secret, 200)[0])):
+    for name, data in (("whole", secret), ("part", apart(secret, 400)[0])):
         chosen = pseudo_labels(make_net(), data, CLASSES, tmp_path / name, WAY).chosen(threshold=0.0)
         batch = chosen.examples.batch(torch.arange(10))
         assert batch.y.tolist() == [0] * 10

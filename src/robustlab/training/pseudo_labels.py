@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Examples, RunError, Streams, fold_in, frozen
+from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, search_twin
 from robustlab.core.files import write_atomically
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
@@ -34,7 +34,7 @@ Tell: TypeAlias = Callable[[Progress], None]
 PerClass: TypeAlias = int | Literal["mean"] | None
 """Pseudo-labelled examples of each class: so many, as many as there are on average, or as many as there are."""
 PROVENANCE = "provenance.json"
-_ROWS = 128  # images per pass: on a CPU larger batches leave the cache, a GPU is busy with these
+_ROWS = 256  # images per pass
 _ORDER = 0x5E1F
 _LOG = logging.getLogger(__name__)
 
@@ -252,6 +252,7 @@ def _fill(
         stack.enter_context(placed(teacher, device, probe.x))
         stack.enter_context(frozen(teacher, training=False))
         stack.enter_context(torch.no_grad())
+        search = search_twin(teacher, probe.x.to(device)).search  # the same, with norm layers folded into convolutions
         stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"))
         reader = Reader(examples, settings.workers, device)
         stack.callback(reader.close)
@@ -259,12 +260,12 @@ def _fill(
         stack.enter_context(reader.watched())
         parts = torch.arange(store.rows, len(examples)).split(_ROWS)
         for number, (ids, read) in enumerate(zip(parts, reader.read(parts, 0), strict=True), start=1):
-            _ask(teacher, checked(read, ids, examples, device).x, growing)
+            _ask(search, checked(read, ids, examples, device).x, growing)
             if progress is not None:
                 progress(Progress(1, 1, number, len(parts), {"images": float(len(ids))}))
 
 
-def _ask(teacher: nn.Module, x: Tensor, growing: Growing) -> None:
+def _ask(teacher: Model, x: Tensor, growing: Growing) -> None:
     """Adds the teacher's probabilities of some examples, and the class that each is for."""
     probs = teacher(x).float().softmax(dim=1)
     if not bool(probs.isfinite().all()):
