@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, Metrics, Recipe, RecipeState, ThreatModel
 from robustlab.data import InMemory, WithoutLabels
+from robustlab.models import load
 from robustlab.training import (
     NoisyStudent,
     PseudoLabelled,
@@ -164,6 +165,26 @@ def test_fine_tuning_has_no_noise_but_norm_layers_that_learn() -> None:
     assert learned(standard(), net)[0] != one[0]
     assert repr(recipe) == "Unnoised(recipe=Standard(smoothing=0.0))"
     assert unnoised(Seen()).replays == 3
+
+
+def test_timm_networks_lose_dropout_and_stochastic_depth_while_they_are_tuned() -> None:
+    net = load("timm:efficientnet_b0,stride=1,width=0.1,dropout=0.5,drop_path=0.5", classes=4, size=8).train()
+    still, noisy = (
+        [learned(recipe, net)[0]["loss"] for _ in range(2)] for recipe in (unnoised(standard()), standard())
+    )
+    assert still[0] == still[1]
+    assert noisy[0] != noisy[1]
+    assert all(part.training for part in net.modules())
+
+
+def test_soft_targets_are_not_rounded_where_logits_are(make_net: MakeNet) -> None:
+    net, recipe = make_net(dropout=0.0).train(), noisy_student(pseudo(), ratio=3, noise=None)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, targets = recipe.mixed(BATCH)
+        logits = net(mixed.x)
+        found = learned(recipe, net)[0]["loss"]
+    assert logits.dtype == torch.bfloat16
+    assert found == pytest.approx(-(targets * F.log_softmax(logits.double(), dim=1)).sum(1).mean().item(), rel=1e-5)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(squares: InMemory) -> None:

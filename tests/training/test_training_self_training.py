@@ -17,11 +17,11 @@ from test_training_pseudo_labels import Secret  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
-from robustlab.core import Batch, Linf, RunError, ThreatModel
+from robustlab.core import Batch, Linf, RunError, ThreatModel, taking
 from robustlab.data import InMemory, apart
 from robustlab.data import load as load_data
-from robustlab.models import BatchNormCNN, load, save
-from robustlab.training import Progress, SelfTraining, Settings, adversarial, self_train, sgd
+from robustlab.models import BatchNormCNN, load, merged, save, split_norms
+from robustlab.training import Progress, SelfTraining, Settings, adversarial, advprop, self_train, sgd
 from robustlab.training.identity import weights_sha256
 
 MakeNet = Callable[..., nn.Sequential]
@@ -133,6 +133,22 @@ def test_students_may_learn_by_another_recipe(
     assert len(done.rounds) == 1
     with pytest.raises(ValueError, match="learns classes, not probabilities: say soft=False"):
         replace(PLAN, learning=fgsm)
+
+
+def test_advprop_teaches_and_learns_and_leaves_a_plain_network(
+    divided: tuple[InMemory, Secret], tmp_path: Path
+) -> None:
+    def make(number: int) -> nn.Module:
+        return split_norms(load("batchnorm-cnn", classes=4, size=8, seed=number), 2)
+
+    recipe = advprop(ThreatModel(Linf(), 0.1), steps=1)
+    plan = replace(PLAN, soft=False, learning=recipe, teaching=recipe, rounds=1, tuning=None)
+    done = self_train(make, *divided, plan, out=tmp_path)
+    plain, x = merged(done.model), divided[0].batch(torch.arange(8)).x
+    assert type(plain) is BatchNormCNN
+    torch.testing.assert_close(plain(x), done.model(x))
+    with taking(done.model, 1):
+        assert not torch.allclose(plain(x), done.model(x)), "the other route has norms of its own"
 
 
 def test_pseudo_labels_help_where_labels_are_few(tmp_path: Path) -> None:

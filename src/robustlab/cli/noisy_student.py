@@ -186,6 +186,7 @@ def noisy_student(
     labels are never read, also where they exist. Ctrl-C keeps what is done; the same command with --out DIRECTORY goes
     on in the stage where it was. The last student is in model.safetensors, which robustlab evaluate reads.
     """
+    from robustlab.core.processes import launched
     from robustlab.training import RandAugment, SelfTraining
 
     length = training.Length(batch_size=batch_size, precision=precision)
@@ -216,7 +217,8 @@ def noisy_student(
         return parse.fitting(parse.untrained(name, found, seed + number), found)
 
     place = directory(out, "noisy-student", student or model)
-    show.say(f"{len(parts[0])} images with labels, {len(parts[1])} without")
+    if launched().first:
+        show.say(f"{len(parts[0])} images with labels, {len(parts[1])} without")
     _finished(_trained(make, parts, plan, held=held, place=place), place, json=json)
 
 

@@ -93,7 +93,8 @@ class NoisyStudent:
             raise ValueError(
                 f"the student tells {logits.shape[1]} classes apart, its teacher {targets.shape[1]}: make it for these"
             )
-        loss = F.cross_entropy(logits, targets.to(logits.dtype))
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        loss = F.cross_entropy(logits.to(wide), targets.to(wide))
         backward(loss)
         agreed = (logits.argmax(dim=1) == mixed.y)[labelled:].float()
         more = {"agreement": agreed.mean()} if len(agreed) else {}

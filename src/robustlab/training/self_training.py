@@ -163,7 +163,7 @@ class _Run:
 
     def tell(self, stage: str) -> Callable[[Progress], None] | None:
         """Passes on what happens in a stage."""
-        watcher = self.progress
+        watcher = self.progress if processes().first else None
         return None if watcher is None else lambda at: watcher(stage, at)
 
     def fitted(self, model: nn.Module, recipe: Recipe, settings: Settings, stage: str) -> History:
