@@ -15,8 +15,9 @@ from typing import cast
 import torch
 from killed_natural import forked  # type: ignore[import-not-found]
 
-from robustlab.evaluation import CopySettings, copy_files, write_corrupted
-from robustlab.evaluation.copy_record import Layout
+from robustlab.evaluation import CopySettings, write_corrupted
+from robustlab.evaluation.natural import copy_files
+from robustlab.evaluation.natural.copy_record import Layout
 
 
 def run(out: Path) -> None:

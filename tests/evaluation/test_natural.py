@@ -27,8 +27,8 @@ from robustlab.evaluation import (
     natural_pictures,
     read_natural,
 )
-from robustlab.evaluation.corrupted_set import Corruptions
-from robustlab.evaluation.natural_plan import normaliser
+from robustlab.evaluation.natural.corrupted_set import Corruptions
+from robustlab.evaluation.natural.plan import normaliser
 
 NAMES = ("gaussian_noise", "contrast", "brightness")
 Given = tuple[Tensor, Tensor]

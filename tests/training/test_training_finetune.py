@@ -89,15 +89,15 @@ class Watched(Standard):
         return super().learn(model, batch, x_adv, backward)
 
 
-def test_groups_open_from_the_top_with_their_norm_layers_and_are_open_at_half_time(
+def test_groups_open_from_the_top_with_their_norm_layers_also_within_an_epoch(
     make_net: MakeNet, squares: InMemory, tmp_path: Path
 ) -> None:
     net, recipe = make_net(), Watched()
     vars(recipe)["seen"] = []
-    finetune(net, recipe, squares, Plan(None, BODY), out=tmp_path)
+    finetune(net, recipe, squares, Plan(None, BODY, share=0.6), out=tmp_path)
     assert len(recipe.seen) == 20
     for progress, trained, training in recipe.seen:
-        assert trained == training == [progress >= 0.5] * 2 + [True] * 2
+        assert trained == training == [progress >= 0.6] * 2 + [True] * 2
 
 
 def test_each_group_learns_at_its_own_rate(make_net: MakeNet, squares: InMemory, tmp_path: Path) -> None:

@@ -2,35 +2,42 @@
 
 from robustlab.evaluation.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.adversarial_set import check_adversarial, check_adversarial_run
-from robustlab.evaluation.baseline import Baseline, alexnet, baseline_of
-from robustlab.evaluation.calibration import Calibration, aurra, calibration, rms_calibration_error
 from robustlab.evaluation.compare import Comparison, compare
-from robustlab.evaluation.copy_record import CopyManifest, CopyProgress, CopySettings, damaged_files, is_copy, read_copy
-from robustlab.evaluation.corrupted_copy import write_corrupted
-from robustlab.evaluation.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
 from robustlab.evaluation.doctor import diagnose
-from robustlab.evaluation.estimate import Estimate
-from robustlab.evaluation.flips import FlipRate, FlipRates, flip_rates
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.metrics import clopper_pearson, holm, mcnemar, paired_difference
-from robustlab.evaluation.natural import evaluate_natural
-from robustlab.evaluation.natural_adversarial import (
+from robustlab.evaluation.natural.baseline import Baseline, alexnet, baseline_of
+from robustlab.evaluation.natural.calibration import Calibration, aurra, calibration, rms_calibration_error
+from robustlab.evaluation.natural.compare import NaturalComparison, compare_natural
+from robustlab.evaluation.natural.copy_record import (
+    CopyManifest,
+    CopyProgress,
+    CopySettings,
+    damaged_files,
+    is_copy,
+    read_copy,
+)
+from robustlab.evaluation.natural.corrupted_copy import write_corrupted
+from robustlab.evaluation.natural.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
+from robustlab.evaluation.natural.estimate import Estimate
+from robustlab.evaluation.natural.evaluate import evaluate_natural
+from robustlab.evaluation.natural.flips import FlipRate, FlipRates, flip_rates
+from robustlab.evaluation.natural.gallery import natural_pictures
+from robustlab.evaluation.natural.hard import (
     NaturalAdversarial,
     NaturalOutliers,
     ProtocolResult,
     natural_adversarial,
     natural_outliers,
 )
-from robustlab.evaluation.natural_compare import NaturalComparison, compare_natural
-from robustlab.evaluation.natural_gallery import natural_pictures
-from robustlab.evaluation.natural_manifest import is_natural, read_natural
-from robustlab.evaluation.natural_metrics import CorruptionError, CorruptionErrors, corruption_errors
-from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings, numbers_of
-from robustlab.evaluation.natural_record import NaturalEvaluation
+from robustlab.evaluation.natural.manifest import is_natural, read_natural
+from robustlab.evaluation.natural.metrics import CorruptionError, CorruptionErrors, corruption_errors
+from robustlab.evaluation.natural.plan import NaturalProgress, NaturalSettings, numbers_of
+from robustlab.evaluation.natural.ranking import Detection, average_precision, detection
+from robustlab.evaluation.natural.record import NaturalEvaluation
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
-from robustlab.evaluation.ranking import Detection, average_precision, detection
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural_record import NaturalEvaluation, correct
+from robustlab.evaluation.natural.record import NaturalEvaluation, correct
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.heat import family_name, spoken
 from robustlab.report.words import Share, budget, count

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural_compare import CellPair, NaturalComparison
-from robustlab.evaluation.natural_record import CorruptionInfo, NaturalEvaluation, correct
+from robustlab.evaluation.natural.compare import CellPair, NaturalComparison
+from robustlab.evaluation.natural.record import CorruptionInfo, NaturalEvaluation, correct
 from robustlab.report.words import NOTHING, interval, p_value, percent, points
 
 _FULL = 0.3

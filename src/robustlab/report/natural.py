@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural_compare import NaturalComparison, same_images
-from robustlab.evaluation.natural_record import NaturalClass, NaturalEvaluation
+from robustlab.evaluation.natural.compare import NaturalComparison, same_images
+from robustlab.evaluation.natural.record import NaturalClass, NaturalEvaluation
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.beside import Beside, beside
 from robustlab.report.cards import Card, cards

@@ -7,7 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 
-from robustlab.evaluation.natural_record import CellResult, NaturalEvaluation
+from robustlab.evaluation.natural.record import CellResult, NaturalEvaluation
 from robustlab.evaluation.record import CleanResult
 from robustlab.report.heat import Heat, spoken
 from robustlab.report.natural import NaturalPage

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.natural_compare import NaturalComparison
-from robustlab.evaluation.natural_record import NATURAL_SCHEMA, NaturalEvaluation
+from robustlab.evaluation.natural.compare import NaturalComparison
+from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import looks, words

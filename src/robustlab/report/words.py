@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from robustlab.evaluation.estimate import Estimate
+from robustlab.evaluation.natural.estimate import Estimate
 from robustlab.evaluation.record import DataInfo, Interval
 
 Share: TypeAlias = Interval | Estimate

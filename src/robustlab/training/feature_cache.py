@@ -88,7 +88,7 @@ def cached_features(
         stack.enter_context(torch.no_grad())
         key = key_of(model, examples, settings.precision)
         source = _Source(model, examples, settings, accelerator.device)
-        store = Store(Path(folder) / key[:32], key, source.features(probe).shape[1:], len(examples))
+        store = Store(Path(folder) / key[:32], source.features(probe).shape[1:], len(examples))
         stack.enter_context(store.claimed())
         if store.rows and not source.agrees(store):
             _LOG.warning("%s does not hold what the model makes of %s now: it is made anew", store.place, examples.name)

@@ -30,13 +30,12 @@ class Store:
 
     Args:
         place: folder of its own.
-        key: what is in it.
         shape: of the features of one example.
         examples: rows that there will be.
     """
 
-    def __init__(self, place: Path, key: str, shape: torch.Size, examples: int) -> None:
-        self.place, self.key, self.shape, self.examples = place, key, list(shape), examples
+    def __init__(self, place: Path, shape: torch.Size, examples: int) -> None:
+        self.place, self.shape, self.examples = place, list(shape), examples
         self.features, self.labels, self.count = place / "x.f32", place / "y.i64", place / "rows.json"
         self.rows = 0
 
@@ -65,7 +64,7 @@ class Store:
         try:
             said = json.loads(self.count.read_text())
             rows = int(said["rows"])
-            ours = said["key"] == self.key and said["shape"] == self.shape and rows <= self.examples
+            ours = said["shape"] == self.shape and rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size
         except (OSError, ValueError, KeyError, TypeError):
             return 0
@@ -101,7 +100,7 @@ class Store:
 
     def say(self) -> None:
         """Writes down how many rows are whole."""
-        said = json.dumps({"key": self.key, "shape": self.shape, "rows": self.rows})
+        said = json.dumps({"shape": self.shape, "rows": self.rows})
 
         def write(part: Path) -> None:
             part.write_text(said)
@@ -148,8 +147,7 @@ class Growing:
 
 @contextmanager
 def _end_at(file: Path, size: int) -> Iterator[BinaryIO]:
-    """A file, cut off where what is whole ends, to be written on from there."""
+    """A file, to be written on from where what is whole ends."""
     with file.open("r+b" if size else "w+b") as opened:
-        opened.truncate(size)
         opened.seek(size)
         yield opened

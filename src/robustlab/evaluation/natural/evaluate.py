@@ -11,13 +11,13 @@ from pathlib import Path
 from robustlab.core import Model, frozen
 from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import refuse
-from robustlab.evaluation.natural_manifest import describe, settle
-from robustlab.evaluation.natural_plan import NaturalSettings, check_subsets, fitting, normaliser
-from robustlab.evaluation.natural_record import NaturalEvaluation
-from robustlab.evaluation.natural_run import NaturalRun
+from robustlab.evaluation.natural.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
+from robustlab.evaluation.natural.manifest import describe, settle
+from robustlab.evaluation.natural.plan import NaturalSettings, check_subsets, fitting, normaliser
+from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.natural.run import NaturalRun
 from robustlab.evaluation.plan import batches, drawn
 from robustlab.evaluation.store import alone
 from robustlab.evaluation.subject import asked_only

@@ -17,12 +17,10 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, fold_in
-from robustlab.evaluation.baseline import Baseline
-from robustlab.evaluation.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.natural_answers import (
+from robustlab.evaluation.natural.answers import (
     CLEAN,
     FILE,
     Clock,
@@ -32,11 +30,13 @@ from robustlab.evaluation.natural_answers import (
     read_everything,
     write_everything,
 )
-from robustlab.evaluation.natural_gallery import hang
-from robustlab.evaluation.natural_manifest import RECORD, NaturalManifest
-from robustlab.evaluation.natural_plan import NaturalProgress, NaturalSettings
-from robustlab.evaluation.natural_record import NaturalEvaluation
-from robustlab.evaluation.natural_results import assemble
+from robustlab.evaluation.natural.baseline import Baseline
+from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets, pure
+from robustlab.evaluation.natural.gallery import hang
+from robustlab.evaluation.natural.manifest import RECORD, NaturalManifest
+from robustlab.evaluation.natural.plan import NaturalProgress, NaturalSettings
+from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.natural.results import assemble
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 

@@ -16,13 +16,13 @@ from robustlab.data import examples as as_examples
 from robustlab.data import imagenet_a_classes
 from robustlab.data.natural_sets import labels_of
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.calibration import Calibration, aurra, calibration
 from robustlab.evaluation.codec import encode
-from robustlab.evaluation.estimate import Estimate, Real
 from robustlab.evaluation.intake import label_faults, refuse
 from robustlab.evaluation.metrics import clopper_pearson
+from robustlab.evaluation.natural.calibration import Calibration, aurra, calibration
+from robustlab.evaluation.natural.estimate import Estimate, Real
+from robustlab.evaluation.natural.ranking import Detection, detection
 from robustlab.evaluation.plan import Settings, batches, drawn
-from robustlab.evaluation.ranking import Detection, detection
 from robustlab.evaluation.record import Interval
 from robustlab.evaluation.subject import UNDEFINED, Subject, answers_of, asked_only
 

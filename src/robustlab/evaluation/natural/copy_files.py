@@ -20,10 +20,10 @@ from torch import Tensor
 from robustlab.core import Examples
 from robustlab.core.files import replace_atomically
 from robustlab.data.folder import ImageFolder
-from robustlab.evaluation.copy_record import CLEAN, CopyManifest
-from robustlab.evaluation.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.files import disk, write_bytes
 from robustlab.evaluation.intake import fetched
+from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest
+from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.plan import batches
 
 PARTS = ".parts"

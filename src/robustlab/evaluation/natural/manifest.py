@@ -9,11 +9,11 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.corrupted_set import CorruptedSets
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import Asked, check_same, identify
 from robustlab.evaluation.manifest import NATURAL
-from robustlab.evaluation.natural_record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
+from robustlab.evaluation.natural.corrupted_set import CorruptedSets
+from robustlab.evaluation.natural.record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
 from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 

@@ -73,7 +73,7 @@ def alexnet() -> Baseline:
     Errors at single severities are known for the 15 only. They belong to ImageNet-C's own images: with them as
     baseline, no other data set gives numbers that can be compared with published ones.
     """
-    table = json.loads(files("robustlab.evaluation").joinpath("alexnet.json").read_text(encoding="utf-8"))
+    table = json.loads(files("robustlab.evaluation.natural").joinpath("alexnet.json").read_text(encoding="utf-8"))
     cells = {(name, k + 1): error for name, errors in table["by_severity"].items() for k, error in enumerate(errors)}
     return Baseline(table["name"], cells, table["means"], table["clean"], table["source"])
 

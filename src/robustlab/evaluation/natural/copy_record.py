@@ -14,10 +14,10 @@ from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
 from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.corrupted_set import CorruptedSets, ready_made
 from robustlab.evaluation.files import disk, read_json, write_bytes, write_json
 from robustlab.evaluation.identity import check_same
-from robustlab.evaluation.natural_record import CorruptionInfo
+from robustlab.evaluation.natural.corrupted_set import CorruptedSets, ready_made
+from robustlab.evaluation.natural.record import CorruptionInfo
 from robustlab.evaluation.record import Evidence
 
 COPY = "nothing: a corrupted copy"

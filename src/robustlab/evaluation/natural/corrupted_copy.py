@@ -22,8 +22,9 @@ from robustlab.core import RunError
 from robustlab.core.provenance import now, versions
 from robustlab.data.folder import ImageFolder
 from robustlab.data.wrapped import Given, sampled_sha256
-from robustlab.evaluation.copy_files import PARTS, Copier, Part, class_folders
-from robustlab.evaluation.copy_record import (
+from robustlab.evaluation.intake import batch_faults, fetched, refuse
+from robustlab.evaluation.natural.copy_files import PARTS, Copier, Part, class_folders
+from robustlab.evaluation.natural.copy_record import (
     SUMS,
     CopyManifest,
     CopyProgress,
@@ -33,8 +34,7 @@ from robustlab.evaluation.copy_record import (
     settle,
     write_sums,
 )
-from robustlab.evaluation.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
-from robustlab.evaluation.intake import batch_faults, fetched, refuse
+from robustlab.evaluation.natural.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
 from robustlab.evaluation.record import Evidence
 from robustlab.evaluation.store import alone
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from robustlab.corruptions import EXTRA
-from robustlab.evaluation.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
-from robustlab.evaluation.estimate import Estimate
-from robustlab.evaluation.weighted import WeightedSum, check_sizes, weighted_sum
+from robustlab.evaluation.natural.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
+from robustlab.evaluation.natural.estimate import Estimate
+from robustlab.evaluation.natural.weighted import WeightedSum, check_sizes, weighted_sum
 
 CLEAN: Cell = ("", 0)
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.evaluation.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.files import disk, read_tensors, write_tensors
 from robustlab.evaluation.intake import fetched
-from robustlab.evaluation.natural_answers import CLEAN, Everything
-from robustlab.evaluation.natural_manifest import NaturalManifest
-from robustlab.evaluation.natural_record import NaturalEvaluation, Shown
+from robustlab.evaluation.natural.answers import CLEAN, Everything
+from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
+from robustlab.evaluation.natural.manifest import NaturalManifest
+from robustlab.evaluation.natural.record import NaturalEvaluation, Shown
 from robustlab.evaluation.plan import ranked
 
 IMAGES = 4

@@ -16,7 +16,7 @@ from robustlab.data import CorruptedCopies
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.intake import fetched
-from robustlab.evaluation.natural_record import CorruptionInfo
+from robustlab.evaluation.natural.record import CorruptionInfo
 
 Cell: TypeAlias = tuple[str, int]
 """A corruption by name, and a severity."""

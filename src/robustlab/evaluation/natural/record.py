@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.estimate import Estimate
-from robustlab.evaluation.natural_metrics import CorruptionErrors
+from robustlab.evaluation.natural.estimate import Estimate
+from robustlab.evaluation.natural.metrics import CorruptionErrors
 from robustlab.evaluation.record import CleanResult, DataInfo, Finding, Interval, ModelInfo, RunInfo
 
 NATURAL_SCHEMA = 1

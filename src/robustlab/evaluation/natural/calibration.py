@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustlab.evaluation.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
+from robustlab.evaluation.natural.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
 
 BIN = 100
 """Examples in a bin; the last takes the remainder as well."""

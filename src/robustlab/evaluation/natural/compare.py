@@ -11,12 +11,12 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation.codec import encode
-from robustlab.evaluation.corrupted_set import Cell
-from robustlab.evaluation.estimate import Estimate, mean_interval
 from robustlab.evaluation.metrics import holm, mcnemar, paired_difference
-from robustlab.evaluation.natural_answers import CLEAN, Everything, read_everything
-from robustlab.evaluation.natural_manifest import read_natural
-from robustlab.evaluation.natural_record import NaturalEvaluation
+from robustlab.evaluation.natural.answers import CLEAN, Everything, read_everything
+from robustlab.evaluation.natural.corrupted_set import Cell
+from robustlab.evaluation.natural.estimate import Estimate, mean_interval
+from robustlab.evaluation.natural.manifest import read_natural
+from robustlab.evaluation.natural.record import NaturalEvaluation
 
 
 @dataclass(frozen=True)

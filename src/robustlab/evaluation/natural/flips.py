@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustlab.evaluation.estimate import Estimate, Real
-from robustlab.evaluation.weighted import check_sizes, weighted_sum
+from robustlab.evaluation.natural.estimate import Estimate, Real
+from robustlab.evaluation.natural.weighted import check_sizes, weighted_sum
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from robustlab.core import Examples
 from robustlab.corruptions import Variant
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.baseline import Baseline, alexnet
-from robustlab.evaluation.corrupted_set import READY, CorruptedSets
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import fetched
-from robustlab.evaluation.natural_manifest import read_natural
-from robustlab.evaluation.natural_record import NaturalEvaluation
+from robustlab.evaluation.natural.baseline import Baseline, alexnet
+from robustlab.evaluation.natural.corrupted_set import READY, CorruptedSets
+from robustlab.evaluation.natural.manifest import read_natural
+from robustlab.evaluation.natural.record import NaturalEvaluation
 from robustlab.evaluation.plan import batches
 
 _BYTES, _MOST = 64 << 20, 1024

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustlab.evaluation.baseline import Baseline
-from robustlab.evaluation.corrupted_set import READY, Cell
 from robustlab.evaluation.metrics import ClassTally, ConfusionTally, clopper_pearson
-from robustlab.evaluation.natural_answers import CLEAN, Everything
-from robustlab.evaluation.natural_manifest import NaturalManifest
-from robustlab.evaluation.natural_metrics import CorruptionErrors, corruption_errors
-from robustlab.evaluation.natural_record import (
+from robustlab.evaluation.natural.answers import CLEAN, Everything
+from robustlab.evaluation.natural.baseline import Baseline
+from robustlab.evaluation.natural.corrupted_set import READY, Cell
+from robustlab.evaluation.natural.manifest import NaturalManifest
+from robustlab.evaluation.natural.metrics import CorruptionErrors, corruption_errors
+from robustlab.evaluation.natural.record import (
     CellResult,
     CorruptionInfo,
     FamilyResult,
