@@ -99,3 +99,22 @@ def test_an_untrained_network_is_near_chance_and_no_more(colours: tuple[Tensor, 
     fresh = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
     fresh.pretrained_cfg = {"mean": HALF[0], "std": HALF[1]}  # type: ignore[assignment]
     assert [f.code for f in inspect_inputs(fresh.eval(), colours)] == ["near-chance"]
+
+
+def test_where_examples_do_not_decide_the_configuration_is_a_warning(
+    colours: tuple[Tensor, Tensor], standard: nn.Module
+) -> None:
+    class Standardised(Trained):
+        """Blind to contrast and light, but for a trace."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
+            trace = 1e-3 * (x[:, :1, 4:5, 4:5] - 0.2)
+            logits: Tensor = self.sound(((x - low) / (high - low)).mean(dim=1, keepdim=True) + trace)
+            return logits
+
+    few = (colours[0][:60], colours[1][:60])
+    grey = ((0.5,) * 3, (0.3,) * 3)
+    (found,) = inspect_inputs(normalised(Standardised(standard, *HALF, published=True), *grey).eval(), few)
+    assert (found.code, found.severity) == ("model-normalises-otherwise", "warning")
+    assert "60 examples do not say which is right" in found.title
