@@ -111,7 +111,7 @@ def _published(asked: Asked) -> list[Finding]:
     bare = bool((present.mean == 0).all() and (present.std == 1).all())
     if not sure and (its_own or bare or not beyond_chance(own, y)):
         return []
-    evidence = {"better": better, "worse": worse, "n": len(y)}
+    evidence: dict[str, float] = {"better": better, "worse": worse, "n": len(y)}
     evidence |= {"accuracy": float(own.double().mean()), "other": float(theirs.double().mean())}
     return [_unpublished(wanted, evidence, sure=sure)]
 
