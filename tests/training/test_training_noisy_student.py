@@ -83,6 +83,7 @@ def test_every_image_is_changed_on_its_own_and_follows_step_and_id() -> None:
     recipe = noisy_student(pseudo(), ratio=4, noise=RandAugment(2, 20))
     still, mixed = (NoisyStudent(recipe.pseudo, 4, noise).mixed(BATCH)[0] for noise in (None, recipe.noise))
     assert len(mixed.ids.unique()) == 30
+    assert len(recipe.mixed(BATCH._replace(ids=torch.arange(6)))[0].ids.unique()) == 30
     moved = (still.x - mixed.x).flatten(1).abs().amax(1) > 0.02
     assert moved[:6].any()
     assert moved[6:].float().mean() > 0.5

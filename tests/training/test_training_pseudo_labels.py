@@ -108,6 +108,13 @@ def test_another_teacher_or_other_data_need_another_folder(make_net: MakeNet, ma
         pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY)
 
 
+def test_rows_that_nobody_knows_the_teacher_of_are_made_anew(make_net: MakeNet, many: InMemory, tmp_path: Path) -> None:
+    first = pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY).probs.clone()
+    (tmp_path / "provenance.json").unlink()
+    again = pseudo_labels(make_net(seed=1), many, CLASSES, tmp_path, WAY)
+    assert not torch.allclose(first, again.probs)
+
+
 def test_a_stopped_pass_goes_on_where_it_was(
     make_net: MakeNet, many: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +127,8 @@ def test_a_stopped_pass_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         pseudo_labels(make_net(), many, CLASSES, tmp_path / "part", WAY, progress=stop)
-    assert not (tmp_path / "part" / "provenance.json").exists(), "it is no complete set yet"
+    with pytest.raises(RunError, match="belongs to another run: teacher was"):
+        pseudo_labels(make_net(seed=1), many, CLASSES, tmp_path / "part", WAY)
     steps: list[Progress] = []
     part = pseudo_labels(make_net(), many, CLASSES, tmp_path / "part", WAY, progress=steps.append)
     assert len(steps) == 1

@@ -63,6 +63,7 @@ def test_each_round_has_the_student_of_the_one_before_as_its_teacher(
         net.load_state_dict(load_file(tmp_path / folder / "epoch-0002" / f"{name}.safetensors"))
     assert made == [weights_sha256(first), weights_sha256(student)], "the average of the weights is what goes on"
     assert not any(part.training for part in done.model.modules())
+    assert json.loads((tmp_path / "tuned/epoch-0001/state.json").read_text())["run"]["recipe"].startswith("Unnoised(")
     kept = json.loads((tmp_path / "round-2" / "pseudo-labels" / "chosen.json").read_text())
     assert kept["provenance"]["teacher"] == made[1]
     assert kept["settings"] == {"threshold": 0.2, "per_class": "mean", "soft": True}

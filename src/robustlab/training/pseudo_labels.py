@@ -180,13 +180,12 @@ def pseudo_labels(
         "classes": ", ".join(classes),
         "precision": settings.precision,
     }
-    place = Path(folder)
-    _check_same(place, key)
-    store = Store(place, digest(repr(key)), torch.Size([len(classes)]), len(bare))
+    store = Store(Path(folder), torch.Size([len(classes)]), len(bare))
     with launched(settings) as accelerator, store.claimed():  # in this order, or several processes wait for each other
+        provenance = _signed(store, key)
         if store.rows < len(bare):
             _fill(store, teacher, bare, settings, accelerator.device, progress)
-        return PseudoLabels(bare, tuple(classes), store.x(), _signed(place, key))
+        return PseudoLabels(bare, tuple(classes), store.x(), provenance)
 
 
 def check_classes(model: nn.Module, who: str, examples: Examples, classes: Sequence[str]) -> None:
@@ -211,13 +210,6 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
         )
 
 
-def _check_same(place: Path, key: dict[str, str]) -> None:
-    """Refuses a folder whose pseudo-labels are others."""
-    said = _said(place)
-    if said is not None:
-        check_same({name: said.get(name, "") for name in key}, key, place)
-
-
 def _said(place: Path) -> dict[str, str] | None:
     """The provenance in a folder, if there is one."""
     try:
@@ -229,12 +221,18 @@ def _said(place: Path) -> dict[str, str] | None:
     return {str(name): str(value) for name, value in found.items()}
 
 
-def _signed(place: Path, key: dict[str, str]) -> dict[str, str]:
-    """The provenance of pseudo-labels that are whole, written if it is not there yet."""
+def _signed(store: Store, key: dict[str, str]) -> dict[str, str]:
+    """The provenance, written before there is any row.
+
+    Raises: RunError if the folder is of other pseudo-labels.
+    """
+    place = store.place
     said = _said(place)
     if said is None:
+        store.start()  # nobody knows whose rows there may be
         said = {**key, **versions(), "made": now()}
         write_atomically(place / PROVENANCE, json.dumps(said, indent=1))
+    check_same({name: said.get(name, "") for name in key}, key, place)
     return said
 
 
