@@ -80,7 +80,7 @@ class PseudoLabels:
         sure = (confidence > threshold).nonzero()[:, 0]
         if not len(sure):
             raise ValueError(
-                f"the teacher is not sure of any of the {len(label)} examples of {self.examples.name}: its highest "
+                f"the teacher is not sure of any of the {len(label)} examples of {self.examples.whole.name}: its highest "
                 f"confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}: lower the threshold, or "
                 "train the teacher longer"
             )
