@@ -73,7 +73,7 @@ def finetune(
     decay: f.Decay = 0.7,
     open_by: f.Share = 0.5,
     groups: f.Groups = None,
-    keep_statistics: f.KeepStatistics = False,
+    keep_statistics: f.KeepStatistics = True,
     recipe: t.Recipe = None,
     eps: t.Eps = None,
     norm: t.Norm = None,

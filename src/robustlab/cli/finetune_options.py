@@ -102,5 +102,9 @@ Groups = Annotated[
 ]
 KeepStatistics = Annotated[
     bool,
-    typer.Option("--keep-statistics", help="Norm layers keep their running statistics.", rich_help_panel=LAYERS),
+    typer.Option(
+        "--keep-statistics/--new-statistics",
+        help="Norm layers keep the running statistics of the weights, or follow the data, which takes many images.",
+        rich_help_panel=LAYERS,
+    ),
 ]

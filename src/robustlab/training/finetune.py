@@ -41,7 +41,8 @@ class Plan:
         decay: rate of a group of layers beside that of the group above it, in (0, 1].
         share: of the second stage, in [0, 1], after which all groups are open; 0: from the start.
         groups: how many of the topmost groups are ever opened, the head being the first; None: all.
-        keep_statistics: norm layers keep the running statistics that came with the weights.
+        keep_statistics: norm layers keep the running statistics that came with the weights, which the head was trained
+            with; False: open ones use those of the batch, and follow the data, which takes many images.
         cache: folder of the features, that runs may share; None: one in the directory of the run.
 
     Raises: ValueError for values that no run can have.
@@ -52,7 +53,7 @@ class Plan:
     decay: float = 0.7
     share: float = 0.5
     groups: int | None = None
-    keep_statistics: bool = False
+    keep_statistics: bool = True
     cache: Path | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
