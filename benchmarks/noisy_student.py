@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -34,7 +35,6 @@ from robustlab.training import (
     self_train,
     standard,
 )
-from robustlab.training.settings import Precision
 
 LABELLED, RATIO, BATCH = 2000, 4, 32
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,7 +47,7 @@ def some(images: int) -> InMemory:
     return InMemory("some", train.classes, batch.x, batch.y)
 
 
-def stages(model: str, precision: Precision, epochs: int, images: int) -> str:
+def stages(model: str, precision: Literal["fp32", "bf16", "fp16"], epochs: int, images: int) -> str:
     """A whole run: seconds of its trainings, and of everything else."""
     labelled, unlabelled = apart(some(images), LABELLED)
     way = Settings(epochs, batch_size=BATCH, precision=precision, device=DEVICE, average=0.999)
@@ -66,7 +66,7 @@ def stages(model: str, precision: Precision, epochs: int, images: int) -> str:
     return f"{said}\n\n{table(rows)}\n\nadded to the sum of its trainings: {(total / trained - 1):.1%}"
 
 
-def mixing(model: str, precision: Precision, repeats: int) -> str:
+def mixing(model: str, precision: Literal["fp32", "bf16", "fp16"], repeats: int) -> str:
     """An epoch of mixed batches, and one of as large batches of labelled images."""
     size = BATCH * (1 + RATIO)
     count = 12 * BATCH

@@ -18,7 +18,7 @@ from torch.utils.data import get_worker_info
 
 from robustlab.core import DataError, Examples
 from robustlab.data import InMemory, examples, sample
-from robustlab.data.folder import image_folder
+from robustlab.data.folder import Framing, image_folder
 from robustlab.training import Progress, Settings, fit, sgd, standard
 from robustlab.training.stream import Reader, fetched
 
@@ -73,6 +73,7 @@ def photos(squares: InMemory, tmp_path: Path) -> Examples:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(x[0].numpy()).save(folder / f"{number:02}.png")
     found = image_folder(tmp_path / "photos")
+    assert isinstance(found.framing, Framing)
     return replace(found, framing=replace(found.framing, channels=1))
 
 

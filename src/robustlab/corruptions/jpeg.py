@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from io import BytesIO
 from typing import TypeAlias
@@ -22,16 +21,12 @@ Codec: TypeAlias = Callable[[Tensor, int], Tensor]
 def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Saves and loads images as JPEG files in memory, with the colours at half the resolution.
 
-    It is done on the CPU, on as many threads as torch uses.
+    It is done on the CPU, image by image: on several threads it was measured to take longer.
     """
     del draws
     through, quality = codec(), int(constants[0])
     levels = torch.stack([image.mul(255).add_(0.5).to(torch.uint8) for image in x]).cpu()
-    threads = min(len(levels), torch.get_num_threads())
-    if threads <= 1:
-        return torch.stack([through(image, quality) for image in levels]).to(x.device)
-    with ThreadPoolExecutor(threads) as pool:
-        return torch.stack([*pool.map(lambda image: through(image, quality), levels)]).to(x.device)
+    return torch.stack([through(image, quality) for image in levels]).to(x.device)
 
 
 @lru_cache
