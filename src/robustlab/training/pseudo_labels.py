@@ -81,8 +81,8 @@ class PseudoLabels:
         if not len(sure):
             raise ValueError(
                 f"the teacher is not sure of any of the {len(label)} examples of {self.examples.whole.name}: its "
-                f"highest confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}: lower that, "
-                "or train the teacher longer"
+                f"highest confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}: "
+                "lower the threshold, or train the teacher longer"
             )
         rows = _balanced(sure, label[sure], confidence[sure], per_class, seed)
         name = f"{self.examples.whole.name} ({len(rows)} pseudo-labelled)"
