@@ -34,7 +34,7 @@ SEED = 0
 # ## Images, few of them labelled
 
 # %%
-pool = data.sample(data.load("fashion-mnist", split="train"), 5_000 if QUICK else 60_000, seed=SEED)
+pool = data.sample(data.load("fashion-mnist", split="train"), 4_000 if QUICK else 60_000, seed=SEED)
 everything = pool.batch(torch.arange(len(pool)))
 rows = [(everything.y == k).nonzero()[:, 0] for k in range(10)]
 few = torch.cat([ids[subset(len(ids), 10, fold_in(SEED, k))] for k, ids in enumerate(rows)]).sort().values
