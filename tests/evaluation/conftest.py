@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -20,6 +23,29 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def full_after() -> Callable[[int], AbstractContextManager[None]]:
+    """Makes a block in which the disk is full once so many files were opened for writing."""
+    return _full_after
+
+
+@contextmanager
+def _full_after(files: int) -> Iterator[None]:
+    open_file, left = Path.open, [files]
+
+    def opened(
+        self: Path, mode: str = "r", *, encoding: str | None = None, errors: str | None = None
+    ) -> IO[bytes] | IO[str]:
+        left[0] -= "w" in mode
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_file(self, mode, encoding=encoding, errors=errors)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        yield
 
 
 @dataclass(frozen=True)

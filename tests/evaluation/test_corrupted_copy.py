@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
@@ -203,21 +203,11 @@ def test_what_cannot_be_written_is_said_before_anything_is(tmp_path: Path) -> No
     assert not (tmp_path / "c").exists()
 
 
-def test_a_full_disk_is_said_and_the_same_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_file, left = Path.open, [8]
-
-    def opened(
-        self: Path, mode: str = "r", *, encoding: str | None = None, errors: str | None = None
-    ) -> IO[bytes] | IO[str]:
-        left[0] -= "w" in mode
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return open_file(self, mode, encoding=encoding, errors=errors)
-
-    monkeypatch.setattr(Path, "open", opened)
-    with pytest.raises(RunError, match=r"the disk is full.*the same call goes on"):
+def test_a_full_disk_is_said_and_the_same_call_goes_on(
+    tmp_path: Path, full_after: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with full_after(8), pytest.raises(RunError, match=r"the disk is full.*the same call goes on"):
         write_corrupted(images(), tmp_path, corruptions=NAMES)
-    monkeypatch.undo()
     assert not list(tmp_path.rglob("*.part*")) or all(p.name == ".parts" for p in tmp_path.rglob("*.part*"))
     write_corrupted(images(), tmp_path, corruptions=NAMES)
     assert damaged_files(tmp_path) == ()

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 import pytest
 from test_natural import Digits, Given, counts, measured, small  # type: ignore[import-not-found]
@@ -103,24 +104,10 @@ def test_killed_around_any_write_a_run_ends_as_if_it_had_not_been(tmp_path: Path
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(
-    standard: nn.Module, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    standard: nn.Module, digits: Digits, tmp_path: Path, full_after: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    import errno
-
-    write, left = Path.open, [9]
-
-    def opened(
-        self: Path, mode: str = "r", *, encoding: str | None = None, errors: str | None = None
-    ) -> IO[bytes] | IO[str]:
-        left[0] -= "w" in mode
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, mode, encoding=encoding, errors=errors)
-
-    monkeypatch.setattr(Path, "open", opened)
-    with pytest.raises(RunError, match=r"the disk is full.*free some space"):
+    with full_after(9), pytest.raises(RunError, match=r"the disk is full.*free some space"):
         measured(standard, small(digits), out=tmp_path)
-    monkeypatch.undo()
     assert not list(tmp_path.rglob("*.partial"))
     found = measured(standard, small(digits), out=tmp_path)
     assert counts(found) == counts(measured(standard, small(digits)))
