@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustlab.models import BatchNormCNN, InvertedCNN, load, save
+from robustlab.core.routes import routed_parts
+from robustlab.models import BatchNormCNN, InvertedCNN, ShallowCNN, load, save
 from robustlab.models.architecture import architecture_of
 from robustlab.training import layer_groups
 
@@ -111,6 +112,26 @@ def test_one_stage_alone_without_anything_held_out(command: Command, place: Path
     assert all(torch.equal(before[name], after[f"model.{name}"]) for name in frozen)
 
 
+@pytest.mark.parametrize(("recipe", "more", "routes"), [("advprop", "1/255,8/255", 3), ("fast-advprop", "4/255", 2)])
+def test_advprop_tunes_with_auxiliary_norms_and_leaves_a_plain_network(
+    command: Command, place: Path, weights: Path, recipe: str, more: str, routes: int
+) -> None:
+    words = ("finetune", "--model", str(weights), *WORDS, "--epochs", "2", "--recipe", recipe, "--eps", more)
+    done = command(*words, "--out", "net", "--json")
+    assert done.code == 0, done.err
+    assert "adversarial_accuracy" in json.loads(done.out)["body"]["epochs"][-1]
+    assert f"layers: {', '.join(group.name for group in layer_groups(BatchNormCNN()))}" in " ".join(done.err.split())
+    way = load(checkpoint=place / "net" / "body" / "epoch-0002" / "model.safetensors")
+    assert {part.routes for part in routed_parts(way)} == {routes}
+    plain = load(checkpoint=place / "net" / "model.safetensors")
+    assert not routed_parts(plain)
+    assert held(place / "net" / "model.safetensors").keys() == {f"model.{name}" for name in held(weights)}
+    again = command(*words, "--out", "net")
+    assert again.code == 0, again.err
+    looked = command("evaluate", "net", "--data", "digits", "--limit", "10", "--attack", "fgsm", "--eps", "0.1")
+    assert looked.code == 0, looked.err
+
+
 def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command, place: Path) -> None:
     save(BatchNormCNN(classes=10), place / "run" / "model.safetensors")
     words = ("finetune", "--model", "run", *WORDS, "--keep-head", "--head-epochs", "0", "--learning-rate", "0")
@@ -130,6 +151,7 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
         ("--head-epochs 0 --epochs 0", "--head-epochs 0 and --epochs 0 leave nothing to do"),
         ("--epochs 0 --recipe pgd", "--recipe pgd is for the second stage, which --epochs 0 leaves out"),
         ("--hold-out 120", "--hold-out 120 takes all there is: digits train (120 of 1438) has 120 examples"),
+        ("--model plain.safetensors --recipe advprop", "holds no BatchNorm to be split: AdvProp is for networks with"),
         ("--limit 4 --hold-out 0", "digits train (4 of 1438) has no example of"),
         ("--data nowhere", "no data set is called 'nowhere'"),
         ("--recipe trades --label-smoothing 0.1", "the recipe trades does not use --label-smoothing"),
@@ -142,6 +164,7 @@ def test_what_does_not_fit_is_said_in_one_sentence(
 ) -> None:
     if "photos" in words:
         _photos(place)
+    save(ShallowCNN(classes=4), place / "plain.safetensors")
     done = command("finetune", "--model", str(weights), *WORDS, *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
     assert said in " ".join(done.err.split())

@@ -12,9 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
-from robustlab.core import Batch, Linf, Metrics, RunError, ThreatModel
+from robustlab.core import Batch, Linf, Metrics, Recipe, RunError, ThreatModel
 from robustlab.data import InMemory, apart
-from robustlab.training import HeldOut, Plan, Progress, Settings, adamw, adversarial, finetune, fit, sgd, standard
+from robustlab.models import split_norms
+from robustlab.training import (
+    HeldOut,
+    Plan,
+    Progress,
+    Settings,
+    adamw,
+    adversarial,
+    advprop,
+    fast_advprop,
+    finetune,
+    fit,
+    sgd,
+    standard,
+)
 from robustlab.training.recipes import Standard
 
 MakeNet = Callable[..., nn.Sequential]
@@ -202,6 +216,66 @@ def test_adversarial_recipes_work_on_a_network_that_is_partly_frozen(
     assert done.body["loss"][1] > 0
     assert done.head is not None
     assert done.head["loss"][0] > 0
+
+
+BESIDE = ("aux.0.running_mean", "main.running_mean", "aux.0.weight", "main.weight")
+
+
+@pytest.mark.parametrize("make", [advprop, fast_advprop])
+@pytest.mark.parametrize("keep", [True, False])
+def test_main_norms_keep_their_statistics_and_auxiliary_ones_follow_adversarial_inputs(
+    make_net: MakeNet, squares: InMemory, tmp_path: Path, make: Callable[[ThreatModel], Recipe], keep: bool
+) -> None:
+    net = split_norms(make_net())
+    before = state(net)
+    plan = Plan(HEAD, replace(BODY, epochs=1), share=0.0, groups=2, keep_statistics=keep)
+    finetune(net, make(ThreatModel(Linf(), 4 / 255)), squares, plan, out=tmp_path)
+    after = state(net)
+    moved = [not torch.equal(before[f"5.{name}"], after[f"5.{name}"]) for name in BESIDE]
+    assert moved == [True, not keep, True, True]
+    assert [name for name in before if name[0] == "1" and not torch.equal(before[name], after[name])] == [], "closed"
+
+
+def test_a_resumed_run_with_auxiliary_norms_ends_with_the_same_bits(
+    make_net: MakeNet, squares: InMemory, tmp_path: Path
+) -> None:
+    recipe, plan = advprop(ThreatModel(Linf(), 4 / 255)), Plan(replace(HEAD, epochs=1), replace(BODY, epochs=2))
+    whole, stopped = split_norms(make_net()), split_norms(make_net())
+    finetune(whole, recipe, squares, plan, out=tmp_path / "whole")
+
+    def stop(stage: str, at: Progress) -> None:
+        if (stage, at.epoch, at.step) == ("body", 2, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(split_norms(make_net()), recipe, squares, plan, out=tmp_path / "parts", progress=stop)
+    finetune(stopped, recipe, squares, plan, out=tmp_path / "parts")
+    assert not changed(state(whole), stopped)
+
+
+def test_the_first_stage_is_on_the_main_route_and_auxiliary_norms_begin_where_it_ends(
+    squares: InMemory, tmp_path: Path
+) -> None:
+    def net() -> nn.Sequential:
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 4), nn.BatchNorm1d(4))
+
+    plain, split = net(), split_norms(net())
+    for one, place in ((plain, "plain"), (split, "split")):
+        finetune(one, standard(), squares, Plan(HEAD, None), out=tmp_path / place)
+    found, expected = split.state_dict(), plain.state_dict()
+    assert not torch.equal(expected["4.weight"], torch.ones(4))
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        assert torch.equal(found[f"4.main.{name}"], expected[f"4.{name}"])
+        assert torch.equal(found[f"4.aux.0.{name}"], expected[f"4.{name}"])
+
+
+def test_a_model_that_the_recipe_cannot_train_is_refused_before_anything_is_computed(
+    make_net: MakeNet, squares: InMemory, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="AdvProp needs 2 routes, one for clean images and one per kind"):
+        finetune(make_net(), advprop(ThreatModel(Linf(), 0.1)), squares, Plan(HEAD, BODY), out=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_accuracy_on_what_was_held_out_is_that_of_all_examples(make_net: MakeNet, squares: InMemory) -> None:

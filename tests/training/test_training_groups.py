@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustlab.models import split_norms
 from robustlab.training import layer_groups, new_head, sgd, standard
 from robustlab.training.unfreezing import Layered, Unfreezing
 
@@ -58,6 +59,31 @@ def test_every_parameter_is_in_one_group_also_shared_ones_and_those_of_the_modul
 )  # fmt: skip
 def test_wrappers_are_looked_through_and_large_containers_divided(model: nn.Module, found: list[str]) -> None:
     assert names(model) == found
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)),
+        nn.Sequential(nn.Sequential(nn.Linear(2, 9), nn.BatchNorm1d(9), nn.Linear(9, 2)), nn.Linear(2, 30)),
+        nn.Sequential(nn.BatchNorm1d(4)),
+    ],
+    ids=["norm behind", "container not quite half", "norm alone"],
+)  # fmt: skip
+def test_auxiliary_norms_are_with_the_main_ones_and_change_no_group(model: nn.Module) -> None:
+    plain, split = layer_groups(model), layer_groups(split_norms(model, 3))
+    assert [group.name for group in split] == [group.name for group in plain]
+    beside = [2 * p.numel() for group in plain for part in group.parts for p in norms_in(part)]
+    held = [sum(p.numel() for p in group.parameters) for group in split]
+    assert sum(held) == sum(p.numel() for p in model.parameters()) + sum(beside)
+    one = next(group for group, was in zip(split, plain, strict=True) if any(True for p in was.parts if norms_in(p)))
+    assert any("aux" in name for part in one.parts for name, _ in part.named_parameters())
+
+
+def norms_in(part: nn.Module) -> list[nn.Parameter]:
+    """Parameters of norm layers."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return [p for layer in part.modules() if isinstance(layer, norms) for p in layer.parameters()]
 
 
 def test_a_model_without_parameters_has_no_groups() -> None:

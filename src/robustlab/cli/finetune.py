@@ -93,7 +93,8 @@ def finetune(
     was held out are in model.safetensors, which robustlab evaluate reads.
     """
     usual = QUICK if quick else USUAL
-    way = recipes.checked(recipe or "standard", Options(eps=eps, norm=norm, smoothing=label_smoothing))
+    typed = Options(eps=eps, norm=norm, smoothing=label_smoothing)
+    way = recipes.checked(recipe or "standard", typed)
     found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
     held, rest = _divided(found, hold_out, seed)
     length = training.Length(batch_size=batch_size, precision=precision, patience=patience if held else None)
@@ -109,8 +110,9 @@ def finetune(
     if plan.body is None and recipe not in (None, "standard"):
         raise typer.BadParameter(f"--recipe {recipe} is for the second stage, which --epochs 0 leaves out")
     network = _network(model, architecture, found, size=size, keep_head=keep_head, seed=seed)
+    network = training.split(network, way.routes(typed))
     place = directory(out, "finetune", model)
-    made = way.make(Options(eps=eps, norm=norm, smoothing=label_smoothing), None)
+    made = way.make(typed, None)
     show.say(f"Recipe: {made!r}; layers: {_layers(network)}")
     _finished(network, _tuned(network, made, rest, plan, held=held, place=place), place, json=json)
 
@@ -219,14 +221,12 @@ def _said(at: Progress) -> str:
 
 
 def _finished(network: nn.Module, done: FineTuned, place: Path, *, json: bool) -> None:
-    """Writes the weights and says what came of it."""
+    """Writes the weights, without auxiliary norms, and says what came of it."""
     from robustlab.core.processes import launched
-    from robustlab.models import save
 
     if not launched().first:
         return
-    weights = place / "model.safetensors"
-    save(network, weights)
+    weights = training.kept(network, place)
     stages = {"head": done.head, "body": done.body}
     if json:
         told = {name: {"best": h.best, "epochs": h.epochs} for name, h in stages.items() if h is not None}

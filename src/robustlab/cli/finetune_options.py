@@ -104,7 +104,8 @@ KeepStatistics = Annotated[
     bool,
     typer.Option(
         "--keep-statistics/--new-statistics",
-        help="Norm layers keep the running statistics of the weights, or follow the data, which takes many images.",
+        help="Norm layers keep the running statistics of the weights, or follow the data, which takes many images. The "
+        "auxiliary ones of advprop always follow theirs.",
         rich_help_panel=LAYERS,
     ),
 ]

@@ -287,12 +287,10 @@ def _watching() -> Iterator[Watcher]:
 def _finished(done: SelfTrained, place: Path, *, json: bool) -> None:
     """Writes the last student's weights and says what came of it."""
     from robustlab.core.processes import launched
-    from robustlab.models import save
 
     if not launched().first:
         return
-    weights = place / "model.safetensors"
-    save(done.model, weights)
+    weights = training.kept(done.model, place)
     if json:
         show.machine({"model": str(weights), **_told(done)})
     else:

@@ -119,7 +119,7 @@ def train(
     place = parse.device(device).type
     settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
     network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
-    network = _split(network, way.routes(typed))
+    network = training.split(network, way.routes(typed))
     run = Run(directory(out, model or preset.model, name), name, json)
     run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {settings.precision}")
     run.finished(network, run.fitted(network, made, parts.train, settings, watch))
@@ -162,13 +162,9 @@ class Run(NamedTuple):
 
     def finished(self, network: nn.Module, history: History) -> None:
         """Writes the weights, without auxiliary norms, and says what came of it."""
-        from robustlab.core.routes import routed_parts
-        from robustlab.models import merged, save
-
         if not _first():
             return
-        weights = self.place / "model.safetensors"
-        save(merged(network) if routed_parts(network) else network, weights)
+        weights = training.kept(network, self.place)
         if self.json:
             show.machine({"model": str(weights), "best": history.best, "epochs": history.epochs})
         else:
@@ -211,14 +207,6 @@ def _network(name: str, examples: Examples, seed: int, activation: str | None) -
 
     model = parse.untrained(name, examples, seed)
     return model if activation is None else smooth(model, cast("Activation", activation))
-
-
-def _split(network: nn.Module, routes: int) -> nn.Module:
-    """The network with so many routes through it, if it has fewer."""
-    from robustlab.core.routes import routes_of
-    from robustlab.models import split_norms
-
-    return network if routes_of(network) >= routes else split_norms(network, routes)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""From the words of ``robustlab train`` to settings: optimizers, schedules, precision, what ``--robust`` is."""
+"""From the words of commands that train to settings: optimizers, schedules, precision, what ``--robust`` is.
+
+And what is done to a network before it is trained and after.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
@@ -13,6 +17,7 @@ from robustlab.cli.recipes import Options
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from robustlab.core import Examples
     from robustlab.training import Settings
@@ -244,3 +249,21 @@ def _shares(words: str) -> tuple[float, ...]:
         return tuple(float(word) for word in words.split(","))
     except ValueError:
         raise typer.BadParameter(f"--drops are shares of all steps, as 0.5,0.75, got {words!r}") from None
+
+
+def split(network: nn.Module, routes: int) -> nn.Module:
+    """The network with so many routes through it, if it has fewer."""
+    from robustlab.core.routes import routes_of
+    from robustlab.models import split_norms
+
+    return network if routes_of(network) >= routes else split_norms(network, routes)
+
+
+def kept(network: nn.Module, place: Path) -> Path:
+    """Writes the weights of a network, without auxiliary norms; returns where they are."""
+    from robustlab.core.routes import routed_parts
+    from robustlab.models import merged, save
+
+    weights = place / "model.safetensors"
+    save(merged(network) if routed_parts(network) else network, weights)
+    return weights

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Examples, Recipe, frozen
+from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
 from robustlab.data.splits import Part
 from robustlab.training.average import Weights, copied, put
@@ -42,7 +43,8 @@ class Plan:
         share: of the second stage, in [0, 1], after which all groups are open; 0: from the start.
         groups: how many of the topmost groups are ever opened, the head being the first; None: all.
         keep_statistics: norm layers keep the running statistics that came with the weights, which the head was trained
-            with; False: open ones use those of the batch, and follow the data, which takes many images.
+            with; False: open ones use those of the batch, and follow the data, which takes many images. Auxiliary
+            norms always do this: they begin as copies, of statistics that are not those of their own inputs.
         cache: folder of the features, that runs may share; None: one in the directory of the run.
 
     Raises: ValueError for values that no run can have.
@@ -95,7 +97,7 @@ def finetune(
 
     Args:
         model: from images in [0, 1] to logits (N, K) for the K classes of the data, see ``new_head``; with its
-            pretrained weights also when a run is resumed.
+            pretrained weights also when a run is resumed. The first stage takes the main route through split norms.
         recipe: of the second stage. The first is standard training, or this recipe if it is such.
         examples: to be trained on, of which each class has some.
         plan: what is done. ``Settings(best="accuracy")`` keeps the best epoch on what was held out.
@@ -104,7 +106,8 @@ def finetune(
         progress: told of each step of each stage.
 
     Returns: the histories; the model is in eval mode, with all parameters as trainable as they were.
-    Raises: as ``fit`` and ``cached_features``; ValueError for a class without examples, or a model of other classes.
+    Raises: as ``fit`` and ``cached_features``; ValueError for a class without examples, or a model of other classes or
+        one that the recipe cannot train.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -117,6 +120,8 @@ def finetune(
         1.0
     """
     check_data(model, examples, held)
+    if plan.body is not None:
+        recipe.init(model)  # refuses a model that it cannot train, before anything is computed
     place, validated = Path(out), held is not None
     run = _Run(model, recipe, plan, place, progress)
     first = run.head(examples, held) if plan.head is not None else None
@@ -195,7 +200,7 @@ class _Run:
         train = self.features(examples, "features", settings)
         _check_labels(train)
         watch = None if held is None else HeldOut(self.features(held, "held-out features", settings))
-        return fit(
+        history = fit(
             head_of(self.model),
             self.recipe if isinstance(self.recipe, Standard) else standard(),
             train,
@@ -204,6 +209,10 @@ class _Run:
             validate=watch,
             progress=self.tell("head"),
         )
+        for part in routed_parts(head_of(self.model)):  # this stage has passed no auxiliary ones
+            for norm in part.aux:
+                norm.load_state_dict(part.main.state_dict())
+        return history
 
     def body(self, examples: Examples, held: Examples | None) -> History:
         """Trains the groups of layers that are open."""

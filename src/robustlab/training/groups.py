@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from robustlab.core.routes import Routed, routed_parts
+
 Named: TypeAlias = tuple[str, nn.Module]
 _M = TypeVar("_M", bound=nn.Module)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -28,7 +30,8 @@ def layer_groups(model: nn.Module) -> tuple[Group, ...]:
 
     A group is a child of the network that has weights: of the network itself, not of what only puts a normalisation in
     front of it. A norm layer belongs to the child before it, and a container with more than half of all weights is
-    divided into its own children. EfficientNet: conv_stem, blocks.0, ..., blocks.6, conv_head, classifier.
+    divided into its own children. EfficientNet: conv_stem, blocks.0, ..., blocks.6, conv_head, classifier. Auxiliary
+    norms are with the main ones, and the groups are those that there were without them.
 
     Args:
         model: any module; children count in the order in which they were registered.
@@ -64,12 +67,18 @@ def _grouped(model: nn.Module) -> Iterator[list[Named]]:
     """The children with weights, each with the norm layers behind it."""
     group: list[Named] = []
     for name, part in _parts(model):
-        if group and not isinstance(part, _NormBase | nn.GroupNorm | nn.LayerNorm):
+        if group and not _is_norm(part):
             yield group
             group = []
         group.append((name, part))
     if group:
         yield group
+
+
+def _is_norm(part: nn.Module) -> bool:
+    """Whether a layer only normalises; if there are several, one per route, the main one says it."""
+    main = part.main if isinstance(part, Routed) else part
+    return isinstance(main, _NormBase | nn.GroupNorm | nn.LayerNorm)
 
 
 def _parts(model: nn.Module) -> Iterator[Named]:
@@ -93,11 +102,16 @@ def _trunk(model: nn.Module) -> Named:
 
 
 def _weighted(module: nn.Module) -> list[Named]:
+    """The children that have parameters; a layer and those of other routes beside it are one."""
+    if isinstance(module, Routed):
+        return []
     return [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
 
 
 def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Parameters on the main route."""
+    beside = {id(p) for part in routed_parts(module) for p in part.aux.parameters()}
+    return sum(parameter.numel() for parameter in module.parameters() if id(parameter) not in beside)
 
 
 def head_of(model: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from robustlab.core import Batch, Metrics, Recipe, RecipeState
+from robustlab.core.routes import routed_parts
 from robustlab.training.groups import Group
 from robustlab.training.optimizers import MakeOptimizer
 
@@ -61,7 +62,7 @@ class Unfreezing:
         groups: those that are ever opened, from the bottom to the top.
         closed: those below them.
         share: of the training, in [0, 1], after which all are open; 0: from the start.
-        keep_statistics: norm layers use their running statistics throughout, and keep them.
+        keep_statistics: norm layers use their running statistics throughout, and keep them; auxiliary ones never do.
         start: what tells the weights at the start from others.
 
     Source: Howard and Ruder, ACL 2018, section 3.3, who open one more layer each epoch.
@@ -125,9 +126,11 @@ def _close(group: Group) -> None:
 
 
 def _keep_statistics(group: Group) -> None:
+    """Puts norm layers into eval mode, but not auxiliary ones: no statistics of their inputs came with the weights."""
     for part in group.parts:
+        beside = {layer for routed in routed_parts(part) for layer in routed.aux.modules()}
         for layer in part.modules():
-            if isinstance(layer, _NormBase) and layer.training:
+            if isinstance(layer, _NormBase) and layer.training and layer not in beside:
                 layer.eval()
 
 
