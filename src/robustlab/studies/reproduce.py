@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from robustlab.core import Metrics
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim
+from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.outcome import Outcome, outcome
 from robustlab.studies.claims.record import PUBLISHED, Unit, read, write
@@ -35,6 +37,8 @@ class Doing(NamedTuple):
 
 
 Show: TypeAlias = Callable[[Doing], None]
+Measured: TypeAlias = dict[tuple[int, str], tuple[Metrics, float]]
+"""What was measured of a network with a seed, and the seconds that it took."""
 
 
 class Job(NamedTuple):
@@ -76,27 +80,31 @@ def reproduce(
     chosen, home = named(claims), Path(out)
     if seeds is not None and seeds < 1:
         raise ValueError(f"at least one seed is needed, for a verdict {FEWEST_SEEDS}, got {seeds}")
+    measured: Measured = {}
     jobs = [Job(c, arm, seed) for c in chosen for seed in range(seeds or c.seeds) for arm in c.arms]
     for number, job in enumerate(jobs):
         if read(home, *job, budget) is None:
             tell = _teller(progress, job, number, len(jobs))
-            unit = carried_out(job, Lab(home / "networks", job.seed, budget, device, tell))
+            unit = carried_out(job, Lab(home / "networks", job.seed, budget, device, tell), measured)
             write(home, job.claim, job.arm, unit, budget)
         elif progress is not None:
             progress(Doing(job.claim.name, job.arm.name, job.seed, number + 1, len(jobs), "done before", 1.0, ""))
     return tuple(outcome(claim, home, budget, seeds) for claim in chosen)
 
 
-def carried_out(job: Job, lab: Lab) -> Unit:
-    """Trains and measures one arm of a claim with one seed."""
+def carried_out(job: Job, lab: Lab, measured: Measured) -> Unit:
+    """Trains and measures one arm of a claim with one seed; what was measured of it for another claim is taken over."""
     claim, arm, seed = job
     trained = lab.trained(arm.network)
-    started = time.perf_counter()
     model = trained.best if arm.early else trained.last
-    metrics = {"training_seconds": trained.seconds}
+    metrics, spent = {"training_seconds": trained.seconds}, 0.0
     for measure in claim.measures:
-        metrics |= measure(model, lab)
-    spent = time.perf_counter() - started
+        key = (seed, fingerprint(arm.network, arm.early, measure))
+        if key not in measured:
+            started = time.perf_counter()
+            measured[key] = measure(model, lab), time.perf_counter() - started
+        found, seconds = measured[key]
+        metrics, spent = metrics | found, spent + seconds
     return Unit(
         claim.name,
         arm.name,

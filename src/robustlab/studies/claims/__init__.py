@@ -2,14 +2,17 @@
 
 from robustlab.studies.claims import (
     adversarial_profile,
+    advprop_helps,
     augmentation_helps,
     awp_helps,
     catastrophic_overfitting,
+    efficientnet_cost,
     fast_and_free,
     fgsm_fools,
     fgsm_training,
     grad_align_helps,
     graph_few_labels,
+    noisy_student_helps,
     nsl_adversarial,
     perturbed_once,
     pgd_holds,
@@ -43,6 +46,16 @@ CLAIMS = (
     augmentation_helps.CLAIM,
     shared_mistakes.TRANSFER,
     shared_mistakes.CAUSE,
+    efficientnet_cost.WORK,
+    efficientnet_cost.TIME,
+    advprop_helps.ADVPROP_CLAIM,
+    advprop_helps.FAST_CLAIM,
+    advprop_helps.NORMS_CLAIM,
+    noisy_student_helps.STUDENT_CLAIM,
+    noisy_student_helps.NOISE_CLAIM,
+    noisy_student_helps.ATTACKED_CLAIM,
+    noisy_student_helps.TOGETHER_CLAIM,
+    noisy_student_helps.PRETRAINED_CLAIM,
 )
 """All claims, in the order in which the workshop meets them."""
 

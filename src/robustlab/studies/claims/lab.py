@@ -15,7 +15,7 @@ from robustlab.data import load as load_data
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.measures import attacked
-from robustlab.studies.claims.network import Network, Sampled, Show, Trained
+from robustlab.studies.claims.network import HARD, Network, Sampled, Show, Trained
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Lab:
     examples: Examples | None = None
 
     def data(self, split: str) -> Examples:
-        """The data set."""
+        """The data set: "train", "test", or ``HARD``."""
         return _fetched(split) if self.examples is None else self.examples
 
     def trained(self, network: Network) -> Trained:
@@ -102,4 +102,4 @@ def _filled(model: nn.Module, history: training.History) -> nn.Module:
 
 @cache
 def _fetched(split: str) -> Examples:
-    return load_data("fashion-mnist", split=split)
+    return load_data("fashion-mnist-a", split="all") if split == HARD else load_data("fashion-mnist", split=split)

@@ -13,7 +13,7 @@ from robustlab.core import Attack, Examples, Recipe, fold_in, subset
 from robustlab.core.smooth import smooth_parts
 from robustlab.data import sample
 from robustlab.data.splits import Part, apart
-from robustlab.models import load, smooth
+from robustlab.models import load, smooth, split_norms
 from robustlab.models.smooth import Activation
 from robustlab.studies.claims.budget import Budget
 from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
@@ -23,6 +23,8 @@ from robustlab.training.settings import Precision
 
 HELD_OUT = 1000
 """Training images that early stopping looks at and nobody is trained on."""
+HARD = "hard"
+"""The split of mined natural adversarial examples, of training and of test images."""
 
 
 Show: TypeAlias = Callable[[str, float, str], None]
@@ -56,7 +58,7 @@ class Site(Protocol):
         """Told how far things are."""
 
     def data(self, split: str) -> Examples:
-        """The data set."""
+        """The data set: "train", "test", or ``HARD``."""
 
     def trained(self, network: Network) -> Trained:
         """A network after its training."""
@@ -155,6 +157,7 @@ class Network:
             the processor knows the type.
         only_gradient: keep ReLU in the forward pass, and its derivative too wherever ``smooth_in`` does not switch that
             of the activation on.
+        routes: ways through the network, each with norms of its own; 1 but for AdvProp.
     """
 
     recipe: Recipe | Planned
@@ -169,12 +172,15 @@ class Network:
     watch: Attack | None = None
     precision: Precision = "bf16"
     only_gradient: bool = False
+    routes: int = 1
 
     def fresh(self, lab: Site) -> nn.Module:
         """The network before its training."""
         whole = lab.data("train")
         channels, size = whole.batch(torch.arange(1)).x.shape[1:3]
         model = load(self.architecture, classes=len(whole.classes), channels=channels, size=size, seed=lab.seed)
+        if self.routes > 1:
+            model = split_norms(model, self.routes)
         if self.activation is None:
             return model
         model = smooth(model, self.activation, only_gradient=self.only_gradient)
