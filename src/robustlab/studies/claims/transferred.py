@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
 from torch import nn
@@ -36,12 +36,13 @@ class OnDigits:
         """Fine-tunes within the budget, then attacks all test digits that it allows."""
         train, test = (_some(split, most, lab) for split, most in zip(("train", "test"), _most(lab), strict=True))
         tuned = new_head(merged(model), len(train.classes), seed=lab.seed)
-        head, body = (min(epochs, lab.budget.epochs or epochs) for epochs in (self.head, self.body))
-        device = str(next(model.parameters()).device)
-        plan = Plan(*(Settings(n, 64, adamw(1e-3), seed=lab.seed, device=device) for n in (head, body)))
+        usual = Settings(1, 64, adamw(1e-3), seed=lab.seed, device=str(next(model.parameters()).device))
+        head, body = (
+            replace(usual, epochs=min(epochs, lab.budget.epochs or epochs)) for epochs in (self.head, self.body)
+        )
         lab.tell("fine-tune", 0.0, "on digits")
         with TemporaryDirectory() as folder:
-            finetune(tuned, standard(), train, plan, out=folder)
+            finetune(tuned, standard(), train, Plan(head, body), out=folder)
         found = attacked(tuned, test, dict(self.attacks), lab)
         return {"clean_accuracy": found.clean.accuracy.value} | {
             f"{one.attack}_accuracy": one.robust.value for one in found.results
