@@ -53,8 +53,8 @@ NORMS_CLAIM = Claim(
     name="auxiliary-norms",
     statement="AdvProp needs its auxiliary norms: with clean and adversarial images through the same, it is worse.",
     paper=_PAPER,
-    published="no number that could be compared: training on both through one set of norms made earlier networks worse on "
-    "clean images, which is what AdvProp is there for",
+    published="no number that could be compared: with one set of norms, adversarial examples made networks worse on "
+    "clean images, which AdvProp is there for",
     ours=f"{SETTING}; PGD-1 towards a random wrong class, {_EPS}",
     arms=(_SHARED, _ADVPROP),
     measures=NATURAL,
