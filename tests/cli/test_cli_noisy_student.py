@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from robustlab import models, training
+from robustlab.cli import parse
+from robustlab.core import Examples
 from robustlab.training import RandAugment, SelfTraining
 
 Command = Callable[..., Any]
@@ -66,23 +68,54 @@ def planned(monkeypatch: pytest.MonkeyPatch, command: Command, *words: str) -> S
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "self_train", train)
-    assert command("noisy-student", *DATA, "--labels", "30", *words).code == 130
+    assert command("noisy-student", *words).code == 130
     return plans[0]
 
 
+LABELLED = (*DATA, "--labels", "30")
+
+
 def test_what_is_typed_is_what_is_planned(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(monkeypatch, command)
+    plan = planned(monkeypatch, command, *LABELLED)
     assert (plan.rounds, plan.ratio, plan.threshold, plan.per_class, plan.soft) == (3, 4, 0.3, "mean", True)
     assert plan.noise == RandAugment(2, 9)
     assert plan.tuning is not None
     assert plan.teacher is not None
     assert (plan.student.average, plan.teacher.average, plan.tuning.average) == (0.999, None, None)
     words = "--rounds 2 --ratio 1 --threshold 0.5 --per-class 7 --hard --no-noise --average 0 --tune-epochs 0"
-    plan = planned(monkeypatch, command, *words.split(), "--student-epochs", "6", "--hold-out", "9")
+    plan = planned(monkeypatch, command, *LABELLED, *words.split(), "--student-epochs", "6", "--hold-out", "9")
     assert (plan.rounds, plan.ratio, plan.threshold, plan.per_class, plan.soft) == (2, 1, 0.5, 7, False)
     assert (plan.noise, plan.tuning, plan.student.average, plan.student.epochs) == (None, None, None, 6)
     assert plan.student.best == "accuracy"
-    assert planned(monkeypatch, command, "--per-class", "all").per_class is None
+    assert planned(monkeypatch, command, *LABELLED, "--per-class", "all").per_class is None
+
+
+def lengths(plan: SelfTraining) -> tuple[int | None, ...]:
+    """Students, epochs of teacher and student, examples at a time."""
+    epochs = None if plan.teacher is None else plan.teacher.epochs
+    return plan.rounds, epochs, plan.student.epochs, plan.student.batch_size
+
+
+def test_a_first_look_is_short_and_takes_its_labels_from_a_fifth(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+    whole = parse.data
+
+    def data(name: str, split: str, *, size: int | None = None, limit: int | None = None, seed: int = 0) -> Examples:
+        seen.append(limit)
+        return whole(name, split, size=size, limit=limit, seed=seed)
+
+    monkeypatch.setattr(parse, "data", data)
+    assert lengths(planned(monkeypatch, command, *LABELLED[:4], "--labels", "30")) == (3, 5, 5, 128)
+    assert lengths(planned(monkeypatch, command, "--data", "digits", "--quick")) == (1, 10, 10, 32)
+    typed = ("--limit", "60", "--labels", "20", "--rounds", "2", "--epochs", "3", "--batch-size", "8")
+    assert lengths(planned(monkeypatch, command, "--data", "digits", "--quick", *typed)) == (2, 3, 3, 8)
+    other = ("--unlabelled", "digits", "--unlabelled-split", "test")
+    assert lengths(planned(monkeypatch, command, "--data", "digits", "--quick", *other))[0] == 1
+    assert seen == [90, 2500, 60, 2500, 2500]
+    done = command("noisy-student", "--data", "digits", "--quick", "--limit", "103")
+    assert "20 images with labels, 83 without" in done.err
 
 
 @pytest.mark.parametrize(
@@ -91,7 +124,7 @@ def test_what_is_typed_is_what_is_planned(command: Command, monkeypatch: pytest.
 def test_fine_tuning_is_at_a_tenth_of_the_rate(
     command: Command, monkeypatch: pytest.MonkeyPatch, words: str, rate: float
 ) -> None:
-    plan = planned(monkeypatch, command, *words.split())
+    plan = planned(monkeypatch, command, *LABELLED, *words.split())
     assert plan.tuning is not None
     optimizer = plan.tuning.optimizer([torch.nn.Parameter(torch.zeros(1))])
     assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from robustlab.cli import noisy_student_options as n
 from robustlab.cli import options as o
 from robustlab.cli import parse, show, training
 from robustlab.cli import train_options as t
@@ -24,150 +25,50 @@ if TYPE_CHECKING:
     from robustlab.training.self_training import Make, Watcher
 
 EXAMPLE = "robustlab noisy-student batchnorm-cnn --data fashion-mnist --labels 2000 --ratio 4 --out runs/student"
-STUDENT, LABELS, STAGES = "Student", "Pseudo-labels", "Stages"
 
-Name = Annotated[
-    str,
-    typer.Argument(
-        help="Name of the network (batchnorm-cnn, timm:efficientnet_b0,stride=1,dropout=0.2,drop_path=0.2), or "
-        "package.module:function: of the teacher, and of the students unless --student says something else.",
-    ),
-]
-Teacher = Annotated[
-    str | None,
-    typer.Option(
-        "--teacher",
-        help="A trained one: a checkpoint, a training run, or package.module:function. Default: it is trained on the "
-        "labels.",
-        rich_help_panel=STAGES,
-    ),
-]
-Student = Annotated[
-    str | None,
-    typer.Option("--student", help="Name of the students' network, equal or larger.", rich_help_panel=STUDENT),
-]
-Labels = Annotated[
-    int | None,
-    typer.Option(
-        "--labels",
-        min=1,
-        help="Only so many examples keep their label; the others are used without.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-Unlabelled = Annotated[
-    str | None,
-    typer.Option(
-        "--unlabelled",
-        help="Name of a data set, or a folder of folders of images, that is used without labels; instead of --labels.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-UnlabelledSplit = Annotated[
-    str, typer.Option("--unlabelled-split", help="Which part of --unlabelled.", rich_help_panel=o.WHAT)
-]
-Rounds = Annotated[
-    int, typer.Option("--rounds", min=1, help="Students; each is the teacher of the next.", rich_help_panel=STAGES)
-]
-Ratio = Annotated[
-    int,
-    typer.Option(
-        "--ratio",
-        help="Pseudo-labelled images with each labelled one; they come on top of the batch.",
-        rich_help_panel=LABELS,
-    ),
-]
-Threshold = Annotated[
-    float,
-    typer.Option(
-        "--threshold",
-        help="Images are left out of which the teacher is not more confident.",
-        rich_help_panel=LABELS,
-    ),
-]
-PerClassOption = Annotated[
-    str,
-    typer.Option(
-        "--per-class",
-        help="Images of each class: a number, mean (of what there is), or all, as many as there are. The most "
-        "confident are kept, classes with fewer repeat theirs.",
-        rich_help_panel=LABELS,
-    ),
-]
-Hard = Annotated[
-    bool,
-    typer.Option("--hard", help="Learn the most probable class, not the probabilities.", rich_help_panel=LABELS),
-]
-Magnitude = Annotated[
-    int,
-    typer.Option(
-        "--magnitude", min=0, max=30, help="Of the two operations of RandAugment, 0..30.", rich_help_panel=STUDENT
-    ),
-]
-NoNoise = Annotated[
-    bool, typer.Option("--no-noise", help="Leave the images of students as they are.", rich_help_panel=STUDENT)
-]
-Average = Annotated[
-    float,
-    typer.Option(
-        "--average", help="Decay of the moving average of a student's weights; 0: none.", rich_help_panel=STUDENT
-    ),
-]
-StudentEpochs = Annotated[
-    int | None,
-    typer.Option(
-        "--student-epochs",
-        min=1,
-        help="Passes of each student over the labelled images; default as --epochs.",
-        rich_help_panel=STAGES,
-    ),
-]
-Epochs = Annotated[
-    int, typer.Option("--epochs", min=1, help="Passes of the first teacher over them.", rich_help_panel=STAGES)
-]
-TuneEpochs = Annotated[
-    int,
-    typer.Option(
-        "--tune-epochs",
-        min=0,
-        help="Of the last student at the end, on labelled images, without noise and at a tenth of the rate; 0: none.",
-        rich_help_panel=STAGES,
-    ),
-]
-HoldOut = Annotated[
-    int | None,
-    typer.Option(
-        "--hold-out",
-        min=1,
-        help="Keep so many labelled images apart; of each training the epoch with the best accuracy on them is kept.",
-        rich_help_panel=STAGES,
-    ),
-]
+
+class Lengths(NamedTuple):
+    """What counts where nothing is typed."""
+
+    rounds: int
+    teacher: int
+    """Epochs of the first teacher."""
+    student: int
+    """Epochs of each student."""
+    images: int | None
+    """How many are used, and how many of those without labels if they are a data set of their own; None: all."""
+    batch: int | None
+    """Few images need small batches for enough updates; None: the usual ones."""
+
+
+USUAL, QUICK = Lengths(3, 5, 5, None, None), Lengths(1, 10, 10, 2500, 32)
+_LABELLED = 5  # one image in so many keeps its label in a first look
 
 
 def noisy_student(
-    model: Name = "batchnorm-cnn",
+    model: n.Name = "batchnorm-cnn",
     data: o.Data = "fashion-mnist",
     split: o.Split = "train",
     size: o.Size = None,
     limit: o.Limit = None,
-    labels: Labels = None,
-    unlabelled: Unlabelled = None,
-    unlabelled_split: UnlabelledSplit = "all",
-    teacher: Teacher = None,
-    rounds: Rounds = 3,
-    epochs: Epochs = 5,
-    student_epochs: StudentEpochs = None,
-    tune_epochs: TuneEpochs = 1,
-    hold_out: HoldOut = None,
-    student: Student = None,
-    magnitude: Magnitude = 9,
-    no_noise: NoNoise = False,
-    average: Average = 0.999,
-    ratio: Ratio = 4,
-    threshold: Threshold = 0.3,
-    per_class: PerClassOption = "mean",
-    hard: Hard = False,
+    labels: n.Labels = None,
+    unlabelled: n.Unlabelled = None,
+    unlabelled_split: n.UnlabelledSplit = "all",
+    teacher: n.Teacher = None,
+    quick: n.Quick = False,
+    rounds: n.Rounds = None,
+    epochs: n.Epochs = None,
+    student_epochs: n.StudentEpochs = None,
+    tune_epochs: n.TuneEpochs = 1,
+    hold_out: n.HoldOut = None,
+    student: n.Student = None,
+    magnitude: n.Magnitude = 9,
+    no_noise: n.NoNoise = False,
+    average: n.Average = 0.999,
+    ratio: n.Ratio = 4,
+    threshold: n.Threshold = 0.3,
+    per_class: n.PerClass = "mean",
+    hard: n.Hard = False,
     batch_size: t.BatchSize = None,
     precision: t.Precision = None,
     optimizer: t.Optimizer = None,
@@ -189,7 +90,8 @@ def noisy_student(
     from robustlab.core.processes import launched
     from robustlab.training import RandAugment, SelfTraining
 
-    length = training.Length(batch_size=batch_size, precision=precision)
+    usual = QUICK if quick else USUAL
+    length = training.Length(batch_size=batch_size or usual.batch, precision=precision)
     rule = training.Rule(optimizer, learning_rate, None, weight_decay, schedule)
 
     def settings(epochs: int, rule: training.Rule = rule) -> Settings:
@@ -197,17 +99,19 @@ def noisy_student(
         best, place = "accuracy" if hold_out else None, parse.device(device).type
         return training.settings(typed, rule, training.PLAIN, seed=seed, device=place, best=best)
 
-    way = settings(student_epochs or epochs)
+    way = settings(student_epochs or epochs or usual.student)
     plan = SelfTraining(
         replace(way, average=average or None),
-        settings(epochs) if teacher is None else None,
+        settings(epochs or usual.teacher) if teacher is None else None,
         settings(tune_epochs, _gentle(rule)) if tune_epochs else None,
-        rounds=rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
+        rounds=rounds or usual.rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
         threshold=threshold, per_class=_per_class(per_class), soft=not hard,
     )  # fmt: skip
-    found = parse.data(data, split, size=size, limit=limit, seed=seed)
+    found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
     held, rest = (None, found) if hold_out is None else parse.apart("--hold-out", hold_out, found, seed)
-    other = None if unlabelled is None else parse.data(unlabelled, unlabelled_split, size=size)
+    if quick and unlabelled is None:
+        labels = labels or len(rest) // _LABELLED
+    other = None if unlabelled is None else parse.data(unlabelled, unlabelled_split, size=size, limit=usual.images)
     parts = _divided(rest, labels, other, seed)
 
     def make(number: int) -> nn.Module:
