@@ -14,6 +14,7 @@ import torch
 from robustlab import models, training
 from robustlab.cli import parse
 from robustlab.core import Examples
+from robustlab.models.architecture import architecture_of
 from robustlab.training import RandAugment, SelfTraining
 
 Command = Callable[..., Any]
@@ -140,6 +141,19 @@ def test_a_trained_teacher_and_other_data_without_labels(command: Command, place
     assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.ResidualCNN
 
 
+def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Command, place: Path) -> None:
+    words = ("noisy-student", "residual-cnn", *SMALL[1:], "--rounds", "1", "--tune-size", "12")
+    done = command(*words)
+    assert done.code == 0, done.err
+    made = architecture_of(models.load(checkpoint=place / "net" / "model.safetensors"))
+    assert made is not None
+    assert (made["name"], made["size"], made["from_size"]) == ("residual-cnn", 12, 8)
+    again = command(*words)
+    assert again.code == 0, again.err
+    shown = command("evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e")
+    assert shown.code == 0, shown.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -152,6 +166,9 @@ def test_a_trained_teacher_and_other_data_without_labels(command: Command, place
         ("--labels 30 --threshold 0.9999", "the threshold 0.9999: lower the threshold, or train the teacher longer"),
         ("--labels 30 --teacher tiny:wide", "the teacher cannot take inputs (1, 8, 8) from digits"),
         ("--unlabelled photographs --size 8", "photographs"),
+        ("--labels 30 --tune-size 12", "batchnorm-cnn has layers for 8 pixels alone and cannot see images at 12"),
+        ("--labels 30 --tune-size 12 --tune-epochs 0", "--tune-size is for the fine-tuning at the end, which --tune-e"),
+        ("tiny:means --labels 30 --tune-size 12", "this Means does not say its architecture, so it cannot be built"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, words: str, said: str) -> None:

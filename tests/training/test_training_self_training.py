@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, RunError, ThreatModel, taking
 from robustlab.data import InMemory, apart
 from robustlab.data import load as load_data
-from robustlab.models import BatchNormCNN, load, merged, save, split_norms
+from robustlab.models import BatchNormCNN, at_size, load, merged, save, split_norms
 from robustlab.training import Progress, SelfTraining, Settings, adversarial, advprop, self_train, sgd
 from robustlab.training.identity import weights_sha256
 
@@ -150,6 +151,57 @@ def test_advprop_teaches_and_learns_and_leaves_a_plain_network(
     torch.testing.assert_close(plain(x), done.model(x))
     with taking(done.model, 1):
         assert not torch.allclose(plain(x), done.model(x)), "the other route has norms of its own"
+
+
+def test_the_last_student_is_tuned_on_larger_images_and_goes_on_with_no_other_size(
+    divided: tuple[InMemory, Secret], tmp_path: Path
+) -> None:
+    sizes: dict[int, set[int]] = {}
+
+    def make(number: int) -> nn.Module:
+        net = load("residual-cnn", classes=4, size=8, seed=number)
+        net.get_submodule("stem").register_forward_pre_hook(lambda _, given: seen(number, given[0]))
+        return net
+
+    def seen(number: int, x: Tensor) -> None:
+        sizes.setdefault(number, set()).add(x.shape[-1])
+
+    def enlarge(net: nn.Module) -> nn.Module:
+        made = at_size(net, side)
+        made.get_submodule("model.stem").register_forward_pre_hook(lambda _, given: seen(9, given[0]))
+        return made
+
+    side, plan = 12, replace(PLAN, rounds=1, enlarge=enlarge)
+    done = self_train(make, *divided, plan, out=tmp_path)
+    assert sizes == {0: {8}, 1: {8}, 9: {12}}
+    student = load_file(tmp_path / "round-1/student/epoch-0002/average.safetensors")
+    tuned = load_file(tmp_path / "tuned/epoch-0001/model.safetensors")
+    assert tuned.keys() == {f"model.{name}" for name in student}
+    moved = [float((tuned[f"model.{name}"] - value).abs().max()) for name, value in student.items() if "weight" in name]
+    assert 0 < max(moved) < 0.05, "it began where the student ended"
+    save(done.model, tmp_path / "model.safetensors")
+    x = divided[0].batch(torch.arange(8)).x
+    assert torch.equal(load(checkpoint=tmp_path / "model.safetensors")(x), done.model(x))
+    self_train(make, *divided, plan, out=tmp_path, progress=lambda *_: pytest.fail("done before"))
+    side = 16
+    with pytest.raises(RunError, match="belongs to another run: model was Sequential"):
+        self_train(make, *divided, plan, out=tmp_path)
+
+
+def test_a_student_that_cannot_be_enlarged_is_refused_before_anything_is_trained(
+    divided: tuple[InMemory, Secret], tmp_path: Path
+) -> None:
+    def make(number: int) -> nn.Module:
+        return load("batchnorm-cnn", classes=4, size=8, seed=number)
+
+    plan = replace(PLAN, enlarge=partial(at_size, side=12))
+    with pytest.raises(ValueError, match="batchnorm-cnn has layers for 8 pixels alone and cannot see images at 12"):
+        self_train(make, *divided, plan, out=tmp_path)
+    with pytest.raises(ValueError, match=r"the student that is fine-tuned cannot take inputs \(1, 8, 8\)"):
+        self_train(make, *divided, replace(plan, enlarge=lambda _: nn.Linear(3, 4)), out=tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="enlarge is for the fine-tuning at the end: give settings for it, tuning="):
+        replace(plan, tuning=None)
 
 
 def test_pseudo_labels_help_where_labels_are_few(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from robustlab.core import Examples
     from robustlab.training import History, Progress, SelfTrained, SelfTraining, Settings
     from robustlab.training.pseudo_labels import PerClass
-    from robustlab.training.self_training import Make, Watcher
+    from robustlab.training.self_training import Enlarge, Make, Watcher
 
 EXAMPLE = "robustlab noisy-student batchnorm-cnn --data fashion-mnist --labels 2000 --ratio 4 --out runs/student"
 
@@ -60,6 +61,7 @@ def noisy_student(
     epochs: n.Epochs = None,
     student_epochs: n.StudentEpochs = None,
     tune_epochs: n.TuneEpochs = 1,
+    tune_size: n.TuneSize = None,
     hold_out: n.HoldOut = None,
     student: n.Student = None,
     magnitude: n.Magnitude = 9,
@@ -105,7 +107,7 @@ def noisy_student(
         settings(epochs or usual.teacher) if teacher is None else None,
         settings(tune_epochs, _gentle(rule)) if tune_epochs else None,
         rounds=rounds or usual.rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
-        threshold=threshold, per_class=_per_class(per_class), soft=not hard,
+        threshold=threshold, per_class=_per_class(per_class), soft=not hard, enlarge=_enlarged(tune_size, tune_epochs),
     )  # fmt: skip
     found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
     held, rest = (None, found) if hold_out is None else parse.apart("--hold-out", hold_out, found, seed)
@@ -124,6 +126,17 @@ def noisy_student(
     if launched().first:
         show.say(f"{len(parts[0])} images with labels, {len(parts[1])} without")
     _finished(_trained(make, parts, plan, held=held, place=place), place, json=json)
+
+
+def _enlarged(side: int | None, epochs: int) -> Enlarge | None:
+    """What lets the last student see images at another size."""
+    from robustlab.models import at_size
+
+    if side is None:
+        return None
+    if not epochs:
+        raise typer.BadParameter("--tune-size is for the fine-tuning at the end, which --tune-epochs 0 leaves out")
+    return partial(at_size, side=side)
 
 
 def _gentle(rule: training.Rule) -> training.Rule:

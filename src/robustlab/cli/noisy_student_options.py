@@ -131,6 +131,16 @@ TuneEpochs = Annotated[
         rich_help_panel=STAGES,
     ),
 ]
+TuneSize = Annotated[
+    int | None,
+    typer.Option(
+        "--tune-size",
+        min=1,
+        help="Side in pixels at which the last student sees the images while it is fine-tuned, and from then on; it "
+        "enlarges them itself. Default: as before.",
+        rich_help_panel=STAGES,
+    ),
+]
 HoldOut = Annotated[
     int | None,
     typer.Option(

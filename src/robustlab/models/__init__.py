@@ -3,6 +3,7 @@
 from robustlab.core import smooth_gradients, taking
 from robustlab.models import faults
 from robustlab.models.adapted import adapted, black_box
+from robustlab.models.at_size import at_size
 from robustlab.models.checkpoint import save
 from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import efficientnet_lite0
@@ -25,6 +26,7 @@ __all__ = [
     "Shape",
     "SmoothReLU",
     "adapted",
+    "at_size",
     "black_box",
     "efficientnet_lite0",
     "exported",

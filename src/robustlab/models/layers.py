@@ -53,6 +53,10 @@ class Enlarge(nn.Module):
         """Images (N, C, H, W) to (N, C, side, side)."""
         return nn.functional.interpolate(x, size=(self.side, self.side), mode="bilinear", align_corners=False)
 
+    def extra_repr(self) -> str:
+        """The size, by which runs and features are told from others."""
+        return f"side={self.side}"
+
 
 def normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
     """The model with normalisation as its first layer: the result takes images in [0, 1].

@@ -78,17 +78,23 @@ def load(
     published = (classes is None and kept is None) if pretrained is None else pretrained and kept is None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _built(plan, checkpoint, pretrained=published)
+        model = built(_named_plan(plan, checkpoint), pretrained=published)
     if kept is not None:
         files.fill(model, kept.weights, checkpoint or "")
     return model.eval()
 
 
-def _built(plan: Architecture, checkpoint: str | Path | None, *, pretrained: bool) -> nn.Module:
-    if "name" not in plan:
-        if checkpoint is None:
-            raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
-        raise CheckpointError(f"{checkpoint} does not say which architecture it is of: give its name as well")
+def _named_plan(plan: Architecture, checkpoint: str | Path | None) -> Architecture:
+    """The plan, if it says which model."""
+    if "name" in plan:
+        return plan
+    if checkpoint is None:
+        raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
+    raise CheckpointError(f"{checkpoint} does not say which architecture it is of: give its name as well")
+
+
+def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
+    """The model of an architecture, with first weights from the global random state unless there are published ones."""
     model = _named(str(plan["name"]), plan, pretrained=pretrained)
     if "activation" in plan:
         model = smooth(model, cast(Activation, plan["activation"]))

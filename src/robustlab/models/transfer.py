@@ -46,7 +46,7 @@ def for_images(model: nn.Module, *, channels: int, size: int, side: int | None =
     Returns: the model itself if nothing has to be done; else a module whose ``.model`` it is.
     Raises: ValueError for another number of channels.
     """
-    inner = _inner(model)
+    inner = without_first_layers(model)
     known = architecture_of(inner) or {}
     taken, side = _taken(inner, known, channels), side or cast(int, known.get("size", size))
     if channels not in (1, taken):
@@ -67,7 +67,7 @@ def for_images(model: nn.Module, *, channels: int, size: int, side: int | None =
     return described(whole, {**known, "channels": taken, "size": side, **told}) if known else whole
 
 
-def _inner(model: nn.Module) -> nn.Module:
+def without_first_layers(model: nn.Module) -> nn.Module:
     """The model without the first layers that ``for_images`` gave it."""
     known = architecture_of(model) or {}
     if _FROM[0] not in known:

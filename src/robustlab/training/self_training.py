@@ -31,6 +31,8 @@ from robustlab.training.stream import fetched
 
 Make: TypeAlias = Callable[[int], nn.Module]
 """Makes the network of a generation, the same each time: 0 is the teacher, 1, 2, ... are the students."""
+Enlarge: TypeAlias = Callable[[nn.Module], nn.Module]
+"""From a network to one with the same weights that sees its images larger: ``partial(models.at_size, side=42)``."""
 Watcher: TypeAlias = Callable[[str, Progress], None]
 """Told of each step: of which stage, and where it is."""
 CHOSEN = "chosen.json"
@@ -53,6 +55,8 @@ class SelfTraining:
         soft: students learn probabilities; False: the most probable class.
         teaching: recipe of the first teacher.
         learning: what students do with a mixed batch, with hard labels; None: the mean cross-entropy.
+        enlarge: what the last student becomes before it is fine-tuned: it may see the images larger, as in the paper;
+            None: it stays as it is.
 
     Raises: ValueError for values that no run can have.
     """
@@ -68,6 +72,7 @@ class SelfTraining:
     soft: bool = True
     teaching: Recipe = field(default_factory=standard)
     learning: Recipe | None = None
+    enlarge: Enlarge | None = None
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -76,6 +81,8 @@ class SelfTraining:
             raise ValueError(f"rounds counts students, at least 1, got {self.rounds}")
         if self.learning is not None and self.soft:
             raise ValueError(f"{self.learning!r} learns classes, not probabilities: say soft=False")
+        if self.enlarge is not None and self.tuning is None:
+            raise ValueError("enlarge is for the fine-tuning at the end: give settings for it, tuning=")
 
 
 class Round(NamedTuple):
@@ -129,12 +136,13 @@ def self_train(
         held: examples that were kept apart, on which each epoch of each training is measured, see ``HeldOut``.
         progress: told of each step of each stage.
 
-    Raises: as ``fit`` and ``pseudo_labels``; ValueError for no unlabelled data, or data that do not fit each other.
+    Raises: as ``fit`` and ``pseudo_labels``; ValueError for no unlabelled data, data that do not fit each other, or a
+        student that cannot be enlarged.
 
     Source: Xie et al., Self-training with Noisy Student improves ImageNet classification, CVPR 2020, algorithm 1.
     """
     _check_data(labelled, unlabelled)
-    _check_networks(make, labelled, plan.rounds)
+    _check_networks(make, labelled, plan)
     run = _Run(make, labelled, WithoutLabels(unlabelled), plan, Path(out), held, progress, {})
     teacher, history, rounds = make(0), None, list[Round]()
     if plan.teacher is not None:
@@ -144,6 +152,7 @@ def self_train(
         rounds.append(one)
     tuning = None
     if plan.tuning is not None:
+        teacher = teacher if plan.enlarge is None else plan.enlarge(teacher)
         tuning = run.fitted(teacher, unnoised(standard()), plan.tuning, "tuned")
     return SelfTrained(teacher, history, tuple(rounds), tuning, run.seconds)
 
@@ -209,10 +218,10 @@ def _check_data(labelled: Examples, unlabelled: Examples) -> None:
         )
 
 
-def _check_networks(make: Make, labelled: Examples, rounds: int) -> None:
+def _check_networks(make: Make, labelled: Examples, plan: SelfTraining) -> None:
     """Looks at all networks before the first is trained."""
     before = 0
-    for number in range(rounds + 1):
+    for number in range(plan.rounds + 1):
         who = f"the student of round {number}" if number else "the teacher"
         model = make(number)
         check_classes(model, who, labelled, labelled.classes)
@@ -224,3 +233,5 @@ def _check_networks(make: Make, labelled: Examples, rounds: int) -> None:
                 stacklevel=3,
             )
         before = size
+    if plan.enlarge is not None:
+        check_classes(plan.enlarge(model), "the student that is fine-tuned", labelled, labelled.classes)
