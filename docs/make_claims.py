@@ -1,4 +1,6 @@
-"""Writes docs/guide/claims.md: what is claimed and what came out. ``python docs/make_claims.py [DIR]``.
+"""Writes docs/guide/claims.md: what is claimed and what came out; and the tables of docs/guide/pretraining.md.
+
+``python docs/make_claims.py [DIR]``.
 
 With the directory of ``robustlab reproduce --out DIR``, results there that count are first taken over into the package.
 """
@@ -11,10 +13,12 @@ from pathlib import Path
 
 from robustlab.studies import CLAIMS, known
 from robustlab.studies.claims.outcome import outcome
+from robustlab.studies.claims.pretraining import filled
 from robustlab.studies.claims.record import PUBLISHED
 from robustlab.studies.claims.table import page
 
-GUIDE = Path(__file__).parent / "guide" / "claims.md"
+GUIDE = Path(__file__).parent / "guide"
+CLAIMS_PAGE, PRETRAINING_PAGE = GUIDE / "claims.md", GUIDE / "pretraining.md"
 
 
 def take_over(source: Path) -> None:
@@ -29,4 +33,6 @@ def take_over(source: Path) -> None:
 if __name__ == "__main__":
     for given in sys.argv[1:]:
         take_over(Path(given))
-    GUIDE.write_text(page(known()), encoding="utf-8")
+    outcomes = known()
+    CLAIMS_PAGE.write_text(page(outcomes), encoding="utf-8")
+    PRETRAINING_PAGE.write_text(filled(PRETRAINING_PAGE.read_text(encoding="utf-8"), outcomes), encoding="utf-8")

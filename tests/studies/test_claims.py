@@ -15,7 +15,7 @@ from torch import nn
 
 from robustlab.core import Metrics, RunError
 from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Doing, Effect, Term, known, reproduce
-from robustlab.studies.claims import table
+from robustlab.studies.claims import pretraining, table
 from robustlab.studies.claims.claim import LONGEST
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.network import Balanced, Network, Sampled, Site, Trained
@@ -256,6 +256,19 @@ def test_definition_stays_when_a_class_gets_another_argument_with_a_default() ->
 def test_page_of_the_guide_says_what_the_results_say() -> None:
     page = Path(__file__).parents[2] / "docs" / "guide" / "claims.md"
     assert page.read_text(encoding="utf-8") == table.page(known()), "write it anew: python docs/make_claims.py"
+
+
+def test_tables_of_the_page_on_pretraining_are_those_of_the_results() -> None:
+    stored = (Path(__file__).parents[2] / "docs" / "guide" / "pretraining.md").read_text(encoding="utf-8")
+    assert stored == pretraining.filled(stored, known()), "write it anew: python docs/make_claims.py"
+    assert all(f"<!-- {name} -->" in stored for name in pretraining.TABLES)
+    with pytest.raises(ValueError, match="no table is called 'other'; there are natural, attacked, digits"):
+        pretraining.filled("<!-- other -->\n<!-- end -->\n", ())
+
+
+def test_rows_of_the_page_on_pretraining_are_arms_of_claims() -> None:
+    rows = {(row.claim, row.arm) for wanted in pretraining.TABLES.values() for row in wanted.rows}
+    assert rows <= {(claim.name, arm.name) for claim in CLAIMS for arm in claim.arms}
 
 
 def test_every_result_that_comes_with_the_package_counts() -> None:

@@ -13,10 +13,10 @@ from robustlab.studies.claims.taught import TaughtBy
 from robustlab.training import advprop, fast_advprop, standard
 from robustlab.training.augment import RandAugment, augmented
 
-_PLAIN = "timm:efficientnet_b0,stride=2,width=0.5"
+_PLAIN = "timm:efficientnet_b0,stride=1,width=0.25"
 _NOISY = f"{_PLAIN},dropout=0.2,drop_path=0.2"
 _LABELLED, _UNLABELLED = WithoutHard(5000), WithoutHard(15_000, after=5000)
-_PASSES, _BATCH = 16, 64
+_PASSES, _BATCH = 12, 64
 _RATIO = 3
 _NOISE = RandAugment(magnitude=5)
 SMALL = ThreatModel(Linf(), 4 / 255)
@@ -47,6 +47,6 @@ ADVPROP_STUDENT = replace(
 NATURAL = (UnderCorruptions(500), Clean(10_000), OnHard())
 """Without an attacker: corrupted, clean, and mined hard images."""
 SETTING = (
-    "Fashion-MNIST, 5,000 labels, none of them of the mined hard images; EfficientNet-B0 of half width on 28x28 "
-    "pixels, from scratch, about 1,250 updates with 64 images each"
+    "Fashion-MNIST, 5,000 labels, none of them of the mined hard images; EfficientNet-B0 of a quarter of the "
+    "width, first stride 1, on 28x28 pixels, from scratch, about 940 updates with 64 images each"
 )
