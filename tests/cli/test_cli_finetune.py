@@ -172,6 +172,34 @@ def test_what_does_not_fit_is_said_in_one_sentence(
     assert not (place / "net" / "head").exists()
 
 
+def test_a_set_of_torchvision_is_tuned_on_by_its_name(
+    command: Command, place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    class Patches(datasets.FakeData):  # type: ignore[misc]  # torchvision has no types
+        """Random images of two classes."""
+
+        classes = ("a", "b")
+
+        def __init__(self, root: Path, split: str, target_transform: None = None) -> None:
+            del root, split, target_transform
+            super().__init__(20, (1, 40, 40), 2)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            return super().__getitem__(index)[0].convert("L"), index % 2
+
+    monkeypatch.setattr(datasets, "Patches", Patches, raising=False)
+    words = ("--data", "torchvision:Patches", "--size", "28", "--head-epochs", "1", "--epochs", "1", "--hold-out", "0")
+    done = command("finetune", "--model", str(weights), *words, "--out", "net")
+    assert done.code == 0, done.err
+    made = architecture_of(load(checkpoint=place / "net" / "model.safetensors"))
+    assert made == {"name": "batchnorm-cnn", "classes": 2, "channels": 1, "size": 28}
+    offline = command("finetune", "--model", str(weights), "--data", "torchvision:Leaf", "--out", "other")
+    assert (offline.code, offline.out) == (2, "")
+    assert "torchvision has no data set 'Leaf'" in offline.err
+
+
 def _photos(place: Path) -> None:
     """A network for grey images, and a folder of coloured ones."""
     from PIL import Image

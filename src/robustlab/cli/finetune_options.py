@@ -24,7 +24,8 @@ Side = Annotated[
     typer.Option(
         "--size",
         min=1,
-        help="Side in pixels that images are brought to inside the model, those of a folder when they are read. "
+        help="Side in pixels that images are brought to inside the model, those of a folder or torchvision when they "
+        "are read. "
         "Default: their own, at least 64 for published networks.",
         rich_help_panel=o.WHAT,
     ),

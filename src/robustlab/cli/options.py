@@ -29,12 +29,23 @@ Classes = Annotated[
     typer.Option("--classes", min=2, help="Number of classes, where the model can have any.", rich_help_panel=WHAT),
 ]
 Data = Annotated[
-    str, typer.Option("--data", help="Name of a data set, or a folder with one folder per class.", rich_help_panel=WHAT)
+    str,
+    typer.Option(
+        "--data",
+        help="Name of a data set (robustlab data lists them; torchvision:Flowers102), or a folder with one folder per "
+        "class.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Split = Annotated[str, typer.Option("--split", help="Which part of the data set.", rich_help_panel=WHAT)]
 Size = Annotated[
     int | None,
-    typer.Option("--size", min=1, help="Side in pixels that images of a folder are brought to.", rich_help_panel=WHAT),
+    typer.Option(
+        "--size",
+        min=1,
+        help="Side in pixels that images of a folder or torchvision are brought to.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Attacks = Annotated[
     list[str] | None,

@@ -16,6 +16,7 @@ from robustlab.data.folder import Framing, image_folder
 from robustlab.data.layouts import LAYOUTS, read_layout
 from robustlab.data.photos import labelled_photographs
 from robustlab.data.sources import Progress
+from robustlab.data.torchvision_sets import PREFIX, torchvision_set
 
 _FOLDER = "folder:"
 _FALLBACK = "FALLING BACK to scikit-learn's digits (1,797 images, enlarged to 28x28): results are not comparable."
@@ -41,6 +42,7 @@ def names() -> tuple[str, ...]:
         "digits",
         "photographs",
         "folder:PATH",
+        f"{PREFIX}NAME",
         *(f"{kind}:PATH" for kind in LAYOUTS),
     )
 
@@ -59,10 +61,11 @@ def load(
 
     Args:
         name: "fashion-mnist", "fashion-mnist-a" (the hard ones of it), "digits", "photographs", "folder:PATH" with a
-            sub-folder of images per class, or a published layout such as "imagenet-c:PATH".
+            sub-folder of images per class, "torchvision:Flowers102" and its like, or a published layout such as
+            "imagenet-c:PATH".
         split: "train", "test", or "all" for both; Fashion-MNIST-A has "suspects" too, see ``docs/guide/mining.md``.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
-        size: height and width of photographs and of images in folders; None: 224, or as they are.
+        size: height and width of photographs and of images in folders and of torchvision; None: 224, or as they are.
         channels: of images in folders, 3 or 1.
         fallback: take the digits, with a warning, if no source has Fashion-MNIST.
         progress: told about downloads; see ``progress_bars``.
@@ -78,6 +81,8 @@ def load(
     if (published := read_layout(name, split=split, size=size, channels=channels)) is not None:
         return published
     place = Path(root) if root else None
+    if name.startswith(PREFIX):
+        return torchvision_set(name.removeprefix(PREFIX), split, size=size, root=place)
     if name == "digits":
         return digits(split)
     if name == "fashion-mnist-a":
@@ -121,6 +126,13 @@ def describe(root: str | Path | None = None) -> tuple[Description, ...]:
             "installed with the notebooks",
         ),
         Description("folder:PATH", "a folder of images per class", "yours", None, "your disk"),
+        Description(
+            f"{PREFIX}NAME",
+            "sets of torchvision with one class per image: Flowers102, OxfordIIITPet, Food101, CIFAR10, ...",
+            "each its own",
+            None,
+            "where torchvision downloads it from",
+        ),
         *(Description(f"{kind}:PATH", one.contents, one.licence, None, one.source) for kind, one in LAYOUTS.items()),
     )
 

@@ -1,0 +1,257 @@
+"""Data sets of torchvision by name: had and unpacked by torchvision itself, read an image at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import inspect
+import operator
+import shutil
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.utils.data import ConcatDataset
+
+from robustlab.core.errors import DataError
+from robustlab.data.cache import home, locked
+from robustlab.data.folder import Framing
+from robustlab.data.memory import class_names
+from robustlab.data.wrapped import FromDataset, MapStyle
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PREFIX = "torchvision:"
+_OTHER_NAMES = {"train": ("train", "trainval"), "valid": ("valid", "val"), "val": ("val", "valid")}
+_WHOLE = ("train", "valid", "test")
+_LOOKED_AT = 8  # images whose sizes are compared before anything is computed
+_NOT_HAD = (OSError, RuntimeError, ValueError, ImportError, EOFError, http.client.HTTPException, tarfile.TarError,
+            zipfile.BadZipFile)  # fmt: skip
+
+
+def torchvision_set(name: str, split: str, *, size: int | None = None, root: Path | None = None) -> FromDataset:
+    """A labelled image set of torchvision; what is not there yet is downloaded by torchvision.
+
+    Any class of ``torchvision.datasets`` will do that takes ``split=`` or ``train=`` and nothing else that must be
+    given, and whose items are an image and the number of its class.
+
+    Args:
+        name: of the class: "Flowers102", "OxfordIIITPet", "CIFAR10".
+        split: one of its own; "train" is "trainval" where there is no other, "valid" may be "val"; "all" is train,
+            valid and test together.
+        size: height and width that images are brought to, as those in folders; None: they stay as they are.
+        root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's. The set is in ``torchvision/NAME``.
+
+    Raises:
+        ValueError: no such class or split, or items that are something else.
+        DataError: it cannot be had, or its images differ in size and none is given.
+    """
+    kind = _kind(name)
+    place = (root or home()) / "torchvision" / kind.__name__
+    with locked(place), contextlib.redirect_stdout(sys.stderr):  # some say on stdout how far they are
+        sets = _sets(kind, split, place)
+    image, classes = _check_items(sets[0], kind.__name__), _classes(sets, kind.__name__)
+    framing = Framing(size, channels=1 if image.mode in ("1", "L") else 3)
+    data: MapStyle = sets[0] if len(sets) == 1 else ConcatDataset(sets)
+    if size is None:
+        _check_sizes(data, kind.__name__)
+    return FromDataset(f"{kind.__name__} {split}", classes, Framed(data, framing))
+
+
+@dataclass(frozen=True, eq=False)
+class Framed:
+    """Items of a data set, whose images become tensors of one size.
+
+    Args:
+        data: items are a PIL image and a label.
+        framing: what makes uint8 (C, H, W) of an image.
+    """
+
+    data: MapStyle
+    framing: Framing
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int, /) -> object:
+        image, label = cast("tuple[Image.Image, int]", self.data[index])
+        return self.framing(image), label
+
+
+def _kind(name: str) -> Any:  # noqa: ANN401 -- a class of torchvision
+    """The class of a name, in any case.
+
+    Raises: ValueError if there is none, or it cannot be made from a name and a split.
+    """
+    from torchvision import datasets
+
+    every = {word: kind for word, kind in vars(datasets).items() if inspect.isclass(kind)}
+    found = next((kind for word, kind in every.items() if word.lower() == name.lower()), None)
+    fitting = sorted(word for word, kind in every.items() if fits(kind))
+    if found is None:
+        close = get_close_matches(name, fitting, n=3, cutoff=0.5) or fitting
+        raise ValueError(f"torchvision has no data set {name!r}; there are {', '.join(close)}")
+    if not fits(found):
+        raise ValueError(
+            f"torchvision's {found.__name__} is not made from a name and a split alone: make it yourself and wrap it "
+            "with robustlab.data.examples"
+        )
+    return found
+
+
+def fits(kind: type) -> bool:
+    """Whether a class can be made from a folder and a split alone, and knows targets."""
+    taken = inspect.signature(kind).parameters
+    needed = {word for word, one in taken.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
+    splits = taken.keys() & {"split", "train"}
+    return {"root", "target_transform"} <= taken.keys() and needed <= {"root", "split"} and bool(splits)
+
+
+def _sets(kind: Any, split: str, place: Path) -> list[Any]:  # noqa: ANN401 -- a class of torchvision
+    """The sets that a split is made of.
+
+    Raises: ValueError for a split that there is not.
+    """
+    if "split" not in inspect.signature(kind).parameters:
+        words = ("train", "test") if split == "all" else (split,)
+        if not {"train", "test"}.issuperset(words):
+            raise ValueError(f"torchvision's {kind.__name__} has no split {split!r}: choose train, test or all")
+        return [_had(kind, {"train": word == "train"}, place) for word in words]
+    if split != "all":
+        return [_of_split(kind, split, place)[1]]
+    found: dict[str, Any] = {}
+    for word in _WHOLE:
+        if word != "valid" or "trainval" not in found:
+            with contextlib.suppress(ValueError):
+                own, one = _of_split(kind, word, place)
+                found[own] = one
+    if not found:
+        raise ValueError(f"torchvision's {kind.__name__} has no split called train, valid or test: name one of its own")
+    return list(found.values())
+
+
+def _of_split(kind: Any, split: str, place: Path) -> tuple[str, Any]:  # noqa: ANN401 -- a class of torchvision
+    """A split's own name, and its set."""
+    reason = ""
+    for own in _OTHER_NAMES.get(split, (split,)):
+        try:
+            return own, _had(kind, {"split": own}, place)
+        except ValueError as error:
+            reason = reason or str(error)
+    raise ValueError(f"torchvision's {kind.__name__}: {reason}")
+
+
+def _had(kind: Any, how: dict[str, Any], place: Path) -> Any:  # noqa: ANN401 -- a class of torchvision
+    """The set, which is downloaded if it is not there.
+
+    Raises: ValueError for a split that there is not; DataError if it cannot be had.
+    """
+    try:
+        return kind(place, **how)
+    except (OSError, RuntimeError) as error:
+        missing = error
+    try:
+        if "download" not in inspect.signature(kind).parameters:
+            raise missing
+        _download(kind, how, place)
+        return kind(place, **how)
+    except _NOT_HAD as error:
+        reason = (str(error).splitlines() or [""])[0].strip("<>") or type(error).__name__
+        raise DataError(
+            f"torchvision's {kind.__name__} cannot be had: it is not in {place}, and torchvision says: {reason}; go "
+            "online once, or copy a root folder of torchvision's that holds it to that place"
+        ) from error
+
+
+def _download(kind: Any, how: dict[str, Any], place: Path) -> None:  # noqa: ANN401 -- a class of torchvision
+    """Lets torchvision fetch a set; the first time beside its place, so that no half of one is ever there."""
+    if place.is_dir():
+        kind(place, download=True, **how)
+        return
+    part = place.with_name(f".{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir(parents=True)
+    try:
+        kind(part, download=True, **how)
+        part.rename(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_items(data: Any, name: str) -> Image.Image:  # noqa: ANN401 -- a set of torchvision
+    """The first image.
+
+    Raises: ValueError if items are no pairs of an image and a number.
+    """
+    from PIL import Image
+
+    item = data[0]
+    image = item[0] if isinstance(item, tuple) and len(item) == 2 else None
+    if not isinstance(image, Image.Image) or not _is_number(item[1]):
+        raise ValueError(
+            f"an item of torchvision's {name} is {_kinds(item)}, not an image and the number of its class: it is no "
+            "set for classification"
+        )
+    image.load()  # closes its file
+    return image
+
+
+def _is_number(label: object) -> bool:
+    """Whether a label is a whole number, of Python or NumPy."""
+    try:
+        operator.index(label)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _kinds(item: object) -> str:
+    """The types of an item's parts."""
+    parts = item if isinstance(item, tuple) else (item,)
+    return ", ".join(type(part).__name__ for part in parts)
+
+
+def _classes(sets: list[Any], name: str) -> tuple[str, ...]:
+    """Names of the classes where the set has them, else their numbers.
+
+    Raises: ValueError if it says neither.
+    """
+    names = getattr(sets[0], "classes", None)
+    if names:
+        return tuple(one if isinstance(one, str) else ", ".join(one) for one in names)
+    named = getattr(sets[0], "class_to_idx", None)
+    if named:
+        return tuple(sorted(named, key=named.__getitem__))
+    numbers = [number for one in sets for number in _labels(one)]
+    if not numbers:
+        raise ValueError(
+            f"torchvision's {name} does not say its classes: make it yourself and wrap it with "
+            "robustlab.data.examples(data, classes=...)"
+        )
+    return class_names(max(numbers) + 1, torch.empty(0))
+
+
+def _labels(data: Any) -> list[int]:  # noqa: ANN401 -- a set of torchvision
+    """All labels, under one of the names that torchvision has for them; none if there are none."""
+    found = next((getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)), None)
+    if found is None:
+        found = [label for _, label in getattr(data, "_samples", ())]
+    return [int(label) for label in found]
+
+
+def _check_sizes(data: MapStyle, name: str) -> None:
+    """Refuses images of several sizes as soon as the first ones show it."""
+    sizes = []
+    for number in range(min(_LOOKED_AT, len(data))):
+        image, _ = cast("tuple[Image.Image, int]", data[number])
+        image.load()
+        sizes.append(image.size)
+        if image.size != sizes[0]:
+            said = " and ".join("x".join(map(str, size)) for size in (sizes[0], image.size))
+            raise DataError(f"torchvision's {name} has images of {said} pixels: give size=, say 224 (--size 224)")
