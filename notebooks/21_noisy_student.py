@@ -358,7 +358,7 @@ assert max(values[-1] for values in found.values()) < 0.2
 
 # %%
 suite = autoattack(ThreatModel(Linf(), 8 / 255), "quick" if QUICK else "standard")
-run = evaluate(nets["second student"], test, attacks={"AutoAttack": suite}, n=32 if QUICK else 500, settings=quiet)
+run = evaluate(nets["second student"], test, attacks={"AutoAttack": suite}, n=32 if QUICK else 200, settings=quiet)
 for name, one in (("as they are", run.clean.accuracy), ("AutoAttack", run.worst[-1].robust)):
     print(f"{name:12} {one.value:.0%} [{one.low:.0%}, {one.high:.0%}] of {one.n} images right")
 assert run.worst[-1].robust.value < run.clean.accuracy.value - 0.05
