@@ -170,7 +170,10 @@ def _had(kind: Any, how: dict[str, Any], place: Path) -> Any:  # noqa: ANN401 --
 
 
 def _download(kind: Any, how: dict[str, Any], place: Path) -> None:  # noqa: ANN401 -- a class of torchvision
-    """Lets torchvision fetch a set; the first time beside its place, so that no half of one is ever there."""
+    """Lets torchvision fetch a set: the first time beside its place, so that no half of one is taken for a whole.
+
+    Another split is fetched into the place, by torchvision's own rules.
+    """
     if place.is_dir():
         kind(place, download=True, **how)
         return
