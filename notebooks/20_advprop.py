@@ -1,0 +1,324 @@
+# %% [markdown]
+# # AdvProp
+#
+# **Can adversarial examples make a network better on images that nobody attacked?**
+#
+# Adversarial training buys robustness and pays with clean accuracy (notebook 12). Xie and others (2020) blamed the
+# price on one detail: clean and adversarial images come from different distributions, and BatchNorm mixes them. Give
+# the adversarial ones norms of their own, they said, and the same examples improve the network: EfficientNet-B7 gained
+# 0.7 points on ImageNet and 6.5 points of mCE under corruptions. We look whether the distributions differ, build the
+# step by hand, train small networks, and are careful about what that shows.
+
+# %%
+import copy
+import os
+
+import matplotlib.pyplot as plt
+import timm
+import torch
+from torch import nn
+
+from robustlab import data, evaluation, studies, training
+from robustlab.attacks import PGD
+from robustlab.core import Batch, Linf, ThreatModel, cross_entropy, taking
+from robustlab.models import exported, load, merged, split_norms
+from robustlab.training import adamw, advprop, fast_advprop, fit, standard
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+SEED = 0
+NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5"
+
+# %% [markdown]
+# ## Two distributions
+#
+# BatchNorm subtracts the mean of each channel and divides by its deviation. In training these are those of the batch,
+# and a running average of them is kept for later: the *running statistics*. A network, trained as usual:
+
+# %%
+train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
+train = data.sample(train, 3_000 if QUICK else 20_000, seed=SEED)
+settings = training.Settings(3 if QUICK else 10, 64, adamw(2e-3), seed=SEED, precision="bf16" if QUICK else "fp32")
+at = ThreatModel(Linf(), 8 / 255)
+
+
+# %%
+def fresh():
+    return load(NETWORK, classes=10, channels=1, size=28, seed=SEED)
+
+
+plain = fresh()
+fit(plain, standard(), train, settings)
+
+# %% [markdown]
+# What comes into its norms when images are clean, and when the same images are attacked? And, to have something to
+# compare with, when they are clean and others?
+
+
+# %%
+def entering(model, x):
+    """Mean and deviation of each channel that comes into each BatchNorm."""
+    found, norms = [], [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+
+    def look(_norm, given):
+        found.append((given[0].mean(dim=(0, 2, 3)), given[0].std(dim=(0, 2, 3))))
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    with torch.no_grad():
+        model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+# %%
+batch, others = test.batch(torch.arange(500)), test.batch(torch.arange(500, 1000))
+
+# %%
+clean, populations = entering(plain, batch.x), {"other clean images": entering(plain, others.x)}
+for levels in (8, 25):
+    attack = PGD(ThreatModel(Linf(), levels / 255), steps=5)
+    attacked = attack(plain.eval(), batch.x, batch.y, stop="never")
+    populations[f"the same, attacked with {levels}/255"] = entering(plain, attacked)
+
+
+# %%
+def shifts(these):
+    """How far the means are from those of the clean images, in deviations, averaged over the channels of a norm."""
+    return [((one[0] - own[0]).abs() / own[1]).mean().item() for one, own in zip(these, clean, strict=True)]
+
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+for name, these in populations.items():
+    axes[0].plot(range(1, len(clean) + 1), shifts(these), "o-", label=name)
+    axes[1].plot(clean[-1][0], these[-1][0] - clean[-1][0], ".")
+axes[0].set_xticks(range(1, len(clean) + 1))
+axes[0].set(xlabel="norm, from the image upwards", ylabel="shift of the means, in deviations", ylim=(0, None))
+axes[1].axhline(0, color="gray", lw=0.8)
+axes[1].set(xlabel="mean of a channel, clean images", ylabel="shift of that mean", title="the last norm")
+axes[0].legend(fontsize="small")
+plt.show()
+
+# %%
+last = [shifts(these)[-1] for these in populations.values()]
+print("last norm:", *(f"{name} {shift:.3f}" for name, shift in zip(populations, last, strict=True)), sep="\n  ")
+assert last[2] > 2.5 * last[0]
+assert last[2] > last[1] > last[0]
+
+# %% [markdown]
+# The pixels have hardly changed. But attacked images are another population: above the first norm, the means lie
+# farther from those of the same images unattacked than those of other clothes do, and the farther, the larger the
+# budget. One pair of running statistics has to lie between the two.
+#
+# ## Norms of their own
+#
+# `split_norms` makes of every BatchNorm a *main* one and an *auxiliary* one; all other weights are shared. A pass takes
+# one of the two routes. What is tested, and used later, is the main route.
+#
+# $$L = \ell\big(f_{\text{main}}(x), y\big) + \ell\big(f_{\text{aux}}(x_{\text{adv}}), y\big), \qquad
+# x_{\text{adv}} = \text{PGD against } f_{\text{aux}} \text{ towards a random wrong class.}$$
+
+# %%
+split = split_norms(plain)
+sizes = [sum(parameter.numel() for parameter in net.parameters()) for net in (plain, split)]
+print(f"{sizes[1] - sizes[0]:,} weights more, {sizes[1] / sizes[0] - 1:.2%}")
+torch.testing.assert_close(split(batch.x), plain(batch.x), rtol=0, atol=0)
+assert sizes[1] < 1.05 * sizes[0]
+
+# %% [markdown]
+# ## One step by hand
+#
+# For a tiny network in double precision. The attacker asks the auxiliary route, in eval mode, so that attacking leaves
+# no trace in any statistics. Then each batch is passed through its own route in training mode, and gradients add up.
+
+# %%
+torch.manual_seed(SEED)
+tiny = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.SiLU(), nn.Flatten(), nn.Linear(676, 10))
+tiny = split_norms(tiny.double())
+
+# %%
+some = Batch(batch.x[:32].double(), batch.y[:32], torch.arange(32), seed=7)
+recipe = advprop(at, steps=2, step_size=4 / 255)
+wrong = recipe.target(some, 10, 1)
+assert (wrong != some.y).all()
+
+# %%
+hand = copy.deepcopy(tiny).train()
+cross_entropy(hand(some.x), some.y).mean().backward()
+
+# %%
+with taking(hand, 1):
+    attack = PGD(at, steps=2, step_size=4 / 255)
+    x_adv = attack(hand.eval(), some.x, some.y, target=wrong, stop="never", seed=some.seed, ids=some.ids)
+    cross_entropy(hand.train()(x_adv), some.y).mean().backward()
+
+# %%
+recipe.step(tiny.train(), some, recipe.init(tiny), lambda loss: loss.backward())
+for ours, theirs in zip(hand.parameters(), tiny.parameters(), strict=True):
+    torch.testing.assert_close(ours.grad, theirs.grad)
+for ours, theirs in zip(hand.buffers(), tiny.buffers(), strict=True):
+    torch.testing.assert_close(ours, theirs)
+
+# %% [markdown]
+# ## Four networks
+#
+# The same first weights, the same images, the same number of updates:
+#
+# - **standard**: clean images alone;
+# - **AdvProp**, with an attacker who takes one step (the paper's takes five): about three times the cost;
+# - **Fast AdvProp** (Mei and others, 2022): a fifth of each batch is perturbed, and the pass that yields the attacker's
+#   gradient trains the weights as well: 1.2 times the cost;
+# - **shared norms**: AdvProp without its idea, everything through the main norms.
+
+# %%
+recipes = {
+    "AdvProp": (advprop(at, steps=1, step_size=at.eps), split_norms(fresh())),
+    "Fast AdvProp": (fast_advprop(at), split_norms(fresh())),
+    "shared norms": (advprop(at, steps=1, step_size=at.eps, shared=True), fresh()),
+}
+
+# %%
+nets = {"standard": plain}
+for name, (recipe, net) in recipes.items():
+    fit(net, recipe, train, settings)
+    nets[name] = net
+
+# %% [markdown]
+# Did an adversarial example ever pass a main norm? Each BatchNorm counts the batches that have moved its statistics.
+# The loop made so many updates:
+
+# %%
+updates = settings.epochs * -(-len(train) // settings.batch_size)
+counts = {
+    name: {key: int(value) for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")}
+    for name, net in nets.items()
+}
+
+# %%
+for name, found in counts.items():
+    main, aux = ({n for key, n in found.items() if (".aux." in key) == side} for side in (False, True))
+    print(f"{name:13} main norms {main}, auxiliary ones {aux or '-'}, updates {updates}")
+
+# %%
+assert set(counts["AdvProp"].values()) == {updates}
+assert {n for key, n in counts["Fast AdvProp"].items() if ".aux." not in key} == {updates}
+assert {n for key, n in counts["Fast AdvProp"].items() if ".aux." in key} == {2 * updates}
+assert set(counts["shared norms"].values()) == {2 * updates}
+
+# %% [markdown]
+# The main norms of AdvProp moved once per update; with shared norms they moved twice. To be certain that it is the
+# clean batch that moves them, one step from the same weights: the main statistics after a step of AdvProp are those
+# after a step of standard training, to the last bit.
+
+
+# %%
+def moved(recipe, net):
+    """Statistics of the main norms after one step."""
+    net = copy.deepcopy(net).train()
+    recipe.step(net, batch, recipe.init(net), lambda loss: loss.backward())
+    return [value for key, value in merged(net).state_dict().items() if "running" in key]
+
+
+# %%
+usual, ours, mixed = (moved(how, split) for how in (standard(), recipes["AdvProp"][0], recipes["shared norms"][0]))
+assert all(torch.equal(one, same) for one, same in zip(usual, ours, strict=True))
+assert not any(torch.equal(one, same) for one, same in zip(usual, mixed, strict=True))
+
+# %% [markdown]
+# ## What came of it
+#
+# Clean images, five corruptions, and a small attacker (PGD with ten steps, half the budget of training).
+
+# %%
+n = 400 if QUICK else 5000
+harm = ["gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression"]
+small = PGD(ThreatModel(Linf(), 4 / 255), steps=10)
+
+# %%
+table = {}
+for name, net in nets.items():
+    seen = evaluation.evaluate(net, test, attacks=[small], n=n, settings=evaluation.Settings(doctor=False))
+    natural = evaluation.evaluate_natural(net, test, corruptions=harm, severities=[3], n=n)
+    table[name] = [seen.clean.accuracy, natural.mean_accuracy, seen.results[0].robust]
+
+# %%
+figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+for place, (name, row) in enumerate(table.items()):
+    errors = [[one.value - one.low for one in row], [one.high - one.value for one in row]]
+    spots = [k + 0.2 * place - 0.3 for k in range(3)]
+    axis.bar(spots, [one.value for one in row], 0.18, yerr=errors, capsize=2, label=name)
+    print(f"{name:13}", "  ".join(f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]" for one in row))
+axis.set_xticks(range(3), ["clean", "corrupted", "PGD, eps 4/255"])
+axis.set(ylim=(0, 1.15), ylabel="accuracy")
+axis.legend(ncols=4, fontsize="small")
+plt.show()
+
+# %%
+clean_shares = [row[0] for row in table.values()]
+assert min(one.value for one in clean_shares) > 0.7
+assert max(one.value for one in clean_shares) - min(one.value for one in clean_shares) < 0.08
+assert all(row[2].value <= row[0].value for row in table.values())
+
+# %% [markdown]
+# Look at the intervals before you look at the order. They are those of the *images*; another seed would give other
+# networks as well, which is not in them at all. Nearly everything here is closer together than that: a run of a minute
+# cannot say whether AdvProp makes a network better. The paper's gains are about one point of clean accuracy, on more
+# than a million photographs; ours is a small network that has seen a few thousand images a few times.
+#
+# What can be said is in the claims, over seeds, with a small EfficientNet, and the smallest effect that counts written
+# down before the first run (docs/guide/claims.md has them all). What is known of them today:
+
+# %%
+for outcome in studies.known(["advprop", "fast-advprop", "auxiliary-norms"]):
+    print("\n".join(studies.words(outcome)), end="\n\n")
+
+# %% [markdown]
+# ## Taking it elsewhere
+#
+# The auxiliary norms are there for training. `exported` leaves them out, and what remains are the weights of the plain
+# network under timm's own names. Here for an EfficientNet-B0 after two steps of AdvProp:
+
+# %%
+large = split_norms(load("timm:efficientnet_b0,stride=2", classes=10, channels=1, size=28, seed=SEED))
+step = advprop(at, steps=1, step_size=at.eps)
+fit(large, step, data.sample(train, 64, seed=SEED), training.Settings(1, 32, adamw(), seed=SEED))
+elsewhere = timm.create_model("efficientnet_b0", num_classes=10, in_chans=1).eval()
+elsewhere.load_state_dict(exported(large))
+
+# %%
+x = batch.x[:64]
+with torch.no_grad():
+    torch.testing.assert_close(elsewhere(large.normalise(x)), large.eval()(x))
+    with taking(large, 1):
+        assert not torch.allclose(elsewhere(large.normalise(x)), large(x), atol=1e-4)
+
+# %% [markdown]
+# timm knows nothing of routes and gives the same logits; those of the auxiliary route are others. What has to go with
+# the weights is the normalisation: the published ones of AdvProp (`tf_efficientnet_b0.ap_in1k` and so on) want mean and
+# deviation 0.5, not ImageNet's, and lose accuracy in silence if they do not get them (notebook 19).
+#
+# ## What we saw
+#
+# - Attacked images have other statistics than clean ones have.
+# - AdvProp is standard training plus a second pass through norms of its own; the attacker asks that route.
+# - The main statistics never see an adversarial example, and the exported network is a plain one.
+# - A minute of training does not show whether it helps. The claims do, as far as anything does.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Which route is harder to fool? The attacker may ask the route that he attacks.
+
+# %% tags=["solution"]
+for route, name in enumerate(("main", "auxiliary")):
+    with taking(nets["AdvProp"], route):
+        seen = evaluation.evaluate(
+            nets["AdvProp"], test, attacks=[small], n=n, settings=evaluation.Settings(doctor=False)
+        )
+    print(f"{name:9} clean {seen.clean.accuracy.value:.1%}, PGD {seen.results[0].robust.value:.1%}")
+
+# %% [markdown]
+# **2.** Fine-grained AdvProp has a route for each budget: `advprop([weak, strong])` on `split_norms(net, routes=3)`.
+# How far apart do the running statistics of the two auxiliary routes end?
+#
+# **3.** Train with `weight=0`. Which network do you get, and how can you be sure without looking at a single accuracy?
