@@ -20,12 +20,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from robustlab import data, training
-from robustlab.attacks import FGSM, PGD
+from robustlab import attacks, data, evaluation, models, studies, training
 from robustlab.core import Linf, ThreatModel
-from robustlab.evaluation import Settings, clopper_pearson, evaluate, inspect_inputs
-from robustlab.models import Normalise, load, normalised
-from robustlab.studies import pretrained
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
 SEED = 0
@@ -45,14 +41,13 @@ SEED = 0
 
 # %%
 torch.manual_seed(SEED)
-block = timm.create_model("efficientnet_b0").blocks[2][1].eval()
+block = timm.create_model("efficientnet_b0").blocks[2][1].eval().requires_grad_(requires_grad=False)
 x = torch.randn(1, 40, 28, 28)
-with torch.no_grad():
-    wide = block.bn1(block.conv_pw(x))
-    seen = block.bn2(block.conv_dw(wide))
-    gates = block.se.conv_expand(nn.functional.silu(block.se.conv_reduce(seen.mean(dim=(2, 3), keepdim=True))))
-    made = x + block.bn3(block.conv_pwl(seen * gates.sigmoid()))
-    torch.testing.assert_close(made, block(x))
+wide = block.bn1(block.conv_pw(x))
+seen = block.bn2(block.conv_dw(wide))
+gates = block.se.conv_expand(nn.functional.silu(block.se.conv_reduce(seen.mean(dim=(2, 3), keepdim=True))))
+made = x + block.bn3(block.conv_pwl(seen * gates.sigmoid()))
+torch.testing.assert_close(made, block(x))
 print(f"{x.shape[1]} channels, {wide.shape[1]} inside, back to {made.shape[1]}")
 
 
@@ -63,6 +58,7 @@ def multiply_adds(net, image):
     return counter.get_total_flops() / 2
 
 
+# %%
 ordinary = multiply_adds(nn.Conv2d(240, 240, 5, padding=2), wide)
 print(f"block {multiply_adds(block, x):,.0f} multiply-adds, one ordinary 5x5 convolution inside {ordinary:,.0f}")
 assert multiply_adds(block, x) < 0.05 * ordinary
@@ -85,16 +81,18 @@ scales = [
     (1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300),
     (1.4, 1.8, 380), (1.6, 2.2, 456), (1.8, 2.6, 528), (2.0, 3.1, 600),
 ]  # fmt: skip
+
+# %%
 weights, work = [], []
 for number, (_, _, side) in enumerate(scales):
     with torch.device("meta"):
         net = timm.create_model(f"efficientnet_b{number}").eval()
         work.append(multiply_adds(net, torch.zeros(1, 3, side, side)) / 1e9)
     weights.append(sum(parameter.numel() for parameter in net.parameters()) / 1e6)
-
-# %%
 published = {"weights": [5.3, 7.8, 9.2, 12, 19, 30, 43, 66], "work": [0.39, 0.70, 1.0, 1.8, 4.2, 9.9, 19, 37]}
 product = [work[0] * width**2 * depth * (side / 224) ** 2 for width, depth, side in scales]
+
+# %%
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3), layout="constrained")
 for axis, name, counted in zip(axes, published, (weights, work), strict=True):
     axis.semilogy(counted, "o-", label="counted")
@@ -118,7 +116,7 @@ assert abs(1.2 * 1.1**2 * 1.15**2 - 2) < 0.1
 
 # %%
 for name in ("efficientnet_b0", "efficientnet_b0,stride=2", "efficientnet_b0,stride=2,width=0.5"):
-    small = load(f"timm:{name}", classes=10, channels=1, size=28, seed=SEED)
+    small = models.load(f"timm:{name}", classes=10, channels=1, size=28, seed=SEED)
     count = sum(parameter.numel() for parameter in small.parameters()) / 1e6
     cost = multiply_adds(small, torch.zeros(1, 1, 28, 28)) / 1e6
     print(f"{name:35} {count:.1f} million weights, {cost:5.1f} million multiply-adds")
@@ -141,10 +139,11 @@ test = data.load("fashion-mnist", split="test")
 looks = data.sample(test, 400 if QUICK else 5_000, seed=SEED)
 
 
+# %%
 def accuracy(net):
     """Share of the test images that are classified correctly, with its interval."""
     count = round(training.HeldOut(looks)(net.eval())["accuracy"] * len(looks))
-    return clopper_pearson(count, len(looks))
+    return evaluation.clopper_pearson(count, len(looks))
 
 
 # %% [markdown]
@@ -153,7 +152,7 @@ def accuracy(net):
 # the model takes our images as they are.
 
 # %%
-model = pretrained("efficientnet-lite0", train, seed=SEED)
+model = studies.pretrained("efficientnet-lite0", train, seed=SEED)
 groups = training.layer_groups(model)
 print(" > ".join(group.name.removeprefix("model.model.") for group in groups))
 
@@ -167,9 +166,9 @@ print(" > ".join(group.name.removeprefix("model.model.") for group in groups))
 # %%
 folder = tempfile.TemporaryDirectory()
 rooms = Path(folder.name)
-head = training.Settings(
-    epochs=30, batch_size=32, optimizer=training.adamw(2e-3), seed=SEED, best="accuracy", patience=5
-)
+head = training.Settings(30, 32, training.adamw(2e-3), seed=SEED, best="accuracy", patience=5)
+
+# %%
 seen_by_the_network = []
 
 
@@ -178,6 +177,7 @@ def watch(stage, at):
         seen_by_the_network.append(at.metrics["images"])
 
 
+# %%
 plan = training.Plan(head=head, body=None, cache=rooms / "features")
 done = training.finetune(model, training.standard(), train, plan, out=rooms / "head", held=held, progress=watch).head
 frozen = accuracy(model)
@@ -205,6 +205,7 @@ def look(_stage, _at):
     opened.append([all(parameter.requires_grad for parameter in group.parameters) for group in groups])
 
 
+# %%
 body = training.Settings(3, 32, training.adamw(2e-3), seed=SEED, best="accuracy")
 plan = training.Plan(head=None, body=body, decay=0.7, share=0.3)
 done = training.finetune(tuned, training.standard(), train, plan, out=rooms / "body", held=held, progress=look).body
@@ -239,8 +240,11 @@ assert accuracy(tuned).value > frozen.value - 0.03
 # images like these.
 
 # %%
-alone = {"EfficientNet from scratch": (small, 5), "small network from scratch": (load("shallow-cnn", seed=SEED), 20)}
+light = models.load("shallow-cnn", seed=SEED)
+alone = {"EfficientNet from scratch": (small, 5), "small network from scratch": (light, 20)}
 found = {"head on frozen features": frozen, "fine-tuned": accuracy(tuned)}
+
+# %%
 for name, (net, epochs) in alone.items():
     usual = training.Settings(epochs, 32, training.adamw(2e-3), seed=SEED)
     training.fit(net, training.standard(), train, usual)
@@ -249,7 +253,7 @@ for name, (net, epochs) in alone.items():
 # %%
 figure, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
 for row, (name, share) in enumerate(found.items()):
-    bar = axis.barh(row, share.value, xerr=[[share.value - share.low], [share.high - share.value]], capsize=2)
+    axis.barh(row, share.value, xerr=[[share.value - share.low], [share.high - share.value]], capsize=2)
     print(f"{name:28} {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
 axis.set_yticks(range(len(found)), found)
 axis.set(xlim=(0, 1), xlabel=f"test accuracy after {len(train)} labelled images")
@@ -279,11 +283,12 @@ assert found["small network from scratch"].low > found["EfficientNet from scratc
 def normalising(net, mean, std):
     """The same weights behind another first layer."""
     wrong = copy.deepcopy(net)
-    layer = next(part for part in wrong.modules() if isinstance(part, Normalise))
+    layer = next(part for part in wrong.modules() if isinstance(part, models.Normalise))
     layer.mean.fill_(mean), layer.std.fill_(std)
     return wrong
 
 
+# %%
 ways = {"its own": (0.5, 0.5), "ImageNet's": (0.449, 0.226), "none": (0.0, 1.0), "0..255": (0.0, 1 / 255)}
 costs = {name: accuracy(normalising(tuned, *way)) for name, way in ways.items()}
 for name, share in costs.items():
@@ -302,13 +307,14 @@ assert costs["its own"].value > max(share.value for share in costs.values()) - 0
 # %%
 def careless():
     """The weights of ImageNet, behind a first layer that is right for other networks."""
-    network = load("efficientnet-lite0", pretrained=True).get_submodule("model")
-    return normalised(network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    network = models.load("efficientnet-lite0", pretrained=True).get_submodule("model")
+    return models.normalised(network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+# %%
 refused = ""
 try:
-    pretrained("__main__:careless", data.load("photographs"))
+    studies.pretrained("__main__:careless", data.load("photographs"))
 except ValueError as error:
     refused = str(error)
 print(refused)
@@ -319,7 +325,7 @@ assert "mean 0.5" in refused
 # same images in other units:
 
 # %%
-findings = inspect_inputs(normalising(tuned, *ways["ImageNet's"]), looks)
+findings = evaluation.inspect_inputs(normalising(tuned, *ways["ImageNet's"]), looks)
 for finding in findings:
     print(f"{finding.code} ({finding.severity}): {finding.title}\n{finding.advice}")
 assert "model-normalises-otherwise" in {finding.code for finding in findings}
@@ -332,8 +338,10 @@ assert "model-normalises-otherwise" in {finding.code for finding in findings}
 
 # %%
 budgets = [2, 4]
-attacks = [attack for eps in budgets for at in [ThreatModel(Linf(), eps / 255)] for attack in (FGSM(at), PGD(at, 10))]
-seen = evaluate(tuned, test, attacks=attacks, n=50 if QUICK else 1000, settings=Settings(doctor=not QUICK))
+within = [ThreatModel(Linf(), eps / 255) for eps in budgets]
+both = [attack for at in within for attack in (attacks.FGSM(at), attacks.PGD(at, 10))]
+quick = evaluation.Settings(doctor=not QUICK)
+seen = evaluation.evaluate(tuned, test, attacks=both, n=50 if QUICK else 1000, settings=quick)
 robust = {name: [one.robust for one in seen.results[start::2]] for start, name in enumerate(("FGSM", "PGD"))}
 for name, shares in robust.items():
     told = (f"{s.value:.0%} [{s.low:.0%}, {s.high:.0%}] at {eps}/255" for eps, s in zip(budgets, shares, strict=True))
@@ -366,7 +374,7 @@ assert robust["PGD"][-1].value < robust["FGSM"][-1].value - 0.1
 # - With a frozen network, features are computed once; the head is trained in seconds.
 # - Opening layers from the top, each at a lower rate than the one above, lets the rest follow.
 # - A wrong normalisation raises no error; it only costs accuracy. Have it checked.
-# - A pretrained network is as easily fooled as any other.
+# - What was transferred is accurate, and falls to a change that nobody sees.
 
 # %% [markdown]
 # ## Exercises
