@@ -128,7 +128,7 @@ plt.show()
 
 # %%
 quiet = How(seed=SEED, doctor=False)
-tiny, large = ThreatModel(Linf(), 2 / 255), ThreatModel(Linf(), 8 / 255)
+tiny, large = ThreatModel(Linf(), 2 / 255), ThreatModel(Linf(), 0.1)
 some_test, few_test = data.sample(test, n, seed=SEED), data.sample(test, 10 if QUICK else 200, seed=SEED)
 attacked = {}
 for name, net in nets.items():
@@ -138,7 +138,7 @@ for name, net in nets.items():
 
 # %%
 figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
-kinds = ("clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 8/255")
+kinds = ("clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 0.1")
 for shift, (name, shares) in zip((-0.25, 0.0, 0.25), attacked.items(), strict=True):
     values, low, high = ([getattr(one, part) for one in shares] for part in ("value", "low", "high"))
     errors = [[v - a for v, a in zip(values, low, strict=True)], [b - v for v, b in zip(values, high, strict=True)]]
