@@ -6,6 +6,7 @@ from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.studies.claims.advprop_helps import better
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claims.common import THREAT
 from robustlab.studies.claims.efficientnets import (
     ADVPROP,
     ADVPROP_STUDENT,
@@ -31,7 +32,7 @@ _PUBLISHED = (
 _SUPERVISED, _STUDENT, _ADVPROP = Arm("supervised", VANILLA), Arm("student", STUDENT), Arm("advprop", ADVPROP)
 _QUIET, _NOISY_LABELS = Arm("without-noise", QUIET_STUDENT), Arm("noisy-labels", NOISY_LABELS)
 _BOTH = Arm("advprop-student", ADVPROP_STUDENT)
-_TINY, _USUAL, _LARGER = (ThreatModel(Linf(), levels / 255) for levels in (2, 8, 12))
+_TINY, _LARGER = (ThreatModel(Linf(), levels / 255) for levels in (2, 12))
 
 
 def _accuracy(metric: str, words: str, of: Arm, over: Arm, smallest: float) -> Effect:
@@ -71,10 +72,11 @@ ATTACKED_CLAIM = Claim(
     "not survive AutoAttack.",
     paper=_PAPER,
     published="ImageNet, L2, PGD-10 with eps 16/255: 1.1 to 4.4 %",
-    ours=f"{_OURS}; FGSM and PGD-10 with eps 2/255 on 1,000 test images, AutoAttack with eps 8/255 on 200",
+    ours=f"{_OURS}; FGSM and PGD-10 with eps 2/255 on 1,000 test images, AutoAttack with eps 0.1, as in other claims, on "
+    "200",
     arms=(_SUPERVISED, _STUDENT),
     measures=(
-        Under((("autoattack", autoattack(_USUAL)),), 200),
+        Under((("autoattack", autoattack(THREAT)),), 200),
         Under((("fgsm", FGSM(_TINY)), ("pgd_10", PGD(_TINY, 10))), 1000),
     ),
     effects=(
