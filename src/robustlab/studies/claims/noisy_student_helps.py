@@ -72,8 +72,7 @@ ATTACKED_CLAIM = Claim(
     "not survive AutoAttack.",
     paper=_PAPER,
     published="ImageNet, L2, PGD-10 with eps 16/255: 1.1 to 4.4 %",
-    ours=f"{_OURS}; FGSM and PGD-10 with eps 2/255 on 1,000 test images, AutoAttack with eps 0.1, as in other claims, on "
-    "200",
+    ours=f"{_OURS}; FGSM and PGD-10 with eps 2/255 on 1,000 test images, AutoAttack with eps 0.1 on 200",
     arms=(_SUPERVISED, _STUDENT),
     measures=(
         Under((("autoattack", autoattack(THREAT)),), 200),
