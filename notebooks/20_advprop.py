@@ -36,7 +36,7 @@ NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
-train = data.sample(train, 3_000 if QUICK else 20_000, seed=SEED)
+train = data.sample(train, 3_000 if QUICK else 5_000, seed=SEED)
 settings = training.Settings(3 if QUICK else 10, 64, adamw(2e-3), seed=SEED, precision="bf16" if QUICK else "fp32")
 at = ThreatModel(Linf(), 8 / 255)
 
@@ -92,7 +92,7 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for name, these in populations.items():
     axes[0].plot(range(1, len(clean) + 1), shifts(these), "o-", label=name)
     axes[1].plot(clean[-1][0], these[-1][0] - clean[-1][0], ".")
-axes[0].set_xticks(range(1, len(clean) + 1))
+axes[0].xaxis.get_major_locator().set_params(integer=True)
 axes[0].set(xlabel="norm, from the image upwards", ylabel="shift of the means, in deviations", ylim=(0, None))
 axes[1].axhline(0, color="gray", lw=0.8)
 axes[1].set(xlabel="mean of a channel, clean images", ylabel="shift of that mean", title="the last norm")
