@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from robustlab.core.files import replace_atomically
+from robustlab.core.files import replace_atomically, with_usual_rights
 
 
 def _write(text: str, part: Path) -> None:
@@ -35,3 +37,24 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_no_other(tmp_path: Path
         replace_atomically(path, breaks_off)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def _owners_alone(part: Path) -> None:
+    """As safetensors does: a private file that takes the place of what is there."""
+    private = part.with_name("private")
+    os.close(os.open(private, os.O_CREAT | os.O_WRONLY, 0o600))
+    private.replace(part)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+@pytest.mark.parametrize("write", [replace_atomically, with_usual_rights])
+def test_a_file_has_the_rights_of_any_other_new_file(tmp_path: Path, write: Callable[..., None]) -> None:
+    usual = tmp_path / "usual"
+    before = os.umask(0o027)
+    try:
+        usual.write_text("")
+        write(tmp_path / "file", _owners_alone)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode == usual.stat().st_mode
+    assert usual.stat().st_mode & 0o777 == 0o640

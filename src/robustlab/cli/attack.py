@@ -125,12 +125,13 @@ def _write(made: Made, home: Path) -> None:
     from safetensors.torch import save_file
 
     from robustlab.core import RunError
+    from robustlab.core.files import replace_atomically
 
     tensors = {"x": made.batch.x, "x_adv": made.x_adv, "y": made.batch.y, "ids": made.batch.ids}
     tensors |= {"prediction": made.before.argmax(1), "prediction_adv": made.after.argmax(1)}
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, home / "adversarial.safetensors")
+        plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        replace_atomically(home / "adversarial.safetensors", lambda part: save_file(plain, part))
     except OSError as error:
         raise RunError(f"cannot write to {home}: {error.strerror}; choose another directory with --out") from error
 

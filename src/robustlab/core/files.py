@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
+
+
+def with_usual_rights(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` make a file that has the rights of any other new file there.
+
+    Some libraries make their files readable for their owner alone.
+
+    Args:
+        path: where the file goes; one that is there keeps its rights.
+        write: makes the file whose path it is given.
+
+    Raises: OSError if it cannot be written.
+    """
+    path.touch()
+    usual = stat.S_IMODE(path.stat().st_mode)
+    write(path)
+    if stat.S_IMODE(path.stat().st_mode) != usual:
+        path.chmod(usual)
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -20,7 +39,7 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
     try:
-        write(part)
+        with_usual_rights(part, write)
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(part, path)

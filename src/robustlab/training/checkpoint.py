@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import CheckpointError, Metrics, RecipeState, RunError
+from robustlab.core.files import with_usual_rights
 
 MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"
 STATE, NUMBERS = "state.safetensors", "state.json"
@@ -144,8 +146,8 @@ def _write_files(
     metadata = {"architecture": json.dumps(architecture)} if isinstance(architecture, dict) else {}
     try:
         for name, weights in held.items():
-            save_file(_plain(weights), folder / name, metadata=metadata)
-        save_file(_plain(memory), folder / STATE)
+            with_usual_rights(folder / name, partial(save_file, _plain(weights), metadata=metadata))
+        with_usual_rights(folder / STATE, partial(save_file, _plain(memory)))
     except SafetensorError as error:
         raise OSError(str(error)) from error
     (folder / NUMBERS).write_text(json.dumps({"format": _FORMAT, **vars(numbers)}, indent=1))
