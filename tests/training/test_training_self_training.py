@@ -114,6 +114,18 @@ def test_a_trained_teacher_is_taken_as_it_is(
         self_train(lambda number: make_net(number + 5), *divided, plan, out=tmp_path)
 
 
+def test_a_refused_plan_changes_nothing_of_a_run_that_is_done(
+    make_net: MakeNet, divided: tuple[InMemory, Secret], tmp_path: Path
+) -> None:
+    plan = replace(PLAN, teacher=None, tuning=None, rounds=1)
+    self_train(make_net, *divided, plan, out=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len({path.stat().st_mode for path in before if path.name != ".lock"}) == 1, "weights are read as JSON is"
+    with pytest.raises(RunError, match="belongs to another run: recipe was NoisyStudent"):
+        self_train(make_net, *divided, replace(plan, threshold=0.25), out=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_every_training_is_measured_on_what_is_held_out(
     make_net: MakeNet, divided: tuple[InMemory, Secret], squares: InMemory, tmp_path: Path
 ) -> None:

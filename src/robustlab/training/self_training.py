@@ -189,7 +189,10 @@ class _Run:
         plan, name = self.plan, f"round-{number}"
         student, pseudo = self.make(number), self.labels(teacher, name)
         recipe = noisy_student(pseudo, ratio=plan.ratio, noise=plan.noise, recipe=plan.learning)
-        return student, Round(pseudo, self.fitted(student, recipe, plan.student, f"{name}/student"))
+        history = self.fitted(student, recipe, plan.student, f"{name}/student")
+        if processes().first:  # not before: a command that is refused changes nothing of a run that is done
+            write_atomically(self.place / name / "pseudo-labels" / CHOSEN, json.dumps(pseudo.summary(), indent=1))
+        return student, Round(pseudo, history)
 
     def labels(self, teacher: nn.Module, name: str) -> PseudoLabelled:
         """What the teacher says, and what of it the student is to learn."""
@@ -199,8 +202,6 @@ class _Run:
         chosen = found.chosen(
             threshold=plan.threshold, per_class=plan.per_class, soft=plan.soft, seed=plan.student.seed
         )
-        if processes().first:
-            write_atomically(folder / CHOSEN, json.dumps(chosen.summary(), indent=1))
         self.seconds[stage] = time.perf_counter() - started
         return chosen
 
