@@ -73,6 +73,10 @@ def test_enlarging_a_constant_changes_nothing_else() -> None:
 def test_unknown_names_are_answered_with_close_ones() -> None:
     with pytest.raises(ValueError, match="no model is called 'resnt18'; did you mean resnet18"):
         load("resnt18")
+    with pytest.raises(ValueError, match=r"no model is called 'batchnorm-cn'; did you mean batchnorm-cnn"):
+        load("batchnorm-cn")
+    with pytest.raises(ValueError, match=r"no model is called 'nosuch'; there are shallow-cnn, .*, timm:NAME, package"):
+        load("nosuch")
     with pytest.raises(ValueError, match="which model"):
         load()
 

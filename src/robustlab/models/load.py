@@ -22,7 +22,7 @@ from robustlab.models.scaled import fitted_name
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_norm import split_norms
-from robustlab.models.timm_models import Shape, timm_model
+from robustlab.models.timm_models import Shape, check_known, timm_model
 from robustlab.models.transfer import for_images
 
 _SMALL = {
@@ -115,6 +115,7 @@ def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
         return efficientnet_lite0(Shape(**given), pretrained=pretrained, fit=fitted_name(name)[1])
     if ":" in name and not name.startswith("timm:"):
         return _from_python(name)
+    check_known(fitted_name(name.removeprefix("timm:"))[0], names())
     return timm_model(name, Shape(**given), pretrained=pretrained)
 
 

@@ -46,7 +46,7 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
         DataError: the weights cannot be downloaded.
     """
     bare, fit = fitted_name(name.removeprefix("timm:"))
-    _check_known(bare)
+    check_known(bare)
     shape = shape or Shape()
     sizes = {"num_classes": shape.classes, "in_chans": shape.channels}
     wanted = {**{k: v for k, v in sizes.items() if v is not None}, **fit.rates}
@@ -59,12 +59,23 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
     return with_first_layers(net, f"timm:{bare}", shape, fit)
 
 
-def _check_known(bare: str) -> None:
+def check_known(bare: str, others: Sequence[str] = ()) -> None:
+    """Refuses a name that timm does not know.
+
+    Args:
+        bare: without options.
+        others: what else the name could have been, for the message.
+
+    Raises: ValueError that says which names are close, and what others there are.
+    """
     import timm
 
-    if not timm.is_model(bare):
-        close = get_close_matches(bare, timm.list_models(), n=4) or timm.list_models(f"*{bare}*")[:4]
-        raise ValueError(f"no model is called {bare!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
+    if timm.is_model(bare):
+        return
+    close = get_close_matches(bare, [*others, *timm.list_models()], n=4) or timm.list_models(f"*{bare}*")[:4]
+    meant = f"; did you mean {', '.join(close)}?" if close else ""
+    there = f"{' There' if close else '; there'} are {', '.join(others)}" if others else ""
+    raise ValueError(f"no model is called {bare!r}{meant}{there}")
 
 
 def _created(bare: str, wanted: dict[str, Any], *, pretrained: bool) -> nn.Module:
