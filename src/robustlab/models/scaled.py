@@ -36,7 +36,9 @@ class Fit(NamedTuple):
     dropout: float = 0.0
     """Share of the features that is dropped before the classification layer, in training mode."""
     drop_path: float = 0.0
-    """Share of the passes in which the last block is left out, in training mode; less for earlier ones."""
+    """Rate of timm's stochastic depth, in training mode: the share of the examples for which a block is left out grows
+    from 0 at the first towards this. In an EfficientNet of n blocks the last would have (n - 1) / n of it, but like all
+    without a shortcut it always stays."""
 
     def __str__(self) -> str:
         """The options that are not as published, each after a comma."""
