@@ -79,7 +79,7 @@ def train(
     hold_out: t.HoldOut = None,
     patience: t.Patience = None,
     accumulate: t.Accumulate = 1,
-    precision: t.Precision = None,
+    precision: t.PrecisionOrRobust = None,
     optimizer: t.Optimizer = None,
     learning_rate: t.Rate = None,
     momentum: t.Momentum = None,
