@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from robustlab import models, training
 from robustlab.cli import parse
@@ -28,7 +29,7 @@ def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, 
     told = json.loads(done.out)
     assert list(told["stages"]) == ["teacher", "student 1", "student 2", "fine-tuned"]
     assert [one["examples"] for one in told["pseudo_labels"]] == [60, 60]
-    assert "30 images with labels, 60 without" in done.err
+    assert "Run: net; 30 images with labels, 60 without" in done.err
     before = (place / "net" / "model.safetensors").read_bytes()
     assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.BatchNormCNN
     assert "--ratio" not in json.dumps(told)
@@ -37,11 +38,25 @@ def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, 
     assert (place / "net" / "model.safetensors").read_bytes() == before, "nothing was left to do"
     assert "Round 2: the teacher is sure enough of" in again.err
     assert "fine-tuned" in again.out
+    assert "on its training images" in again.out
+    assert "On test images: robustlab evaluate net --data digits" in again.err
     other = command(*SMALL, "--rounds", "2", "--ratio", "3")
     assert other.code == 2
     assert "belongs to another run: recipe was NoisyStudent" in other.err
     shown = command("evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e")
     assert shown.code == 0, shown.err
+
+
+def test_a_run_without_a_directory_says_where_it_is(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[Path] = []
+
+    def train(*_: object, out: Path, **__: object) -> None:
+        places.append(out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "self_train", train)
+    done = command(*SMALL[:-2])
+    assert done.err.startswith(f"Run: {places[0]}; 30 images with labels")
 
 
 def test_a_stopped_run_says_how_it_goes_on(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +135,35 @@ def test_a_first_look_is_short_and_takes_its_labels_from_a_fifth(
 
 
 @pytest.mark.parametrize(
+    ("words", "images", "warned"),
+    [
+        ("--unlabelled digits", 1438, True),
+        ("--unlabelled digits --unlabelled-split all", 1797, True),
+        ("--unlabelled digits --unlabelled-split test", 359, False),
+        ("--unlabelled folder:divided --size 8", 4, False),
+        ("--unlabelled whole --size 8", 2, False),
+    ],
+)
+def test_images_without_labels_are_those_to_learn_from(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch, words: str, images: int, *, warned: bool
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "self_train", stopped)
+    for number, folder in enumerate(["divided/train/a", "divided/train/b", "divided/test/a", "whole/a"] * 2):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(place / folder / f"{number}.png")
+    done = command(
+        "noisy-student",
+        *DATA,
+        *words.split(),
+    )
+    assert f"90 images with labels, {images} without" in done.err
+    assert ("--unlabelled digits is where the labels are from" in done.err) is warned
+
+
+@pytest.mark.parametrize(
     ("words", "rate"), [("", 0.01), ("--learning-rate 0.05", 0.005), ("--optimizer adamw", 0.0001)]
 )
 def test_fine_tuning_is_at_a_tenth_of_the_rate(
@@ -160,10 +204,15 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
         ("", "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many"),
         ("--labels 90", "--labels 90 takes all there is: digits train (90 of 1438) has 90 examples"),
         ("--labels 30 --unlabelled digits", "--labels takes the labels from the rest of the data: leave out --unl"),
-        ("--labels 30 --ratio -1", "ratio is how many pseudo-labelled examples go with each labelled one, a whole"),
+        ("--labels 30 --ratio -1", "Invalid value: --ratio is how many pseudo-labelled examples go with each"),
         ("--labels 30 --per-class most", "--per-class is a number of images, mean or all, got 'most'"),
-        ("--labels 30 --threshold 1.5", "threshold is what the teacher's confidence must be above, in [0, 1), got 1"),
-        ("--labels 30 --threshold 0.9999", "the threshold 0.9999: lower the threshold, or train the teacher longer"),
+        ("--labels 30 --threshold 1.5", "Invalid value: --threshold is what the teacher's confidence must be above"),
+        ("--labels 30 --average 1.5", "Invalid value: --average is the decay of a moving average of the weights, in"),
+        (
+            "--labels 30 --threshold 0.9999",
+            "the threshold 0.9999: lower --threshold (0 takes all, which goes on with --out net), or train longer",
+        ),
+        ("--labels 30 --threshold 0.9999 --teacher tiny:means --batch-size 30", "give a better --teacher"),
         ("--labels 30 --teacher tiny:wide", "the teacher cannot take inputs (1, 8, 8) from digits"),
         ("--unlabelled photographs --size 8", "photographs"),
         ("--labels 30 --tune-size 12", "batchnorm-cnn has layers for 8 pixels alone and cannot see images at 12"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -54,7 +55,7 @@ def noisy_student(
     limit: o.Limit = None,
     labels: n.Labels = None,
     unlabelled: n.Unlabelled = None,
-    unlabelled_split: n.UnlabelledSplit = "all",
+    unlabelled_split: n.UnlabelledSplit = None,
     teacher: n.Teacher = None,
     quick: n.Quick = False,
     rounds: n.Rounds = None,
@@ -102,18 +103,20 @@ def noisy_student(
         return training.settings(typed, rule, training.PLAIN, seed=seed, device=place, best=best)
 
     way = settings(student_epochs or epochs or usual.student)
-    plan = SelfTraining(
-        replace(way, average=average or None),
-        settings(epochs or usual.teacher) if teacher is None else None,
-        settings(tune_epochs, _gentle(rule)) if tune_epochs else None,
-        rounds=rounds or usual.rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
-        threshold=threshold, per_class=_per_class(per_class), soft=not hard, enlarge=_enlarged(tune_size, tune_epochs),
-    )  # fmt: skip
+    with training.flagged("average", "ratio", "threshold"):
+        plan = SelfTraining(
+            replace(way, average=average or None),
+            settings(epochs or usual.teacher) if teacher is None else None,
+            settings(tune_epochs, _gentle(rule)) if tune_epochs else None,
+            rounds=rounds or usual.rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
+            threshold=threshold, per_class=_per_class(per_class), soft=not hard,
+            enlarge=_enlarged(tune_size, tune_epochs),
+        )  # fmt: skip
     found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
     held, rest = (None, found) if hold_out is None else parse.apart("--hold-out", hold_out, found, seed)
-    if quick and unlabelled is None:
-        labels = labels or len(rest) // _LABELLED
-    other = None if unlabelled is None else parse.data(unlabelled, unlabelled_split, size=size, limit=usual.images)
+    labels = labels or (len(rest) // _LABELLED if quick and unlabelled is None else None)
+    pool = None if unlabelled is None else (unlabelled, unlabelled_split or parse.learned_part(unlabelled))
+    other = None if pool is None else _pool(pool, (data, split), size=size, limit=usual.images)
     parts = _divided(rest, labels, other, seed)
 
     def make(number: int) -> nn.Module:
@@ -124,8 +127,9 @@ def noisy_student(
 
     place = directory(out, "noisy-student", student or model)
     if launched().first:
-        show.say(f"{len(parts[0])} images with labels, {len(parts[1])} without")
-    _finished(_trained(make, parts, plan, held=held, place=place), place, json=json)
+        show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without")
+    done = _trained(make, parts, plan, held=held, place=place)
+    _finished(done, place, ["--data", data, *(["--size", str(size)] if size else [])], json=json)
 
 
 def _enlarged(side: int | None, epochs: int) -> Enlarge | None:
@@ -153,6 +157,19 @@ def _per_class(typed: str) -> PerClass:
     return int(typed)
 
 
+def _pool(pool: tuple[str, str], data: tuple[str, str], *, size: int | None, limit: int | None) -> Examples:
+    """What is used without labels, by name and split; warns if it is of the data that have labels."""
+    from robustlab.core.processes import launched
+
+    if parse.overlapping(data, pool) and launched().first:
+        show.say(
+            f"--unlabelled {pool[0]} is where the labels are from: images with labels, and what --hold-out keeps "
+            "apart, are used without labels, too; say --labels N in its place to use only the others",
+            "warning",
+        )
+    return parse.data(*pool, size=size, limit=limit)
+
+
 def _divided(examples: Examples, labels: int | None, other: Examples | None, seed: int) -> tuple[Examples, Examples]:
     """What has labels, and what has none."""
     if other is not None:
@@ -177,6 +194,7 @@ def _trained(
 ) -> SelfTrained:
     """Does all stages; exits with a code of its own if the loss is no number any more."""
     from robustlab.training import DivergedError, self_train
+    from robustlab.training.pseudo_labels import UnsureError
 
     try:
         with resumable(place), _watching() as progress:
@@ -184,6 +202,16 @@ def _trained(
     except DivergedError as error:
         show.say(str(error), "error")
         raise typer.Exit(DIVERGED) from error
+    except UnsureError as error:
+        raise ValueError(f"{error.seen}: {_ways_out(plan, place)}") from error
+
+
+def _ways_out(plan: SelfTraining, place: Path) -> str:
+    """What to do about a teacher that is not sure of anything; a student that there is keeps its threshold."""
+    student = (place / "round-1" / "student").exists()
+    going_on = "" if student else f", which goes on with --out {place}"
+    better = "give a better --teacher" if plan.teacher is None else "train longer with more --epochs"
+    return f"lower --threshold (0 takes all{going_on}), or {better}"
 
 
 @contextmanager
@@ -201,8 +229,8 @@ def _watching() -> Iterator[Watcher]:
         yield tell
 
 
-def _finished(done: SelfTrained, place: Path, *, json: bool) -> None:
-    """Writes the last student's weights and says what came of it."""
+def _finished(done: SelfTrained, place: Path, data: Sequence[str], *, json: bool) -> None:
+    """Writes the last student's weights and says what came of it, and how to measure it on data."""
     from robustlab.core.processes import launched
 
     if not launched().first:
@@ -213,6 +241,7 @@ def _finished(done: SelfTrained, place: Path, *, json: bool) -> None:
     else:
         _shown(done)
     show.say(f"Model: {weights}", "good")
+    show.say(f"On test images: {shlex.join(['robustlab', 'evaluate', str(place), *data])}")
 
 
 def _stages(done: SelfTrained) -> dict[str, History]:
@@ -242,5 +271,5 @@ def _shown(done: SelfTrained) -> None:
         last = history.epochs[(history.best or len(history.epochs)) - 1]
         seconds = sum(history["seconds"])
         rows.append([stage, str(len(history.epochs)), *(f"{last[name]:.1%}" for name in names), f"{seconds:.1f}"])
-    titles = {"accuracy": "accuracy", "validation_accuracy": "held out"}
+    titles = {"accuracy": "on its training images", "validation_accuracy": "held out"}
     show.table(["training", "epochs", *(titles[name] for name in names), "seconds"], rows)

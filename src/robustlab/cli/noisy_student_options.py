@@ -43,12 +43,18 @@ Unlabelled = Annotated[
     str | None,
     typer.Option(
         "--unlabelled",
-        help="Name of a data set, or a folder of folders of images, that is used without labels; instead of --labels.",
+        help="Name of a data set, or a folder of folders of images, that is used without labels; instead of --labels. "
+        "Of the data that the labels are from it has the labelled images, too, and a warning says so.",
         rich_help_panel=o.WHAT,
     ),
 ]
 UnlabelledSplit = Annotated[
-    str, typer.Option("--unlabelled-split", help="Which part of --unlabelled.", rich_help_panel=o.WHAT)
+    str | None,
+    typer.Option(
+        "--unlabelled-split",
+        help="Which part of --unlabelled; default train, or all where it is not divided; all has test images, too.",
+        rich_help_panel=o.WHAT,
+    ),
 ]
 Rounds = Annotated[
     int | None,

@@ -161,6 +161,22 @@ def data(name: str, split: str, *, size: int | None = None, limit: int | None = 
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 
+def learned_part(name: str) -> str:
+    """The split of a data set that is there to learn from; "all" where nothing is divided."""
+    from robustlab.data.layouts import LAYOUTS
+
+    folder = Path(name.removeprefix("folder:")).expanduser()
+    if name.startswith("folder:") or folder.is_dir():
+        return "train" if (folder / "train").is_dir() else "all"
+    return "all" if name.partition(":")[0] in LAYOUTS else "train"
+
+
+def overlapping(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two data sets, by name and split, have images in common because they are of one set."""
+    names = [Path(name.removeprefix("folder:")).expanduser().resolve() for name, _ in (one, other)]
+    return names[0] == names[1] and (one[1] == other[1] or "all" in (one[1], other[1]))
+
+
 def apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples, Examples]:
     """A random sample of so many examples as an option asks for, and the rest."""
     from robustlab import data

@@ -6,14 +6,15 @@ And what is done to a network before it is trained and after.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
-from robustlab.cli.recipes import Options
+from robustlab.cli.recipes import Options, flag
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,19 @@ def filled(o: Options, preset: Preset) -> Options:
     if preset.stride is None or o.steps is not None or o.step_size is not None:
         return found
     return replace(found, step_size=round(preset.stride * found.budget(), 6))  # as people would type it
+
+
+@contextmanager
+def flagged(*names: str) -> Iterator[None]:
+    """Lets what the library says of an argument, with its name in front, be said of the option that sets it."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        name = next((name for name in names if said.startswith(f"{name} ")), None)
+        if name is None:
+            raise
+        raise typer.BadParameter(flag(name) + said.removeprefix(name)) from error
 
 
 def _channels(examples: Examples) -> int:

@@ -39,6 +39,18 @@ _ORDER = 0x5E1F
 _LOG = logging.getLogger(__name__)
 
 
+class UnsureError(ValueError):
+    """A teacher is not sure of any example.
+
+    Args:
+        seen: how sure it is, and of what.
+    """
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(f"{seen}: lower the threshold, or train the teacher longer")
+        self.seen = seen
+
+
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
     """What a teacher says of every example of a data set.
@@ -70,7 +82,7 @@ class PseudoLabels:
             soft: the student learns the probabilities; False: the most probable class.
             seed: of the hash.
 
-        Raises: ValueError if no example is left.
+        Raises: UnsureError, a ValueError, if no example is left.
 
         Source: Xie et al., Self-training with Noisy Student, CVPR 2020, section 3.1: confidence above 0.3, 130,000
         images of each class.
@@ -79,10 +91,9 @@ class PseudoLabels:
         confidence, label = self.probs.max(dim=1)
         sure = (confidence > threshold).nonzero()[:, 0]
         if not len(sure):
-            raise ValueError(
+            raise UnsureError(
                 f"the teacher is not sure of any of the {len(label)} examples of {self.examples.whole.name}: its "
-                f"highest confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}: "
-                "lower the threshold, or train the teacher longer"
+                f"highest confidence is {float(confidence.max()):.3f}, the threshold {threshold:g}"
             )
         rows = _balanced(sure, label[sure], confidence[sure], per_class, seed)
         name = f"{self.examples.whole.name} ({len(rows)} pseudo-labelled)"
