@@ -67,6 +67,17 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
     one.make_context(name, words)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str) -> None:
+    one = get_command(app).commands[name]  # type: ignore[attr-defined]  # the app is a group of commands
+    for command in getattr(one, "commands", {name: one}).values():
+        there = {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+        spoken = {
+            word for option in command.params for word in re.findall(r"--[a-z-]+", getattr(option, "help", "") or "")
+        }
+        assert spoken <= there
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
