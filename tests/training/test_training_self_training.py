@@ -126,6 +126,19 @@ def test_a_refused_plan_changes_nothing_of_a_run_that_is_done(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_a_student_that_was_fine_tuned_is_not_taken_for_that_of_a_later_round(
+    make_net: MakeNet, divided: tuple[InMemory, Secret], tmp_path: Path
+) -> None:
+    plan = replace(PLAN, teacher=None, rounds=1)
+    self_train(make_net, *divided, replace(plan, tuning=None), out=tmp_path)
+    self_train(make_net, *divided, replace(plan, tuning=None, rounds=2), out=tmp_path)
+    self_train(make_net, *divided, replace(plan, rounds=2), out=tmp_path)
+    for rounds in (1, 3):
+        with pytest.raises(RunError, match=f"its student was fine-tuned after round 2, not {rounds}. Choose another"):
+            self_train(make_net, *divided, replace(plan, rounds=rounds), out=tmp_path)
+    assert not (tmp_path / "round-3").exists()
+
+
 def test_every_training_is_measured_on_what_is_held_out(
     make_net: MakeNet, divided: tuple[InMemory, Secret], squares: InMemory, tmp_path: Path
 ) -> None:

@@ -17,10 +17,11 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import nn
 
-from robustlab.core import Examples, Recipe
+from robustlab.core import Examples, Recipe, RunError
 from robustlab.core.files import write_atomically
 from robustlab.core.processes import launched as processes
 from robustlab.data.unlabelled import WithoutLabels
+from robustlab.training.checkpoint import latest
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
@@ -137,12 +138,14 @@ def self_train(
         progress: told of each step of each stage.
 
     Raises: as ``fit`` and ``pseudo_labels``; ValueError for no unlabelled data, data that do not fit each other, or a
-        student that cannot be enlarged.
+        student that cannot be enlarged; RunError if the directory holds a student that was fine-tuned after another
+        number of rounds.
 
     Source: Xie et al., Self-training with Noisy Student improves ImageNet classification, CVPR 2020, algorithm 1.
     """
     _check_data(labelled, unlabelled)
     _check_networks(make, labelled, plan)
+    _check_rounds(Path(out), plan.rounds)
     run = _Run(make, labelled, WithoutLabels(unlabelled), plan, Path(out), held, progress, {})
     teacher, history, rounds = make(0), None, list[Round]()
     if plan.teacher is not None:
@@ -216,6 +219,16 @@ def _check_data(labelled: Examples, unlabelled: Examples) -> None:
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"{unlabelled.name} has inputs {shapes[1]}, those with labels are {shapes[0]}: bring them to one shape"
+        )
+
+
+def _check_rounds(place: Path, rounds: int) -> None:
+    """Refuses a run whose fine-tuned student, the last there was, would be taken for that of another round."""
+    found = sum(latest(folder) is not None for folder in place.glob("round-*/student"))
+    if latest(place / "tuned") is not None and found != rounds:
+        raise RunError(
+            f"{place} belongs to another run: its student was fine-tuned after round {found}, not {rounds}. Choose "
+            "another directory"
         )
 
 
