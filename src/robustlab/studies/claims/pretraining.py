@@ -53,7 +53,7 @@ TABLES = {
             Row("Noisy Student", "noisy-student", "student"),
             Row("Noisy Student with AdvProp", "advprop-noisy-student", "advprop-student"),
         ),
-        {**_NATURAL, "training_seconds": "training, s"},
+        _NATURAL,
     ),
     "attacked": Table(
         (
@@ -90,7 +90,7 @@ def filled(page: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def table(wanted: Table, outcomes: Sequence[Outcome]) -> str:
-    """A table in Markdown: means over seeds, with 95 % t-intervals of shares."""
+    """A table in Markdown: means over seeds, with 95 % t-intervals."""
     head = f"| training | {' | '.join(wanted.columns.values())} |\n|---{'|---:' * len(wanted.columns)}|"
     lines = [f"| {row.said} | {' | '.join(_cells(row, wanted, outcomes))} |" for row in wanted.rows]
     return "\n".join([head, *lines])
@@ -103,13 +103,11 @@ def units_of(row: Row, outcomes: Sequence[Outcome]) -> tuple[Unit, ...]:
 
 def _cells(row: Row, wanted: Table, outcomes: Sequence[Outcome]) -> list[str]:
     units = units_of(row, outcomes)
-    return [_cell(name, [unit.metrics[name] for unit in units if name in unit.metrics]) for name in wanted.columns]
+    return [_cell([unit.metrics[name] for unit in units if name in unit.metrics]) for name in wanted.columns]
 
 
-def _cell(name: str, values: Sequence[float]) -> str:
+def _cell(values: Sequence[float]) -> str:
     if not values:
         return NOTHING
-    if not name.endswith("_accuracy"):
-        return f"{sum(values) / len(values):.0f}"
     mean, low, high = (100 * value for value in t_interval(values))
     return f"{mean:.1f}" if len(values) < 2 else f"{mean:.1f} [{max(low, 0.0):.1f}, {min(high, 100.0):.1f}]"
