@@ -56,6 +56,7 @@ CLAIMS = (
     noisy_student_helps.ATTACKED_CLAIM,
     noisy_student_helps.TOGETHER_CLAIM,
     noisy_student_helps.PRETRAINED_CLAIM,
+    noisy_student_helps.PRETRAINED_SMALL_CLAIM,
 )
 """All claims, in the order in which the workshop meets them."""
 
