@@ -217,7 +217,14 @@ assert fooled["Noisy Student"][2].value > fooled["usual"][2].value + 0.05
 # smallest effect that counts.
 
 # %%
-names = ("advprop", "fast-advprop", "noisy-student", "student-noise", "advprop-noisy-student", "pretrained-weights")
+names = (
+    "advprop",
+    "fast-advprop",
+    "noisy-student",
+    "student-noise",
+    "advprop-noisy-student",
+    "pretrained-weights-small",
+)
 outcomes = {one.claim.name: one for one in known(names)}
 
 # %%

@@ -262,7 +262,7 @@ def test_tables_of_the_page_on_pretraining_are_those_of_the_results() -> None:
     stored = (Path(__file__).parents[2] / "docs" / "guide" / "pretraining.md").read_text(encoding="utf-8")
     assert stored == pretraining.filled(stored, known()), "write it anew: python docs/make_claims.py"
     assert all(f"<!-- {name} -->" in stored for name in pretraining.TABLES)
-    with pytest.raises(ValueError, match="no table is called 'other'; there are natural, attacked, digits"):
+    with pytest.raises(ValueError, match="no table is called 'other'; there are natural, attacked, digits, small"):
         pretraining.filled("<!-- other -->\n<!-- end -->\n", ())
 
 

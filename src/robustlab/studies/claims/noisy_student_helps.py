@@ -116,8 +116,8 @@ def _pretrained(name: str, levels: int, remark: str) -> Claim:
         f"{remark}.",
         paper="a question of older course material, on EfficientNet's published weights",
         published="no number",
-        ours=f"{_OURS}; each fine-tuned in the same way on 1,438 handwritten digits enlarged to 28x28 pixels, 10 epochs "
-        f"of the last layer and 10 of the network; FGSM and PGD-10 with eps {levels}/255 on 359 others",
+        ours=f"{_OURS}; each fine-tuned in the same way on 1,438 handwritten digits enlarged to 28x28 pixels, 10 "
+        f"epochs of the last layer and 10 of the network; FGSM and PGD-10 with eps {levels}/255 on 359 others",
         arms=(_SUPERVISED, _ADVPROP, _STUDENT),
         measures=(OnDigits((("fgsm", FGSM(threat)), ("pgd_10", PGD(threat, 10)))),),
         effects=(harder(_ADVPROP, "AdvProp"), harder(_STUDENT, "Noisy Student")),
