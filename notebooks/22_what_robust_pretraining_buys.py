@@ -18,7 +18,6 @@ import torch
 from robustlab import data, models, training
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
-from robustlab.data.digits import digits
 from robustlab.evaluation import Settings as How
 from robustlab.evaluation import clopper_pearson, compare_natural, evaluate, evaluate_natural
 from robustlab.studies import known
@@ -185,7 +184,7 @@ assert all(shares[3].value <= 0.3 for shares in attacked.values())
 # kept features, then the whole network from the top down, in the usual way for all three. Who is harder to fool?
 
 # %%
-numbers, others = (digits(split, enlarged=True) for split in ("train", "test"))
+numbers, others = (data.load("digits", split=split, size=28) for split in ("train", "test"))
 
 # %%
 step = replace(usual, epochs=4 if QUICK else 10, optimizer=adamw(1e-3))

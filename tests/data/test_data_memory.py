@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -112,6 +113,7 @@ def test_digits_are_divided_without_overlap() -> None:
 
 def test_enlarged_digits_keep_each_pixel_as_a_block() -> None:
     small, large = digits("test"), digits("test", enlarged=True)
+    assert torch.equal(cast(Any, load("digits", size=28)).x, large.x)
     assert large.x.shape == (359, 1, 28, 28)
     for row in range(3):
         assert torch.equal(large.x[:, :, 2 + row : 26 : 3, 2 + row : 26 : 3], small.x)

@@ -19,6 +19,7 @@ from robustlab.data.sources import Progress
 from robustlab.data.torchvision_sets import PREFIX, torchvision_set
 
 _FOLDER = "folder:"
+_LARGE_DIGITS = 28
 _FALLBACK = "FALLING BACK to scikit-learn's digits (1,797 images, enlarged to 28x28): results are not comparable."
 
 
@@ -66,6 +67,7 @@ def load(
         split: "train", "test", or "all" for both; Fashion-MNIST-A has "suspects" too, see ``docs/guide/mining.md``.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
         size: height and width of photographs and of images in folders and of torchvision; None: 224, or as they are.
+            28 enlarges the digits to the size of Fashion-MNIST.
         channels: of images in folders, 3 or 1.
         fallback: take the digits, with a warning, if no source has Fashion-MNIST.
         progress: told about downloads; see ``progress_bars``.
@@ -84,7 +86,7 @@ def load(
     if name.startswith(PREFIX):
         return torchvision_set(name.removeprefix(PREFIX), split, size=size, root=place)
     if name == "digits":
-        return digits(split)
+        return digits(split, enlarged=size == _LARGE_DIGITS)
     if name == "fashion-mnist-a":
         return fashion_mnist_a(split, root=place, progress=progress)
     if name == "photographs":
