@@ -157,10 +157,8 @@ for name, net in nets.items():
     print(f"{name:14}", "  ".join(f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]" for one in attacked[name]))
 
 # %%
-figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
-
-# %%
 kinds = ("clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 0.1")
+figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
 for shift, (name, shares) in zip((-0.25, 0.0, 0.25), attacked.items(), strict=True):
     values, low, high = ([getattr(one, part) for one in shares] for part in ("value", "low", "high"))
     errors = [[v - a for v, a in zip(values, low, strict=True)], [b - v for v, b in zip(values, high, strict=True)]]
