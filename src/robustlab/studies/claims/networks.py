@@ -28,7 +28,7 @@ def resnet_of_equal_work() -> nn.Module:
 
 
 def resnet_of_equal_time() -> nn.Module:
-    """Trained at the rate of that EfficientNet-B0 on one thread of a CPU, with ten times as many multiply-adds."""
+    """Made to train about as fast as that EfficientNet-B0 on one thread, with ten times as many multiply-adds."""
     return _resnet(34)
 
 
