@@ -1,7 +1,9 @@
 """Data sets: real images in [0, 1] with labels, by name or from the user's own tensors, data sets and folders."""
 
 from robustlab.data.catalogue import Description, describe, load, names
+from robustlab.data.folder import Framing
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_classes
+from robustlab.data.images import read_image
 from robustlab.data.memory import InMemory
 from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
@@ -14,6 +16,7 @@ from robustlab.data.wrapped import examples
 __all__ = [
     "CorruptedCopies",
     "Description",
+    "Framing",
     "InMemory",
     "Photograph",
     "WithoutLabels",
@@ -28,5 +31,6 @@ __all__ = [
     "parts",
     "photographs",
     "progress_bars",
+    "read_image",
     "sample",
 ]

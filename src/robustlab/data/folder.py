@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,12 +18,12 @@ from robustlab.core.errors import DataError
 from robustlab.core.random import subset
 from robustlab.core.types import Batch
 from robustlab.data.imagenet import imagenet_classes, imagenet_synsets
+from robustlab.data.images import SUFFIXES, UNUSUAL, plain, read, readable, values
 from robustlab.data.memory import check_ids, unit
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _HASHED = 256  # files whose content is part of the hash
 
 
@@ -50,12 +49,14 @@ class Framing:
             raise ValueError(f"{self}: size must be positive, crop in (0, 1] and channels 1 or 3")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """A PIL image as uint8 (C, H, W)."""
-        coloured = image.convert("RGB" if self.channels == 3 else "L")
-        if self.size is not None and coloured.size != (self.size, self.size):
-            coloured = _centre(coloured, self.size, round(self.size / self.crop))
-        values = torch.from_numpy(np.array(coloured))
-        return values.unsqueeze(0) if self.channels == 1 else values.permute(2, 0, 1)
+        """A PIL image as uint8 (C, H, W); as float32 in [0, 1] where it has more than 8 bits.
+
+        Raises: ValueError for an image whose values have no known scale, see ``robustlab.data.images``.
+        """
+        found = plain(image, self.channels)
+        if self.size is not None and found.size != (self.size, self.size):
+            found = _centre(found, self.size, round(self.size / self.crop))
+        return values(found, self.channels)
 
 
 def _centre(image: Image.Image, size: int, shorter: int) -> Image.Image:
@@ -100,17 +101,10 @@ class ImageFolder:
             if image.shape != images[0].shape:
                 sizes = f"{tuple(images[0].shape)} and {tuple(image.shape)}"
                 raise DataError(f"{self.name} has images of {sizes} ({self.paths[number]}): give size=, say 224")
-        return Batch(unit(torch.stack(images)), self.y[ids], ids)
+        return Batch(torch.stack(images), self.y[ids], ids)
 
     def _image(self, number: int) -> Tensor:
-        from PIL import Image
-
-        path = self.root / self.paths[number]
-        try:
-            with Image.open(path) as image:
-                return self.framing(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an image: {error}") from error
+        return unit(read(self.root / self.paths[number], self.framing))
 
     @cached_property
     def sha256(self) -> str:
@@ -194,7 +188,22 @@ def is_synset(name: str) -> bool:
 
 
 def _images(root: Path, folder: str) -> list[str]:
-    found = [path for path in (root / folder).rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    """The images of a class folder and of those inside it, by path; what only looks like one says so here."""
+    found = []
+    for path in (root / folder).rglob("*"):
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES | UNUSUAL or path.is_dir() or _hidden(path.relative_to(root)):
+            continue
+        if not readable(suffix):
+            raise DataError(f"{path} is a {suffix[1:].upper()} file, which is not read here: convert it to PNG or JPEG")
+        if not path.exists():
+            raise DataError(f"{path} is a link to a file that is not there: copy the image itself, or delete the link")
+        found.append(path.relative_to(root).as_posix())
     if not found:
-        raise DataError(f"{root / folder} holds no image ({', '.join(sorted(_SUFFIXES))})")
-    return sorted(path.relative_to(root).as_posix() for path in found)
+        raise DataError(f"{root / folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it is in, is hidden or was left by an archive program."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
 from robustlab.data.folder import ImageFolder, image_folder
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_synsets
+from robustlab.data.images import plain, values
 from robustlab.data.splits import Part
 
 if TYPE_CHECKING:
@@ -36,15 +36,15 @@ class PublishedFraming:
     size: int = 224
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """A PIL image as uint8 (3, H, W)."""
+        """A PIL image as uint8 (3, H, W); as float32 in [0, 1] where it has more than 8 bits."""
         from PIL import Image
 
-        shorter, least = round(self.size / 0.875), min(image.size)
-        width, height = (shorter if side == least else int(shorter * side / least) for side in image.size)
-        scaled = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        found = plain(image, 3)
+        shorter, least = round(self.size / 0.875), min(found.size)
+        width, height = (shorter if side == least else int(shorter * side / least) for side in found.size)
+        scaled = found.resize((width, height), Image.Resampling.BILINEAR)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        values = np.array(scaled.crop((left, top, left + self.size, top + self.size)))
-        return torch.from_numpy(values).permute(2, 0, 1)
+        return values(scaled.crop((left, top, left + self.size, top + self.size)), 3)
 
 
 def imagenet(path: str | Path, *, size: int = 224) -> ImageFolder:

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustlab.core.errors import DataError
 from robustlab.data.folder import Framing
 from robustlab.data.imagenet import imagenet_classes
+from robustlab.data.images import read
 from robustlab.data.memory import InMemory, unit
 
 
@@ -136,11 +137,8 @@ def labelled_photographs(size: int = 224) -> InMemory:
 
 
 def _photograph(name: str, size: int) -> Photograph:
-    from PIL import Image
-
     kept = _KEPT[name]
-    with Image.open(_file(kept)) as image:
-        x = unit(Framing(size, crop=1.0)(image)).unsqueeze(0)
+    x = unit(read(_file(kept), Framing(size, crop=1.0))).unsqueeze(0)
     return Photograph(name, x, kept.label, kept.also, kept.about, _CREDITS[name])
 
 

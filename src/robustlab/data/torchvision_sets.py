@@ -21,6 +21,7 @@ from torch.utils.data import ConcatDataset
 from robustlab.core.errors import DataError
 from robustlab.data.cache import home, locked
 from robustlab.data.folder import Framing
+from robustlab.data.images import plain
 from robustlab.data.memory import class_names
 from robustlab.data.wrapped import FromDataset, MapStyle
 
@@ -57,7 +58,7 @@ def torchvision_set(name: str, split: str, *, size: int | None = None, root: Pat
     with locked(place), contextlib.redirect_stdout(sys.stderr):  # some say on stdout how far they are
         sets = _sets(kind, split, place)
     image, classes = _check_items(sets[0], kind.__name__), _classes(sets, kind.__name__)
-    framing = Framing(size, channels=1 if image.mode in ("1", "L") else 3)
+    framing = Framing(size, channels=3 if plain(image).mode == "RGB" else 1)
     data: MapStyle = sets[0] if len(sets) == 1 else ConcatDataset(sets)
     if size is None:
         _check_sizes(data, kind.__name__)

@@ -18,6 +18,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
 from robustlab.data.folder import image_folder
+from robustlab.data.images import is_image, plain, values
 from robustlab.data.memory import InMemory, check_ids, check_inputs, check_labels, class_names, unit
 
 _HASHED = 256
@@ -125,7 +126,10 @@ class FromDataset:
             ) from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"item {number} of {self.name} is a {type(item).__name__}, expected a pair (x, y)")
-        return _input(item[0]), int(torch.as_tensor(item[1]))
+        try:
+            return _input(item[0]), int(torch.as_tensor(item[1]))
+        except ValueError as error:
+            raise DataError(f"item {number} of {self.name} cannot be read: {error}") from error
 
     @cached_property
     def sha256(self) -> str:
@@ -136,10 +140,7 @@ class FromDataset:
 def _input(x: object) -> Tensor:
     if isinstance(x, Tensor):
         return x
-    values = torch.from_numpy(np.array(x))
-    if isinstance(x, np.ndarray) or values.dim() < 2:
-        return values
-    return values.unsqueeze(0) if values.dim() == 2 else values.permute(2, 0, 1)
+    return values(plain(x)) if is_image(x) else torch.from_numpy(np.array(x))
 
 
 def sampled_sha256(data: Examples) -> str:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from robustlab.core import Model, RunError, as_twin, at_target, frozen, misclassified
 from robustlab.core.files import replace_atomically
-from robustlab.data.folder import Framing
-from robustlab.data.memory import unit
+from robustlab.data.images import read_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -94,10 +93,7 @@ def _picture(image: Tensor) -> Image.Image:
 
 
 def _loaded(path: Path, shape: torch.Size) -> Tensor:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return unit(Framing(channels=3 if len(shape) == 3 and shape[0] == 3 else 1)(image)).reshape(shape)
+    return read_image(path, channels=3 if len(shape) == 3 and shape[0] == 3 else 1).reshape(shape)
 
 
 def _fooled(model: Model, x: Tensor, y: Tensor, target: Tensor | None) -> Tensor:

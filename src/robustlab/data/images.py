@@ -1,0 +1,224 @@
+"""Images of any kind that Pillow knows, as values in [0, 1]: the one place where image files are read.
+
+Every reader of this room comes here, so that a file means the same numbers everywhere:
+
+- the orientation that the camera wrote (EXIF) is applied;
+- transparency is dropped, as the usual loaders do (``convert("RGB")``): a model was trained on these colours;
+- one bit, palettes, CMYK, YCbCr, LAB and HSV become RGB; colour profiles are not applied, as usual;
+- grey levels of 16 bits (modes I;16, I;16B, I;16L, I;16N) are divided by 65,535 and keep their precision (files of 12
+  bits: by 4,095); mode I holds 16 bits, too, and mode F values in [0, 1]: what lies outside is refused;
+- an animation, or a file of several pages, is no image of a class: refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustlab.core.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = frozenset({
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+})  # fmt: skip
+"""Names of files that are images for everybody."""
+UNUSUAL = frozenset({
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr", ".hdr", ".dng", ".cr2", ".cr3",
+    ".nef", ".arw", ".dcm",
+})  # fmt: skip
+"""Names of images that not every Pillow reads: never left out silently."""
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "HEIF")
+_GREY = frozenset({"1", "L", "LA", "La"})
+_COLOUR = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+_SIXTEEN = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_KEEP_SIXTEEN = frozenset({"PNG", "PPM", "JPEG2000"})  # formats that give mode I for 16 bits, whatever the values
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
+
+
+def read_image(source: str | Path | Image.Image, *, channels: int | None = None) -> Tensor:
+    """An image as values in [0, 1].
+
+    Args:
+        source: path of a file, or an image of Pillow.
+        channels: 3 for colour, 1 for grey; None: as the image is.
+
+    Returns: float32 (C, H, W), upright.
+
+    Raises:
+        DataError: the file is no single image, or cannot be read.
+        ValueError: an image of Pillow whose values have no known scale.
+    """
+
+    def unit(image: Image.Image) -> Tensor:
+        found = values(plain(image, channels), channels)
+        return found if found.is_floating_point() else torch.div(found, 255.0)
+
+    return read(Path(source), unit) if isinstance(source, str | Path) else unit(source)
+
+
+def read(path: Path, frame: Callable[[Image.Image], Tensor]) -> Tensor:
+    """What a framing makes of an image file.
+
+    Raises: DataError that names the file and says what is wrong with it.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            check_single(image)
+            image.load()
+            return frame(image)
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise DataError(f"{path} {_reason(path, error)}") from error
+
+
+def check_single(image: Image.Image) -> None:
+    """Refuses animations and files of several pages; a camera's file with a second picture (MPO) is its first.
+
+    Raises: ValueError.
+    """
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and image.format != "MPO":
+        raise ValueError(f"it holds {count} frames or pages, not one image: save the one that is meant as PNG")
+
+
+def plain(image: Image.Image, channels: int | None = None) -> Image.Image:
+    """An upright image of mode RGB or L (8 bits), or F (values in [0, 1], where it had more than 8 bits).
+
+    Args:
+        image: of Pillow; left as it is.
+        channels: 3 or 1; None: grey stays grey. An image of mode F has one channel, whatever is asked for.
+
+    Raises: ValueError for a mode that is not known, or values without a known scale.
+    """
+    upright = _upright(image)
+    if upright.mode in _SIXTEEN or upright.mode in ("I", "F"):
+        return _deep(upright, image)
+    if upright.mode not in _GREY | _COLOUR:
+        raise ValueError(f"images of Pillow's mode {upright.mode!r} cannot be read: convert them to RGB, L or I;16")
+    wanted = {1: "L", 3: "RGB", None: "L" if upright.mode in _GREY else "RGB"}[channels]
+    return _eight_bit(upright, wanted)
+
+
+def values(image: Image.Image, channels: int | None = None) -> Tensor:
+    """A plain image as uint8 (C, H, W), or float32 in [0, 1] where it had more than 8 bits."""
+    found = torch.from_numpy(np.array(image))
+    found = found.permute(2, 0, 1) if found.dim() == 3 else found.unsqueeze(0)
+    if found.is_floating_point():
+        found = found.clamp(0, 1)  # scaling by cubic splines overshoots
+    return found.repeat(3, 1, 1) if channels == 3 and len(found) == 1 else found
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as the camera was held; what says so badly says nothing."""
+    from PIL import ImageOps
+
+    try:
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            return image
+        return ImageOps.exif_transpose(image) or image
+    except Exception:  # damaged EXIF, raised as many kinds of errors
+        return image
+
+
+def _eight_bit(image: Image.Image, wanted: str) -> Image.Image:
+    """An image of 8 bits in mode L or RGB, without transparency."""
+    if image.mode == wanted:
+        return image
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # else a palette's transparency is a warning
+    if image.mode in ("LAB", "HSV") and wanted == "L":
+        image = image.convert("RGB")
+    return image.convert(wanted)
+
+
+def _deep(image: Image.Image, origin: Image.Image) -> Image.Image:
+    """An image of more than 8 bits, or of floats, in mode F with values in [0, 1]."""
+    from PIL import Image
+
+    found = np.asarray(image).astype(np.float64)
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):  # NaN is refused, too
+            raise ValueError(f"it is of floats (mode F) in [{low:g}, {high:g}]: scale them to [0, 1]")
+        return Image.fromarray(found.astype(np.float32))
+    top = 65535 if image.mode == "I" else _top(origin)
+    if low < 0 or high > top:
+        raise ValueError(f"its whole numbers (mode {image.mode}) are in [{low:g}, {high:g}]: scale them to 0..{top:,}")
+    if image.mode == "I" and 1 <= high <= 255 and origin.format not in _KEEP_SIXTEEN:
+        raise ValueError("its whole numbers (mode I) end at 255 or before, of 8 bits or 16: convert it to L or I;16")
+    scaled = found / top
+    return Image.fromarray((1 - scaled if _tag(origin, _PHOTOMETRIC) == 0 else scaled).astype(np.float32))
+
+
+def _top(image: Image.Image) -> int:
+    """The value of white: in a TIFF, by the bits that it says it has."""
+    bits = _tag(image, _BITS)
+    return (1 << bits) - 1 if 8 < bits < 16 else 65535
+
+
+def _tag(image: Image.Image, number: int) -> int:
+    """A number of a TIFF's head; -1 if it is not there."""
+    found = getattr(image, "tag_v2", {}).get(number, -1)
+    return int(found[0] if isinstance(found, tuple) else found)
+
+
+@cache
+def _formats() -> list[str]:
+    """What is decoded: images of pixels. Others, such as PostScript, would start a program."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def is_image(x: object) -> TypeGuard[Image.Image]:
+    """Whether something is an image of Pillow, which is not imported to find out."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(x, pillow.Image)
+
+
+def readable(suffix: str) -> bool:
+    """Whether files of this ending (in lower case, with its dot) can be read here."""
+    from PIL import Image
+
+    if suffix in SUFFIXES:
+        return True
+    return suffix in UNUSUAL and Image.registered_extensions().get(suffix) in _formats()
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with a file, after its name."""
+    from PIL import Image, UnidentifiedImageError
+
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which is not there: copy the image itself, or delete the link"
+    if path.is_dir():
+        return "is a folder, not an image"
+    if isinstance(error, FileNotFoundError):
+        return "cannot be read as an image: there is no such file"
+    if isinstance(error, PermissionError):
+        return "may not be read: change its permissions (chmod u+r)"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"has more pixels than is safe to decode ({limit:,}): scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS"
+    if isinstance(error, UnidentifiedImageError):
+        if not path.stat().st_size:
+            return "is empty (0 bytes): copy it again, or delete it"
+        if path.suffix.lower() in UNUSUAL:
+            return f"is a {path.suffix[1:].upper()} file, which Pillow cannot read here: convert it to PNG or JPEG"
+        return "cannot be read as an image, whatever its name says: copy it again, or delete it"
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return f"cannot be read as an image: {said}"
