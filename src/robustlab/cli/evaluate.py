@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import exports as x
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.natural import Asked, Plain, natural_result, told
-from robustlab.cli.run import directory, resumable, verdict
+from robustlab.cli.run import directory, resumable, tracked, verdict
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from robustlab.core import Examples
     from robustlab.evaluation import Evaluation
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
@@ -53,7 +57,12 @@ def evaluate(
     ] = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    name: o.Name = None,
     out: o.Out = None,
+    png: o.Png = False,
+    junit: x.Junit = None,
+    sarif: x.Sarif = None,
+    model_card: x.Card = None,
     fail_under: o.FailUnder = None,
     strict: o.Strict = False,
     json: o.Json = False,
@@ -68,9 +77,12 @@ def evaluate(
     With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
     natural.json and the report on corruptions.
     """
+    exports = x.Exports(junit, sarif, model_card)
     asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
     if natural:
         _no_attack(attack, eps, quick=quick or bf16)
+        if exports.any or png:
+            raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")
         plain = Plain(model, architecture, classes, data, split, size, limit, batch_size, seed, device, out)
         told(natural_result(plain, asked), fail_under, strict=strict, json=json)
         return
@@ -98,7 +110,7 @@ def evaluate(
             batch_size=batch_size or 128,
             seed=seed,
             search_dtype=torch.bfloat16 if bf16 else None,
-            name=model,
+            name=name or model,
             together=processes.count > 1,
             progress=progress,
         )
@@ -106,8 +118,21 @@ def evaluate(
         if not processes.first:
             return
         page = write([result], place)
+        tracked(result, place)
+        if png:
+            _pictures(result, subject, examples, place)
     _told(result, page, json=json)
+    exports.write([result], fail_under=fail_under, strict=strict)
     verdict(result, fail_under, strict=strict)
+
+
+def _pictures(result: Evaluation, model: nn.Module, examples: Examples, place: Path) -> None:
+    """PNG files of what fooled the model."""
+    from robustlab.evaluation import save_images
+
+    saved = save_images(result, model, examples, place / "png")
+    words = f"{saved.fooled} of the {saved.written} images in {saved.directory} fool the model when loaded again"
+    show.say(f"{words}; index.csv says which")
 
 
 def _share(out: Path | None) -> None:
