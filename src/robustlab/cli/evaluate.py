@@ -16,9 +16,6 @@ from robustlab.cli.natural import Asked, Plain, natural_result, told
 from robustlab.cli.run import directory, resumable, tracked, verdict
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from robustlab.core import Examples
     from robustlab.evaluation import Evaluation
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
@@ -77,12 +74,10 @@ def evaluate(
     With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
     natural.json and the report on corruptions.
     """
-    exports = x.Exports(junit, sarif, model_card)
+    exports = x.Exports(junit, sarif, model_card, png=png)
     asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
     if natural:
-        _no_attack(attack, eps, quick=quick or bf16)
-        if exports.any or png:
-            raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")
+        _no_attack(attack, eps, exports, quick=quick or bf16)
         plain = Plain(model, architecture, classes, data, split, size, limit, batch_size, seed, device, out)
         told(natural_result(plain, asked), fail_under, strict=strict, json=json)
         return
@@ -93,7 +88,6 @@ def evaluate(
     from robustlab.core.processes import launched
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
-    from robustlab.report import write
 
     processes = launched()
     if processes.count > 1:
@@ -117,22 +111,20 @@ def evaluate(
         result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
         if not processes.first:
             return
-        page = write([result], place)
-        tracked(result, place)
-        if png:
-            _pictures(result, subject, examples, place)
+        page = _written(result, place)
+        exports.pictures(result, subject, examples)
     _told(result, page, json=json)
     exports.write([result], fail_under=fail_under, strict=strict)
     verdict(result, fail_under, strict=strict)
 
 
-def _pictures(result: Evaluation, model: nn.Module, examples: Examples, place: Path) -> None:
-    """PNG files of what fooled the model."""
-    from robustlab.evaluation import save_images
+def _written(result: Evaluation, place: Path) -> Path:
+    """The report, and the numbers in TensorBoard and MLflow."""
+    from robustlab.report import write
 
-    saved = save_images(result, model, examples, place / "png")
-    words = f"{saved.fooled} of the {saved.written} images in {saved.directory} fool the model when loaded again"
-    show.say(f"{words}; index.csv says which")
+    page = write([result], place)
+    tracked(result, place)
+    return page
 
 
 def _share(out: Path | None) -> None:
@@ -152,9 +144,11 @@ def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
     return typed or ["autoattack-quick" if quick else "autoattack"]
 
 
-def _no_attack(attack: list[str] | None, eps: list[str] | None, *, quick: bool) -> None:
+def _no_attack(attack: list[str] | None, eps: list[str] | None, exports: x.Exports, *, quick: bool) -> None:
     if attack or eps or quick:
         raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
+    if exports.any:
+        raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")
 
 
 def _told(result: Evaluation, page: Path, *, json: bool) -> None:

@@ -14,6 +14,9 @@ from robustlab.cli import options as o
 from robustlab.cli import show
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from robustlab.core import Examples
     from robustlab.evaluation import Evaluation
 
 Junit = Annotated[
@@ -39,11 +42,23 @@ class Exports:
     junit: Path | None = None
     sarif: Path | None = None
     card: Path | None = None
+    png: bool = False
 
     @property
     def any(self) -> bool:
         """Whether one was asked for."""
         return self != Exports()
+
+    def pictures(self, result: Evaluation, model: nn.Module, examples: Examples) -> None:
+        """Writes what fooled the model as PNG files, into ``png`` of the run's directory, if that was asked for."""
+        from robustlab.evaluation import save_images
+
+        if self.png and result.directory is not None:
+            saved = save_images(result, model, examples, result.directory / "png")
+            words = (
+                f"{saved.fooled} of the {saved.written} images in {saved.directory} fool the model when loaded again"
+            )
+            show.say(f"{words}; index.csv says which")
 
     def write(self, results: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> None:
         """Writes each file that was asked for.
