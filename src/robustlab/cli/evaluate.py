@@ -16,6 +16,7 @@ from robustlab.cli.natural import Asked, Plain, natural_result, told
 from robustlab.cli.run import directory, resumable, tracked, verdict
 
 if TYPE_CHECKING:
+    from robustlab.core.processes import Processes
     from robustlab.evaluation import Evaluation
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
@@ -85,13 +86,10 @@ def evaluate(
         raise typer.BadParameter("corruptions and what belongs to them go with --natural")
     import torch
 
-    from robustlab.core.processes import launched
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
 
-    processes = launched()
-    if processes.count > 1:
-        _share(out)
+    processes = _sharing(out)
     found = parse.budgets(eps or parse.usual_eps(norm))
     attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
     subject = parse.model(model, architecture, classes, parse.device(device))
@@ -113,8 +111,8 @@ def evaluate(
             return
         page = _written(result, place)
         exports.pictures(result, subject, examples)
-    _told(result, page, json=json)
     exports.write([result], fail_under=fail_under, strict=strict)
+    _told(result, page, json=json)
     verdict(result, fail_under, strict=strict)
 
 
@@ -127,14 +125,20 @@ def _written(result: Evaluation, place: Path) -> Path:
     return page
 
 
-def _share(out: Path | None) -> None:
-    """Gives each process of a machine a GPU of its own, if there are any."""
+def _sharing(out: Path | None) -> Processes:
+    """The processes that were started together; each of a machine gets a GPU of its own, if there are any."""
     import torch
 
+    from robustlab.core.processes import launched
+
+    processes = launched()
+    if processes.count == 1:
+        return processes
     if out is None:
         raise typer.BadParameter("several processes share a directory: say which with --out")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return processes
 
 
 def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
