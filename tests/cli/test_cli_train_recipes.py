@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ import typer
 from robustlab import data, training
 from robustlab.attacks import FGSM, PGD
 from robustlab.cli.recipes import RECIPES, Options, checked, on_corrupted
-from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings
+from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings, taken
 from robustlab.core import L2, Examples, Linf, Recipe, ThreatModel
 from robustlab.corruptions import corruption
 from robustlab.regularization import AdversarialRegularization, Neighbourhood
+from robustlab.training import Settings
 
 Typed = str | int | float
 AT = ThreatModel(Linf(), 0.1)
@@ -156,14 +158,12 @@ def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
     assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)
 
 
-def test_auto_precision_is_bf16_where_the_processor_has_matrix_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for there, wanted in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there, raising=False)
-        assert precision("auto", "cpu") == wanted
-        assert precision("auto", "mps") == "fp32"
-        assert precision("fp32", "cpu") == "fp32"
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert precision("auto", "cpu") == "fp32"
+def test_a_precision_left_open_is_told_as_what_it_comes_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert [precision(name) for name in ("auto", "fp32", "bf16", "fp16")] == ["auto", "fp32", "bf16", "fp16"]
+    for faster, wanted in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _, faster=faster: faster)
+        assert taken(Settings(1, precision="auto", device="cpu"), tmp_path) == wanted
+        assert taken(Settings(1, precision="fp16", device="cpu"), tmp_path) == "fp16"
 
 
 @pytest.mark.parametrize(

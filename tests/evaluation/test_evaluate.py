@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sqlite3
@@ -348,6 +349,23 @@ def test_a_temporary_run_leaves_nothing_behind(points: type[Points], threshold: 
     assert (home / "report.json").exists()
     del got
     assert not home.exists()
+
+
+@pytest.mark.parametrize(("here", "elsewhere"), [(True, False), (False, True)])
+def test_a_search_left_open_is_the_faster_one_and_stays_it_elsewhere(
+    digits: Digits, standard: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, here: bool, elsewhere: bool
+) -> None:
+    settings, wanted = Settings(doctor=False, search_dtype="auto"), "bfloat16" if here else "float32"
+    for faster in (here, elsewhere):
+        monkeypatch.setattr("robustlab.evaluation.subject.bf16_is_faster", lambda _, faster=faster: faster)
+        got = evaluate(standard, digits.test, attacks=[FGSM(THREAT)], n=20, settings=settings, out=tmp_path)
+        assert got.run.search_dtype == wanted
+        (tmp_path / "report.json").unlink()
+    narrow = copy.deepcopy(standard).to(torch.float64)
+    got = evaluate(narrow, digits.test, attacks=[FGSM(THREAT)], n=20, settings=settings)
+    assert got.run.search_dtype == "float64", "only what is in float32 may be searched in less"
+    with pytest.raises(ValueError, match=r"search_dtype must be a torch\.dtype, 'auto' or None, got 'bf16'"):
+        Settings(search_dtype="bf16")  # type: ignore[arg-type]
 
 
 def test_a_search_in_low_precision_is_judged_in_full(digits: Digits, standard: nn.Module) -> None:

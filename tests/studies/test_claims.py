@@ -314,3 +314,13 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
         unit.linear.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
     assert unit(torch.tensor([[-3.0], [2.0]])).tolist() == [[3.0, 1.0], [2.0, 4.0]]
     assert maxout()(torch.rand(2, 1, 28, 28)).shape == linear()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_new_networks_leave_the_precision_open_and_results_of_bf16_are_found_still() -> None:
+    from robustlab.studies.claims.definition import described
+
+    fresh = Network(standard())
+    assert fresh.precision == "auto"
+    assert described(fresh) == "Network(recipe=Standard(), precision='auto')"
+    assert described(replace(fresh, precision="bf16")) == "Network(recipe=Standard())"
+    assert described(replace(fresh, precision="fp32")) == "Network(recipe=Standard(), precision='fp32')"

@@ -8,13 +8,15 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
-from robustlab.core import Examples
+from robustlab.core import Examples, RunError
 from robustlab.studies import Budget, t_interval
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.network import Network, Trained
 from robustlab.studies.sweep import TEACHERS, At, Trainers, table, trainers
+from robustlab.studies.sweep.precision import kept
 from robustlab.studies.sweep.rates import rate
 from robustlab.studies.sweep.unit import Found
 from robustlab.training import DivergedError
@@ -147,6 +149,7 @@ def test_rate_that_diverges_is_the_worst(tiny: Budget, tmp_path: Path, monkeypat
     def train(_: Lab, network: Network) -> Trained:
         if float(str(options(network)["lr"])) > 0.05:
             raise DivergedError("the loss is NaN")
+        torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
         return Trained(model, model, 1.0)
 
@@ -158,3 +161,39 @@ def test_rate_that_diverges_is_the_worst(tiny: Budget, tmp_path: Path, monkeypat
     assert one.tuning[0.0316] > one.tuning[0.1] == 0.0
     kept = json.loads((tmp_path / "tiny" / "trainers-standard" / "tuning-momentum-0.1-1000.json").read_text())
     assert kept["metrics"] == {"held_out_accuracy": 0.0, "diverged": 1.0}
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_networks_of_a_sweep_are_trained_in_what_was_faster_when_it_was_begun(
+    tiny: Budget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, faster: bool
+) -> None:
+    seen: list[str] = []
+
+    def train(_: Lab, network: Network) -> Trained:
+        seen.append(network.precision)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        return Trained(model, model, 1.0)
+
+    monkeypatch.setattr(Lab, "trained", train)
+    monkeypatch.setattr(DRIVER.School, "_measured", lambda self, network, seed: measured_in(seen, self, network, seed))
+    monkeypatch.setattr(DRIVER, "TEACHERS", TEACHERS[1:2])
+    for here in (faster, not faster):  # the second time it goes on with another seed, on another processor
+        monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _, here=here: here)
+        trainers(out=tmp_path, seeds=1 if here == faster else 2, budget=tiny, device="cpu")
+    assert set(seen) == {"bf16" if faster else "fp32"}
+    (tmp_path / "precision.json").write_text("{}")
+    with pytest.raises(RunError, match=r"precision\.json names no precision"):
+        trainers(out=tmp_path, seeds=1, budget=tiny, device="cpu")
+
+
+def measured_in(seen: list[str], school: DRIVER.School, network: Network, seed: int) -> Found:  # type: ignore[name-defined]
+    seen.append(network.precision)
+    return measured(school, network, seed)
+
+
+def test_results_from_before_there_was_a_choice_are_of_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _: False)
+    (tmp_path / "old" / "trainers-standard").mkdir(parents=True)
+    (tmp_path / "old" / "trainers-standard" / "tuning-adam-0.1-1000.json").write_text("{}")
+    assert [kept(tmp_path / name, "cpu") for name in ("old", "new")] == ["bf16", "fp32"]

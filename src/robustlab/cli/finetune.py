@@ -113,7 +113,8 @@ def finetune(
     network = training.split(network, way.routes(typed))
     place = directory(out, "finetune", model)
     made = way.make(typed, None)
-    show.say(f"Recipe: {made!r}; layers: {_layers(network)}")
+    settled = [training.taken(one, place / "body") for one in (plan.body or plan.head,) if one is not None]
+    show.say(f"Recipe: {made!r}; layers: {_layers(network)}; precision: {', '.join(settled)}")
     _finished(network, _tuned(network, made, rest, plan, held=held, place=place), place, json=json)
 
 

@@ -127,9 +127,14 @@ def noisy_student(
 
     place = directory(out, "noisy-student", student or model)
     if launched().first:
-        show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without")
+        show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without{_precision(way, place)}")
     done = _trained(make, parts, plan, held=held, place=place)
     _finished(done, place, ["--data", data, *(["--size", str(size)] if size else [])], json=json)
+
+
+def _precision(way: Settings, place: Path) -> str:
+    """What students, and the teacher if it is trained here, are trained in."""
+    return "; precision: " + training.taken(way, place / "teacher", place / "round-1" / "student")
 
 
 def _enlarged(side: int | None, epochs: int) -> Enlarge | None:

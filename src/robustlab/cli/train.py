@@ -121,7 +121,7 @@ def train(
     network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
     network = training.split(network, way.routes(typed))
     run = Run(directory(out, model or preset.model, name), name, json)
-    run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {settings.precision}")
+    run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {training.taken(settings, run.place)}")
     run.finished(network, run.fitted(network, made, parts.train, settings, watch))
 
 

@@ -230,7 +230,7 @@ BatchSize = Annotated[
 Accumulate = Annotated[
     int, typer.Option("--accumulate", min=1, help="Parts that a batch is cut into.", rich_help_panel=RUN)
 ]
-_PRECISIONS = "fp32, bf16, fp16, or auto: bf16 where the hardware computes in it. Default: fp32"
+_PRECISIONS = "fp32, bf16, fp16, or auto: bf16 where it is faster. Default: fp32"
 Precision = Annotated[str | None, typer.Option("--precision", help=f"{_PRECISIONS}.", rich_help_panel=RUN)]
 PrecisionOrRobust = Annotated[
     str | None, typer.Option("--precision", help=f"{_PRECISIONS}, with --robust auto.", rich_help_panel=RUN)

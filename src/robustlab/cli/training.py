@@ -17,6 +17,8 @@ import typer
 from robustlab.cli.recipes import Options, flag
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -70,7 +72,7 @@ class Preset:
         epochs: passes over the data.
         batch_size: the largest.
         rule: of the updates.
-        precision: "auto": bf16 where the hardware computes in it, else fp32.
+        precision: "auto": bf16 where it is faster, else fp32.
         eps: of the recipe; None: the usual one.
         norm_mode: of the recipe; None: its own.
         steps: of the recipe; None: its own.
@@ -176,29 +178,24 @@ def settings(length: Length, rule: Rule, preset: Preset, *, seed: int, device: s
         average=length.average,
         best=best,
         patience=length.patience,
-        precision=precision(length.precision or preset.precision, device),
+        precision=precision(length.precision or preset.precision),
         device=device,
         resume=True,
     )
 
 
-def precision(name: str, device: str) -> Precision:
-    """The precision by name; "auto" takes bf16 where the hardware computes in it, else fp32."""
-    if name == "auto":
-        return "bf16" if _computes_bf16(device) else "fp32"
-    if name not in ("fp32", "bf16", "fp16"):
+def precision(name: str) -> Precision:
+    """The precision by name; what "auto" comes to is decided where the run begins or goes on."""
+    if name not in ("auto", "fp32", "bf16", "fp16"):
         raise typer.BadParameter(f"there is no precision {name!r}: choose fp32, bf16, fp16 or auto")
     return cast("Precision", name)
 
 
-def _computes_bf16(device: str) -> bool:
-    import torch
+def taken(settings: Settings, *places: Path) -> Precision:
+    """The precision that a run takes: what the first of these directories with a checkpoint says, or what is faster."""
+    from robustlab.training.precision import chosen, recorded
 
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Asked for by name, as it is not public: without matrix units bf16 is no faster than fp32.
-    found = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device == "cpu" and found is not None and bool(found())
+    return chosen(settings.precision, settings.device, map(recorded, places))
 
 
 def optimizer(rule: Rule, preset: Rule) -> MakeOptimizer:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from robustlab.core import RunError
+from robustlab.core import Model, RunError
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import check_same, differences, identify, plain
@@ -17,7 +18,7 @@ from robustlab.evaluation.parts import left_out
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings
 from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, ModelInfo, RunInfo, ThreatInfo
 from robustlab.evaluation.store import Store
-from robustlab.evaluation.subject import Subject
+from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 
 NATURAL = "corruptions"
@@ -55,7 +56,8 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
         settings: of the run.
     """
     model, data, run, essentials = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
-    run = replace(run, search_dtype=plain(settings.search_dtype or subject.dtype))
+    searched = dtype_of_search(settings.search_dtype, subject.model)
+    run = replace(run, search_dtype=plain(searched or subject.dtype))
     attacks = tuple(AttackInfo(e.name, _repr(e.attack), e.targeted, left_out(e.attack)) for e in plan)
     essentials = {
         **essentials,
@@ -126,6 +128,14 @@ def read_manifest(directory: Path) -> Manifest:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
         ) from error
+
+
+def searched_in(settings: Settings, model: Model, directory: Path) -> torch.dtype | None:
+    """The precision that a run searches in: "auto" is what the run in the directory began with, if there is one."""
+    if settings.search_dtype == "auto" and (directory / "manifest.json").exists():
+        before = getattr(torch, read_manifest(directory).run.search_dtype, None)
+        return before if isinstance(before, torch.dtype) else None
+    return dtype_of_search(settings.search_dtype, model)
 
 
 def _repr(attack: object) -> str:

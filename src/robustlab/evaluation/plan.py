@@ -45,6 +45,10 @@ class Progress(NamedTuple):
     """Until the doctor's turn, if every example that stands goes on standing; NaN while nothing is known."""
 
 
+SearchDtype: TypeAlias = torch.dtype | Literal["auto"] | None
+"""What a search computes in: None is the model's own, "auto" bfloat16 where that is faster."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to evaluate; what is evaluated are arguments of ``evaluate``.
@@ -53,8 +57,9 @@ class Settings:
         batch_size: examples per batch; part of what makes results bit-equal.
         seed: of the subset, of all random draws of the attacks, and of a model that draws itself.
         device: "auto": where the model is; otherwise the model must be there.
-        search_dtype: precision of the search, torch.bfloat16 say; None: that of the model. Success is always decided
-            by the model in its own precision.
+        search_dtype: precision of the search, torch.bfloat16 say; None: that of the model. "auto" is bfloat16 where it
+            is faster, as in ``training.Settings``; the run says what it took, and keeps it when resumed. Success is
+            always decided by the model in its own precision.
         name: what reports call the model; empty: its class or function.
         level: of all intervals.
         keep: which x_adv are kept: "all", or those that "gallery" pictures may be taken from; None: all if there is a
@@ -69,7 +74,7 @@ class Settings:
     batch_size: int = 128
     seed: int = 0
     device: str = "auto"
-    search_dtype: torch.dtype | None = None
+    search_dtype: SearchDtype = None
     name: str = ""
     level: float = 0.95
     keep: Literal["all", "gallery"] | None = None
@@ -81,6 +86,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if not (self.search_dtype in (None, "auto") or isinstance(self.search_dtype, torch.dtype)):
+            raise ValueError(f"search_dtype must be a torch.dtype, 'auto' or None, got {self.search_dtype!r}")
         if not 0 < self.level < 1:
             raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
 

@@ -19,7 +19,6 @@ from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
 from robustlab.data import examples as as_examples
-from robustlab.data.names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
@@ -28,7 +27,7 @@ from robustlab.evaluation.gallery import candidates, hang
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.manifest import Manifest, describe, read_manifest
+from robustlab.evaluation.manifest import Manifest, describe, read_manifest, searched_in
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
@@ -113,6 +112,7 @@ def evaluate(
         findings = processes.by_first(look) if settings.doctor else ()
         refuse(findings)
         with home_of(out) as home, frozen(model, training=False):
+            settings = replace(settings, search_dtype=processes.by_first(partial(searched_in, settings, model, home)))
             make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
             one = processes.each(make)
             own = processes.each(lambda: describe(one, ids, how, plan, settings))
@@ -311,8 +311,6 @@ class Run:
             self.pace.finish(0)
             found = probe_findings(self.case(evaluation), found)
         evaluation = replace(evaluation, traces=self.traces(evaluation))
-        if names := file_names(self.subject.examples, self.ids):
-            store.name_files(self.ids, names)
         pictures = hang(self.subject, self.manifest, store, self.ids)
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)

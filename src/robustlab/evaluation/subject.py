@@ -25,7 +25,9 @@ from robustlab.core import (
     own_twin,
     search_twin,
 )
+from robustlab.core.speed import bf16_is_faster
 from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
+from robustlab.evaluation.plan import SearchDtype
 
 UNDEFINED = -1
 """The prediction where logits hold NaN or +inf; it equals no label, so such an example counts as wrong."""
@@ -123,14 +125,22 @@ class Subject:
 
 
 def subject(
-    model: Model, examples: Examples, threat: ThreatModel, *, device: str, search_dtype: torch.dtype | None
+    model: Model, examples: Examples, threat: ThreatModel, *, device: str, search_dtype: SearchDtype
 ) -> Subject:
     """Prepares a model, which is in eval mode already; the search twin is built here, once.
 
     Raises: ValueError if the model is on another device than asked for.
     """
     bare, x = _bare(model, examples, threat.bounds, device)
-    return replace(bare, twin=search_twin(model, x, dtype=search_dtype))
+    return replace(bare, twin=search_twin(model, x, dtype=dtype_of_search(search_dtype, model)))
+
+
+def dtype_of_search(asked: SearchDtype, model: Model) -> torch.dtype | None:
+    """What is searched in; "auto" is bfloat16 for a model of float32 where that is faster, else the model's own."""
+    if asked != "auto":
+        return asked
+    home, own = whereabouts(model)
+    return torch.bfloat16 if own == torch.float32 and bf16_is_faster(home) else None
 
 
 def asked_only(model: Model, examples: Examples, *, device: str) -> Subject:

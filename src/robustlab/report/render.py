@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
@@ -17,20 +17,15 @@ from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluatio
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import looks, words
-from robustlab.report import rows as rows_file
 from robustlab.report.chart import mark_of
 from robustlab.report.heat import spoken
 from robustlab.report.natural import natural_page
 from robustlab.report.natural_tables import natural_csv, natural_markdown
 from robustlab.report.page import Page, page
-from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.tables import to_csv, to_markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-Fill: TypeAlias = Callable[[Path], None]
-"""Writes the content of a file."""
 
 
 def write(
@@ -41,9 +36,7 @@ def write(
     eps: float | None = None,
     title: str | None = None,
 ) -> Path:
-    """Writes ``report.html``, ``report.json``, ``report.md`` and ``report.csv``, and ``outcomes.csv``.
-
-    ``outcomes.csv`` has a line per example, attack and eps; it is written where the runs still have their outcomes.
+    """Writes ``report.html``, ``report.json``, ``report.md`` and ``report.csv``.
 
     Args:
         evaluations: of one model or of several, which are then shown side by side; all of the same norm and bounds.
@@ -59,14 +52,13 @@ def write(
         RunError: if the files cannot be written.
     """
     content = page(evaluations, comparisons, eps=eps, title=title)
-    rows: dict[str, Fill] = {rows_file.FILE: partial(write_rows, evaluations)} if has_rows(evaluations) else {}
     files = {
         "report.json": to_json(evaluations, comparisons),
         "report.csv": to_csv(evaluations),
         "report.md": to_markdown(content),
         "report.html": to_html(content),
     }
-    return _written(Path(out), rows | _texts(files))
+    return _written(Path(out), files)
 
 
 def write_natural(
@@ -99,7 +91,7 @@ def write_natural(
     if len(evaluations) > 1 or evaluations[0].directory != Path(out):
         files["natural.json"] = natural_json(evaluations, comparisons)
     files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
-    return _written(Path(out), _texts(files))
+    return _written(Path(out), files)
 
 
 def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence[NaturalComparison] = ()) -> str:
@@ -114,15 +106,11 @@ def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
-    return {name: partial(_put, text) for name, text in files.items()}
-
-
-def _written(directory: Path, files: Mapping[str, Fill]) -> Path:
+def _written(directory: Path, files: Mapping[str, str]) -> Path:
     """Writes the files of a report, the page last."""
     try:
-        for name, fill in files.items():
-            replace_atomically(directory / name, fill)
+        for name, text in files.items():
+            replace_atomically(directory / name, partial(_put, text))
     except OSError as error:
         raise RunError(f"cannot write the report to {directory}: {error.strerror}; choose another directory") from error
     return directory / "report.html"

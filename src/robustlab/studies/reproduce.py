@@ -116,6 +116,7 @@ def carried_out(job: Job, lab: Lab, measured: Measured) -> Unit:
         round(spent, 2),
         f"robustlab reproduce {claim.name}{'' if lab.budget == FULL else f' --{lab.budget.name}'}",
         device=str(lab.place()),
+        precision=trained.precision,
     )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,7 +25,8 @@ from robustlab.training.feature_store import Store
 from robustlab.training.groups import head_of, layer_groups
 from robustlab.training.identity import content
 from robustlab.training.launcher import launched, placed
-from robustlab.training.settings import Progress, Settings
+from robustlab.training.precision import TAKEN
+from robustlab.training.settings import Precision, Progress, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import checked
 
@@ -81,7 +83,10 @@ def cached_features(
         RunError: the cache cannot be written.
     """
     with ExitStack() as stack:
-        accelerator = stack.enter_context(launched(settings))
+        there = partial(_cached, model, examples, Path(folder))
+        accelerator, settings = stack.enter_context(
+            launched(settings, there() if settings.precision == "auto" else None)
+        )
         probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
         stack.enter_context(placed(model, accelerator.device, probe.x))
         stack.enter_context(frozen(model, training=False))
@@ -101,6 +106,12 @@ def cached_features(
                     "take random changes of the images away, or train without a frozen stage"
                 )
         return Features(f"features of {examples.name}", examples.classes, store.x(), store.y(), key)
+
+
+def _cached(model: nn.Module, examples: Examples, folder: Path) -> Precision | None:
+    """The precision that features of these were kept in before, if they were."""
+    found = (kind for kind in TAKEN if (folder / key_of(model, examples, kind)[:32]).exists())
+    return next(found, None)
 
 
 def key_of(model: nn.Module, examples: Examples, precision: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.training.settings import Settings
+from robustlab.core.processes import launched as processes
+from robustlab.training.precision import chosen
+from robustlab.training.settings import Precision, Settings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -18,11 +21,15 @@ _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @contextmanager
-def launched(settings: Settings) -> Iterator[Accelerator]:
-    """An accelerator for the device and precision of a run.
+def launched(settings: Settings, before: Precision | None = None) -> Iterator[tuple[Accelerator, Settings]]:
+    """An accelerator for the device and precision of a run, and the settings with the precision that it takes.
 
     Accelerate keeps its choice in global state, which a later call could not change and which may be the user's own;
-    it is put back when the block ends.
+    it is put back when the block ends. Of several processes the first says what "auto" comes to.
+
+    Args:
+        settings: of the run.
+        before: the precision that the run was begun with, if it was: "auto" keeps it.
 
     Raises: ValueError for a device that is not there.
     """
@@ -35,10 +42,13 @@ def launched(settings: Settings) -> Iterator[Accelerator]:
     for state in shared:
         state.clear()
     try:
-        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[settings.precision])
+        PartialState(cpu=settings.device == "cpu")  # connects the processes
+        precision = processes().by_first(lambda: chosen(settings.precision, settings.device, [before]))
+        settings = replace(settings, precision=precision)
+        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[precision])
         if settings.precision == "fp16" and accelerator.device.type == "cpu":
             _scale_on_cpu(accelerator)
-        yield accelerator
+        yield accelerator, settings
     finally:
         for state, values in zip(shared, kept, strict=True):
             state.clear()

@@ -20,6 +20,7 @@ from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.follower import forget
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
+from robustlab.training.precision import recorded
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import DivergedError, Updater, checked
@@ -86,7 +87,8 @@ def fit(
         raise ValueError(f"the best epoch by {settings.best!r} was asked for, but there is no validate to measure it")
     folder = Path(out) if out is not None else None
     with ExitStack() as stack:
-        accelerator = stack.enter_context(launched(settings))
+        before = recorded(folder) if settings.precision == "auto" and settings.resume else None
+        accelerator, settings = stack.enter_context(launched(settings, before))
         reseed = stack.enter_context(seeds.private_generators(accelerator.device))
         reseed(seeds.of_start(settings.seed))
         some = torch.arange(min(2, len(examples)))
@@ -145,7 +147,8 @@ class _Run:
         final = self.others.get(BEST, self.others.get(AVERAGE))
         if final is not None:
             put(self.model, final)
-        return History(tuple(self.epochs), self.saved, self.settings.best_epoch(self.epochs))
+        best = self.settings.best_epoch(self.epochs)
+        return History(tuple(self.epochs), self.saved, best, self.settings.precision)
 
     def epoch(self, epoch: int, progress: Show | None) -> Metrics:
         """One pass over the data."""

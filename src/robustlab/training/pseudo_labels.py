@@ -26,6 +26,7 @@ from robustlab.data.unlabelled import WithoutLabels
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.identity import check_same, digest, weights_sha256
 from robustlab.training.launcher import launched, placed
+from robustlab.training.precision import named
 from robustlab.training.settings import Progress, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import checked
@@ -189,11 +190,12 @@ def pseudo_labels(
         "teacher": weights_sha256(teacher),
         "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
         "classes": ", ".join(classes),
-        "precision": settings.precision,
     }
     store = Store(Path(folder), torch.Size([len(classes)]), len(bare))
-    with launched(settings) as accelerator, store.claimed():  # in this order, or several processes wait for each other
-        provenance = _signed(store, key)
+    before = (_said(Path(folder)) or {}).get("precision") if settings.precision == "auto" else None
+    # In this order, or several processes wait for each other.
+    with launched(settings, named(before)) as (accelerator, settings), store.claimed():
+        provenance = _signed(store, {**key, "precision": settings.precision})
         if store.rows < len(bare):
             _fill(store, teacher, bare, settings, accelerator.device, progress)
         return PseudoLabels(bare, tuple(classes), store.x(), provenance)

@@ -12,7 +12,7 @@ from robustlab.core import Metrics
 from robustlab.training.optimizers import MakeOptimizer, sgd
 from robustlab.training.schedule import OneCycle, Schedule
 
-Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Settings:
         patience: the run ends early after so many epochs without a better one; needs ``best``. None: never.
         precision: "bf16" and "fp16" compute most of the forward pass in that type. In fp16 the loss is scaled so that
             small gradients are not lost; an update whose gradients overflow is left out and the scale halved. On a CPU
-            fp16 is there to try things out, and slow.
+            fp16 is there to try things out, and slow. "auto" takes bf16 where it is faster and fp32 elsewhere: a
+            processor with units for bf16 is timed once, in some hundredths of a second; one without never takes it, as
+            a step would last eight times as long. What was taken is in the history and in each checkpoint, and a run
+            that is resumed keeps it on any processor.
         device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
         resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
         keep: how many checkpoints stay on disk.
@@ -76,8 +79,8 @@ class Settings:
             raise ValueError(
                 f"patience counts epochs without a better one, at least 1, and needs best: {self.patience}"
             )
-        if self.precision not in ("fp32", "bf16", "fp16"):
-            raise ValueError(f"precision must be 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise ValueError(f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
 
     def described(self) -> dict[str, str]:
         """What decides the result, by name, as text: a run may be resumed only with the same."""
@@ -127,11 +130,13 @@ class History:
         checkpoint: directory of the last checkpoint, if the run had an output directory; ``model.safetensors`` in it
             are the weights, ``average.safetensors`` and ``best.safetensors`` those others.
         best: the epoch, 1, 2, ..., whose weights came back, if the settings say what is best.
+        precision: that it was trained in; what "auto" came to.
     """
 
     epochs: tuple[Metrics, ...]
     checkpoint: Path | None = None
     best: int | None = None
+    precision: Precision = "fp32"
 
     def __getitem__(self, name: str) -> list[float]:
         """One number over the epochs, e.g. ``history["loss"]``."""

@@ -27,7 +27,7 @@ CLAIM = Claim(
     "contrast",
     ours="Fashion-MNIST, Linf eps 0.1, BatchNorm CNN in bf16, 4 epochs; the 15 corruptions with the constants of "
     "ImageNet-C on 28x28 pixels; 1,000 test images",
-    arms=(Arm("standard", Network(standard(), epochs=4)), Arm("pgd-trained", PGD_TRAINED)),
+    arms=(Arm("standard", Network(standard(), epochs=4, precision="bf16")), Arm("pgd-trained", PGD_TRAINED)),
     measures=(UnderCorruptions(1000),),
     effects=(
         _changed("noise", up=True),

@@ -10,7 +10,7 @@ from robustlab.training import augmix, corrupted, standard
 
 
 def _arm(name: str, recipe: Recipe) -> Arm:
-    return Arm(name, Network(recipe, Sampled(20_000), epochs=6))
+    return Arm(name, Network(recipe, Sampled(20_000), epochs=6, precision="bf16"))
 
 
 def _better(name: str, words: str) -> Effect:

@@ -13,12 +13,17 @@ THREAT, LARGE_THREAT = ThreatModel(Linf(), EPS), ThreatModel(Linf(), LARGE)
 N = 5000
 """Test images for attacks of up to 50 steps."""
 
-PGD_TRAINED = Network(madry(THREAT, norm_mode="eval"), epochs=4)
+PGD_TRAINED = Network(madry(THREAT, norm_mode="eval"), epochs=4, precision="bf16")
 OVERFITTED = Network(
-    madry(THREAT, norm_mode="eval"), Sampled(5000), epochs=40, schedule=Cosine(), watch=PGD(THREAT, 10)
+    madry(THREAT, norm_mode="eval"),
+    Sampled(5000),
+    epochs=40,
+    schedule=Cosine(),
+    watch=PGD(THREAT, 10),
+    precision="bf16",
 )
 """Few images, many epochs: where robust overfitting shows within minutes."""
-FGSM_TRAINED_LARGE = Network(adversarial(FGSM(LARGE_THREAT), eps_warmup=0.3), epochs=4)
+FGSM_TRAINED_LARGE = Network(adversarial(FGSM(LARGE_THREAT), eps_warmup=0.3), epochs=4, precision="bf16")
 
 
 def weak_and_strong(threat: ThreatModel = THREAT) -> tuple[tuple[str, Attack], ...]:

@@ -7,6 +7,8 @@ import re
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import partial
 
+UNSAID = "unsaid"
+"""In the metadata of a field whose default has changed: the value before, which results were filed under in silence."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -14,7 +16,7 @@ def described(*values: object) -> str:
     """The values as somebody would write them, a line each: without what is left at its default.
 
     So a class may get another argument, with a default that changes nothing, and a result that was filed under the
-    text before is found still.
+    text before is found still. A default that changes needs more, see ``UNSAID``.
     """
     return "\n".join(map(_written, values))
 
@@ -41,7 +43,9 @@ def _arguments(places: tuple[object, ...], names: dict[str, object]) -> str:
 
 
 def _default(one: Field[object], owner: object) -> bool:
-    """Whether a field holds what it holds if nothing is said."""
+    """Whether a field holds what it holds if nothing is said: its default, or what its metadata call ``UNSAID``."""
+    if UNSAID in one.metadata:
+        return bool(getattr(owner, one.name) == one.metadata[UNSAID])
     if one.default_factory is not MISSING:
         return _written(getattr(owner, one.name)) == _written(one.default_factory())
     return one.default is not MISSING and _written(getattr(owner, one.name)) == _written(one.default)

@@ -17,7 +17,10 @@ CLAIM = Claim(
     "5,000 test images",
     arms=(
         Arm("fgsm-trained", FGSM_TRAINED_LARGE),
-        Arm("grad-align", Network(grad_align(LARGE_THREAT, weight=1.0, norm_mode="eval", eps_warmup=0.3), epochs=4)),
+        Arm(
+            "grad-align",
+            Network(grad_align(LARGE_THREAT, weight=1.0, norm_mode="eval", eps_warmup=0.3), epochs=4, precision="bf16"),
+        ),
     ),
     measures=(Under(weak_and_strong(LARGE_THREAT), N),),
     effects=(

@@ -69,7 +69,7 @@ class Lab:
         )
         model = model.to(self.place())
         last = _filled(network.fresh(self), history).to(self.place()) if watched else model
-        return Trained(last, model, sum(history["seconds"]))
+        return Trained(last, model, sum(history["seconds"]), history.precision)
 
     def place(self) -> torch.device:
         """Where networks are measured."""

@@ -16,6 +16,7 @@ from robustlab.data.splits import Part, apart
 from robustlab.models import load, smooth, split_norms
 from robustlab.models.smooth import Activation
 from robustlab.studies.claims.budget import Budget
+from robustlab.studies.claims.definition import UNSAID
 from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
 from robustlab.training.optimizers import MakeOptimizer
 from robustlab.training.schedule import Schedule
@@ -40,6 +41,8 @@ class Trained(NamedTuple):
     """With those of the best epoch by held-out images where these were watched, else the same."""
     seconds: float
     """Of training alone, wherever that was done; without looking at held-out images."""
+    precision: Precision = "fp32"
+    """That it was trained in."""
 
 
 class Site(Protocol):
@@ -153,8 +156,9 @@ class Network:
         schedule: of the learning rate.
         unlabelled: training images without label that go with each labelled one; 0: none.
         watch: attack under which held-out images are watched after each epoch, to keep the best weights.
-        precision: of training; networks are always measured in float32. The default needs less than half the time where
-            the processor knows the type.
+        precision: of training; networks are always measured in float32. "auto" takes bf16 where that is faster, and
+            each result says which it was. Results from before "auto" was the default are of bf16, as their definitions
+            say.
         only_gradient: keep ReLU in the forward pass, and its derivative too wherever ``smooth_in`` does not switch that
             of the activation on.
         routes: ways through the network, each with norms of its own; 1 but for AdvProp.
@@ -170,7 +174,7 @@ class Network:
     schedule: Schedule = field(default_factory=OneCycle)
     unlabelled: int = 0
     watch: Attack | None = None
-    precision: Precision = "bf16"
+    precision: Precision = field(default="auto", metadata={UNSAID: "bf16"})
     only_gradient: bool = False
     routes: int = 1
 

@@ -9,7 +9,7 @@ from robustlab.studies.claims.measures import OnPerturbedOnce, Under
 from robustlab.studies.claims.network import Network, PerturbedOnce
 from robustlab.training import standard
 
-_FIRST = Network(standard(), epochs=2)
+_FIRST = Network(standard(), epochs=2, precision="bf16")
 
 CLAIM = Claim(
     name="perturbed-once",
@@ -19,7 +19,7 @@ CLAIM = Claim(
     published="CIFAR-10, eps 8/255 (Madry): 95.1 % on the kind of examples that were trained on, 0.0 % under PGD",
     ours="Fashion-MNIST, eps 0.1, BatchNorm CNN in bf16, 3 epochs on training images that were perturbed once with "
     "FGSM against another network; tested on 5,000 test images perturbed in the same way, and under PGD-50",
-    arms=(Arm("perturbed-once", Network(standard(), PerturbedOnce(FGSM(THREAT), _FIRST), epochs=3)),),
+    arms=(Arm("perturbed-once", Network(standard(), PerturbedOnce(FGSM(THREAT), _FIRST), epochs=3, precision="bf16")),),
     measures=(Under(weak_and_strong(), N), OnPerturbedOnce(FGSM(THREAT), _FIRST, N)),
     effects=(
         Effect(

@@ -16,7 +16,7 @@ CLAIM = Claim(
     published="CIFAR-10, eps 8/255: 87.3 % clean, 45.8 % under PGD-20; 44.04 % under AutoAttack (RobustBench), where a "
     "standard network has 0.0 %",
     ours="Fashion-MNIST, eps 0.1, BatchNorm CNN in bf16, 4 epochs of PGD-7 training; 200 test images",
-    arms=(Arm("standard", Network(standard(), epochs=4)), Arm("pgd-trained", PGD_TRAINED)),
+    arms=(Arm("standard", Network(standard(), epochs=4, precision="bf16")), Arm("pgd-trained", PGD_TRAINED)),
     measures=(Under((("pgd_50", PGD(THREAT, 50)), ("autoattack", autoattack(THREAT))), 200),),
     effects=(
         Effect(

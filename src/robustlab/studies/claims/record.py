@@ -38,6 +38,7 @@ class Unit:
         threads: that torch computed with.
         device: that it computed on.
         versions: of what it was computed with.
+        precision: that the network was trained in; "" in results that leave that to their definition.
     """
 
     claim: str
@@ -54,6 +55,7 @@ class Unit:
     threads: int = field(default_factory=torch.get_num_threads)
     device: str = "cpu"
     versions: dict[str, str] = field(default_factory=installed)
+    precision: str = ""
 
 
 def path_of(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Path:

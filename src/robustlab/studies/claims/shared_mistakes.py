@@ -7,12 +7,14 @@ from robustlab.studies.claims.natural_measures import OnMistakesOf
 from robustlab.studies.claims.network import Half, Network
 from robustlab.training import sgd, standard
 
-_OTHER = Network(standard(), Half(), epochs=6, optimizer=sgd(0.1))
+_OTHER = Network(standard(), Half(), epochs=6, optimizer=sgd(0.1), precision="bf16")
 
 
 def _arm(name: str, *, other: bool) -> Arm:
     data = Half(other=other)
-    return Arm(name, Network(standard(), data, architecture="residual-cnn", epochs=6, optimizer=sgd(0.1)))
+    return Arm(
+        name, Network(standard(), data, architecture="residual-cnn", epochs=6, optimizer=sgd(0.1), precision="bf16")
+    )
 
 
 _SAME, _APART = _arm("same-images", other=False), _arm("other-images", other=True)

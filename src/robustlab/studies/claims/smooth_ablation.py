@@ -12,7 +12,7 @@ from robustlab.training.smooth import Where
 
 def _arm(where: Where) -> Arm:
     recipe = smooth_in(smooth_adversarial(THREAT, smoothing=0.0), where)
-    return Arm(where, Network(recipe, epochs=4, activation="silu", only_gradient=True))
+    return Arm(where, Network(recipe, epochs=4, activation="silu", only_gradient=True, precision="bf16"))
 
 
 def _over_neither(where: Where, words: str, metric: str, smallest: float) -> Effect:

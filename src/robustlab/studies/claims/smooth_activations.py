@@ -11,7 +11,7 @@ from robustlab.studies.claims.measures import Under
 from robustlab.studies.claims.network import Network
 from robustlab.training import adversarial
 
-_RELU = Network(adversarial(FGSM(THREAT, step_size=EPS, random_start=True)), epochs=4)
+_RELU = Network(adversarial(FGSM(THREAT, step_size=EPS, random_start=True)), epochs=4, precision="bf16")
 
 CLAIM = Claim(
     name="smooth-activations",

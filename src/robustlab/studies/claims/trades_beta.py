@@ -16,7 +16,10 @@ CLAIM = Claim(
     "be between 1 and 10 and that a larger one is more robust and less accurate",
     ours="Fashion-MNIST, eps 0.1, BatchNorm CNN in bf16, 3 epochs, 5 steps of 0.03; beta 1 and 6; 5,000 test images",
     arms=tuple(
-        Arm(f"beta-{beta}", Network(trades(THREAT, beta=float(beta), steps=5, step_size=0.03), epochs=3))
+        Arm(
+            f"beta-{beta}",
+            Network(trades(THREAT, beta=float(beta), steps=5, step_size=0.03), epochs=3, precision="bf16"),
+        )
         for beta in (1, 6)
     ),
     measures=(Under(weak_and_strong(), N),),

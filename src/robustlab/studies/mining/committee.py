@@ -16,8 +16,10 @@ def network(architecture: str, *, epochs: int | None = None) -> Network:
     by_adam = {"shallow-cnn": (8, 4e-3), "patch-mixer": (10, 3e-3)}
     if architecture in by_adam:
         usual, rate = by_adam[architecture]
-        return Network(standard(), architecture=architecture, epochs=epochs or usual, optimizer=adamw(rate))
-    return Network(standard(), architecture=architecture, epochs=epochs or 6, optimizer=sgd(0.1))
+        return Network(
+            standard(), architecture=architecture, epochs=epochs or usual, optimizer=adamw(rate), precision="bf16"
+        )
+    return Network(standard(), architecture=architecture, epochs=epochs or 6, optimizer=sgd(0.1), precision="bf16")
 
 
 COMMITTEE = ("shallow-cnn", "batchnorm-cnn", "residual-cnn")

@@ -55,7 +55,8 @@ unless something else is said, and asked in float32. Everything that a network s
 run that is killed goes on where it stopped. Other networks are values: `mining.Network(recipe,
 architecture="package.module:function", epochs=10)`.
 
-Command: `robustlab mine fashion-mnist --folds 3`; 70 minutes on one core of a machine that did much else.
+Command: `robustlab mine fashion-mnist --folds 3`; 70 minutes on one core of an Intel Xeon with AMX that
+did much else.
 """
 _USE = """\
 ## Using it

@@ -20,10 +20,12 @@ from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.sweep.ledger import Ledger, Show
 from robustlab.studies.sweep.outcome import NEAR, STANDS, Attackers, Passes, Swept, cost, left, spent
+from robustlab.studies.sweep.precision import PUBLISHED, kept
 from robustlab.studies.sweep.rates import explored, rate
 from robustlab.studies.sweep.rules import PER_DECADE, RULES, Rule
-from robustlab.studies.sweep.subject import SUBJECTS, Given, Subject
+from robustlab.studies.sweep.subject import SUBJECTS, Given, Own, Subject
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Part, Trial, published
+from robustlab.training.settings import Precision
 
 BATCH = 250
 """Images that are attacked together."""
@@ -102,7 +104,8 @@ def attackers(
     ledger = Ledger(home, amount.budget, command, device, expected, progress)
     lab = Lab(home / "networks", 0, amount.budget, device, ledger.tell)
     ledger.device = str(lab.place())
-    return Sweep(subject, amount, seeds, lab).done(ledger)
+    precision = kept(home, device) if isinstance(subject, Own) else PUBLISHED
+    return Sweep(subject, amount, seeds, lab, precision).done(ledger)
 
 
 def known_attackers(name: str) -> Attackers | None:
@@ -124,12 +127,14 @@ class Sweep:
         spend: how much may be used.
         seeds: how many samples are reported.
         lab: where a network is trained.
+        precision: of that training.
     """
 
     subject: Subject
     spend: Spend
     seeds: int
     lab: Lab
+    precision: Precision = PUBLISHED
 
     @property
     def study(self) -> str:
@@ -175,7 +180,7 @@ class Sweep:
         """A run, and how it is done."""
         attack = rule.attack(self.subject.threat, self.spend.steps, place)
         sizes = (self.spend.tuning, self.spend.images) if part == "reported" else (self.spend.tuning,)
-        definition = fingerprint(attack, self.subject.essence(), self.spend.budget, *sizes)
+        definition = fingerprint(attack, self._settled.essence(), self.spend.budget, *sizes)
         trial = Trial(self.study, part, rule.name, rate(place, PER_DECADE), seed, definition)
         return trial, partial(self._measured, attack, seed)
 
@@ -194,8 +199,13 @@ class Sweep:
         return Found(metrics, " ".join(map(str, told)))
 
     @cached_property
+    def _settled(self) -> Subject:
+        """The subject, whose network is trained in the precision of the sweep where it names none."""
+        return self.subject.trained_in(self.precision) if isinstance(self.subject, Own) else self.subject
+
+    @cached_property
     def _opened(self) -> tuple[nn.Module, Examples]:
-        return self.subject.opened(self.lab)
+        return self._settled.opened(self.lab)
 
     @cached_property
     def _parts(self) -> list[Examples]:

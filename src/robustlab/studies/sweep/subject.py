@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -12,7 +12,9 @@ from torch import nn
 from robustlab.core import Examples, Linf, ThreatModel
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.network import Network, Sampled
+from robustlab.studies.sweep.precision import trained_in
 from robustlab.training import madry, standard
+from robustlab.training.settings import Precision
 
 IMAGES = 30_000
 """That the sweep's own networks are trained on."""
@@ -59,6 +61,10 @@ class Own:
     def opened(self, lab: Lab) -> tuple[nn.Module, Examples]:
         """Trains it, unless that was done before."""
         return lab.trained(self.network).last, lab.data("test")
+
+    def trained_in(self, precision: Precision) -> Own:
+        """The same with the precision of a sweep, where its network says none of its own."""
+        return replace(self, network=trained_in(self.network, precision))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,12 @@ from robustlab.studies.claims.measures import accuracy, attacked
 from robustlab.studies.claims.network import Network, Sampled
 from robustlab.studies.claims.verdict import TInterval, t_interval
 from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate
 from robustlab.studies.sweep.teachers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Trial, published
 from robustlab.training import DivergedError
+from robustlab.training.settings import Precision
 
 TUNING_SEED = 1000
 """Of the short trainings that rates are chosen by; the reported ones have 0, 1, 2, ..."""
@@ -137,7 +139,7 @@ def trainers(
     ledger = Ledger(home, budget, command, device, expected, progress)
     lab = Lab(home / "networks", 0, budget, device, ledger.tell)
     ledger.device = str(lab.place())
-    return School(chosen, seeds, lab).done(ledger)
+    return School(chosen, seeds, lab, kept(home, device)).done(ledger)
 
 
 def known_trainers(regime: str) -> Trainers | None:
@@ -168,11 +170,13 @@ class School:
         regime: how networks are trained.
         seeds: how many.
         lab: where; its seed does not count.
+        precision: of training.
     """
 
     regime: Regime
     seeds: int
     lab: Lab
+    precision: Precision = PUBLISHED
 
     @property
     def study(self) -> str:
@@ -188,7 +192,7 @@ class School:
         seconds, budget = list[float](), self.lab.budget
 
         def look(place: int) -> float:
-            unit = get(self._tuning(teacher, place), partial(self._tried, self.regime.trial(teacher, place)))
+            unit = get(self._tuning(teacher, place), partial(self._tried, self._short(teacher, place)))
             seconds.append(unit.seconds)
             return unit.metrics[HELD_OUT]
 
@@ -198,9 +202,9 @@ class School:
         widen = WIDEN if budget == FULL else 0
         tried = explored(_places(teacher, budget), look, is_open=is_open, most=widen)
         best = max(tried, key=lambda place: (tried[place], -place))
-        network = self.regime.network(teacher, best)
+        network = trained_in(self.regime.network(teacher, best), self.precision)
         units = [
-            get(self._reported(teacher, best, seed), partial(self._measured, network, seed))
+            get(self._reported(network, teacher, best, seed), partial(self._measured, network, seed))
             for seed in range(self.seeds)
         ]
         seconds += [unit.seconds for unit in units]
@@ -210,12 +214,16 @@ class School:
         found = (teacher.name, teacher.title, tuning, rate(best, PER_DECADE), values)
         return Taught(*found, at_end, math.fsum(seconds))
 
+    def _short(self, teacher: Teacher, place: int) -> Network:
+        """What rates are chosen by."""
+        return trained_in(self.regime.trial(teacher, place), self.precision)
+
     def _tuning(self, teacher: Teacher, place: int) -> Trial:
-        definition = fingerprint(self.regime.trial(teacher, place), self.regime.watch, self.lab.budget)
+        definition = fingerprint(self._short(teacher, place), self.regime.watch, self.lab.budget)
         return Trial(self.study, "tuning", teacher.name, rate(place, PER_DECADE), TUNING_SEED, definition)
 
-    def _reported(self, teacher: Teacher, place: int, seed: int) -> Trial:
-        definition = fingerprint(self.regime.network(teacher, place), self.regime.measures, self.lab.budget)
+    def _reported(self, network: Network, teacher: Teacher, place: int, seed: int) -> Trial:
+        definition = fingerprint(network, self.regime.measures, self.lab.budget)
         return Trial(self.study, "reported", teacher.name, rate(place, PER_DECADE), seed, definition)
 
     def _tried(self, network: Network) -> Found:

@@ -1,0 +1,54 @@
+"""The precision that a sweep trains its networks in: chosen when its directory is begun, and kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from robustlab.core import RunError
+from robustlab.core.files import write_atomically
+from robustlab.studies.claims.network import Network
+from robustlab.training.precision import chosen, named
+from robustlab.training.settings import Precision
+
+PUBLISHED: Precision = "bf16"
+"""Of the results that come with the package, and of all that were made before there was a choice."""
+_FILE = "precision.json"
+
+
+def kept(home: Path, device: str) -> Precision:
+    """The precision of all networks in a directory of results: what is faster here, unless one was taken before.
+
+    Args:
+        home: directory of results.
+        device: that computes, its type or "auto".
+
+    Raises: RunError if what the directory says of it is damaged, or it cannot be written.
+    """
+    path = home / _FILE
+    try:
+        if path.exists():
+            return _read(path)
+        begun = any(home.glob("*/*.json"))
+        taken = PUBLISHED if begun else chosen("auto", device)
+        home.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"precision": taken}) + "\n")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read or written: {error.strerror}") from error
+    return taken
+
+
+def _read(path: Path) -> Precision:
+    try:
+        found = named(str(json.loads(path.read_text(encoding="utf-8"))["precision"]))
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if found is None:
+        raise RunError(f"{path} names no precision: remove it with the results beside it, or choose another directory")
+    return found
+
+
+def trained_in(network: Network, precision: Precision) -> Network:
+    """A network with the precision of the sweep, where it says none of its own."""
+    return replace(network, precision=precision) if network.precision == "auto" else network
