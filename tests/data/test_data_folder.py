@@ -12,7 +12,8 @@ from PIL import Image
 from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
 from robustlab.data import examples, imagenet_classes, load
-from robustlab.data.folder import Framing, image_folder
+from robustlab.data.folder import image_folder
+from robustlab.data.framing import Framing
 
 
 def picture(path: Path, colour: tuple[int, int, int] = (0, 0, 0), size: tuple[int, int] = (8, 8)) -> None:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from robustlab.core.errors import DataError
 from robustlab.data import examples, load, read_image
-from robustlab.data.folder import Framing, ImageFolder
-from robustlab.data.natural_sets import PublishedFraming
+from robustlab.data.folder import ImageFolder
+from robustlab.data.framing import Framing, PublishedFraming
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)

@@ -13,8 +13,9 @@ from PIL import Image
 
 from robustlab.core.errors import DataError
 from robustlab.data import examples, imagenet_a_classes, load, of_classes
+from robustlab.data.framing import PublishedFraming
 from robustlab.data.imagenet import imagenet_synsets
-from robustlab.data.natural_sets import PublishedFraming, imagenet_a, imagenet_o, labels_of
+from robustlab.data.natural_sets import imagenet_a, imagenet_o, labels_of
 
 OTHER = [k for k in range(1000) if k not in set(imagenet_a_classes().tolist())][:200]
 

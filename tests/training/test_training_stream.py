@@ -18,7 +18,8 @@ from torch.utils.data import get_worker_info
 
 from robustlab.core import DataError, Examples
 from robustlab.data import InMemory, examples, sample
-from robustlab.data.folder import Framing, image_folder
+from robustlab.data.folder import image_folder
+from robustlab.data.framing import Framing
 from robustlab.training import Progress, Settings, fit, sgd, standard
 from robustlab.training.stream import Reader, fetched
 

@@ -1,7 +1,7 @@
 """Data sets: real images in [0, 1] with labels, by name or from the user's own tensors, data sets and folders."""
 
 from robustlab.data.catalogue import Description, describe, load, names
-from robustlab.data.folder import Framing
+from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_classes
 from robustlab.data.images import read_image
 from robustlab.data.memory import InMemory

@@ -12,13 +12,14 @@ from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
 from robustlab.data.fashion_mnist import cache_path, default_sources, fashion_mnist
 from robustlab.data.fashion_mnist_a import RECORD, fashion_mnist_a
-from robustlab.data.folder import Framing, image_folder
+from robustlab.data.folder import image_folder
+from robustlab.data.framing import Frames, Framing
 from robustlab.data.layouts import LAYOUTS, read_layout
 from robustlab.data.photos import labelled_photographs
 from robustlab.data.sources import Progress
 from robustlab.data.torchvision_sets import PREFIX, torchvision_set
 
-_FOLDER = "folder:"
+FOLDER = "folder:"
 _LARGE_DIGITS = 28
 _FALLBACK = "FALLING BACK to scikit-learn's digits (1,797 images, enlarged to 28x28): results are not comparable."
 
@@ -53,7 +54,7 @@ def load(
     *,
     split: str = "test",
     root: str | Path | None = None,
-    size: int | None = None,
+    size: int | Frames | None = None,
     channels: int = 3,
     fallback: bool = False,
     progress: Progress | None = None,
@@ -66,9 +67,10 @@ def load(
             "imagenet-c:PATH".
         split: "train", "test", or "all" for both; Fashion-MNIST-A has "suspects" too, see ``docs/guide/mining.md``.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
-        size: height and width of photographs and of images in folders and of torchvision; None: 224, or as they are.
-            28 enlarges the digits to the size of Fashion-MNIST.
-        channels: of images in folders, 3 or 1.
+        size: height and width of photographs and of images in folders and of torchvision (scaled so that 0.875 of the
+            shorter side is left, the centre cut out); or a ``Framing``, for another way to this size. None: 224, or as
+            they are. 28 enlarges the digits to the size of Fashion-MNIST.
+        channels: of images in folders, 3 or 1, unless a framing says it.
         fallback: take the digits, with a warning, if no source has Fashion-MNIST.
         progress: told about downloads; see ``progress_bars``.
 
@@ -78,13 +80,15 @@ def load(
         ValueError: no such name or split.
         DataError: it cannot be had; says what was tried.
     """
-    if name.startswith(_FOLDER):
-        return image_folder(name.removeprefix(_FOLDER), split=split, framing=Framing(size, channels=channels))
+    framing = Framing(size, channels=channels) if size is None or isinstance(size, int) else size
+    if name.startswith(FOLDER):
+        return image_folder(name.removeprefix(FOLDER), split=split, framing=framing)
+    given, size = size, size if size is None or isinstance(size, int) else getattr(size, "size", None)
     if (published := read_layout(name, split=split, size=size, channels=channels)) is not None:
         return published
     place = Path(root) if root else None
     if name.startswith(PREFIX):
-        return torchvision_set(name.removeprefix(PREFIX), split, size=size, root=place)
+        return torchvision_set(name.removeprefix(PREFIX), split, size=given, root=place)
     if name == "digits":
         return digits(split, enlarged=size == _LARGE_DIGITS)
     if name == "fashion-mnist-a":

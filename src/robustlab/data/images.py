@@ -12,6 +12,7 @@ Every reader of this room comes here, so that a file means the same numbers ever
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -66,7 +67,7 @@ def read_image(source: str | Path | Image.Image, *, channels: int | None = None)
     return read(Path(source), unit) if isinstance(source, str | Path) else unit(source)
 
 
-def read(path: Path, frame: Callable[[Image.Image], Tensor]) -> Tensor:
+def read(path: Path | io.BytesIO, frame: Callable[[Image.Image], Tensor]) -> Tensor:
     """What a framing makes of an image file.
 
     Raises: DataError that names the file and says what is wrong with it.
@@ -79,7 +80,7 @@ def read(path: Path, frame: Callable[[Image.Image], Tensor]) -> Tensor:
             image.load()
             return frame(image)
     except Exception as error:  # decoders raise whatever a damaged file leads them to
-        raise DataError(f"{path} {_reason(path, error)}") from error
+        raise DataError(_fault(path, error)) from error
 
 
 def check_single(image: Image.Image) -> None:
@@ -184,6 +185,43 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
+def pixels(x: object, framing: Callable[[Image.Image], Tensor] | None = None) -> Tensor:
+    """One input of a data set as a tensor: uint8 in 0..255, or floats.
+
+    Args:
+        x: a tensor or an array, as it is; an image of Pillow, the path of a file, or what a file holds (bytes, or a
+            dictionary with these under "bytes" or "path", as Hugging Face stores them).
+        framing: how images get their size; None: they stay as they are.
+
+    Raises:
+        ValueError: it is nothing of these, or its values have no known scale.
+        DataError: a file cannot be read.
+    """
+    frame = framing or _as_it_is
+    if isinstance(x, Tensor):
+        return x
+    if is_image(x):
+        return frame(x)
+    if isinstance(x, dict) and {"bytes", "path"} & x.keys():
+        x = x.get("bytes") or x.get("path")
+    if isinstance(x, str | Path):
+        return read(Path(x).expanduser(), frame)
+    if isinstance(x, bytes | bytearray):
+        return read(io.BytesIO(x), frame)
+    found = np.asarray(x)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"a {type(x).__name__} is no image: give tensors, arrays, images of Pillow or paths of files")
+    if found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] in (3, 4) and found.shape[0] > 4:
+        from PIL import Image
+
+        return frame(Image.fromarray(found))
+    return torch.from_numpy(np.array(found))
+
+
+def _as_it_is(image: Image.Image) -> Tensor:
+    return values(plain(image))
+
+
 def is_image(x: object) -> TypeGuard[Image.Image]:
     """Whether something is an image of Pillow, which is not imported to find out."""
     pillow = sys.modules.get("PIL.Image")
@@ -197,6 +235,12 @@ def readable(suffix: str) -> bool:
     if suffix in SUFFIXES:
         return True
     return suffix in UNUSUAL and Image.registered_extensions().get(suffix) in _formats()
+
+
+def _fault(source: Path | io.BytesIO, error: Exception) -> str:
+    if isinstance(source, Path):
+        return f"{source} {_reason(source, error)}"
+    return f"an image of {source.getbuffer().nbytes} bytes cannot be read: {(str(error).splitlines() or [''])[0]}"
 
 
 def _reason(path: Path, error: Exception) -> str:

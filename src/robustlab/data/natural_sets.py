@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,39 +10,11 @@ from torch import Tensor
 from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
 from robustlab.data.folder import ImageFolder, image_folder
+from robustlab.data.framing import PublishedFraming
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_synsets
-from robustlab.data.images import plain, values
 from robustlab.data.splits import Part
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 _SHOWN, _AT_A_TIME = 200, 64
-
-
-@dataclass(frozen=True)
-class PublishedFraming:
-    """The framing that results on ImageNet-A and ImageNet-O were published with.
-
-    The shorter side is scaled to ``size / 0.875`` (bilinear, the longer side rounded down) and the centre cut out, as
-    torchvision's Resize(256) and CenterCrop(224) do.
-
-    Args:
-        size: height and width, in pixels.
-    """
-
-    size: int = 224
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """A PIL image as uint8 (3, H, W); as float32 in [0, 1] where it has more than 8 bits."""
-        from PIL import Image
-
-        found = plain(image, 3)
-        shorter, least = round(self.size / 0.875), min(found.size)
-        width, height = (shorter if side == least else int(shorter * side / least) for side in found.size)
-        scaled = found.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        return values(scaled.crop((left, top, left + self.size, top + self.size)), 3)
 
 
 def imagenet(path: str | Path, *, size: int = 224) -> ImageFolder:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
-from robustlab.data.folder import Framing
+from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.images import read
 from robustlab.data.memory import InMemory, unit

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from robustlab.core.errors import DataError
 from robustlab.core.types import Batch, Examples
-from robustlab.data.folder import Framing, ImageFolder, image_folder, is_synset
+from robustlab.data.class_order import is_synset
+from robustlab.data.folder import ImageFolder, image_folder
+from robustlab.data.framing import Framing
 from robustlab.data.memory import check_ids, class_names, unit
 from robustlab.data.wrapped import sampled_sha256
 
@@ -57,6 +59,11 @@ class CorruptedCopies:
     def classes(self) -> tuple[str, ...]:
         """Of all cells."""
         return next(iter(self.cells.values())).classes
+
+    @property
+    def preprocessing(self) -> str:
+        """How images got their size; empty where it is not known."""
+        return str(getattr(next(iter(self.cells.values())), "preprocessing", ""))
 
     def __len__(self) -> int:
         return len(self.cells) * self._each
@@ -125,7 +132,7 @@ def corrupted_folders(
     *,
     size: int | None = None,
     channels: int = 3,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | str | Path | None = None,
     check: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> CorruptedCopies:
     """Corrupted copies of an image folder, laid out like ImageNet-C: root/corruption/severity/class/image.

@@ -38,6 +38,11 @@ class Part:
         """Those of the whole."""
         return self.whole.classes
 
+    @property
+    def preprocessing(self) -> str:
+        """How images of the whole got their size; empty where it is not known."""
+        return str(getattr(self.whole, "preprocessing", ""))
+
     def __len__(self) -> int:
         return len(self.rows)
 

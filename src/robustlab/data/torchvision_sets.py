@@ -10,7 +10,6 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +19,7 @@ from torch.utils.data import ConcatDataset
 
 from robustlab.core.errors import DataError
 from robustlab.data.cache import home, locked
-from robustlab.data.folder import Framing
+from robustlab.data.framing import Frames, Framing
 from robustlab.data.images import plain
 from robustlab.data.memory import class_names
 from robustlab.data.wrapped import FromDataset, MapStyle
@@ -36,7 +35,9 @@ _NOT_HAD = (OSError, RuntimeError, ValueError, ImportError, EOFError, http.clien
             zipfile.BadZipFile)  # fmt: skip
 
 
-def torchvision_set(name: str, split: str, *, size: int | None = None, root: Path | None = None) -> FromDataset:
+def torchvision_set(
+    name: str, split: str, *, size: int | Frames | None = None, root: Path | None = None
+) -> FromDataset:
     """A labelled image set of torchvision; what is not there yet is downloaded by torchvision.
 
     Any class of ``torchvision.datasets`` will do that takes ``split=`` or ``train=`` and nothing else that must be
@@ -46,7 +47,8 @@ def torchvision_set(name: str, split: str, *, size: int | None = None, root: Pat
         name: of the class: "Flowers102", "OxfordIIITPet", "CIFAR10".
         split: one of its own; "train" is "trainval" where there is no other, "valid" may be "val"; "all" is train,
             valid and test together.
-        size: height and width that images are brought to, as those in folders; None: they stay as they are.
+        size: height and width that images are brought to, as those in folders, those of a grey set in grey; or a
+            framing; None: they stay as they are.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's. The set is in ``torchvision/NAME``.
 
     Raises:
@@ -58,31 +60,12 @@ def torchvision_set(name: str, split: str, *, size: int | None = None, root: Pat
     with locked(place), contextlib.redirect_stdout(sys.stderr):  # some say on stdout how far they are
         sets = _sets(kind, split, place)
     image, classes = _check_items(sets[0], kind.__name__), _classes(sets, kind.__name__)
-    framing = Framing(size, channels=3 if plain(image).mode == "RGB" else 1)
+    own = Framing(size if isinstance(size, int) else None, channels=3 if plain(image).mode == "RGB" else 1)
+    framing = own if size is None or isinstance(size, int) else size
     data: MapStyle = sets[0] if len(sets) == 1 else ConcatDataset(sets)
     if size is None:
         _check_sizes(data, kind.__name__)
-    return FromDataset(f"{kind.__name__} {split}", classes, Framed(data, framing))
-
-
-@dataclass(frozen=True, eq=False)
-class Framed:
-    """Items of a data set, whose images become tensors of one size.
-
-    Args:
-        data: items are a PIL image and a label.
-        framing: what makes uint8 (C, H, W) of an image.
-    """
-
-    data: MapStyle
-    framing: Framing
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int, /) -> object:
-        image, label = cast("tuple[Image.Image, int]", self.data[index])
-        return self.framing(image), label
+    return FromDataset(f"{kind.__name__} {split}", classes, data, framing)
 
 
 def _kind(name: str) -> Any:  # noqa: ANN401 -- a class of torchvision

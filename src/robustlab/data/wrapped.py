@@ -1,27 +1,42 @@
-"""The user's own data as a data set: tensors, arrays, torch data sets, folders."""
+"""The user's own data as a data set: tensors, arrays, files of arrays, tables, torch and Hugging Face data sets."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 
 from robustlab.core.errors import DataError
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
-from robustlab.data.folder import image_folder
-from robustlab.data.images import is_image, plain, values
+from robustlab.data.columns import (
+    Columns,
+    as_array,
+    as_labels,
+    classes_said,
+    labels_said,
+    names_of,
+    number,
+    of_item,
+    of_names,
+    split_of,
+)
+from robustlab.data.framing import Frames
+from robustlab.data.images import pixels
 from robustlab.data.memory import InMemory, check_ids, check_inputs, check_labels, class_names, unit
 
 _HASHED = 256
+_READ = 10_000  # examples whose labels are read one by one, if nothing else says the classes
+_HANDED_ON = "take them into memory, robustlab.data.examples(list(itertools.islice(data, 1000))), say"
 
 
 class MapStyle(Protocol):
@@ -33,55 +48,185 @@ class MapStyle(Protocol):
 
 
 Array: TypeAlias = Tensor | NDArray[np.generic]
-Given: TypeAlias = Examples | Array | tuple[Array, Array] | MapStyle | str | Path
+Given: TypeAlias = (
+    Examples | Array | tuple[Array, Array] | MapStyle | str | Path | Mapping[Any, Any] | Iterable[Any] | Sized
+)
 """What can be made a data set."""
 
 
+class Wanted(NamedTuple):
+    """What the user says of the data."""
+
+    classes: Sequence[str] | int | None = None
+    name: str | None = None
+    framing: Frames | None = None
+    columns: Columns | None = None
+    otherwise: Callable[[Tensor], int] | None = None
+    """Number of classes by an input, where the data do not say it."""
+
+
 def examples(
-    data: Given, y: Array | None = None, *, classes: Sequence[str] | int | None = None, name: str | None = None
+    data: Given,
+    y: object = None,
+    *,
+    classes: Sequence[str] | int | None = None,
+    name: str | None = None,
+    framing: Frames | None = None,
+    columns: Columns | None = None,
 ) -> Examples:
     """Makes a data set of what the user has.
 
     Args:
-        data: inputs (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a pair of inputs and labels; a torch data set
-            whose items are (x, y); a folder of class folders; or a data set already, which comes back as it is.
-        y: labels (N,), if ``data`` is the inputs alone.
+        data: inputs (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a pair of inputs and labels; a dictionary of
+            these, or an npz file; a list of pairs; a torch data set, or a DataLoader of one; a data set of Hugging
+            Face (of a dictionary of splits the test set); a table of pandas; a folder of class folders, or the name of
+            a data set as ``load`` knows it; or a data set already, which comes back as it is. Images are tensors,
+            arrays, images of Pillow, bytes of a file or its path.
+        y: labels (N,), numbers or words, if ``data`` is the inputs alone.
         classes: names of the classes, or how many there are; None: the data set's own, else up to the largest label.
         name: what reports call it.
+        framing: how images of Pillow and files get their size, such as ``Framing(224)``; None: they stay as they are.
+        columns: which hold image and label, where items are dictionaries or tuples; None: the usual names.
 
     Raises:
         ValueError: what was given cannot be a data set; says why.
-        DataError: the folder cannot be read.
+        DataError: the folder or file cannot be read.
     """
     if isinstance(data, Examples):
         return data
+    wanted = Wanted(classes, name, framing, columns)
+    return brought(data, wanted) if y is None else _in_memory(data, y, wanted)
+
+
+def brought(data: Given, wanted: Wanted) -> Examples:
+    """A data set of anything but inputs alone, see ``examples``."""
+    if isinstance(data, Examples):
+        return data
     if isinstance(data, str | Path):
-        return image_folder(data, classes=None if isinstance(classes, int) else classes)
-    pair = (data, y) if y is not None else data
-    if isinstance(pair, tuple) and len(pair) == 2:
-        return _in_memory(pair[0], pair[1], classes, name or "tensors")
+        from robustlab.data.places import at  # which reads names of data sets, made of what is here
+
+        return at(data, wanted)
+    if _is_pair(data):
+        x, y = cast("tuple[object, object]", data)
+        return _in_memory(x, y, wanted)
     if isinstance(data, Tensor | np.ndarray):
         raise ValueError(f"inputs of shape {tuple(data.shape)} without labels: give examples(x, y)")
+    if isinstance(data, Mapping):
+        return _of_mapping(data, wanted)
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
+        return _of_table(data, wanted)
+    tensors = getattr(data, "tensors", None)
+    if isinstance(tensors, tuple) and len(tensors) == 2:
+        return _in_memory(*tensors, wanted._replace(name=wanted.name or type(data).__name__))
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
-        hint = "give its .dataset" if hasattr(data, "dataset") else "give a data set with __len__ and __getitem__"
-        raise ValueError(f"a {type(data).__name__} has no examples by number: {hint}")
-    return FromDataset(name or type(data).__name__, _dataset_classes(data, classes), data)
+        return brought(_behind(data), wanted)
+    return _of_items(cast(MapStyle, data), wanted)
 
 
-def _in_memory(x: object, y: object, classes: Sequence[str] | int | None, name: str) -> InMemory:
-    inputs, labels = torch.as_tensor(x), torch.as_tensor(y)
-    if inputs.dim() == 4 and inputs.dtype is torch.uint8 and inputs.shape[-1] in (1, 3) and inputs.shape[1] > 4:
+def _is_pair(data: object) -> bool:
+    """Whether something is inputs and labels, and no list of two examples."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return False
+    x, y = data
+    if all(isinstance(one, Tensor | np.ndarray) for one in data):
+        return isinstance(data, tuple) or y.ndim <= 1
+    if hasattr(y, "to_numpy"):  # a column of pandas
+        return True
+    flat = isinstance(y, Tensor | np.ndarray) or (
+        isinstance(y, list | tuple) and all(isinstance(label, int | str | np.integer) for label in y)
+    )
+    return flat and hasattr(x, "__len__") and not isinstance(x, str)
+
+
+def _in_memory(x: object, y: object, wanted: Wanted) -> Examples:
+    """Inputs and labels as tensors; or, where inputs are a list of images, read one at a time."""
+    x = x.to_numpy() if hasattr(x, "to_numpy") else x
+    labels, words = as_labels(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if isinstance(x, list | tuple) and len(x) == len(labels) and not isinstance(x[0], int | float | list):
+        known = wanted._replace(classes=wanted.classes if wanted.classes is not None else words)
+        return _of_items(list(zip(x, labels.tolist(), strict=True)), known)
+    inputs = as_array(x, "inputs")
+    if inputs.dim() == 4 and inputs.shape[-1] in (1, 3) and inputs.shape[1] > 4 and inputs.shape[2] > 4:
         raise ValueError(f"images of shape {tuple(inputs.shape)} look like (N, H, W, C): give x.permute(0, 3, 1, 2)")
+    if inputs.dtype is torch.uint16:
+        raise ValueError("inputs are torch.uint16: divide images of 16 bits by 65535, as floats in [0, 1]")
     check_inputs(inputs)
-    return InMemory(name, class_names(classes, labels), inputs, labels)
+    names = class_names(wanted.classes if wanted.classes is not None or words is None else words, labels)
+    return InMemory(wanted.name or "tensors", names, inputs, labels)
 
 
-def _dataset_classes(data: object, classes: Sequence[str] | int | None) -> tuple[str, ...]:
-    own = getattr(data, "classes", None) if classes is None else classes
-    targets = getattr(data, "targets", None)
-    if own is None and targets is None:
+def _of_mapping(data: Mapping[Any, Any], wanted: Wanted) -> Examples:
+    """A dictionary of columns, or of splits."""
+    part = split_of(data)
+    if part is not None:
+        return brought(part[1], wanted._replace(name=wanted.name or f"{type(data).__name__} {part[0]}"))
+    image, label = of_names(data, wanted.columns, f"the {type(data).__name__}")
+    return _in_memory(data[image], data[label], wanted)
+
+
+def _of_table(data: Any, wanted: Wanted) -> Examples:  # noqa: ANN401 -- a table of pandas or like it
+    """A table with a column of images, or with columns of numbers."""
+    image, label = of_names(data.columns, wanted.columns, f"the {type(data).__name__}")
+    named = wanted._replace(name=wanted.name or type(data).__name__)
+    if isinstance(image, list | tuple):
+        return _in_memory(data[list(image)].to_numpy().astype(np.float32), data[label].to_numpy(), named)
+    return _in_memory(data[image].tolist(), data[label].to_numpy(), named)
+
+
+def _behind(data: Any) -> Given:  # noqa: ANN401 -- the user's own
+    """The data set behind a loader.
+
+    Raises: ValueError if there is none that stands for it.
+    """
+    inner, kind = getattr(data, "dataset", None), type(data).__name__
+    if inner is None or not hasattr(inner, "__getitem__") or not hasattr(inner, "__len__"):
+        raise ValueError(
+            f"a {kind} has no examples by number (no __len__ and __getitem__): {_HANDED_ON}"
+            if hasattr(data, "__iter__")
+            else f"a {kind} is no data set: give tensors (x, y), or a data set with __len__ and __getitem__"
+        )
+    if getattr(data, "collate_fn", default_collate) is not default_collate:
+        raise ValueError(f"this {kind} has a collate_fn of its own: give its .dataset, with items (x, y)")
+    if type(getattr(data, "sampler", None)) not in (SequentialSampler, RandomSampler, type(None)):
+        raise ValueError(f"this {kind} has a sampler of its own: give its .dataset, or a torch.utils.data.Subset of it")
+    return cast(Given, inner)
+
+
+def _of_items(data: MapStyle, wanted: Wanted) -> Examples:
+    """A data set of items (x, y), or of dictionaries."""
+    if not len(data):
+        raise ValueError(f"the {type(data).__name__} is empty: there must be at least one example")
+    name, columns = wanted.name or type(data).__name__, wanted.columns
+    columned = getattr(data, "column_names", None)
+    if isinstance(columned, list | tuple):
+        columns = of_names(columned, columns, f"the {name}")
+    elif isinstance(data, list | tuple) and isinstance(data[0], Mapping):
+        columns = of_names(data[0], columns, f"an item of the {name}")
+    names = _names(data, wanted._replace(name=name, columns=columns))
+    return FromDataset(name, names, data, wanted.framing, columns)
+
+
+def _names(data: MapStyle, wanted: Wanted) -> tuple[str, ...]:
+    """The classes: as the user says, as the data set says, as its labels say, as the model says.
+
+    Raises: ValueError if nothing says them.
+    """
+    if wanted.classes is not None:
+        return class_names(wanted.classes, torch.empty(0))
+    said = classes_said(data, wanted.columns)
+    if said is not None:
+        return said
+    labels = labels_said(data, wanted.columns)
+    if labels:
+        return names_of(labels)
+    bare = FromDataset(wanted.name or "", ("",), data, wanted.framing, wanted.columns)
+    if wanted.otherwise is not None:
+        x, label = bare.item(0)
+        if not isinstance(label, str):
+            return class_names(wanted.otherwise(unit(x)), torch.empty(0))
+    if len(data) > _READ:
         raise ValueError(f"{type(data).__name__} does not say its classes: give classes=, their names or their number")
-    return class_names(own, torch.as_tensor(targets if own is None else []))
+    return names_of([bare.label(k) for k in range(len(data))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +236,25 @@ class FromDataset:
     Args:
         name: what reports call it.
         classes: names of the K classes.
-        data: items are (x, y): x a tensor or array (C, H, W), uint8 or float in [0, 1], or a PIL image.
+        data: items are (x, y), or dictionaries: x a tensor or array (C, H, W), uint8 or float in [0, 1], or an image of
+            Pillow, or the path of one; y a number, or the name of a class.
+        framing: how images of Pillow and files get their size; None: they stay as they are.
+        columns: which hold x and y.
     """
 
     name: str
     classes: tuple[str, ...]
     data: MapStyle
+    framing: Frames | None = None
+    columns: Columns | None = field(default=None)
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def preprocessing(self) -> str:
+        """How images got their size; empty: nothing was done to them here."""
+        return "" if self.framing is None else str(self.framing)
 
     def batch(self, ids: Tensor) -> Batch:
         """Items by their number; inputs float, in [0, 1] where they were bytes.
@@ -107,16 +262,35 @@ class FromDataset:
         Raises: DataError if an item cannot be had or read, or has another shape than the others.
         """
         check_ids(ids, len(self), self.name)
-        items = [self._item(number) for number in ids.tolist()]
+        items = [self.item(number) for number in ids.tolist()]
         shapes = {tuple(x.shape) for x, _ in items}
         if len(shapes) > 1:
-            raise DataError(f"{self.name} has inputs of different shapes {sorted(shapes)}: bring them to one size")
-        x, y = torch.stack([x for x, _ in items]), torch.tensor([label for _, label in items])
+            raise DataError(
+                f"{self.name} has inputs of different shapes {sorted(shapes)}: bring them to one size, images of "
+                "Pillow by robustlab.data.examples(data, framing=robustlab.data.Framing(224))"
+            )
+        x = torch.stack([unit(x) for x, _ in items] if len({x.dtype for x, _ in items}) > 1 else [x for x, _ in items])
+        y = torch.tensor([self._number(label, place) for place, (_, label) in zip(ids.tolist(), items, strict=True)])
         check_inputs(x)
         check_labels(y, len(x), len(self.classes))
         return Batch(unit(x), y, ids)
 
-    def _item(self, number: int) -> tuple[Tensor, int]:
+    def item(self, number: int) -> tuple[Tensor, object]:
+        """Input and label of one item, the label as it is.
+
+        Raises: DataError if it cannot be had or read.
+        """
+        image, label = self._both(number)
+        try:
+            return pixels(image, self.framing), label
+        except ValueError as error:
+            raise DataError(f"item {number} of {self.name} cannot be read: {error}") from error
+
+    def label(self, number: int) -> object:
+        """The label of one item, as it is."""
+        return self._both(number)[1]
+
+    def _both(self, number: int) -> tuple[object, object]:
         try:
             item = self.data[number]
         except (IndexError, KeyError, StopIteration, OSError) as error:
@@ -124,23 +298,22 @@ class FromDataset:
                 f"{self.name} says it has {len(self)} examples, but number {number} cannot be had "
                 f"({type(error).__name__}: {error}): the data set ends early or is damaged"
             ) from error
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {number} of {self.name} is a {type(item).__name__}, expected a pair (x, y)")
+        return of_item(item, self.columns, f"item {number} of {self.name}")
+
+    def _number(self, label: object, place: int) -> int:
         try:
-            return _input(item[0]), int(torch.as_tensor(item[1]))
+            return number(label, self._numbers)
         except ValueError as error:
-            raise DataError(f"item {number} of {self.name} cannot be read: {error}") from error
+            raise DataError(f"item {place} of {self.name}: {error}") from error
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: k for k, name in enumerate(self.classes)}
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of classes, length and a fixed sample of 256 examples."""
         return sampled_sha256(self)
-
-
-def _input(x: object) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    return values(plain(x)) if is_image(x) else torch.from_numpy(np.array(x))
 
 
 def sampled_sha256(data: Examples) -> str:
