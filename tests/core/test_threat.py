@@ -149,13 +149,15 @@ def test_contains_is_exact_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_bounds_are_compared_as_the_numbers_that_were_written(dtype: torch.dtype) -> None:
+def test_a_bound_is_compared_as_the_dtype_has_it_and_kept_as_it_was_written(dtype: torch.dtype) -> None:
     x = torch.tensor([[0.5]], dtype=dtype)
     threat = ThreatModel(L2(), 1.0, (0.1, 0.7))
     for bound, inwards in ((0.1, 1.0), (0.7, 0.0)):
         point = torch.tensor([[bound]], dtype=dtype)
+        beyond = torch.nextafter(point, torch.full_like(point, 1 - inwards))
         outside = not 0.1 <= point.item() <= 0.7
-        assert threat.contains(x, point).item() is not outside
+        assert threat.contains(x, point).item()
+        assert not threat.contains(x, beyond).item()
         inner = torch.nextafter(point, torch.full_like(point, inwards)) if outside else point
         assert torch.equal(threat.project(x, torch.full_like(x, 2 * bound - 0.5)), inner)
 

@@ -162,3 +162,23 @@ def test_without_mlflow_it_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ImportError, match="MLflow is not installed: pip install mlflow"), mlflow(tmp_path):
         pass
+
+
+def test_single_numbers_go_to_both_and_leave_accelerate_as_it_was(
+    tmp_path: Path, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate.state import PartialState
+
+    from robustlab.training.trackers import scalars
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setitem(sys.modules, "tensorboard", module)
+    before = dict(PartialState._shared_state)
+    (tmp_path / "run").mkdir()
+    with scalars(tmp_path / "run") as put:
+        put("evaluate", 0, {"robust_accuracy": 0.5, "eps": 0.1})
+    assert ("evaluate/robust_accuracy", 0.5, 0) in Writer.written
+    assert board.logged == [({"evaluate/robust_accuracy": 0.5, "evaluate/eps": 0.1}, 0)]
+    assert dict(PartialState._shared_state) == before

@@ -27,6 +27,7 @@ from robustlab.core import (
     targeted,
     untargeted,
 )
+from robustlab.core.bounds import outside
 from robustlab.core.losses import classes_needed
 
 _BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
@@ -175,8 +176,8 @@ def checked_inputs(
     low, high = (float(v) for v in x.detach().aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("inputs contain NaN or infinite values")
-    if low < threat.bounds[0] or high > threat.bounds[1]:
-        raise ValueError(f"inputs lie in [{low:g}, {high:g}], outside the bounds {threat.bounds} of the threat model")
+    if lie := outside(low, high, threat.bounds, x.dtype):
+        raise ValueError(f"inputs lie {lie} of the threat model")
     for name, given in (("labels", y), ("targets", target), ("ids", ids)):
         if given is not None and given.shape != x.shape[:1]:
             raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")

@@ -49,7 +49,8 @@ def to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: tu
 
 def _to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: tuple[float, float]) -> Tensor:
     sign = slope.sign() * rise.sign().reshape(-1, *[1] * (x.ndim - 1))
-    room = torch.where(sign > 0, bounds[1] - x, x - bounds[0]).flatten(1)  # without slope it does not matter
+    room = torch.where(sign > 0, bounds[1] - x, x - bounds[0])  # without slope it does not matter
+    room = room.clamp_min(0).flatten(1)  # a rounding may have passed the bound
     size, wanted = slope.abs().flatten(1), rise.abs()[:, None]
     if isinstance(norm, L1):
         change = _steepest_first(size, room, wanted)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import exports as x
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.natural import Asked, Plain, natural_result, told
-from robustlab.cli.run import directory, resumable, verdict
+from robustlab.cli.run import directory, resumable, tracked, verdict
 
 if TYPE_CHECKING:
+    from robustlab.core.processes import Processes
     from robustlab.evaluation import Evaluation
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
@@ -55,7 +57,12 @@ def evaluate(
     ] = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    name: o.Name = None,
     out: o.Out = None,
+    png: o.Png = False,
+    junit: x.Junit = None,
+    sarif: x.Sarif = None,
+    model_card: x.Card = None,
     fail_under: o.FailUnder = None,
     strict: o.Strict = False,
     json: o.Json = False,
@@ -70,22 +77,19 @@ def evaluate(
     With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
     natural.json and the report on corruptions.
     """
+    exports = x.Exports(junit, sarif, model_card, png=png)
     asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
     if natural:
-        _no_attack(attack, eps, quick=quick or bf16)
+        _no_attack(attack, eps, exports, quick=quick or bf16)
         plain = Plain(model, architecture, classes, data, split, size, limit, batch_size, seed, device, out)
         told(natural_result(plain, asked), fail_under, strict=strict, json=json)
         return
     if asked.any:
         raise typer.BadParameter("corruptions and what belongs to them go with --natural")
-    from robustlab.core.processes import launched
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
-    from robustlab.report import write
 
-    processes = launched()
-    if processes.count > 1:
-        _share(out)
+    processes = _sharing(out)
     found = parse.budgets(eps or parse.usual_eps(norm))
     attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
     subject = parse.model(model, architecture, classes, parse.device(device))
@@ -98,26 +102,43 @@ def evaluate(
             batch_size=batch_size or 128,
             seed=seed,
             search_dtype="auto" if bf16 else None,
-            name=model,
+            name=name or model,
             together=processes.count > 1,
             progress=progress,
         )
         result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
         if not processes.first:
             return
-        page = write([result], place)
+        page = _written(result, place)
+        exports.pictures(result, subject, examples)
+    exports.write([result], fail_under=fail_under, strict=strict)
     _told(result, page, json=json)
     verdict(result, fail_under, strict=strict)
 
 
-def _share(out: Path | None) -> None:
-    """Gives each process of a machine a GPU of its own, if there are any."""
+def _written(result: Evaluation, place: Path) -> Path:
+    """The report, and the numbers in TensorBoard and MLflow."""
+    from robustlab.report import write
+
+    page = write([result], place)
+    tracked(result, place)
+    return page
+
+
+def _sharing(out: Path | None) -> Processes:
+    """The processes that were started together; each of a machine gets a GPU of its own, if there are any."""
     import torch
 
+    from robustlab.core.processes import launched
+
+    processes = launched()
+    if processes.count == 1:
+        return processes
     if out is None:
         raise typer.BadParameter("several processes share a directory: say which with --out")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return processes
 
 
 def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
@@ -127,9 +148,11 @@ def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
     return typed or ["autoattack-quick" if quick else "autoattack"]
 
 
-def _no_attack(attack: list[str] | None, eps: list[str] | None, *, quick: bool) -> None:
+def _no_attack(attack: list[str] | None, eps: list[str] | None, exports: x.Exports, *, quick: bool) -> None:
     if attack or eps or quick:
         raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
+    if exports.any:
+        raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")
 
 
 def _told(result: Evaluation, page: Path, *, json: bool) -> None:

@@ -105,6 +105,16 @@ Out = Annotated[
         "--out", help="Directory of the run; if it holds this run unfinished, it goes on.", rich_help_panel=OUTPUT
     ),
 ]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="What reports call the model; default: as it was typed.", rich_help_panel=OUTPUT),
+]
+Png = Annotated[
+    bool,
+    typer.Option(
+        "--png", help="Also write what fooled the model as PNG, each loaded again and checked.", rich_help_panel=OUTPUT
+    ),
+]
 Runs = Annotated[list[Path], typer.Argument(help="Directories of runs.", show_default=False)]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 4 if there is a serious finding.", rich_help_panel=OUTPUT)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robustlab.cli import exports as x
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.natural import compared as compared_natural
@@ -25,6 +26,9 @@ def report(
         str | None, typer.Option("--headline", help="Eps that the headline speaks of; default: the largest.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Of the page.")] = None,
+    junit: x.Junit = None,
+    sarif: x.Sarif = None,
+    model_card: x.Card = None,
 ) -> None:
     """Writes the report of finished runs again, several side by side on the same axes.
 
@@ -38,9 +42,12 @@ def report(
     results = [read_run(run) for run in runs if not is_natural(run)]
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
     if natural:
+        if junit or sarif or model_card:
+            raise typer.BadParameter("--junit, --sarif and --model-card are of runs under attack alone")
         page = write_natural(natural, place, comparisons=compared_natural(natural), attacked=results, title=title)
         show.say(f"Report: {page}", "good")
         return
     eps = parse.budgets([headline])[-1] if headline else None
     page = write(results, place, comparisons=compared(results), eps=eps, title=title)
+    x.Exports(junit, sarif, model_card).write(results)
     show.say(f"Report: {page}", "good")

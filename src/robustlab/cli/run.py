@@ -48,6 +48,17 @@ def _again(out: Path) -> str:
     return shlex.join(typed if named else [*typed, "--out", str(out)])
 
 
+def tracked(result: Evaluation, place: Path) -> None:
+    """Puts the numbers into TensorBoard and MLflow where they are installed, as training does."""
+    from robustlab.training.trackers import scalars
+
+    with scalars(place) as put:
+        put("evaluate", 0, {"clean_accuracy": result.clean.accuracy.value})
+        for number, worst in enumerate(result.worst):
+            shares = {"robust_accuracy": worst.robust.value, "robust_accuracy_low": worst.robust.low, "eps": worst.eps}
+            put("evaluate", number, shares)
+
+
 def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> None:
     """Ends with the exit code that a build gate looks at."""
     serious(result.findings, strict=strict)

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from robustlab.core.bounds import Bounds, at_least_, at_most_, limits, valid
 from robustlab.core.norms import Linf, Norm, per_example
 from robustlab.core.random import Streams
 from robustlab.core.rows import kept_rows_, row_chunks
@@ -83,15 +84,19 @@ class ThreatModel:
 
     def region(self, x: Tensor) -> Region:
         """The feasible set around a batch of inputs (N, ...)."""
+        return self._region(x, x.dtype)
+
+    def _region(self, x: Tensor, rounded: torch.dtype) -> Region:
         if isinstance(self.norm, Linf):
-            return _Box.around(x, self.radius(x), self.bounds)
-        return _Ball(self.norm, x, self.radius(x).expand(x.shape[0], *[1] * (x.ndim - 1)), self.bounds)
+            return _Box.around(x, self.radius(x), self.bounds, rounded)
+        radius = self.radius(x).expand(x.shape[0], *[1] * (x.ndim - 1))
+        return _Ball(self.norm, x, radius, self.bounds, rounded)
 
     def search_region(self, x: Tensor) -> Region:
         """The same for a search whose points are in at least float32, also around inputs of half types."""
         if torch.finfo(x.dtype).bits >= 32:
             return self.region(x)
-        return _Fine(self.region(x.float()), self.region(x), x.dtype)
+        return _Fine(self._region(x.float(), x.dtype), self.region(x), x.dtype)
 
     def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """The points of the feasible set around ``x`` near ``x_adv``; both (N, ...) of one dtype."""
@@ -110,11 +115,10 @@ class ThreatModel:
         return out
 
     def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """Whether each row of ``x_adv`` is within budget and bounds, exactly, (N,) bool."""
-        low, high = self.bounds
-        flat = x_adv.double().flatten(1)  # in half types a bound would be rounded before comparing
-        inside = ((flat >= low) & (flat <= high)).all(dim=1)
-        return inside & (self.norm.size(x_adv.double() - x.double()) <= self.radius(x).reshape(-1))
+        """Whether each row of ``x_adv`` is within budget, exactly, and bounds as its dtype has them, (N,) bool."""
+        return valid(x, x_adv, self.bounds) & (
+            self.norm.size(x_adv.double() - x.double()) <= self.radius(x).reshape(-1)
+        )
 
     def take(self, rows: Tensor) -> ThreatModel:
         """The threat model of some of the examples; ``rows`` is a mask (N,) or row numbers."""
@@ -141,7 +145,7 @@ def _toward(point: Tensor, x: Tensor, limit: Tensor) -> Tensor:
     return point
 
 
-def _safe_radius(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> Tensor:
+def _safe_radius(x: Tensor, radius: Tensor, bounds: Bounds) -> Tensor:
     """Radii so little smaller that no sum with an input can round out of the ball; NaN where that would matter.
 
     One last bit of the largest possible sum is less than a hundred-thousandth of eps then, and adding is all that is
@@ -152,16 +156,6 @@ def _safe_radius(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> Tens
     return torch.where(fine, radius - bit, torch.nan).to(x.dtype)
 
 
-def _inner_bounds(bounds: tuple[float, float], x: Tensor) -> tuple[float, float]:
-    """The smallest and largest numbers of the dtype of ``x`` within the bounds."""
-    low, high = (torch.tensor(b, dtype=x.dtype) for b in bounds)
-    if low.item() < bounds[0]:
-        low = torch.nextafter(low, torch.full_like(low, math.inf))
-    if high.item() > bounds[1]:
-        high = torch.nextafter(high, torch.full_like(high, -math.inf))
-    return low.item(), high.item()
-
-
 @dataclass(frozen=True)
 class _Box:
     """An Linf ball cut by the bounds: a projection is one clamp."""
@@ -170,8 +164,7 @@ class _Box:
     high: Tensor
 
     @staticmethod
-    def around(x: Tensor, radius: Tensor, bounds: tuple[float, float]) -> _Box:
-        low, high = _inner_bounds(bounds, x)
+    def around(x: Tensor, radius: Tensor, bounds: Bounds, rounded: torch.dtype) -> _Box:
         box, inner = _Box(torch.empty_like(x), torch.empty_like(x)), _safe_radius(x, radius, bounds)
         for rows in row_chunks(x):
             part, eps, safe = (t[rows] if t.ndim else t for t in (x, radius, inner))
@@ -180,7 +173,8 @@ class _Box:
             if bool(exact.any()):
                 below = torch.where(exact, _toward((part.double() - eps).to(x.dtype), part, eps), below)
                 above = torch.where(exact, _toward((part.double() + eps).to(x.dtype), part, eps), above)
-            box.low[rows], box.high[rows] = below.clamp_(min=low), above.clamp_(max=high)
+            low, high = limits(part, bounds, rounded)
+            box.low[rows], box.high[rows] = at_least_(below, low), at_most_(above, high)
         return box
 
     def project_(self, x_adv: Tensor) -> Tensor:
@@ -208,7 +202,9 @@ class _Ball:
     norm: Norm
     x: Tensor
     radius: Tensor
-    bounds: tuple[float, float]
+    bounds: Bounds
+    rounded: torch.dtype
+    """In which the inputs were rounded, maybe beyond a bound."""
 
     def project_(self, x_adv: Tensor) -> Tensor:
         for rows in row_chunks(x_adv):
@@ -219,10 +215,10 @@ class _Ball:
         return x_adv
 
     def _projected(self, x_adv: Tensor) -> Tensor:
-        x, (low, high) = self.x, _inner_bounds(self.bounds, self.x)
+        x, (low, high) = self.x, limits(self.x, self.bounds, self.rounded)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         delta = self.norm.project_box(x_adv.to(wide) - wide, self.radius.reshape(-1), low - wide, high - wide)
-        x_adv = (wide + delta).to(x.dtype).clamp_(low, high)
+        x_adv = at_most_(at_least_((wide + delta).to(x.dtype), low), high)
         over = self.norm.size(x_adv.double() - x.double()) > self.radius.reshape(-1) * _EDGE
         if bool(over.any()):
             x_adv[over] = self.take(over)._mended(x_adv[over])
@@ -236,14 +232,14 @@ class _Ball:
         return _toward((self.x.double() + delta).to(self.x.dtype), self.x, delta.abs())
 
     def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
-        low, high = _inner_bounds(self.bounds, self.x)
         for rows in row_chunks(grad):
+            low, high = limits(self.x[rows], self.bounds, self.rounded)
             x, g = x_adv[rows], grad[rows]
             g.masked_fill_(((x <= low) & (g < 0)) | ((x >= high) & (g > 0)), 0)
         return grad
 
     def take(self, rows: Tensor | slice) -> _Ball:
-        return _Ball(self.norm, self.x[rows], self.radius[rows], self.bounds)
+        return _Ball(self.norm, self.x[rows], self.radius[rows], self.bounds, self.rounded)
 
     def keep_(self, rows: Tensor) -> _Ball:
         return self.take(rows)  # its x may be the caller's

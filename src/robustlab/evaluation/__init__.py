@@ -36,6 +36,7 @@ from robustlab.evaluation.natural.metrics import CorruptionError, CorruptionErro
 from robustlab.evaluation.natural.plan import NaturalProgress, NaturalSettings, numbers_of
 from robustlab.evaluation.natural.ranking import Detection, average_precision, detection
 from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.paired import examples_needed, mcnemar_power
 from robustlab.evaluation.plan import Progress, Settings
 from robustlab.evaluation.record import (
@@ -66,19 +67,20 @@ from robustlab.evaluation.record import (
 )
 from robustlab.evaluation.run import evaluate, read_run
 from robustlab.evaluation.saved import Saved, verify_saved
+from robustlab.evaluation.saved_run import SavedRun, save_images
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "Calibration", "ClassResult", "CleanResult",
     "Comparison", "Confusion", "CopyManifest", "CopyProgress", "CopySettings", "Corrupted", "CorruptedSets",
     "CorruptionError", "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Detection", "Estimate", "Evaluation",
     "Finding", "FlipRate", "FlipRates", "GalleryItem", "Interval", "ModelInfo", "NaturalAdversarial",
-    "NaturalComparison", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress", "NaturalSettings", "Progress",
-    "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "Settings", "Sizes", "Spread", "StageResult",
-    "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra", "average_precision",
-    "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson", "compare",
-    "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "detection", "diagnose", "evaluate",
-    "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs", "is_copy", "is_natural", "mcnemar",
-    "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures", "numbers_of", "paired_difference",
-    "pictures", "read_copy", "read_natural", "read_run", "ready_made", "rms_calibration_error", "run_adaptive",
-    "verify_saved", "write_corrupted",
+    "NaturalComparison", "NaturalEvaluation", "NaturalOutliers", "NaturalProgress", "NaturalSettings", "Outcome",
+    "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo", "Saved", "SavedRun", "Settings", "Sizes", "Spread",
+    "StageResult", "ThreatInfo", "TracePoint", "TraceRecord", "WorstCase", "adaptive", "alexnet", "aurra",
+    "average_precision", "baseline_of", "calibration", "check_adversarial", "check_adversarial_run", "clopper_pearson",
+    "compare", "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "detection", "diagnose",
+    "evaluate", "evaluate_natural", "examples_needed", "flip_rates", "holm", "inspect_inputs", "is_copy", "is_natural",
+    "mcnemar", "mcnemar_power", "natural_adversarial", "natural_outliers", "natural_pictures", "numbers_of",
+    "outcomes_of", "paired_difference", "pictures", "read_copy", "read_natural", "read_run", "ready_made",
+    "rms_calibration_error", "run_adaptive", "save_images", "verify_saved", "write_corrupted",
 ]  # fmt: skip

@@ -48,6 +48,7 @@ def hang(subject: Subject, manifest: Manifest, store: Store, ids: Tensor) -> tup
     cells = [(i, eps) for i, budgets in enumerate(manifest.eps) for eps in budgets]
     pair = 2 * 4 * max(1, torch.Size(manifest.data.shape).numel())
     per_cell = max(1, min(_PER_CELL, _BYTES // (pair * max(1, len(cells)))))
+    files = dict(store.reader.all("SELECT id, name FROM files"))
     order = {i: rank for rank, i in enumerate(candidates(ids, manifest).tolist())}
     found = [one for cell in cells for one in _cell(store.reader, manifest, cell, order)[:per_cell]]
     if not found:
@@ -55,7 +56,7 @@ def hang(subject: Subject, manifest: Manifest, store: Store, ids: Tensor) -> tup
     x_adv = torch.stack([read_row(store.directory / one.file, one.item.id) for one in found])
     x = subject.load(torch.tensor([one.item.id for one in found])).x
     store.put(FILE, {"x": x, "x_adv": x_adv})
-    return tuple(replace(one.item, row=row) for row, one in enumerate(found))
+    return tuple(replace(one.item, row=row, source=files.get(one.item.id, "")) for row, one in enumerate(found))
 
 
 def candidates(ids: Tensor, manifest: Manifest) -> Tensor:
@@ -73,13 +74,13 @@ def _cell(reader: Reader, manifest: Manifest, cell: tuple[int, float], order: di
     rows = [row for row in reader.all(query, *cell) if row[0] in order]
     name, found = manifest.attacks[cell[0]].name, []
     for number, stage, restart, *values in sorted(rows, key=lambda row: order[row[0]])[:_PER_CELL]:
-        file = _file(reader, (*cell, number, stage, restart))
+        file = file_of(reader, (*cell, number, stage, restart))
         if file is not None:
             found.append(_Found(_item(name, cell[1], number, values), file))
     return found
 
 
-def _file(reader: Reader, key: tuple[Any, ...]) -> str | None:
+def file_of(reader: Reader, key: tuple[Any, ...]) -> str | None:
     """The file of the batch in which the example was fooled, at this eps or, if it is reused, at a smaller one."""
     query = (
         "SELECT b.file FROM outcomes o JOIN batches b ON b.attack = o.attack AND b.eps = o.eps AND b.kind = o.kind "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, DataError, Examples
+from robustlab.core.bounds import outside
 from robustlab.evaluation.record import Finding
 
 FATAL = frozenset({
@@ -68,9 +69,10 @@ def _range_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding
         title = f"Inputs contain NaN, in {len(bad)} of {len(batch.x)} examples, first in example {int(bad[0])}."
         yield _fault("nan-inputs", title, "Clean the data or leave these examples out.", nan=len(bad), n=len(batch.x))
         return
-    if low >= bounds[0] and high <= bounds[1]:
+    lie = outside(low, high, bounds, batch.x.dtype)
+    if lie is None:
         return
-    title = f"Inputs lie in [{low:g}, {high:g}], outside the bounds {bounds}."
+    title = f"Inputs lie {lie}."
     if bounds == (0.0, 1.0) and low >= 0 and high <= 255:
         yield _fault("inputs-0-255", title, "Divide images by 255.", low=low, high=high)
     elif bounds == (0.0, 1.0) and low < 0 and max(-low, high) < 20:

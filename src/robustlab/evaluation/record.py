@@ -301,6 +301,8 @@ class GalleryItem:
     l2: float
     l1: float
     target: int | None = None
+    source: str = ""
+    """Path of the file that the example comes from; empty where the data are no files."""
 
 
 @dataclass(frozen=True)
@@ -374,6 +376,16 @@ class Evaluation:
         Raises: ValueError for another schema version, or where something is missing.
         """
         return replace(decode(cls, upgraded(data)), directory=directory)
+
+    def to_frame(self) -> object:
+        """A row per example, attack and eps: the fields of ``evaluation.Outcome``.
+
+        Returns: a pandas frame; a list of dicts where pandas is not installed.
+        Raises: RunError if the run directory is gone.
+        """
+        from robustlab.evaluation.outcomes import frame_of
+
+        return frame_of(self.directory)
 
     def result(self, attack: str, eps: float | None = None) -> AttackResult:
         """The result of an attack by name, at its largest eps unless one is given.

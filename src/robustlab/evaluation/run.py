@@ -19,6 +19,7 @@ from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
 from robustlab.data import examples as as_examples
+from robustlab.data.names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
@@ -311,6 +312,8 @@ class Run:
             self.pace.finish(0)
             found = probe_findings(self.case(evaluation), found)
         evaluation = replace(evaluation, traces=self.traces(evaluation))
+        if names := file_names(self.subject.examples, self.ids):
+            store.name_files(self.ids, names)
         pictures = hang(self.subject, self.manifest, store, self.ids)
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)

@@ -40,6 +40,10 @@ CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch
   seconds REAL NOT NULL,
   PRIMARY KEY (attack, eps, kind, stage, restart, batch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (     -- one row per example that comes from a file
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL                   -- path in the data set
+);
 CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the run
   session INTEGER PRIMARY KEY,
   started TEXT NOT NULL,               -- ISO 8601, UTC

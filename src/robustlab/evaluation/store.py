@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +127,13 @@ class Store:
         """Writes tensors into a file of the run directory."""
         with disk(self.directory):
             write_tensors(self.directory / name, tensors)
+
+    def name_files(self, ids: Tensor, names: Sequence[str]) -> None:
+        """Files which file each example comes from."""
+        with self.transaction():
+            self.database.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?)", zip(ids.tolist(), names, strict=True)
+            )
 
     def close_books(self) -> None:
         """Files the time since the last batch."""

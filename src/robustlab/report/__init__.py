@@ -1,8 +1,15 @@
-"""Draws what an evaluation recorded: one HTML page that needs nothing else, and JSON, Markdown and CSV."""
+"""Draws what an evaluation recorded: an HTML page that needs nothing else, and JSON, Markdown, CSV, JUnit, SARIF."""
 
+from robustlab.report.junit import to_junit
+from robustlab.report.model_card import to_model_card
+from robustlab.report.next_steps import next_steps
 from robustlab.report.pictures import is_image_shape
 from robustlab.report.render import write, write_natural
+from robustlab.report.sarif import to_sarif
 from robustlab.report.sheet import Row, sheet
 from robustlab.report.tiles import tiles
 
-__all__ = ["Row", "is_image_shape", "sheet", "tiles", "write", "write_natural"]
+__all__ = [
+    "Row", "is_image_shape", "next_steps", "sheet", "tiles", "to_junit", "to_model_card", "to_sarif", "write",
+    "write_natural",
+]  # fmt: skip

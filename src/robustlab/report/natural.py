@@ -24,6 +24,7 @@ from robustlab.report.chart import (
 )
 from robustlab.report.heat import Heat, difference, heat, spoken
 from robustlab.report.made import Fact, Findings, facts_of, gathered, in_rows
+from robustlab.report.next_steps import next_steps_under_corruptions
 
 MOST_CLASSES = 20
 
@@ -73,6 +74,8 @@ class NaturalPage:
     """Severity of the pictures."""
     facts: tuple[Fact, ...]
     commands: tuple[str, ...]
+    steps: tuple[str, ...]
+    """What to do next."""
     same_data: bool
 
     @property
@@ -135,6 +138,7 @@ def natural_page(
         shown=max((item.severity for item in first.gallery), default=0),
         facts=tuple(in_rows([_facts(e) for e in evaluations])),
         commands=tuple(dict.fromkeys([*(e.run.command for e in evaluations), *(e.run.command for e in attacked)])),
+        steps=next_steps_under_corruptions(evaluations, attacked=bool(attacked)),
         same_data=all(same_images(first, e) for e in evaluations),
     )
 

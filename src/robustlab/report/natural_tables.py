@@ -11,7 +11,7 @@ from robustlab.evaluation.natural.record import CellResult, NaturalEvaluation
 from robustlab.evaluation.record import CleanResult
 from robustlab.report.heat import Heat, spoken
 from robustlab.report.natural import NaturalPage
-from robustlab.report.plain import both, csv_text, md_table, md_text
+from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
 from robustlab.report.words import p_value, percent, points, sample
 
 COLUMNS = (
@@ -48,7 +48,7 @@ def natural_markdown(page: NaturalPage) -> str:
     parts += [part for s in page.subjects for part in _heat(s.heat)]
     if page.comparisons:
         parts += ["## Model against model", _paired(page)]
-    parts += ["## Classes", _classes(page), "## How to reproduce"]
+    parts += ["## Classes", _classes(page), *next_part(page.steps), "## How to reproduce"]
     parts += ["\n".join(f"    {line}" for line in command.splitlines()) for command in page.commands]
     parts.append("\n".join(f"- {fact.name}: {md_text(' / '.join(fact.values))}" for fact in page.facts))
     return "\n\n".join(parts) + "\n"

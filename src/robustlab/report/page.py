@@ -20,6 +20,7 @@ from robustlab.report.chart import NARROW, SMALL, WIDE, Chart, Charts, Frame, at
 from robustlab.report.confusion import BeforeAfter, before_after
 from robustlab.report.looks import Look, looks
 from robustlab.report.made import Fact, Findings, facts_of, gathered, in_rows
+from robustlab.report.next_steps import next_steps
 from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.stages import StageTable, stage_tables
 from robustlab.report.words import budget
@@ -89,6 +90,8 @@ class Page:
     class_rows: tuple[ClassRow, ...]
     facts: tuple[Fact, ...]
     commands: tuple[str, ...]
+    steps: tuple[str, ...]
+    """What to do next."""
     same_data: bool
 
     @property
@@ -152,6 +155,7 @@ def page(
         class_rows=tuple(_class_rows(subjects)),
         facts=tuple(in_rows([_facts_of(e) for e in evaluations])),
         commands=tuple(dict.fromkeys(e.run.command for e in evaluations)),
+        steps=next_steps(evaluations),
         same_data=len({e.data.sha256 for e in evaluations}) == 1,
     )
 

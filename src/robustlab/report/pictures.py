@@ -123,4 +123,5 @@ def _triptych(evaluation: Evaluation, item: GalleryItem, x: Tensor, x_adv: Tenso
 
 def _caption(evaluation: Evaluation, item: GalleryItem) -> str:
     wanted = "" if item.target is None else f", target {class_name(evaluation, item.target)}"
-    return f"{item.attack}, eps {budget(item.eps)}{wanted}"
+    named = f"{item.source}: " if item.source else ""
+    return f"{named}{item.attack}, eps {budget(item.eps)}{wanted}"

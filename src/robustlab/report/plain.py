@@ -14,6 +14,11 @@ def csv_text(text: str) -> str:
     return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
+def xml_text(text: str) -> str:
+    """Text without the control characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c in "\t\n\r" or (ord(c) >= 0x20 and not 0xD800 <= ord(c) <= 0xDFFF))
+
+
 def md_text(text: str) -> str:
     """Text of a user as plain text: no HTML, no Markdown, one line."""
     one_line = " ".join(text.split())
@@ -24,6 +29,11 @@ def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def next_part(steps: Sequence[str]) -> list[str]:
+    """A section of Markdown on what to do next; nothing where there are no steps."""
+    return ["## What to do next", "\n".join(f"1. {md_text(step)}" for step in steps)] if steps else []
 
 
 def both(share: Share) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
@@ -17,15 +17,20 @@ from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluatio
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import looks, words
+from robustlab.report import rows as rows_file
 from robustlab.report.chart import mark_of
 from robustlab.report.heat import spoken
 from robustlab.report.natural import natural_page
 from robustlab.report.natural_tables import natural_csv, natural_markdown
 from robustlab.report.page import Page, page
+from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.tables import to_csv, to_markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+Fill: TypeAlias = Callable[[Path], None]
+"""Writes the content of a file."""
 
 
 def write(
@@ -36,7 +41,9 @@ def write(
     eps: float | None = None,
     title: str | None = None,
 ) -> Path:
-    """Writes ``report.html``, ``report.json``, ``report.md`` and ``report.csv``.
+    """Writes ``report.html``, ``report.json``, ``report.md`` and ``report.csv``, and ``outcomes.csv``.
+
+    ``outcomes.csv`` has a line per example, attack and eps; it is written where the runs still have their outcomes.
 
     Args:
         evaluations: of one model or of several, which are then shown side by side; all of the same norm and bounds.
@@ -52,13 +59,14 @@ def write(
         RunError: if the files cannot be written.
     """
     content = page(evaluations, comparisons, eps=eps, title=title)
+    rows: dict[str, Fill] = {rows_file.FILE: partial(write_rows, evaluations)} if has_rows(evaluations) else {}
     files = {
         "report.json": to_json(evaluations, comparisons),
         "report.csv": to_csv(evaluations),
         "report.md": to_markdown(content),
         "report.html": to_html(content),
     }
-    return _written(Path(out), files)
+    return _written(Path(out), rows | _texts(files))
 
 
 def write_natural(
@@ -91,7 +99,7 @@ def write_natural(
     if len(evaluations) > 1 or evaluations[0].directory != Path(out):
         files["natural.json"] = natural_json(evaluations, comparisons)
     files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
-    return _written(Path(out), files)
+    return _written(Path(out), _texts(files))
 
 
 def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence[NaturalComparison] = ()) -> str:
@@ -106,11 +114,15 @@ def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def _written(directory: Path, files: Mapping[str, str]) -> Path:
+def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
+    return {name: partial(_put, text) for name, text in files.items()}
+
+
+def _written(directory: Path, files: Mapping[str, Fill]) -> Path:
     """Writes the files of a report, the page last."""
     try:
-        for name, text in files.items():
-            replace_atomically(directory / name, partial(_put, text))
+        for name, fill in files.items():
+            replace_atomically(directory / name, fill)
     except OSError as error:
         raise RunError(f"cannot write the report to {directory}: {error.strerror}; choose another directory") from error
     return directory / "report.html"

@@ -11,7 +11,7 @@ from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Inter
 from robustlab.report.looks import Look
 from robustlab.report.made import Findings
 from robustlab.report.page import Page
-from robustlab.report.plain import both, csv_text, md_table, md_text
+from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
 from robustlab.report.stages import StageTable
 from robustlab.report.words import budget, duration, number, p_value, percent, points, sample
 
@@ -86,7 +86,9 @@ def to_markdown(page: Page) -> str:
     parts += ["## Security curve", _curve(page)] if page.curve_rows else []
     parts += ["## Model against model", _paired(page)] if page.comparisons else []
     parts += [part for s in page.subjects for look in s.looks for part in _look(s.name, look)]
-    parts += ["## What the attacks took", _attacks(page), "## How to reproduce", _reproduce(page)]
+    parts += ["## What the attacks took", _attacks(page)]
+    parts += next_part(page.steps)
+    parts += ["## How to reproduce", _reproduce(page)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,8 @@ from robustlab.core.processes import launched
 from robustlab.training.settings import Progress
 
 Show: TypeAlias = Callable[[Progress], None]
+Put: TypeAlias = Callable[[str, int, Mapping[str, float]], None]
+"""Writes numbers by name, of a kind, at a step."""
 RUN_ID = "mlflow-run-id.txt"
 _EVERY = 10
 """MLflow writes to a database each time, so it is told of each so-manieth step, and of all epochs."""
@@ -44,6 +46,73 @@ def _installed(package: str) -> bool:
 
 
 @contextmanager
+def scalars(folder: str | Path) -> Iterator[Put]:
+    """Writes single numbers to whatever is installed of TensorBoard and MLflow.
+
+    Args:
+        folder: of the run; TensorBoard's files go to ``tensorboard`` in it.
+
+    Yields: a function of a kind, a step and numbers by name, which are written as ``KIND/NAME``.
+    """
+    with ExitStack() as stack:
+        puts: list[Put] = []
+        if launched().first and _installed("tensorboard"):
+            puts.append(stack.enter_context(_tensorboard_scalars(Path(folder) / "tensorboard")))
+        if launched().first and _installed("mlflow"):
+            puts.append(stack.enter_context(_mlflow_scalars(folder, "robustlab")))
+
+        def put(kind: str, step: int, numbers: Mapping[str, float]) -> None:
+            for one in puts:
+                one(kind, step, numbers)
+
+        yield put
+
+
+@contextmanager
+def _tensorboard_scalars(folder: str | Path) -> Iterator[Put]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard is not installed: pip install tensorboard") from error
+    with SummaryWriter(str(folder)) as writer:
+
+        def put(kind: str, step: int, numbers: Mapping[str, float]) -> None:
+            for name, value in numbers.items():
+                writer.add_scalar(f"{kind}/{name}", value, step)
+
+        yield put
+
+
+@contextmanager
+def _mlflow_scalars(folder: str | Path, experiment: str) -> Iterator[Put]:
+    if not _installed("mlflow"):
+        raise ImportError("MLflow is not installed: pip install mlflow")
+    from accelerate import PartialState
+    from accelerate.tracking import MLflowTracker
+
+    place = Path(folder) / RUN_ID
+    known = place.read_text().strip() if place.is_file() else None
+    tracker = MLflowTracker(experiment_name=experiment, run_id=known, run_name=Path(folder).name)
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            if not PartialState._shared_state:  # Accelerate logs only where its state is there, as inside fit
+                PartialState()
+                stack.callback(PartialState._reset_state)
+            tracker.start()
+            stack.push(tracker.tracker)
+            replace_atomically(place, lambda part: _filled(part, tracker.tracker.info.run_id))
+
+        def put(kind: str, step: int, numbers: Mapping[str, float]) -> None:
+            if not hasattr(tracker, "active_run"):
+                begin()
+            if numbers:
+                tracker.log({f"{kind}/{name}": value for name, value in numbers.items()}, step=step)
+
+        yield put
+
+
+@contextmanager
 def tensorboard(folder: str | Path) -> Iterator[Show]:
     """Writes the numbers of each step as ``step/NAME``, and those of each epoch with its validation as ``epoch/NAME``.
 
@@ -55,18 +124,8 @@ def tensorboard(folder: str | Path) -> Iterator[Show]:
     Yields: what ``fit`` takes as ``progress``; ``together`` joins it with a progress bar.
     Raises: ImportError if TensorBoard is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError("TensorBoard is not installed: pip install tensorboard") from error
-    with SummaryWriter(str(folder)) as writer:
-
-        def show(at: Progress) -> None:
-            kind, place, metrics = _curves(at)
-            for name, value in metrics.items():
-                writer.add_scalar(f"{kind}/{name}", value, place)
-
-        yield show
+    with _tensorboard_scalars(folder) as put:
+        yield lambda at: put(*_curves(at))
 
 
 @contextmanager
@@ -83,26 +142,11 @@ def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Sho
     Yields: what ``fit`` takes as ``progress``; the MLflow run begins with its first step, and ends with the block.
     Raises: ImportError if MLflow is not installed.
     """
-    if not _installed("mlflow"):
-        raise ImportError("MLflow is not installed: pip install mlflow")
-    from accelerate.tracking import MLflowTracker
-
-    place = Path(folder) / RUN_ID
-    known = place.read_text().strip() if place.is_file() else None
-    tracker = MLflowTracker(experiment_name=experiment, run_id=known, run_name=Path(folder).name)
-    with ExitStack() as stack:
-
-        def begin() -> None:
-            tracker.start()  # which Accelerate allows only where it is set up, as it is inside fit
-            stack.push(tracker.tracker)
-            replace_atomically(place, lambda part: _filled(part, tracker.tracker.info.run_id))
+    with _mlflow_scalars(folder, experiment) as put:
 
         def show(at: Progress) -> None:
-            if not hasattr(tracker, "active_run"):
-                begin()
             kind, number, metrics = _curves(at)
-            if kind == "epoch" or number % _EVERY == 0:
-                tracker.log({f"{kind}/{name}": value for name, value in metrics.items()}, step=number)
+            put(kind, number, metrics if kind == "epoch" or number % _EVERY == 0 else {})
 
         yield show
 

@@ -1,0 +1,92 @@
+"""Files for other tools that evaluate and report write on request: JUnit, SARIF, a section for a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustlab.cli import options as o
+from robustlab.cli import show
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robustlab.core import Examples
+    from robustlab.evaluation import Evaluation
+
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", help="Also write JUnit XML here, for a build server.", rich_help_panel=o.OUTPUT),
+]
+Sarif = Annotated[
+    Path | None,
+    typer.Option("--sarif", help="Also write the findings as SARIF here, for code scanning.", rich_help_panel=o.OUTPUT),
+]
+Card = Annotated[
+    Path | None,
+    typer.Option(
+        "--model-card", help="Also write a section for a model card here (Markdown).", rich_help_panel=o.OUTPUT
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Exports:
+    """Files that were asked for; None: not this one."""
+
+    junit: Path | None = None
+    sarif: Path | None = None
+    card: Path | None = None
+    png: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether one was asked for."""
+        return self != Exports()
+
+    def pictures(self, result: Evaluation, model: nn.Module, examples: Examples) -> None:
+        """Writes what fooled the model as PNG files, into ``png`` of the run's directory, if that was asked for."""
+        from robustlab.evaluation import save_images
+
+        if self.png and result.directory is not None:
+            saved = save_images(result, model, examples, result.directory / "png")
+            words = (
+                f"{saved.fooled} of the {saved.written} images in {saved.directory} fool the model when loaded again"
+            )
+            show.say(f"{words}; index.csv says which")
+
+    def write(self, results: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> None:
+        """Writes each file that was asked for.
+
+        Raises: RunError if one cannot be written.
+        """
+        from robustlab.report import to_junit, to_model_card, to_sarif
+
+        texts = {
+            self.junit: partial(to_junit, results, fail_under=fail_under, strict=strict),
+            self.sarif: partial(to_sarif, results, fail_under=fail_under),
+            self.card: partial(to_model_card, results),
+        }
+        for path, text in texts.items():
+            if path is not None:
+                _put(path, text())
+                show.say(f"Written: {path}", "good")
+
+
+def _put(path: Path, text: str) -> None:
+    from robustlab.core import RunError
+    from robustlab.core.files import replace_atomically
+
+    try:
+        replace_atomically(path, lambda part: _fill(part, text))
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; name another file") from error
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
