@@ -89,6 +89,9 @@ def soft_jpeg(model: nn.Module, quality: int = 75, levels: int = 255) -> nn.Modu
 def _through_jpeg(x: Tensor, quality: int) -> Tensor:
     from PIL import Image
 
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"only images (N, 1 or 3, H, W) can be saved as JPEG, got inputs of shape {tuple(x.shape)}")
+
     def saved(image: Tensor) -> Tensor:
         values = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         file = io.BytesIO()

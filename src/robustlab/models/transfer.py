@@ -7,12 +7,26 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from robustlab.models.architecture import Architecture, architecture_of, described
 from robustlab.models.layers import Enlarge, Normalise
 
 _FROM = ("from_channels", "from_size")
+
+
+@torch.fx.wrap
+def coloured(x: Tensor, channels: int) -> Tensor:
+    """Grey images (N, 1, H, W) to (N, channels, H, W), all channels alike.
+
+    Raises: ValueError if they are no grey images.
+    """
+    if x.ndim != 4 or x.shape[1] != 1:
+        raise ValueError(
+            f"grey images (N, 1, H, W) are expected, to be seen in {channels} channels; got {tuple(x.shape)}"
+        )
+    return x.expand(-1, channels, -1, -1)
 
 
 class Colour(nn.Module):
@@ -28,7 +42,7 @@ class Colour(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 1, H, W) to (N, channels, H, W)."""
-        return x.expand(-1, self.channels, -1, -1)
+        return coloured(x, self.channels)
 
 
 def for_images(model: nn.Module, *, channels: int, size: int, side: int | None = None) -> nn.Module:

@@ -53,12 +53,21 @@ def gallery(evaluation: Evaluation, most: int, eps: float | None) -> tuple[Tript
         return ()
     items = selected(evaluation.gallery, most, eps)
     clean, adversarial = pictures(evaluation, items)
+    low, high = _black_and_white(evaluation.threat.bounds, [*clean, *adversarial])
     factors = {
-        e: amplification([a - x for i, x, a in zip(items, clean, adversarial, strict=True) if i.eps == e])
+        e: amplification([a - x for i, x, a in zip(items, clean, adversarial, strict=True) if i.eps == e], high - low)
         for e in {i.eps for i in items}
     }
     shown = zip(items, clean, adversarial, strict=True)
-    return tuple(_triptych(evaluation, item, x, x_adv, factors[item.eps]) for item, x, x_adv in shown)
+    return tuple(_triptych(evaluation, item, (x, x_adv), (low, high), factors[item.eps]) for item, x, x_adv in shown)
+
+
+def _black_and_white(bounds: tuple[float, float], images: Sequence[Tensor]) -> tuple[float, float]:
+    """The values that are drawn black and white: the bounds, or where they are infinite, the ends of the images."""
+    ends = [[float(end) for end in image.aminmax()] for image in images]
+    low = bounds[0] if math.isfinite(bounds[0]) else min((one[0] for one in ends), default=0.0)
+    high = bounds[1] if math.isfinite(bounds[1]) else max((one[1] for one in ends), default=1.0)
+    return low, high if high > low else low + 1
 
 
 def selected(items: Sequence[GalleryItem], most: int, eps: float | None) -> tuple[GalleryItem, ...]:
@@ -99,14 +108,16 @@ def png(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0), *, most: int = 
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def amplification(deltas: Sequence[Tensor]) -> int:
-    """The whole number that brings the largest change close to black or white."""
+def amplification(deltas: Sequence[Tensor], width: float = 1.0) -> int:
+    """The whole number that brings the largest change close to black or white, which differ by ``width``."""
     largest = max((float(d.abs().max()) for d in deltas), default=0.0)
-    return max(1, int(0.5 / largest + 1e-6)) if largest > 0 else 1
+    return max(1, int(0.5 * width / largest + 1e-6)) if largest > 0 else 1
 
 
-def _triptych(evaluation: Evaluation, item: GalleryItem, x: Tensor, x_adv: Tensor, factor: int) -> Triptych:
-    low, high = evaluation.threat.bounds
+def _triptych(
+    evaluation: Evaluation, item: GalleryItem, pair: tuple[Tensor, Tensor], ends: tuple[float, float], factor: int
+) -> Triptych:
+    (x, x_adv), (low, high) = pair, ends
     change = 0.5 * (low + high) + factor * (x_adv - x)
     before, after = class_name(evaluation, item.clean_prediction), class_name(evaluation, item.prediction)
     times = f"\N{MULTIPLICATION SIGN}{factor}"

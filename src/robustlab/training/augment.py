@@ -109,7 +109,15 @@ def changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Images:
     with seeds.private_generators(torch.device("cpu")) as reseed:
         for image, name in zip(images, batch.ids.tolist(), strict=True):
             reseed(fold_in(batch.seed, _LABEL, name))
-            made.append(change(image.contiguous()))
+            made.append(_one(image.contiguous(), change))
     if any(one.shape != images.shape[1:] for one in made):
         raise ValueError(f"{change!r} changes the shape {tuple(images.shape[1:])} of images: crop and pad back")
     return torch.empty_like(batch.x).copy_(torch.stack(made)).div_(255)
+
+
+def _one(image: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    try:
+        return change(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{change!r} cannot change images of shape {tuple(image.shape)}: {reason}") from error

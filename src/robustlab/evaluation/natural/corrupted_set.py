@@ -140,9 +140,15 @@ class CorruptedSets:
         return CorruptedSets(self.name, cells, kept, self.variant, self.clean)
 
     def check_sizes(self) -> None:
-        """Raises ValueError for corruptions that need larger images, all of them at once."""
-        side = min(fetched(self.examples, torch.tensor([0])).x.shape[2:], default=0)
+        """Raises ValueError for inputs that are no images, and corruptions that need larger ones, all at once."""
+        shape = fetched(self.examples, torch.tensor([0])).x.shape[1:]
         needed = {cell: _smallest(examples) for cell, examples in self.cells.items()}
+        if any(needed.values()) and (len(shape) != 3 or shape[0] not in (1, 3)):
+            raise ValueError(
+                f"inputs of {self.name} have the shape {tuple(shape)}, but corruptions are for images (C, H, W) with "
+                "one or three channels; give own ones for other inputs"
+            )
+        side = min(shape[1:], default=0)
         names = list(dict.fromkeys(name for (name, _), least in needed.items() if side < least))
         if names:
             most = max(least for (name, _), least in needed.items() if name in names)
