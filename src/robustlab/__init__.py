@@ -12,7 +12,6 @@ Example:
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from robustlab.evaluation import compare, evaluate
     from robustlab.training import fit
 
-__version__ = version("robustlab")
+    __version__: str
+
 __all__ = ["FGSM", "L1", "L2", "PGD", "Linf", "ThreatModel", "compare", "evaluate", "fit"]
 
 _ROOMS = {
@@ -34,7 +34,11 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Fetches a public name from its room on first use."""
+    """Fetches a public name from its room, or the version, on first use."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("robustlab")
     if name not in _HOME:
         raise AttributeError(
             f"module 'robustlab' has no attribute {name!r}; its rooms hold more: robustlab.attacks, ..."

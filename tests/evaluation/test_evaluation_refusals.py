@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
-from robustlab.core import L2, DataError, Linf, ThreatModel
+from robustlab.core import L2, DataError, Linf, ThreatModel, UserCodeError
 from robustlab.core.types import Batch
 from robustlab.evaluation import Settings, evaluate
 
@@ -156,7 +156,7 @@ def test_an_error_of_the_data_set_says_where(threshold: Threshold) -> None:
         evaluate(threshold, Short(X[:, 0, 0], Y), attacks=[FAST], settings=QUIET)
 
 
-def test_an_error_in_the_model_passes_through_and_the_model_is_restored(points: type[Points]) -> None:
+def test_an_error_in_the_model_is_told_from_the_original_and_the_model_is_restored(points: type[Points]) -> None:
     class Breaks(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -169,7 +169,10 @@ def test_an_error_in_the_model_passes_through_and_the_model_is_restored(points: 
             return torch.cat([x, 1 - x], dim=1) * self.weight
 
     model = Breaks().train()
-    with pytest.raises(KeyError, match="inside the model"):
+    with pytest.raises(
+        UserCodeError, match=r"model \(Breaks\) cannot take inputs .*KeyError: 'inside the mo"
+    ) as caught:
         evaluate(model, points(100), attacks=[FAST], settings=Settings(batch_size=10, doctor=False))
+    assert isinstance(caught.value.__cause__, KeyError)
     assert model.training
     assert model.weight.requires_grad

@@ -101,7 +101,7 @@ def test_a_python_path_gives_the_users_model(tmp_path: Path, monkeypatch: pytest
         load("their_models:wrong")
     with pytest.raises(ValueError, match="no model at 'their_models:none'"):
         load("their_models:none")
-    with pytest.raises(ValueError, match=r"no model at 'not.there:make': No module named 'not'"):
+    with pytest.raises(ValueError, match=r"no model at 'not.there:make': there is no module 'not' here"):
         load("not.there:make")
 
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustlab.core import UserCodeError
+
 if TYPE_CHECKING:
     from tests.properties.conftest import Case, Row
 
@@ -75,7 +77,7 @@ def test_models_that_raise_are_left_as_they_were(row: Row, case: Case, raise_at:
     model = touchy(case, training=True)
     before = state(model)
     model.raise_at = raise_at
-    with pytest.raises(RuntimeError, match="planted") if raise_at == 1 else suppress(RuntimeError):
+    with pytest.raises(UserCodeError, match="planted") if raise_at == 1 else suppress(UserCodeError):
         row.attack(model, case.x, case.y)
     assert state(model) == before
 

@@ -29,6 +29,7 @@ from robustlab.core import (
 )
 from robustlab.core.bounds import outside
 from robustlab.core.losses import classes_needed
+from robustlab.core.user_code import model_called
 
 _BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
 
@@ -148,7 +149,7 @@ def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
     Yields: the search twin, and the inputs detached and in the memory layout that it likes best.
     """
     own = model.model if isinstance(model, Twin) else model
-    with torch.inference_mode(mode=False), frozen(own):
+    with torch.inference_mode(mode=False), frozen(own), model_called():
         x = x.detach().clone() if x.is_inference() else x.detach()
         twin = search_twin(model, x)
         yield twin, x.contiguous(memory_format=torch.channels_last) if twin.distinct and x.ndim == 4 else x

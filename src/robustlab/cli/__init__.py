@@ -1,5 +1,19 @@
 """The command ``robustlab``: a front door, with no logic of its own."""
 
-from robustlab.cli.main import app
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustlab.cli.main import app
 
 __all__ = ["app"]
+
+
+def __getattr__(name: str) -> object:
+    """Fetches the command on first use: interrupts are taken before it is loaded."""
+    if name != "app":
+        raise AttributeError(f"module 'robustlab.cli' has no attribute {name!r}")
+    from robustlab.cli.main import app
+
+    return app

@@ -10,7 +10,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
-from robustlab.cli.run import SERIOUS
+from robustlab.cli.codes import Code
 
 if TYPE_CHECKING:
     from robustlab.evaluation import Adapted, Finding
@@ -72,7 +72,7 @@ def doctor(
     )
     _told(found, adapted, json=json)
     if strict and any(f.severity == "serious" for f in found):
-        raise typer.Exit(SERIOUS)
+        raise typer.Exit(Code.SERIOUS)
 
 
 def _told(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> None:

@@ -13,8 +13,9 @@ from robustlab.cli import finetune_options as f
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
+from robustlab.cli.codes import Code
 from robustlab.cli.recipes import Options
-from robustlab.cli.run import DIVERGED, directory, resumable
+from robustlab.cli.run import directory, resumable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -196,7 +197,7 @@ def _tuned(
             return tune(network, recipe, examples, plan, out=place, held=held, progress=progress)
     except DivergedError as error:
         show.say(str(error), "error")
-        raise typer.Exit(DIVERGED) from error
+        raise typer.Exit(Code.DIVERGED) from error
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
+from robustlab.cli import codes, failures, guard, interrupt
+from robustlab.cli.codes import Code
 from robustlab.cli.memory import keep_freed_memory
 from robustlab.cli.show import say
 
-WRONG, STOPPED = 2, 130
-"""Exit codes: wrong use; interrupted."""
 COMMANDS = (
     "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
     "reproduce", "sweep", "mine", "hard", "corrupt",
@@ -45,13 +45,12 @@ Version = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")]
 
 
-@app.callback()
+@app.callback(
+    help="Measures how robust a classifier is, how far the number can be trusted, and what breaks it.\n\n"
+    + codes.listed()
+)
 def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: ARG001 -- they work by being there
-    """Measures how robust a classifier is, how far the number can be trusted, and what breaks it.
-
-    Exit codes: 0 done; 2 wrong use, or something the machine lacks; 3 accuracy below --fail-under; 4 a serious
-    finding with --strict; 5 training diverged; 130 interrupted (a run can be resumed).
-    """
+    """The options that belong to no command."""
     keep_freed_memory()
 
 
@@ -75,35 +74,25 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: as typed, without the name of the program; None: those of the process.
 
-    Returns: the exit code; errors that a user can do something about are one line on standard error.
+    Returns: the exit code, see ``cli.codes``; errors that a user can do something about are one line on standard error.
     """
     typed = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in typed
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # so that package.module:function is found where the user stands
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: say(str(message), "warning")
-            code = app([a for a in typed if a != "--debug"], prog_name="robustlab", standalone_mode=False)
-    except KeyboardInterrupt:
-        return STOPPED
-    except Exception as error:
-        if debug:
-            raise
-        return _explained(error)
-    return code if isinstance(code, int) else 0
+    with interrupt.taken(), guard.verdict_first():
+        try:
+            code = _run([a for a in typed if a != "--debug"])
+        except KeyboardInterrupt:
+            code = Code.STOPPED
+        except BaseException as error:
+            code = Code.STOPPED if interrupt.interrupted() else failures.told(error, debug=debug)
+        return code
 
 
-def _explained(error: Exception) -> int:
-    """Says what a known error says; others are faults of ours and keep their traceback."""
-    from robustlab.core.errors import RobustlabError
-
-    usage = getattr(error, "format_message", None)  # how typer's own errors say it
-    if usage is not None:
-        where = getattr(getattr(error, "ctx", None), "command_path", "robustlab")
-        say(f"{usage().rstrip('.')}. See '{where} --help'.", "error")
-    elif isinstance(error, RobustlabError | ValueError):
-        say(str(error) or type(error).__name__, "error")
-    else:
-        raise error
-    return WRONG
+def _run(typed: list[str]) -> int:
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: say(str(message), "warning")
+        code = app(typed, prog_name="robustlab", standalone_mode=False)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else Code.DONE

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from robustlab.cli import parse, show
-from robustlab.cli.run import BELOW, directory, resumable, serious
+from robustlab.cli.codes import Code
+from robustlab.cli.run import directory, resumable, serious
 from robustlab.cli.show_natural import evaluating_natural, natural
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, j
     if fail_under is not None and not mean.low >= fail_under:
         said = f"mean accuracy under corruption {show.share(mean)}: the lower bound is below {fail_under:g}"
         show.say(said, "error")
-        raise typer.Exit(BELOW)
+        raise typer.Exit(Code.BELOW)
 
 
 def compared(results: Sequence[NaturalEvaluation]) -> list[NaturalComparison]:

@@ -16,7 +16,8 @@ from robustlab.cli import noisy_student_options as n
 from robustlab.cli import options as o
 from robustlab.cli import parse, show, training
 from robustlab.cli import train_options as t
-from robustlab.cli.run import DIVERGED, directory, resumable
+from robustlab.cli.codes import Code
+from robustlab.cli.run import directory, resumable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -206,7 +207,7 @@ def _trained(
             return self_train(make, *parts, plan, out=place, held=held, progress=progress)
     except DivergedError as error:
         show.say(str(error), "error")
-        raise typer.Exit(DIVERGED) from error
+        raise typer.Exit(Code.DIVERGED) from error
     except UnsureError as error:
         raise ValueError(f"{error.seen}: {_ways_out(plan, place)}") from error
 

@@ -223,17 +223,16 @@ def fitting(model: nn.Module, examples: Examples) -> nn.Module:
     import torch
 
     from robustlab.core import frozen
+    from robustlab.core.twin import checked_logits
+    from robustlab.core.user_code import batch_of, called, inputs
 
-    x = examples.batch(torch.tensor([0])).x
+    x = batch_of(examples, torch.tensor([0])).x
     home = next((p.device for p in model.parameters()), x.device)
-    try:
-        with frozen(model, training=False), torch.no_grad():
-            model(x.to(home))
-    except RuntimeError as error:
-        raise ValueError(
-            f"the model cannot take inputs of shape {tuple(x.shape)} from {examples.name}: "
-            f"{_channels(model, x) or str(error).splitlines()[0]}; is --data or --size right for it?"
-        ) from error
+    with frozen(model, training=False), torch.no_grad():
+        wrong = _channels(model, x)
+        advice = f"{f'{wrong}; ' if wrong else ''}is --data or --size right for it?"
+        with called("the model", inputs(x, examples.name), advice=advice):
+            checked_logits(model(x.to(home)), x)
     return model
 
 

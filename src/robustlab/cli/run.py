@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robustlab.cli.codes import Code
+from robustlab.cli.interrupt import interrupted, parting
 from robustlab.cli.show import say, share
 
 if TYPE_CHECKING:
     from robustlab.evaluation import Comparison, Evaluation, Finding
 
 HOME = Path("runs")
-BELOW, SERIOUS, DIVERGED, STOPPED = 3, 4, 5, 130
-"""Exit codes: below ``--fail-under``; a serious finding with ``--strict``; a loss that is no number; interrupted."""
 
 
 def directory(out: Path | None, *words: str) -> Path:
@@ -35,11 +35,15 @@ def directory(out: Path | None, *words: str) -> Path:
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
     """Turns Ctrl-C into exit code 130 and a line that says how to go on."""
+    words = f"Stopped. What was done is kept; to go on: {_again(out)}"
     try:
-        yield
-    except KeyboardInterrupt:
-        say(f"Stopped. What was done is kept; to go on: {_again(out)}", "warning")
-        raise typer.Exit(STOPPED) from None
+        with parting(words):
+            yield
+    except BaseException as error:
+        if not interrupted() and not isinstance(error, KeyboardInterrupt):
+            raise
+        say(words, "warning")
+        raise typer.Exit(Code.STOPPED) from None
 
 
 def _again(out: Path) -> str:
@@ -68,7 +72,7 @@ def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> No
             f"robust accuracy {share(worst.robust)} at eps {worst.eps:g}: the lower bound is below {fail_under:g}",
             "error",
         )
-        raise typer.Exit(BELOW)
+        raise typer.Exit(Code.BELOW)
 
 
 def serious(findings: Sequence[Finding], *, strict: bool) -> None:
@@ -76,7 +80,7 @@ def serious(findings: Sequence[Finding], *, strict: bool) -> None:
     found = [f for f in findings if f.severity == "serious"]
     if strict and found:
         say(f"{len(found)} serious finding{'s' if len(found) > 1 else ''}: {found[0].title}", "error")
-        raise typer.Exit(SERIOUS)
+        raise typer.Exit(Code.SERIOUS)
 
 
 def compared(results: Sequence[Evaluation]) -> list[Comparison]:

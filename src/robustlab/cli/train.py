@@ -12,8 +12,9 @@ import typer
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
+from robustlab.cli.codes import Code
 from robustlab.cli.recipes import Options
-from robustlab.cli.run import DIVERGED, directory, resumable
+from robustlab.cli.run import directory, resumable
 from robustlab.cli.training import Length, Rule
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Run(NamedTuple):
                 return fit(network, made, examples, settings, out=self.place, validate=watch, progress=progress)
         except DivergedError as error:
             show.say(str(error), "error")
-            raise typer.Exit(DIVERGED) from error
+            raise typer.Exit(Code.DIVERGED) from error
 
     def finished(self, network: nn.Module, history: History) -> None:
         """Writes the weights, without auxiliary norms, and says what came of it."""

@@ -1,6 +1,6 @@
 """The words and parts that every other room is made of; needs torch only."""
 
-from robustlab.core.errors import CheckpointError, DataError, RobustlabError, RunError
+from robustlab.core.errors import CheckpointError, DataError, RobustlabError, RunError, UserCodeError
 from robustlab.core.losses import (
     Objective,
     Score,
@@ -41,6 +41,7 @@ __all__ = [
     "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
     "Logits", "Look", "Metrics", "Model", "Norm", "Objective", "Passes", "Recipe", "RecipeState", "Region",
     "RobustlabError", "Routed", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "ThreatModel",
-    "Twin", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin", "misclassified",
-    "own_twin", "search_twin", "smooth_gradients", "subset", "taking", "targeted", "unfinished", "untargeted",
+    "Twin", "UserCodeError", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin",
+    "misclassified", "own_twin", "search_twin", "smooth_gradients", "subset", "taking", "targeted", "unfinished",
+    "untargeted",
 ]  # fmt: skip

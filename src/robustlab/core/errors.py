@@ -15,3 +15,7 @@ class RunError(RobustlabError):
 
 class CheckpointError(RobustlabError):
     """A checkpoint is damaged or belongs to another architecture."""
+
+
+class UserCodeError(RobustlabError, ValueError):
+    """The user's own code (a model, a function that makes one, an attack) failed; ``__cause__`` is what it raised."""

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.fold import folded, straighten
 from robustlab.core.types import Logits, Model
+from robustlab.core.user_code import asked, output_advice
 
 _PROBED_ROWS = 2
 _TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
@@ -105,7 +106,7 @@ def _passed(model: Model, x: Tensor, classes: int = 0) -> Logits:
     Raises: ValueError if the model writes over its input, which is the attack's only copy.
     """
     before = None if x.is_inference() else x._version
-    logits = checked_logits(model(x), x, classes)
+    logits = checked_logits(asked(model, x), x, classes)
     if before is not None and x._version != before:
         raise ValueError("the model changes its input in place: let it work on a copy, x = x - mean say, not x -= mean")
     return logits
@@ -119,12 +120,12 @@ def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"the model returned a {type(logits).__name__}, expected logits (N, K) as a tensor: "
-            "wrap it with robustlab.models.adapted"
+            f"{output_advice(logits, len(x))}"
         )
     if logits.ndim != 2 or logits.shape[0] != x.shape[0] or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ValueError(
             f"the model returned {tuple(logits.shape)} {logits.dtype} for {x.shape[0]} inputs, "
-            "expected floating-point logits (N, K) with K >= 2"
+            f"expected floating-point logits (N, K) with K >= 2: {output_advice(logits, len(x))}"
         )
     if logits.shape[1] < classes:
         raise ValueError(f"labels go up to {classes - 1}, but the model has {logits.shape[1]} classes")

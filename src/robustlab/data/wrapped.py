@@ -18,6 +18,7 @@ from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 from robustlab.core.errors import DataError
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
+from robustlab.core.user_code import called, reason
 from robustlab.data.columns import (
     Columns,
     as_array,
@@ -292,12 +293,16 @@ class FromDataset:
 
     def _both(self, number: int) -> tuple[object, object]:
         try:
-            item = self.data[number]
-        except (IndexError, KeyError, StopIteration, OSError) as error:
+            with called(f"number {number} of {self.name}", kind=DataError, advice="call it with this number by itself"):
+                item = self.data[number]
+        except DataError as error:
+            cause = error.__cause__
+            if not isinstance(cause, IndexError | KeyError | StopIteration | OSError):
+                raise
             raise DataError(
                 f"{self.name} says it has {len(self)} examples, but number {number} cannot be had "
-                f"({type(error).__name__}: {error}): the data set ends early or is damaged"
-            ) from error
+                f"({reason(cause)}): the data set ends early or is damaged"
+            ) from cause
         return of_item(item, self.columns, f"item {number} of {self.name}")
 
     def _number(self, label: object, place: int) -> int:

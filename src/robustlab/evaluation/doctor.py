@@ -16,6 +16,7 @@ import torch
 
 from robustlab.attacks import threat_of
 from robustlab.core import Attack, Model, frozen
+from robustlab.core.user_code import model_called
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation import probes_search as search
@@ -62,7 +63,7 @@ def opened_case(
     """A case on a simple random sample, and how many examples got undefined logits under attack."""
     every = examples(data)
     ids, threat = chosen(torch.arange(len(every)), n, "doctor", settings.seed), threat_of(attack)
-    with frozen(model, training=False):
+    with frozen(model, training=False), model_called():
         torch.manual_seed(settings.seed)
         one = subject(model, every, threat, device=settings.device, search_dtype=settings.search_dtype)
         parts = [one.load(part) for part in batches(ids, settings.batch_size)]

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
 from robustlab.core.provenance import now, versions
+from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import asked
 from robustlab.evaluation.files import digest
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.plan import chosen
@@ -73,7 +75,7 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
     few = subject.load(chosen(ids, min(32, settings.batch_size), "batch", 0))
     torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
     with torch.no_grad():
-        logits = subject.model(few.x)
+        logits = checked_logits(asked(subject.model, few.x), few.x)
     answers = _sha256([logits])
     model, run = _model(subject, settings, logits.shape[1], answers), _run(subject, settings, batch_plan)
     essentials: Evidence = {

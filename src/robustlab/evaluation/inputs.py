@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustlab.core import Batch, Model, ThreatModel, frozen
+from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
+from robustlab.core.user_code import asked
 from robustlab.data import examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
@@ -79,11 +80,9 @@ def _mode_matters(module: nn.Module) -> bool:
 
 def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int) -> Iterator[Finding]:
     try:
-        output: object = model(batch.x)
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        title = f"The model cannot take inputs of shape {tuple(batch.x.shape)}: {str(error).strip().splitlines()[0]}."
+        output = asked(model, batch.x)
+    except UserCodeError as error:
+        title = f"{str(error)[0].upper()}{str(error)[1:]}."
         yield Finding("inputs-not-accepted", "serious", title, {}, "Give inputs of the shape that the model is for.")
         return
     faults = [*output_faults(output, batch.x)]
@@ -92,14 +91,14 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int
     if not isinstance(output, Tensor) or faults:
         yield from faults
         return
-    asked = Asked(model, batch, output)
+    case = Asked(model, batch, output)
     faults = [*logit_faults(int((~output.amax(dim=1).isfinite()).sum()), len(output))]
     yield from faults
     if any(f.code in FATAL for f in faults):
         return
-    yield from behaviours(asked, names)
-    elsewhere = list(other_units(asked)) if bounds == (0.0, 1.0) else []
-    yield from elsewhere or _chance(asked)
+    yield from behaviours(case, names)
+    elsewhere = list(other_units(case)) if bounds == (0.0, 1.0) else []
+    yield from elsewhere or _chance(case)
 
 
 def _chance(asked: Asked) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from robustlab.core import Batch, DataError, Examples
 from robustlab.core.bounds import outside
+from robustlab.core.user_code import batch_of, output_advice
 from robustlab.evaluation.record import Finding
 
 FATAL = frozenset({
     "integer-inputs", "no-inputs", "nan-inputs", "inputs-0-255", "inputs-normalised-outside", "inputs-outside-bounds",
-    "labels-wrong", "labels-out-of-range", "inputs-not-accepted", "not-logits", "only-nan-logits",
+    "labels-wrong", "labels-out-of-range", "not-logits", "only-nan-logits",
 })  # fmt: skip
 """Codes of findings that an evaluation does not start with."""
 
@@ -31,9 +32,11 @@ def fetched(examples: Examples, ids: Tensor) -> Batch:
     Raises: DataError if the data set ends early.
     """
     try:
-        batch = examples.batch(ids)
-    except IndexError as error:
-        raise DataError(_short(examples, f"example {int(ids.max())} cannot be read ({error})")) from error
+        batch = batch_of(examples, ids)
+    except DataError as error:
+        if isinstance(error.__cause__, IndexError):
+            raise DataError(_short(examples, f"example {int(ids.max())} cannot be read ({error.__cause__})")) from error
+        raise
     if batch.x.shape[:1] != ids.shape:
         raise DataError(
             _short(examples, f"of {len(ids)} examples up to number {int(ids.max())} it gave {len(batch.x)}")
@@ -98,12 +101,15 @@ def output_faults(output: object, x: Tensor) -> Iterator[Finding]:
     """Whether what the model returned for inputs (N, ...) are logits (N, K)."""
     if not isinstance(output, Tensor):
         title = f"The model returned a {type(output).__name__}, expected logits (N, K) as a tensor."
-        yield _fault("not-logits", title, "Wrap it with robustlab.models.adapted.")
+        yield _fault("not-logits", title, _advice(output, x))
     elif output.ndim != 2 or len(output) != len(x) or output.shape[1] < 2 or not output.is_floating_point():
         title = f"The model returned {tuple(output.shape)} {output.dtype} for {len(x)} inputs, expected logits (N, K)."
-        single = output.ndim == 2 and output.shape[1] == 1
-        advice = "Make one logit z into two, [-z, z] / 2, with" if single else "Return floats with K >= 2, by"
-        yield _fault("not-logits", title, f"{advice} robustlab.models.adapted.")
+        yield _fault("not-logits", title, _advice(output, x))
+
+
+def _advice(output: object, x: Tensor) -> str:
+    said = output_advice(output, len(x))
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def logit_faults(undefined: int, n: int) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustlab.core import Batch, Model, Streams
+from robustlab.core import Batch, Model, Streams, UserCodeError, user_code
+from robustlab.core.twin import checked_logits
 from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.record import Finding
 
@@ -40,9 +41,16 @@ class Asked:
         """The largest logit, as a unit for differences."""
         return max(float(self.logits.abs().nan_to_num(0.0, 0.0).amax()), torch.finfo(self.logits.dtype).tiny)
 
+    def answer(self, x: Tensor) -> Tensor:
+        """What the model says to inputs (N, ...).
+
+        Raises: UserCodeError if it fails.
+        """
+        return checked_logits(user_code.asked(self.model, x), x)
+
     def correct(self, x: Tensor | None = None) -> Tensor:
         """Which of the batch's examples, or of other inputs for them, the model gets right, (N,) bool."""
-        logits = self.logits if x is None else self.model(x)
+        logits = self.logits if x is None else self.answer(x)
         return logits.argmax(dim=1) == self.batch.y
 
 
@@ -78,8 +86,8 @@ def _optimising(asked: Asked) -> Iterator[Finding]:
     x = asked.batch.x[:_SINGLES]
     try:
         with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, unpack):
-            asked.model(x)
-    except RuntimeError as error:
+            asked.answer(x)
+    except UserCodeError as error:
         if "saved tensor hooks" not in str(error):  # that is how torch.func's gradients say that they are at work
             raise
         fetched += 1
@@ -115,8 +123,8 @@ def _unsteady(asked: Asked) -> Iterator[Finding]:
 def _repeated(asked: Asked) -> float:
     """The largest change of a logit over runs of one batch; a model that counts its calls is caught by its first."""
     x = asked.batch.x[:_REPEATED_ON]
-    first = asked.model(x)
-    return max(_differ(asked.model(x), first) for _ in range(_RUNS - 1))
+    first = asked.answer(x)
+    return max(_differ(asked.answer(x), first) for _ in range(_RUNS - 1))
 
 
 def _company(asked: Asked) -> float:
@@ -124,9 +132,9 @@ def _company(asked: Asked) -> float:
     x, n = asked.batch.x, len(asked.batch.x)
     shuffled = _shuffled(asked.batch)
     half = torch.arange(n - 1, -1, -1, device=x.device)[: max(1, n // 2)]
-    found = [_differ(asked.model(x[rows]), asked.logits[rows]) for rows in (shuffled, half)]
+    found = [_differ(asked.answer(x[rows]), asked.logits[rows]) for rows in (shuffled, half)]
     try:
-        found += [_differ(asked.model(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
+        found += [_differ(asked.answer(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
     except (ValueError, RuntimeError):  # BatchNorm in training mode refuses a single example
         return float("inf")
     return max(found)
@@ -202,7 +210,7 @@ def _orders(y: Tensor) -> dict[str, Tensor]:
 
 def _right(asked: Asked, order: Tensor) -> Tensor:
     """Which examples are right when the batch is in another order, (N,) bool, in the order of the batch."""
-    hits = asked.model(asked.batch.x[order]).argmax(dim=1) == asked.batch.y[order]
+    hits = asked.answer(asked.batch.x[order]).argmax(dim=1) == asked.batch.y[order]
     return torch.empty_like(hits).index_copy_(0, order.to(hits.device), hits)
 
 

@@ -100,7 +100,7 @@ def _published(asked: Asked) -> list[Finding]:
     wanted, present = _configured(asked.model, asked.batch.x), _present(asked.model, asked.batch.x)
     if wanted is None or all(torch.allclose(a, b, atol=1e-3) for a, b in zip(wanted, present, strict=True)):
         return []
-    y, other = asked.batch.y, asked.model(present.back(wanted.of(asked.batch.x)))
+    y, other = asked.batch.y, asked.answer(present.back(wanted.of(asked.batch.x)))
     losses = [F.cross_entropy(logits.double(), y, reduction="none") for logits in (asked.logits, other)]
     better, worse = int((losses[1] < losses[0]).sum()), int((losses[1] > losses[0]).sum())
     own, theirs = asked.correct(), other.argmax(dim=1) == y

@@ -18,6 +18,7 @@ from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
+from robustlab.core.user_code import model_called
 from robustlab.data import examples as as_examples
 from robustlab.data.names import file_names
 from robustlab.data.wrapped import Given
@@ -112,7 +113,7 @@ def evaluate(
         look = partial(inspect_inputs, model, examples, threat, ids=ids, seed=settings.seed)
         findings = processes.by_first(look) if settings.doctor else ()
         refuse(findings)
-        with home_of(out) as home, frozen(model, training=False):
+        with home_of(out) as home, frozen(model, training=False), model_called():
             settings = replace(settings, search_dtype=processes.by_first(partial(searched_in, settings, model, home)))
             make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
             one = processes.each(make)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,13 @@ from robustlab.core import (
     Stop,
     ThreatModel,
     Twin,
+    UserCodeError,
     own_twin,
     search_twin,
 )
 from robustlab.core.speed import bf16_is_faster
+from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import asked
 from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
 from robustlab.evaluation.plan import SearchDtype
 
@@ -112,8 +115,9 @@ class Subject:
             else None
         )
         x_adv = _defined(attack, self.twin, batch, target=target, seed=seed, stop=stop)
-        if x_adv.shape != batch.x.shape:
-            raise ValueError(f"the attack returned {tuple(x_adv.shape)} for inputs {tuple(batch.x.shape)}: {attack!r}")
+        if not isinstance(x_adv, Tensor) or x_adv.shape != batch.x.shape:
+            seen = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else f"a {type(x_adv).__name__}"
+            raise ValueError(f"the attack returned {seen} for inputs {tuple(batch.x.shape)}: {attack!r}")
         return x_adv.detach().to(batch.x), target
 
     def judged(self, threat: ThreatModel, batch: Batch, x_adv: Tensor) -> Judged:
@@ -170,16 +174,10 @@ def first_answer(model: Model, x: Tensor) -> Tensor:
 
     Raises: ValueError if it fails on them, or returns something else.
     """
-    try:
-        with torch.no_grad():
-            output = model(x)
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the model cannot take inputs of shape {tuple(x.shape)} {x.dtype}: {reason}") from error
+    with torch.no_grad():
+        output = asked(model, x)
     refuse(output_faults(output, x))
-    return output
+    return cast(Tensor, output)
 
 
 def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
@@ -213,6 +211,8 @@ def _defined(attack: Attack, twin: Twin, batch: Batch, *, target: Tensor | None,
 
     try:
         return run(twin)
+    except UserCodeError:
+        raise
     except ValueError as error:
         seen: list[int] = []
         own = _with_undefined(twin.model, seen)
@@ -227,7 +227,7 @@ def _with_undefined(model: Model, seen: list[int]) -> Callable[[Tensor], Tensor]
     """The model with one more class, the answer where its logits are undefined and far below all others elsewhere."""
 
     def answer(x: Tensor) -> Tensor:
-        logits = model(x)
+        logits = checked_logits(asked(model, x), x)
         undefined = ~logits.detach().amax(dim=1, keepdim=True).isfinite()
         seen.append(int(undefined.sum()))
         defined = torch.where(undefined, torch.zeros_like(logits), logits)

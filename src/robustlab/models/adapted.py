@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
 
 from robustlab.core.types import Logits
+from robustlab.core.user_code import called, inputs, no_model
 
-Output: TypeAlias = Literal["logits", "probabilities"]
-"""What a classifier returns."""
+Output: TypeAlias = Literal["logits", "probabilities", "logit"]
+"""What a classifier returns: numbers for K classes (N, K), or for two classes one number (N,) or (N, 1)."""
 Predict: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """From images (N, ...) as a numpy array to logits or probabilities (N, K)."""
 
@@ -29,7 +30,9 @@ def adapted(
         model: module or function on tensors; gradients must flow through it.
         field: key, attribute or position of the wanted tensor in what the model returns; None: the tensor itself,
             else its ``logits``, else the only tensor there is.
-        output: "probabilities" are turned into logits by their logarithm.
+        output: "probabilities" are turned into logits by their logarithm, and those of the second of two classes alone,
+            (N,) or (N, 1), into (1 - p, p) before. A single "logit" z of the second class, (N,) or (N, 1), becomes
+            (-z / 2, z / 2).
 
     Returns: a module from x to logits (N, K), with the model as a sub-module if it is one.
     Raises: ValueError, when called, if the tensor is not found; says what the model returned.
@@ -52,8 +55,10 @@ def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Modul
 class _Adapted(nn.Module):
     def __init__(self, model: Callable[[Tensor], object], field: str | int | None, output: Output) -> None:
         super().__init__()
-        if output not in ("logits", "probabilities"):
-            raise ValueError(f"output must be 'logits' or 'probabilities', got {output!r}")
+        if output not in get_args(Output):
+            raise ValueError(f"output is one of {', '.join(get_args(Output))}, got {output!r}")
+        if not callable(model) or isinstance(model, type):
+            raise ValueError(no_model(model))
         self.model = model
         self.field = field
         self.output = output
@@ -63,8 +68,22 @@ class _Adapted(nn.Module):
         found = _tensor(self.model(x), self.field)
         if self.output == "logits":
             return found
+        if self.output == "logit":
+            return _column(found) * found.new_tensor([-0.5, 0.5])
+        if found.shape[1:] in ((), (1,)):
+            found = torch.cat([1 - _column(found), _column(found)], dim=1)
         # The smallest normal number keeps the logarithm finite where a probability is exactly zero.
         return found.clamp_min(torch.finfo(found.dtype).tiny).log()
+
+
+def _column(found: Tensor) -> Tensor:
+    """One number per input as (N, 1).
+
+    Raises: ValueError for more than one.
+    """
+    if found.shape[1:] not in ((), (1,)):
+        raise ValueError(f"the model returned {tuple(found.shape)}, expected one logit per input, (N,) or (N, 1)")
+    return found.reshape(-1, 1)
 
 
 def _tensor(answer: object, field: str | int | None) -> Tensor:
@@ -101,9 +120,13 @@ class _Predictor(nn.Module):
         self.predict = predict
 
     def forward(self, x: Tensor) -> Tensor:
-        answer = np.asarray(self.predict(x.detach().to("cpu", torch.float32).numpy()))
-        if answer.ndim != 2 or len(answer) != len(x):
-            raise ValueError(f"predict returned shape {answer.shape} for {len(x)} inputs, expected (N, K) numbers")
+        with called("predict of the black box", inputs(x)):
+            answer = np.asarray(self.predict(x.detach().to("cpu", torch.float32).numpy()))
+        if len(answer.shape) not in (1, 2) or len(answer) != len(x) or answer.dtype.kind not in "fiub":
+            raise ValueError(
+                f"predict returned {answer.dtype} of shape {answer.shape} for {len(x)} inputs, expected "
+                "numbers (N, K): give the method that returns probabilities, such as predict_proba, not class names"
+            )
         found: Tensor = _NoGradient.apply(x, torch.from_numpy(answer).to(x.device, x.dtype))
         return found
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from robustlab.core.errors import CheckpointError
+from robustlab.core.errors import CheckpointError, UserCodeError
+from robustlab.core.user_code import called, no_model
 from robustlab.models import checkpoint as files
 from robustlab.models.architecture import Architecture
 from robustlab.models.compact import InvertedCNN, ResidualCNN
@@ -122,13 +123,51 @@ def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
 def _from_python(path: str) -> nn.Module:
     """Calls the user's own function for the model."""
     module, _, attribute = path.partition(":")
-    try:
-        make = cast("Callable[[], object]", getattr(importlib.import_module(module), attribute))
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"no model at {path!r}: {error}") from error
-    model = make if isinstance(make, nn.Module) else make()
-    if not isinstance(model, nn.Module):
+    home = _imported(module, path)
+    if not hasattr(home, attribute):
         raise ValueError(
-            f"{path} returned a {type(model).__name__}, expected a torch module (see robustlab.models.adapted)"
+            f"no model at {path!r}: module {module!r} has no attribute {attribute!r}{_closest(home, attribute)}"
         )
+    make = getattr(home, attribute)
+    if isinstance(make, nn.Module):
+        return make
+    if not callable(make):
+        raise ValueError(f"{path} is a {type(make).__name__}, expected a function without arguments or a torch module")
+    with called(f"{path}()", advice="give a function that returns the model and needs no arguments"):
+        model: object = make()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{path} returned a {type(model).__name__}, expected a torch module: {_wrapped(model)}")
     return model
+
+
+def _imported(module: str, path: str) -> object:
+    """A module of the user's, which may be in the folder where they stand.
+
+    Raises: ValueError if there is none; UserCodeError if it cannot be imported.
+    """
+    if not all(part.isidentifier() for part in module.split(".")):
+        spelled = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise ValueError(f"no model at {path!r}: write the module as Python imports it, {spelled}:function say")
+    try:
+        with called(f"import of {module}", advice="see whether Python can import it by itself"):
+            return importlib.import_module(module)
+    except UserCodeError as error:
+        lost = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if lost is None or not f"{module}.".startswith(f"{lost}."):
+            raise
+        raise ValueError(
+            f"no model at {path!r}: there is no module {lost!r} here; run it from the folder that holds {lost}, or "
+            "name that folder in the environment variable PYTHONPATH"
+        ) from error.__cause__
+
+
+def _closest(home: object, attribute: str) -> str:
+    found = get_close_matches(attribute, [name for name in dir(home) if not name.startswith("_")], 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _wrapped(model: object) -> str:
+    """What makes something a module."""
+    if callable(model) and not isinstance(model, type):
+        return "return robustlab.models.adapted(it), or black_box(it) if it works on numpy arrays"
+    return no_model(model).partition(": ")[2] or "return one, or wrap what it is with robustlab.models.black_box"

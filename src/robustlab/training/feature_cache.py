@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, DataError, Examples, frozen, subset
 from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import model_called
 from robustlab.training.feature_store import Store
 from robustlab.training.groups import head_of, layer_groups
 from robustlab.training.identity import content
@@ -90,6 +91,7 @@ def cached_features(
         probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
         stack.enter_context(placed(model, accelerator.device, probe.x))
         stack.enter_context(frozen(model, training=False))
+        stack.enter_context(model_called())
         stack.enter_context(torch.no_grad())
         key = key_of(model, examples, settings.precision)
         source = _Source(model, examples, settings, accelerator.device)

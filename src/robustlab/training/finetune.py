@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustlab.core import Examples, Recipe, frozen
 from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import asked
 from robustlab.data.splits import Part
 from robustlab.training.average import Weights, copied, put
 from robustlab.training.feature_cache import Features, Tell, cached_features, key_of
@@ -144,7 +145,7 @@ def check_data(model: nn.Module, examples: Examples, held: Examples | None = Non
     x = fetched(examples, torch.tensor([0]), 0).x
     home = next((p.device for p in model.parameters()), x.device)
     with frozen(model, training=False), torch.no_grad():
-        logits = checked_logits(model(x.to(home)), x)
+        logits = checked_logits(asked(model, x.to(home)), x)
     if logits.shape[1] != len(examples.classes):
         raise ValueError(
             f"the model tells {logits.shape[1]} classes apart, {examples.name} has {len(examples.classes)}: "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, frozen
 from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import asked, model_called
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
@@ -101,7 +102,7 @@ def fit(
         stack.callback(forget, model)
         run = _Run(Updater(model, recipe, settings, accelerator, reseed), examples)
         stack.callback(run.reader.close)
-        with run.explained():
+        with run.explained(), model_called():
             return run.complete(folder, validate, progress)
 
 
@@ -232,4 +233,4 @@ class _Run:
 def _check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """Looks at the model's logits before anything is changed."""
     with frozen(model, training=False), torch.no_grad():
-        checked_logits(model(x), x, classes)
+        checked_logits(asked(model, x), x, classes)

@@ -21,6 +21,7 @@ from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, 
 from robustlab.core.files import write_atomically
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
+from robustlab.core.user_code import called, model_called
 from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.training.feature_store import Growing, Store
@@ -208,14 +209,13 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
     """
     x = fetched(examples, torch.tensor([0]), 0).x
     home = next((p.device for p in model.parameters()), x.device)
-    try:
-        with frozen(model, training=False), torch.no_grad():
-            found = checked_logits(model(x.to(home)), x).shape[1]
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{who} cannot take inputs {tuple(x.shape[1:])} from {examples.name}: {reason}; is it made for these?"
-        ) from error
+    given, advice = f"inputs {tuple(x.shape[1:])} from {examples.name}", "is it made for these?"
+    with (
+        frozen(model, training=False),
+        torch.no_grad(),
+        called(who, given, advice=advice),
+    ):
+        found = checked_logits(model(x.to(home)), x).shape[1]
     if found != len(classes):
         raise ValueError(
             f"{who} tells {found} classes apart, the data with labels have {len(classes)}: teacher and students must "
@@ -262,6 +262,7 @@ def _fill(
         probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
         stack.enter_context(placed(teacher, device, probe.x))
         stack.enter_context(frozen(teacher, training=False))
+        stack.enter_context(model_called())
         stack.enter_context(torch.no_grad())
         search = search_twin(teacher, probe.x.to(device)).search  # the same, with norm layers folded into convolutions
         stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"))

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from robustlab.core import Batch, DataError, Examples, fold_in
 from robustlab.core.processes import sendable, tried
+from robustlab.core.user_code import batch_of
 from robustlab.data import InMemory
 from robustlab.data.unlabelled import innermost
 from robustlab.data.wrapped import FromDataset
@@ -110,13 +111,13 @@ def fetched(examples: Examples, ids: Tensor, seed: int) -> Batch:
     data that is not in memory is asked for the batch as a whole.
     """
     if _resident(examples):
-        return examples.batch(ids)
+        return batch_of(examples, ids)
     parts = ids.split(1) if _by_item(examples) else (ids,)
     with seeds.private_generators(torch.device("cpu")) as reseed:
         read = []
         for part in parts:
             reseed(fold_in(seed, int(part[0])))
-            read.append(examples.batch(part))
+            read.append(batch_of(examples, part))
     if len(read) == 1:
         return read[0]
     shapes = {tuple(one.x.shape[1:]) for one in read}

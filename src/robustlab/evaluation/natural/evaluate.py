@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustlab.core import Model, frozen
+from robustlab.core.user_code import model_called
 from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.inputs import inspect_inputs
@@ -68,7 +69,7 @@ def evaluate_natural(
     sets.check_sizes()
     findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
     refuse(findings)
-    with home_of(out) as home, frozen(model, training=False):
+    with home_of(out) as home, frozen(model, training=False), model_called():
         one = asked_only(model, sets.examples, device=settings.device)
         settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))
         own = describe(one, sets, ids, how, settings)

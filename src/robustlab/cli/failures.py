@@ -1,0 +1,80 @@
+"""Errors at the front door: what is said about each kind, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from robustlab.cli.codes import Code
+from robustlab.cli.show import say
+
+_LONGEST = 1000
+
+
+def told(error: BaseException, *, debug: bool) -> int:
+    """Says what an error is, in one line on standard error.
+
+    Args:
+        error: as it came out of a command.
+        debug: raise it instead, so that its traceback is seen.
+
+    Returns: the exit code.
+    Raises: the error itself if it is a fault of ours.
+    """
+    if _closed(error):
+        _pacify()
+        return Code.CLOSED
+    said = _sentence(error)
+    if said is None or (debug and not isinstance(error, SystemExit)):
+        raise error
+    say(said, "error")
+    return Code.WRONG
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What to say; None for a fault of ours."""
+    usage = getattr(error, "format_message", None)  # how typer's own errors say it
+    if usage is not None:
+        where = getattr(getattr(error, "ctx", None), "command_path", "robustlab")
+        return _line(f"{usage().rstrip('.')}. See '{where} --help'.")
+    from robustlab.core.errors import RobustlabError
+
+    if isinstance(error, RobustlabError | ValueError):
+        return _line(str(error) or type(error).__name__)
+    return _from_outside(error)
+
+
+def _from_outside(error: BaseException) -> str | None:
+    """What to say of an error that came through the user's code, or from the machine."""
+    from robustlab.core.user_code import blamed, reason
+
+    if isinstance(error, SystemExit):
+        return "the user's code ended the program before it had a result; it must return or raise"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _line(f"{reason(error)}: take a smaller --batch-size")
+    if isinstance(error, OSError) and error.strerror:
+        return _line(f"{error.filename or 'the system'}: {error.strerror}")
+    what = blamed(error)
+    return _line(f"{what} failed: {reason(error)}; see whether it works by itself") if what else None
+
+
+def _line(text: str) -> str:
+    from robustlab.core.user_code import plain
+
+    return plain(text, _LONGEST)
+
+
+def _closed(error: BaseException) -> bool:
+    """Whether nobody reads what is said; typer turns that into an exit."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    return isinstance(cause, OSError) and cause.errno == errno.EPIPE and cause.filename is None
+
+
+def _pacify() -> None:
+    """Sends what is left to nowhere, so that Python does not complain at the end."""
+    for stream in (sys.stdout, sys.__stdout__):
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):
+            continue

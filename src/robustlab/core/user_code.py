@@ -1,0 +1,198 @@
+"""Calls of the user's own code: whatever it raises comes out as one error of ours, with the original behind it."""
+
+from __future__ import annotations
+
+import dis
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.errors import DataError, RobustlabError, UserCodeError
+from robustlab.core.types import Batch, Examples, Model
+
+_LONGEST = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+def plain(text: str, longest: int = _LONGEST) -> str:
+    """A text as one line: no colour codes, no line breaks, cut where it gets long."""
+    line = " ".join(_COLOURS.sub("", text).split())
+    return line if len(line) <= longest else f"{line[: longest - 4].rstrip()} ..."
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line that begins with its kind."""
+    if isinstance(error, SystemExit):
+        return f"it ended the program with exit code {error.code if error.code is not None else 0}"
+    said = plain(str(error)).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+@contextmanager
+def called(
+    what: str, given: str = "", *, kind: type[RobustlabError] = UserCodeError, advice: str = ""
+) -> Iterator[None]:
+    """Inside the block, whatever is raised becomes an error that says what was called and what came back.
+
+    An interrupt by the user passes, and so does what our own code says in words of its own (an adapter's ``ValueError``
+    that comes through the model, say).
+
+    Args:
+        what: was called: "the model", "the attack", ...
+        given: a phrase on what it was given, see ``inputs``; empty: nothing worth saying.
+        kind: of the error.
+        advice: what to do about it; empty: to try it by itself.
+
+    Raises: the error, from the original one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if spoken(error):
+            raise
+        raise kind(_sentence(what, given, error, advice)) from error
+
+
+def inputs(x: Tensor, source: str = "") -> str:
+    """A phrase on inputs (N, ...) and the data set that they are from."""
+    return f"inputs of shape {tuple(x.shape)} {f'from {source}' if source else x.dtype}"
+
+
+def spoken(error: BaseException) -> bool:
+    """Whether an error is ours and says so in a sentence: one of our kinds, or an argument refused in our own code."""
+    if isinstance(error, RobustlabError):
+        return True
+    return isinstance(error, ValueError | TypeError) and _raised_by_us(error.__traceback__)
+
+
+def asked(model: Model, x: Tensor) -> object:
+    """What a model returns for inputs (N, ...), whatever that is.
+
+    Raises: UserCodeError if it fails; ValueError if it is nothing that can be called.
+    """
+    if not callable(model) or isinstance(model, type):
+        raise ValueError(no_model(model))
+    with called(f"the model ({model_name(model)})", inputs(x)):
+        return model(x)
+
+
+def batch_of(examples: Examples, ids: Tensor) -> Batch:
+    """Examples (N,) of a data set by their ids.
+
+    Raises: DataError if it fails, or returns no batch.
+    """
+    wanted = f"asked for examples {int(ids.min())} to {int(ids.max())}" if ids.numel() else "asked for no examples"
+    with called(f"the data set {examples.name}, {wanted},", kind=DataError, advice="check its files and its code"):
+        batch = examples.batch(ids)
+    if not isinstance(batch, Batch):
+        raise DataError(f"batch() of {examples.name} returned a {type(batch).__name__}, expected robustlab.core.Batch")
+    return batch
+
+
+def model_name(model: object) -> str:
+    """The class of a module or other object, the name of a function."""
+    return getattr(model, "__name__", "") or type(model).__name__
+
+
+def no_model(given: object) -> str:
+    """What to do with something that is not a model."""
+    seen = f"the model is a {type(given).__name__}, expected a torch module or a function from inputs to logits"
+    if isinstance(given, type):
+        return f"the model is the class {given.__name__}: give an instance of it, {given.__name__}()"
+    if isinstance(given, str):
+        return f"{seen}: load it by its name first, robustlab.models.load({given!r})"
+    for method in ("predict_proba", "predict", "decision_function", "run"):
+        if hasattr(given, method):
+            return f"{seen}: wrap its {method} with robustlab.models.black_box"
+    return seen
+
+
+def output_advice(output: object, rows: int) -> str:
+    """What to do with an output for so many inputs that is no tensor of floating-point logits (N, K)."""
+    if not isinstance(output, Tensor):
+        if hasattr(output, "__array__"):
+            return "give robustlab.models.black_box the function from numpy arrays to probabilities"
+        return "wrap it with robustlab.models.adapted, which finds the logits in it"
+    if output.shape in ((rows,), (rows, 1)) and output.is_floating_point():
+        share = bool(((output >= 0) & (output <= 1)).all())
+        kind, single = ("probabilities", "probability p") if share else ("logit", "logit z")
+        return f'make one {single} into two with robustlab.models.adapted(model, output="{kind}")'
+    if output.ndim > 2 and len(output) == rows:
+        return "single-label classifiers only: one row of logits per input, not one per pixel or part"
+    return "return floats, one row of K >= 2 logits for each input"
+
+
+def user_place(error: BaseException) -> str:
+    """The innermost line of the user's own code that an error passed through, as "file.py:12"; empty: none."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if _is_users(frame.f_code):
+            found = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return found
+
+
+def blamed(error: BaseException) -> str:
+    """Whose fault an error is, by the way that it came: what of the user's was called; empty: nothing of theirs."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module, name = frame.f_locals.get("self"), frame.f_code.co_name
+        if name == "_call_impl" and isinstance(module, nn.Module):
+            return f"the model ({type(module).__name__})"
+        if name == "_engine_run_backward":
+            return "the gradient of the model"
+    return "the user's code" if user_place(error) or isinstance(error, SystemExit) else ""
+
+
+@contextmanager
+def model_called() -> Iterator[None]:
+    """Around work that calls the user's code in many places: an error that came through it is told like ``called``.
+
+    Raises: UserCodeError from what a module, a backward pass or other code of the user's raised.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if explained := explanation(error):
+            raise explained from error
+        raise
+
+
+def explanation(error: BaseException) -> UserCodeError | None:
+    """The sentence about an error of the user's code; None if the error is no such or says it itself."""
+    what = "" if spoken(error) else blamed(error)
+    return UserCodeError(_sentence(what, "", error)) if what else None
+
+
+def _sentence(what: str, given: str, error: BaseException, advice: str = "") -> str:
+    place = user_place(error)
+    said = f"{what} {f'cannot take {given}' if given else 'failed'}: {reason(error)}{f' ({place})' if place else ''}"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return f"{said}; take smaller batches"
+    return f"{said}; {advice or 'see whether it works by itself'}"
+
+
+def _raised_by_us(trace: TracebackType | None) -> bool:
+    """Whether an error comes from a ``raise`` of ours, not from an expression that failed there."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _is_users(code: CodeType) -> bool:
+    """Whether code is neither ours nor a library's nor Python's own."""
+    file = code.co_filename
+    return not (file.startswith((_OURS, *_LIBRARIES, "<frozen")) or "-packages" in file)
