@@ -187,7 +187,7 @@ def test_outcomes_without_a_manifest_are_refused(threshold: Threshold, points: t
 def test_a_damaged_report_is_said_to_be_so(threshold: Threshold, points: type[Points], readable: Path) -> None:
     first = run(threshold, points(100), readable)
     (readable / "report.json").write_text('{"schema": 1}')
-    with pytest.raises(RunError, match=r"report.json cannot be used: Evaluation has no 'model'.*; delete it and run"):
+    with pytest.raises(RunError, match=r"report.json is not what the run wrote: run the evaluation again"):
         read_run(readable)
     (readable / "report.json").unlink()
     assert run(threshold, points(100), readable).worst == first.worst

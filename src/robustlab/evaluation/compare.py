@@ -10,10 +10,12 @@ import torch
 from robustlab.core import RunError
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.metrics import mcnemar, paired_difference
+from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.run import read_run
 from robustlab.evaluation.schema import COUNTED
-from robustlab.evaluation.store import Reader, Value, reading
+from robustlab.evaluation.sealed import check_rows
+from robustlab.evaluation.store import reading
 
 _CLEAN = "SELECT correct FROM examples ORDER BY id"
 _STANDING = (
@@ -63,11 +65,13 @@ def compare(a: Evaluation | str | Path, b: Evaluation | str | Path) -> tuple[Com
 
     Raises:
         ValueError: other examples, or another threat.
-        RunError: the outcomes of one are gone.
+        RunError: the outcomes of one are gone, or not those of the finished run.
     """
     first, second = (run if isinstance(run, Evaluation) else read_run(run) for run in (a, b))
     _same_examples(first, second)
     with reading(_home(first)) as one, reading(_home(second)) as two:
+        check_rows(_home(first), one)
+        check_rows(_home(second), two)
         found = [_paired(first, second, ("clean", None), (_bools(one, _CLEAN), _bools(two, _CLEAN)))]
         for eps in sorted({w.eps for w in first.worst} & {w.eps for w in second.worst}):
             for name in _common(first, second, eps):

@@ -26,7 +26,14 @@ def disk(directory: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
+    except sqlite3.Error as error:
+        if (what := _damage(error)) is not None:
+            raise RunError(
+                f"the database in {directory} is {what} ({error}): delete its outcomes.sqlite to have all of the "
+                "run done anew, or choose another directory"
+            ) from error
+        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+    except OSError as error:
         raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
 
 
@@ -37,9 +44,17 @@ def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
         return f"the disk is full, nothing more can be written to {directory}: free some space"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code == sqlite3.SQLITE_READONLY:
         return f"{directory} cannot be written to ({error}): choose another directory or change its permissions"
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"the database in {directory} is damaged ({error}): start over in a new directory"
     return f"the run directory {directory} failed ({error})"
+
+
+def _damage(error: sqlite3.Error) -> str | None:
+    """What is wrong with the content of a database; None if it is something else."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "damaged"
+    foreign = "no such column", "no such table", "has no column", "values were supplied"
+    strange = code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in foreign)
+    return "not one of this version of robustlab" if strange else None
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool) -> None:
@@ -71,7 +86,7 @@ def read_json(path: Path) -> dict[str, object]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): is {path.parent} a run directory?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}): start over in a new directory") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} holds no JSON object: start over in a new directory")

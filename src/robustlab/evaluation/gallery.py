@@ -13,11 +13,13 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation.files import read_row, read_tensors
-from robustlab.evaluation.manifest import Manifest
+from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.plan import ranked
+from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation, GalleryItem
 from robustlab.evaluation.schema import outcomes
-from robustlab.evaluation.store import Reader, Store
+from robustlab.evaluation.sealed import check_file
+from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
 
 CANDIDATES = 100
@@ -117,12 +119,15 @@ def _item(attack: str, eps: float, number: int, values: list[Any]) -> GalleryIte
 def pictures(evaluation: Evaluation, items: Sequence[GalleryItem]) -> tuple[Tensor, Tensor]:
     """Clean and adversarial inputs of gallery items, both (G, ...).
 
-    Raises: RunError if the evaluation has no run directory, or the pictures are gone.
+    Raises: RunError if the evaluation has no run directory, or the pictures are gone or others.
     """
     if evaluation.directory is None:
         raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_run(directory)")
     if not items:
         return torch.empty(0), torch.empty(0)
-    tensors = read_tensors(Path(evaluation.directory) / items[0].file)
+    home, file = Path(evaluation.directory), items[0].file
+    tensors = read_tensors(home / file)
+    if (home / "manifest.json").exists():
+        check_file(home, file, read_manifest(home).sealed)
     rows = torch.tensor([item.row for item in items])
     return tensors["x"][rows], tensors["x_adv"][rows]

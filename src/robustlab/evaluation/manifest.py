@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 
+RESULTS = ("report.json", "natural.json", "mined.json")
+"""Results of each kind of run."""
 NATURAL = "corruptions"
 """What the manifest of a run over corrupted images says that it measures."""
 
@@ -42,6 +44,8 @@ class Manifest:
     essentials: Evidence
     """What must be the same for a run to be resumed, by a name that a message can use."""
     level: float
+    sealed: dict[str, str] | None = field(default_factory=dict)
+    """SHA-256 of what a finished run consists of, by name; empty: not finished; None: an older version wrote it."""
     schema: int = SCHEMA_VERSION
 
 
@@ -85,19 +89,43 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
     directory = store.directory
     path = directory / "manifest.json"
     if not path.exists():
+        check_free(directory)
         if store.begun:
             raise RunError(f"{directory} holds outcomes without a manifest: choose another directory")
         with disk(directory):
             write_json(path, encode(manifest), durable=store.durable)
+        store.claim(manifest.run.id, adopt=False)
         return manifest
     before = read_manifest(directory)
     if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
-        raise RunError(
-            f"{directory} holds a run that an older version began (schema {before.schema}, now {SCHEMA_VERSION}): "
-            "finish it with that version, or choose another directory"
-        )
+        raise older(directory, before)
     check_same(directory, before.essentials, manifest.essentials)
-    return before
+    store.claim(before.run.id, adopt=before.sealed is None)
+    model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
+    if before.schema != SCHEMA_VERSION:
+        return before
+    return replace(manifest, model=model, data=data, run=before.run, level=before.level, sealed=before.sealed)
+
+
+def check_free(directory: Path) -> None:
+    """Whether a directory without a manifest holds no result, which would be anybody's.
+
+    Raises: RunError naming it.
+    """
+    found = [name for name in RESULTS if (directory / name).exists()]
+    if found:
+        raise RunError(
+            f"{directory} holds {found[0]} without a manifest, so nobody knows whose result it is: choose another "
+            "directory"
+        )
+
+
+def older(directory: Path, manifest: Manifest) -> RunError:
+    """What is to be said where a run of an older version cannot go on."""
+    return RunError(
+        f"{directory} holds a run that an older version began (schema {manifest.schema}, now {SCHEMA_VERSION}): "
+        "finish it with that version, or choose another directory"
+    )
 
 
 def check_alike(first: Manifest, own: Manifest, rank: int) -> None:
@@ -123,7 +151,7 @@ def read_manifest(directory: Path) -> Manifest:
         if content.get("schema") not in READABLE:
             known = " and ".join(map(str, READABLE))
             raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
-        return decode(Manifest, content)
+        return decode(Manifest, {"sealed": None, **content})
     except ValueError as error:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"

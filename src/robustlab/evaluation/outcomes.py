@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from robustlab.core import RunError
 from robustlab.evaluation.manifest import Manifest, read_manifest
+from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.schema import outcomes
-from robustlab.evaluation.store import Reader, reading
+from robustlab.evaluation.sealed import check_rows
+from robustlab.evaluation.store import reading
 
 Kind: TypeAlias = Literal["misclassified", "fooled", "robust"]
 
@@ -58,11 +60,12 @@ def outcomes_of(directory: str | Path) -> Iterator[Outcome]:
         directory: of the run.
 
     Yields: a row per example, attack and eps: by attack, then eps, then id.
-    Raises: RunError if the directory holds no run, or its outcomes are gone.
+    Raises: RunError if the directory holds no run, or its outcomes are gone or not those that it wrote.
     """
     home = Path(directory)
     manifest = read_manifest(home)
     with reading(home) as reader:
+        check_rows(home, reader)
         named = reader.one("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'files'")[0]
         joined = "LEFT JOIN files f ON f.id = e.id" if named else ""
         query = _ROWS.format(file="coalesce(f.name, '')" if named else "''", files=joined)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from robustlab.evaluation.parts import passes_needed
 from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass, Progress
-from robustlab.evaluation.store import Cost, Reader
+from robustlab.evaluation.queries import Reader
+from robustlab.evaluation.store import Cost
 
 _ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few and are not counted
 

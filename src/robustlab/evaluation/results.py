@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robustlab.evaluation.manifest import Manifest
 from robustlab.evaluation.metrics import ClassTally, ConfusionTally, ShareTally, SpreadTally
+from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import (
     WORST,
     AttackResult,
@@ -27,7 +28,6 @@ from robustlab.evaluation.record import (
     WorstCase,
 )
 from robustlab.evaluation.schema import COUNTED, finished, outcomes
-from robustlab.evaluation.store import Reader
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 

@@ -24,12 +24,12 @@ from robustlab.data.names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
-from robustlab.evaluation.files import disk, read_json, write_json
-from robustlab.evaluation.gallery import candidates, hang
+from robustlab.evaluation.files import disk, write_json
+from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
-from robustlab.evaluation.manifest import Manifest, describe, read_manifest, searched_in
+from robustlab.evaluation.manifest import Manifest, describe, older, read_manifest, searched_in
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
@@ -47,14 +47,18 @@ from robustlab.evaluation.plan import (
     rechecked,
 )
 from robustlab.evaluation.probes_records import record_findings
+from robustlab.evaluation.queries import KEY, Value
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.schema import COUNTED, finished
+from robustlab.evaluation.sealed import REPORT, broken, older_result, read_result, seal
 from robustlab.evaluation.shards import take_in
-from robustlab.evaluation.store import KEY, Columns, Cost, Store, Value
+from robustlab.evaluation.sound import unsound
+from robustlab.evaluation.store import Columns, Cost, Store
 from robustlab.evaluation.subject import Judged, Subject, subject
 from robustlab.evaluation.together import begun, home_of, team
 from robustlab.evaluation.traced import traces
+from robustlab.evaluation.upgrade import SCHEMA_VERSION
 
 
 class Worked(NamedTuple):
@@ -93,8 +97,9 @@ def evaluate(
         attacks: in order, or by name; all with the same norm and bounds.
         eps: one or more budgets for all attacks, in input units; None: each attack's own.
         n: size of a simple random sample to be evaluated; None: all examples.
-        out: run directory; if it holds the same run, unfinished, the run goes on. None: nothing is kept beyond this
-            process.
+        out: run directory; if it holds the same run, unfinished, the run goes on; if it is finished, it is checked
+            against the digests of what it wrote, and what is missing or damaged is done anew. None: nothing is kept
+            beyond this process.
         settings: batch size, seed, device and so on.
 
     Returns: the result; the same in all processes, if several work together.
@@ -119,10 +124,9 @@ def evaluate(
             one = processes.each(make)
             own = processes.each(lambda: describe(one, ids, how, plan, settings))
             with begun(home, own, processes, durable=out is not None) as (store, manifest):
-                if before := processes.by_first(lambda: _finished(home)):
-                    return before
-                processes.by_first(lambda: store.begin(now()))
                 run = Run(one, store, plan, manifest, ids, settings, candidates(ids, manifest), processes)
+                if before := processes.by_first(run.taken_up):
+                    return before
                 run.attack_all()
                 evaluation = processes.by_first(lambda: run.concluded(findings))
     if out is None:
@@ -130,23 +134,13 @@ def evaluate(
     return evaluation
 
 
-def _finished(home: Path) -> Evaluation | None:
-    return read_run(home) if (home / "report.json").exists() else None
-
-
 def read_run(directory: str | Path) -> Evaluation:
     """The result of a finished run.
 
-    Raises: RunError if there is no run, it is not finished, or its report is damaged.
+    Raises: RunError if there is no run, it is not finished, or its report is damaged, changed or of another run.
     """
     path = Path(directory)
-    read_manifest(path)
-    if not (path / "report.json").exists():
-        raise RunError(f"the run in {path} is not finished: call evaluate with the same arguments to go on with it")
-    try:
-        return Evaluation.from_json(read_json(path / "report.json"), path)
-    except ValueError as error:
-        raise RunError(f"{path / 'report.json'} cannot be used: {error}; delete it and run evaluate again") from error
+    return read_result(path, read_manifest(path))
 
 
 @dataclass
@@ -175,6 +169,30 @@ class Run:
     def found(self, query: str, *values: Value) -> Tensor:
         """The ids that a query finds."""
         return self.processes.by_first(lambda: self.store.reader.ids(query, *values))
+
+    def taken_up(self) -> Evaluation | None:
+        """The result, if the run is finished and whole; else None: what is damaged is dropped, so that it is redone.
+
+        Raises: RunError if an older version began the run, and this one cannot go on with it.
+        """
+        store, manifest, damaged = self.store, self.manifest, self.store.damaged()
+        if not damaged and manifest.sealed is None and (store.directory / REPORT).exists():
+            if (before := older_result(manifest, store)) is not None:
+                return before
+        elif not damaged and self.whole():
+            return read_result(store.directory, manifest)
+        if manifest.schema != SCHEMA_VERSION:
+            raise older(store.directory, manifest)
+        store.begin(now(), damaged)
+        return None
+
+    def whole(self) -> bool:
+        """Whether the run is finished and as it was sealed; pictures are made anew if nothing else is missing."""
+        found = broken(self.manifest, self.store.directory, self.store.reader)
+        if found == [FILE]:
+            hang(self.subject, self.manifest, self.store, self.ids)
+            found = broken(self.manifest, self.store.directory, self.store.reader)
+        return not found
 
     def attack_all(self) -> None:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
@@ -215,7 +233,7 @@ class Run:
     def walk(self, walk: Walk, ids: Tensor, work: Work) -> None:
         """Goes through examples batch by batch, each process through its own; each batch is committed by itself."""
         passed, parts = walk.passed, batches(ids, self.settings.batch_size)
-        done = self.processes.by_first(lambda: self.store.done(passed))
+        done = self.processes.by_first(lambda: self.store.done(passed, parts))
         left = [number for number in range(len(parts)) if number not in done]
         mine = set(left[self.processes.rank :: self.processes.count])
         self.pace.enter()
@@ -304,8 +322,13 @@ class Run:
         return {"ids": ids[rows], "x_adv": x_adv.cpu()[rows]} if bool(rows.any()) else {}
 
     def concluded(self, findings: Sequence[Finding]) -> Evaluation:
-        """The result, with doctor's findings and pictures, written to the run directory."""
+        """The result, with doctor's findings and pictures, written to the run directory.
+
+        Raises: RunError if somebody else changed what was committed meanwhile.
+        """
         store = self.store
+        if unsound(store.reader):
+            raise RunError(f"the outcomes in {store.directory} were changed meanwhile: call again to have them redone")
         evaluation = assemble(self.manifest, store.reader)
         found = [*findings, *record_findings(evaluation)]
         if self.settings.doctor:
@@ -319,7 +342,8 @@ class Run:
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)
         with disk(store.directory):
-            write_json(store.directory / "report.json", evaluation.to_json(), durable=store.durable)
+            write_json(store.directory / REPORT, evaluation.to_json(), durable=store.durable)
+        seal(self.manifest, store, (REPORT, *dict.fromkeys(item.file for item in pictures)))
         self.pace.finish(1)
         return replace(evaluation, directory=store.directory)
 

@@ -18,9 +18,10 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.files import disk, read_row, read_tensors
 from robustlab.evaluation.gallery import file_of
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
+from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.saved import verify_saved
-from robustlab.evaluation.store import Reader, reading
+from robustlab.evaluation.store import reading
 
 INDEX = "index.csv"
 _COLUMNS = ("id", "file", "png", "attack", "eps", "label", "label_name", "prediction", "fools_as_png", "linf_as_png")

@@ -7,7 +7,8 @@ CREATE TABLE IF NOT EXISTS examples (  -- one row per example: the model on the 
   prediction INTEGER NOT NULL,         -- -1: logits not finite
   confidence REAL,                     -- softmax probability of the prediction; NULL: not finite
   correct INTEGER NOT NULL,
-  digest BLOB NOT NULL                 -- of input and label
+  digest BLOB NOT NULL,                -- of input and label
+  batch INTEGER                        -- number of the batch; NULL: an older version wrote this
 );
 CREATE TABLE IF NOT EXISTS outcomes (  -- one row per example, attack, eps, stage and restart
   attack INTEGER NOT NULL,             -- position in the manifest's attacks
@@ -38,11 +39,15 @@ CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch
   file TEXT,                           -- relative to the run directory; NULL: nothing kept
   digest BLOB,                         -- of the file
   seconds REAL NOT NULL,
+  content BLOB,                        -- digest of this line and of its rows; NULL: an older version wrote this
   PRIMARY KEY (attack, eps, kind, stage, restart, batch)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (     -- one row per example that comes from a file
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL                   -- path in the data set
+);
+CREATE TABLE IF NOT EXISTS run (       -- one row: which run all of this belongs to
+  id TEXT PRIMARY KEY                  -- as in the manifest
 );
 CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the run
   session INTEGER PRIMARY KEY,
@@ -51,6 +56,8 @@ CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the
 );
 """
 
+ADDED = (("examples", "batch", "INTEGER"), ("batches", "content", "BLOB"))
+"""Columns that older versions did not have: table, name, type."""
 COUNTED = "kind IN ('run', 'reused')"
 """The rows that an accuracy is counted from; a recheck only checks."""
 _RANK = "(4 * (fooled AND target IS prediction) + 2 * fooled) * 1000000 + stage * 1000 + restart"

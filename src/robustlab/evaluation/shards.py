@@ -12,7 +12,8 @@ from pathlib import Path
 
 from robustlab.evaluation.files import disk
 from robustlab.evaluation.plan import Pass
-from robustlab.evaluation.store import KEY, Cost, Store, locked, writing
+from robustlab.evaluation.queries import KEY
+from robustlab.evaluation.store import Cost, Store, locked, writing
 
 _WAIT = 20.0
 """Seconds for a process of an earlier session to notice that the others have ended."""
@@ -26,8 +27,13 @@ def path_of(directory: Path, rank: int) -> Path:
 
 
 @contextmanager
-def shard(directory: Path, rank: int) -> Iterator[Store]:
+def shard(directory: Path, rank: int, run: str) -> Iterator[Store]:
     """Opens the shard of a process for writing; when the block ends well, it is taken in already, and is removed.
+
+    Args:
+        directory: of the run.
+        rank: of the process.
+        run: id of the run.
 
     Raises: RunError if it cannot be written to, or another process is writing to it.
     """
@@ -36,20 +42,26 @@ def shard(directory: Path, rank: int) -> Iterator[Store]:
         path.parent.mkdir(exist_ok=True)
     with locked(path.with_suffix(".lock"), directory):
         with writing(path, directory, durable=True) as store:
+            store.claim(run, adopt=False)
             yield store
         path.unlink()
     _tidied(path)
 
 
-def take_in_all(store: Store) -> None:
+def take_in_all(store: Store, run: str, *, adopt: bool) -> None:
     """Takes what earlier sessions left in shards into the run, and removes them.
 
-    Raises: RunError if one of their processes is still at work.
+    Args:
+        store: of the run.
+        run: its id.
+        adopt: whether shards that do not say whose they are may be of this run, since an older version wrote them.
+
+    Raises: RunError if one of their processes is still at work, or they are of another run.
     """
     for path in sorted(store.directory.glob("shards/*.sqlite")):
         with locked(path.with_suffix(".lock"), store.directory, wait=_WAIT):
-            with writing(path, store.directory, durable=True):
-                pass  # completes what the process was about to write
+            with writing(path, store.directory, durable=True) as part:  # completes what was about to be written
+                part.claim(run, adopt=adopt)
             with _attached(store, path), store.transaction():
                 for table in _TABLES:
                     store.database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM shard.{table}")

@@ -5,28 +5,28 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation.files import disk, intact, sweep, write_tensors
 from robustlab.evaluation.plan import CLEAN, Pass
-from robustlab.evaluation.schema import COUNTED, SCHEMA
+from robustlab.evaluation.queries import KEY, Reader, Value
+from robustlab.evaluation.schema import ADDED, COUNTED, SCHEMA
+from robustlab.evaluation.sound import Batch, batch_content, unsound
 
-Value: TypeAlias = int | float | str | bytes | None
 Columns: TypeAlias = Mapping[str, list[Value]]
 """Equally long lists by column name."""
 
-KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
-"""The condition that rows and batches belong to a ``Pass``."""
+_BEGUN = "SELECT EXISTS (SELECT 1 FROM sessions) OR EXISTS (SELECT 1 FROM batches) OR EXISTS (SELECT 1 FROM examples)"
 _KEPT = f"SELECT {', '.join(Pass._fields)}, batch, file, digest FROM batches WHERE file NOTNULL"
-_CHUNK = 50_000  # rows at a time when reading
 
 
 class Cost(NamedTuple):
@@ -35,32 +35,6 @@ class Cost(NamedTuple):
     forward: int
     backward: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Queries on the outcomes of a run."""
-
-    database: sqlite3.Connection
-
-    def one(self, query: str, *values: Value) -> tuple[Any, ...]:
-        """The only row of a query."""
-        row: tuple[Any, ...] = self.database.execute(query, values).fetchone()
-        return row
-
-    def all(self, query: str, *values: Value) -> list[Any]:
-        """All rows of a query."""
-        return self.database.execute(query, values).fetchall()
-
-    def ids(self, query: str, *values: Value) -> Tensor:
-        """The ids that a query finds (N,), int64."""
-        return torch.tensor([i for (i,) in self.database.execute(query, values)], dtype=torch.int64)
-
-    def stream(self, query: str, *values: Value) -> Iterator[tuple[tuple[Any, ...], ...]]:
-        """The rows of a query as columns, some thousands of rows at a time."""
-        cursor = self.database.execute(query, values)
-        while rows := cursor.fetchmany(_CHUNK):
-            yield tuple(zip(*rows, strict=True))
 
 
 @dataclass
@@ -83,22 +57,90 @@ class Store:
     @property
     def begun(self) -> bool:
         """Whether a session worked on this run already."""
-        return bool(self.reader.one("SELECT count(*) FROM sessions")[0])
+        return bool(self.reader.one(_BEGUN)[0])
 
-    def begin(self, started: str) -> None:
-        """Files the start of a session, and drops batches whose file is missing or damaged, so that they are redone."""
+    def claim(self, run: str, *, adopt: bool) -> None:
+        """Files which run the rows belong to.
+
+        Args:
+            run: its id.
+            adopt: whether rows that do not say it may be of this run, since an older version wrote them.
+
+        Raises: RunError if they belong to another run.
+        """
+        with disk(self.directory):
+            found, begun = self.reader.all("SELECT id FROM run"), self.begun
+        if found == [(run,)]:
+            return
+        if found or (begun and not adopt):
+            path = self.reader.one("PRAGMA database_list")[2]
+            raise RunError(
+                f"{path} belongs to another run than the manifest.json of {self.directory}: choose another directory, "
+                "or delete this file to have its part of the run done anew"
+            )
         with self.transaction():
-            for *key, name, expected in self.reader.all(_KEPT):
-                if not intact(self.directory / str(name), expected):
-                    self.database.execute(f"DELETE FROM outcomes WHERE {KEY} AND batch = ?", key)
-                    self.database.execute(f"DELETE FROM batches WHERE {KEY} AND batch = ?", key)
-            self.session = 1 + self.reader.one("SELECT count(*) FROM sessions")[0]
+            self.database.execute("INSERT INTO run VALUES (?)", (run,))
+
+    def damaged(self) -> list[Batch]:
+        """The batches whose rows or files are not what was committed."""
+        with disk(self.directory):
+            wrong = [
+                tuple(key)
+                for *key, name, expected in self.reader.all(_KEPT)
+                if not intact(self.directory / str(name), expected)
+            ]
+            return [*wrong, *unsound(self.reader)]
+
+    def begin(self, started: str, damaged: Sequence[Batch] = ()) -> None:
+        """Files the start of a session, and drops damaged batches, so that they are redone.
+
+        What is counted by reuse follows from the rest, and is drawn from it anew.
+        """
+        with self.transaction():
+            for key in damaged:
+                self._drop(key)
+            self.database.execute("DELETE FROM outcomes WHERE kind = 'reused'")
+            last = self.reader.one("SELECT coalesce(max(session), 0) FROM sessions")[0]
+            self.session = 1 + last
             self.database.execute("INSERT INTO sessions VALUES (?, ?, 0)", (self.session, started))
         self._clock = perf_counter()
 
-    def done(self, passed: Pass) -> set[int]:
-        """Numbers of the batches of a pass that are committed."""
-        return {n for (n,) in self.reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
+    def _drop(self, key: Batch) -> None:
+        """Forgets a batch, its rows, and rows that only say they are of it."""
+        *passed, number = key
+        if Pass(*passed) == CLEAN:
+            self.database.execute("DELETE FROM examples WHERE batch IS ?", (number,))
+            if number is None:  # an older version's rows, which do not say their batch
+                self.database.execute(f"DELETE FROM batches WHERE {KEY} AND content IS NULL", passed)
+        self.database.execute(f"DELETE FROM outcomes WHERE {KEY} AND batch = ?", key)
+        self.database.execute(f"DELETE FROM batches WHERE {KEY} AND batch = ?", key)
+
+    def done(self, passed: Pass, parts: Sequence[Tensor]) -> set[int]:
+        """Numbers of the batches of a pass that are committed; those of other examples than it has are dropped.
+
+        Args:
+            passed: the pass.
+            parts: ids of each of its batches.
+        """
+        found = {n for (n,) in self.reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
+        if not found:
+            return set()
+        here = dict(self._batches(passed, parts))
+        strange = [n for n in found if not 0 <= n < len(parts) or here.get(n) != parts[n].tolist()]
+        with self.transaction() if strange else nullcontext():
+            for number in strange:
+                self._drop((*passed, number))
+        return found.difference(strange)
+
+    def _batches(self, passed: Pass, parts: Sequence[Tensor]) -> Iterator[tuple[int, list[int]]]:
+        """The ids in each batch of a pass; where an older version's rows do not say their batch, that of the plan."""
+        rows = self.reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *passed)
+        if passed == CLEAN:
+            places = {i: number for number, part in enumerate(parts) for i in part.tolist()}
+            clean = self.reader.rows("SELECT batch, id FROM examples ORDER BY batch, id")
+            rows = ((places.get(i, -1) if number is None else number, i) for number, i in clean)
+        for number, some in groupby(rows, key=itemgetter(0)):
+            yield number, [i for _, i in some]
 
     def commit(
         self, passed: Pass, number: int, rows: Columns, cost: Cost, tensors: Mapping[str, Tensor] | None = None
@@ -118,9 +160,10 @@ class Store:
             name, digest = self._file(passed, number, tensors) if tensors else (None, None)
         with self.transaction():
             self._insert(passed, number, rows)
-            count = len(next(iter(rows.values())))
-            batch = (*passed, number, count, cost.forward, cost.backward, name, digest, cost.seconds)
-            self.database.execute(f"INSERT INTO batches VALUES ({_marks(12)})", batch)
+            ids = [int(i) for i in rows["id"] if i is not None]
+            head = (len(ids), cost.forward, cost.backward, name, digest, float(cost.seconds))
+            content = batch_content(self.reader, passed, number, ids, head)
+            self.database.execute(f"INSERT INTO batches VALUES ({_marks(13)})", (*passed, number, *head, content))
             self.spend()
 
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
@@ -152,14 +195,11 @@ class Store:
         return name, write_tensors(self.directory / name, tensors)
 
     def _insert(self, passed: Pass, number: int, rows: Columns) -> None:
-        names, values = list(rows), zip(*rows.values(), strict=True)
-        if passed == CLEAN:
-            statement = f"INSERT INTO examples ({', '.join(names)}) VALUES ({_marks(len(names))})"
-            self.database.executemany(statement, values)
-            return
-        names = [*Pass._fields, "batch", *names]
-        statement = f"INSERT INTO outcomes ({', '.join(names)}) VALUES ({_marks(len(names))})"
-        self.database.executemany(statement, ((*passed, number, *row) for row in values))
+        place: dict[str, Value] = {**({} if passed == CLEAN else passed._asdict()), "batch": number}
+        names, table = [*place, *rows], "examples" if passed == CLEAN else "outcomes"
+        statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({_marks(len(names))})"
+        values = zip(*rows.values(), strict=True)
+        self.database.executemany(statement, ((*place.values(), *row) for row in values))
 
     def reuse(self, attack: int, eps: float, smaller: float, finished: str) -> None:
         """Counts what an attack finished at a smaller eps as finished at this one; ``finished`` is a condition."""
@@ -274,6 +314,9 @@ def _connected(path: Path, *, durable: bool) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
         database.executescript(SCHEMA)
+        for table, column, kind in ADDED:
+            if column not in {name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")}:
+                database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     except BaseException:
         database.close()
         raise

@@ -44,12 +44,13 @@ def begun(home: Path, own: Manifest, processes: Processes, *, durable: bool) -> 
         store = processes.each(lambda: stack.enter_context(opened(home, durable=durable)) if processes.first else None)
         manifest = processes.by_first(lambda: _settled(own, cast(Store, store)))
         processes.each(lambda: check_alike(manifest, own, processes.rank))
-        yield processes.each(lambda: store or stack.enter_context(shard(home, processes.rank))), manifest
+        run = manifest.run.id
+        yield processes.each(lambda: store or stack.enter_context(shard(home, processes.rank, run))), manifest
 
 
 def _settled(own: Manifest, store: Store) -> Manifest:
     manifest = settle(own, store)
-    take_in_all(store)
+    take_in_all(store, manifest.run.id, adopt=manifest.sealed is None)
     return manifest
 
 

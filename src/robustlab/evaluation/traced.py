@@ -11,8 +11,8 @@ from torch import Tensor
 from robustlab.attacks import TraceRow, trace
 from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import Entry, Pass, chosen
+from robustlab.evaluation.queries import KEY, Reader
 from robustlab.evaluation.record import TracePoint, TraceRecord
-from robustlab.evaluation.store import KEY, Reader
 from robustlab.evaluation.subject import Subject
 
 STANDING, FALLEN = 2, 8

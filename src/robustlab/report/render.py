@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
 from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.files import read_json
 from robustlab.evaluation.natural.compare import NaturalComparison
 from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
@@ -45,6 +46,8 @@ def write(
 
     ``outcomes.csv`` has a line per example, attack and eps; it is written where the runs still have their outcomes.
 
+    A run directory has a ``report.json`` already, which is the run's own and is left alone.
+
     Args:
         evaluations: of one model or of several, which are then shown side by side; all of the same norm and bounds.
         out: directory, made if it is not there. For a single evaluation it may be its run directory.
@@ -56,12 +59,13 @@ def write(
 
     Raises:
         ValueError: if there is no evaluation, or if they cannot stand on the same axes.
-        RunError: if the files cannot be written.
+        RunError: if the files cannot be written, or the directory is that of another run.
     """
+    own = _own(Path(out), evaluations)
     content = page(evaluations, comparisons, eps=eps, title=title)
     rows: dict[str, Fill] = {rows_file.FILE: partial(write_rows, evaluations)} if has_rows(evaluations) else {}
-    files = {
-        "report.json": to_json(evaluations, comparisons),
+    files = {} if own else {"report.json": to_json(evaluations, comparisons)}
+    files |= {
         "report.csv": to_csv(evaluations),
         "report.md": to_markdown(content),
         "report.html": to_html(content),
@@ -92,11 +96,12 @@ def write_natural(
 
     Raises:
         ValueError: if there is no evaluation, or an attack was on none of the models.
-        RunError: if the files cannot be written, or pictures are gone.
+        RunError: if the files cannot be written, the directory is that of another run, or pictures are gone.
     """
+    own = _own(Path(out), evaluations)
     content = natural_page(evaluations, comparisons, attacked=attacked, title=title)
     files = {"report.csv": natural_csv(evaluations), "report.md": natural_markdown(content)}
-    if len(evaluations) > 1 or evaluations[0].directory != Path(out):
+    if not own:
         files["natural.json"] = natural_json(evaluations, comparisons)
     files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
     return _written(Path(out), _texts(files))
@@ -116,6 +121,20 @@ def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence
 
 def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
     return {name: partial(_put, text) for name, text in files.items()}
+
+
+def _own(directory: Path, evaluations: Sequence[Evaluation | NaturalEvaluation]) -> bool:
+    """Whether a directory is that of the only run which the report is about, and so has its result already.
+
+    Raises: RunError if it is that of another run, or the report is about several.
+    """
+    if not (directory / "manifest.json").exists():
+        return False
+    run = read_json(directory / "manifest.json").get("run")
+    ids = {evaluation.run.id for evaluation in evaluations}
+    if not isinstance(run, dict) or ids != {run.get("id")}:
+        raise RunError(f"{directory} is the directory of a run of its own: choose another one for this report")
+    return True
 
 
 def _written(directory: Path, files: Mapping[str, Fill]) -> Path:

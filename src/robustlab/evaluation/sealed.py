@@ -1,0 +1,129 @@
+"""A finished run: what it consists of is sealed in its manifest, and is believed only as it was sealed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from robustlab.core import RunError
+from robustlab.evaluation.codec import encode
+from robustlab.evaluation.files import disk, read_json, write_json
+from robustlab.evaluation.manifest import Manifest, older, read_manifest
+from robustlab.evaluation.queries import Reader
+from robustlab.evaluation.record import Evaluation
+from robustlab.evaluation.results import assemble
+from robustlab.evaluation.sound import fingerprint, unsound
+from robustlab.evaluation.store import Store
+from robustlab.evaluation.upgrade import SCHEMA_VERSION
+
+REPORT = "report.json"
+OUTCOMES = "rows of outcomes.sqlite"
+_CHUNK = 1 << 22
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces; empty if it is not there."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK):
+                found.update(piece)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return ""
+    return found.hexdigest()
+
+
+def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
+    """Files in the manifest what a run consists of that has just been finished.
+
+    Args:
+        manifest: of the run.
+        store: of the run.
+        files: names of its files, relative to the run directory, without those that the database knows.
+    """
+    with disk(store.directory):
+        found = {name: sha256_of(store.directory / name) for name in files}
+        found[OUTCOMES] = fingerprint(store.reader)
+        whole = replace(manifest, sealed=found)
+        write_json(store.directory / "manifest.json", encode(whole), durable=store.durable)
+
+
+def broken(manifest: Manifest, directory: Path, reader: Reader) -> list[str]:
+    """Names of what is not as it was sealed."""
+    if not manifest.sealed:
+        return [REPORT]
+    with disk(directory):
+        here = {name: sha256_of(directory / name) for name in manifest.sealed if name != OUTCOMES}
+        here[OUTCOMES] = fingerprint(reader)
+    return [name for name, sha256 in {REPORT: "", OUTCOMES: "", **manifest.sealed}.items() if here.get(name) != sha256]
+
+
+def read_result(directory: Path, manifest: Manifest) -> Evaluation:
+    """The result of a finished run, if it is the one that this run wrote.
+
+    Raises: RunError if the run is not finished, or the file is damaged, changed, or of another run.
+    """
+    path = directory / REPORT
+    if not path.exists() or manifest.sealed == {}:
+        raise RunError(
+            f"the run in {directory} is not finished: call evaluate with the same arguments to go on with it"
+        )
+    check_file(directory, REPORT, manifest.sealed)
+    try:
+        found = Evaluation.from_json(read_json(path), directory)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be used: {error}; delete it and run evaluate again") from error
+    if found.run.id != manifest.run.id:
+        raise RunError(
+            f"{path} is the result of another run ({found.run.id}) than the manifest.json beside it "
+            f"({manifest.run.id}): run evaluate again with the same arguments to have it written anew"
+        )
+    return found
+
+
+def check_file(directory: Path, name: str, sealed: Mapping[str, str] | None) -> None:
+    """Whether a file of a finished run is as it was sealed; nothing is known of runs of older versions.
+
+    Raises: RunError if it is not.
+    """
+    if sealed and name in sealed and sha256_of(directory / name) != sealed[name]:
+        raise RunError(
+            f"{directory / name} is not what the run wrote: run the evaluation again with the same arguments to have "
+            "it written anew"
+        )
+
+
+def check_rows(directory: Path, reader: Reader) -> None:
+    """Whether the rows of a run are those that it wrote; nothing is known of runs of older versions.
+
+    Raises: RunError if they are not.
+    """
+    sealed = read_manifest(directory).sealed
+    if sealed is None:
+        return
+    with disk(directory):
+        whole = fingerprint(reader) == sealed.get(OUTCOMES) if sealed else not unsound(reader)
+    if not whole:
+        raise RunError(
+            f"the rows in {directory / 'outcomes.sqlite'} are not those that the run wrote: run evaluate again with "
+            "the same arguments to have them mended"
+        )
+
+
+def older_result(manifest: Manifest, store: Store) -> Evaluation | None:
+    """The result of a run that an older version finished; None if its rows do not say the same and it must go on.
+
+    Raises: RunError if it cannot go on.
+    """
+    try:
+        found = read_result(store.directory, manifest)
+        drawn = assemble(manifest, store.reader)
+    except RunError:
+        found = None
+    if found is not None and (found.worst, found.clean.accuracy) == (drawn.worst, drawn.clean.accuracy):
+        return found
+    if manifest.schema != SCHEMA_VERSION:
+        raise older(store.directory, manifest)
+    return None
