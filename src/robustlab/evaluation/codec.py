@@ -69,7 +69,7 @@ def _one_of(hint: object, value: object, where: str) -> object:
     if value is None and type(None) in options:
         return None
     if {float, int, str} <= set(options):
-        return math.nan if value is None else value
+        return math.nan if value is None else _expect((float, int, str), value, where)
     return _typed(next(o for o in options if o is not type(None)), value, where)
 
 
@@ -87,7 +87,10 @@ def _scalar(hint: object, value: object, where: str) -> object:
     if is_dataclass(hint):
         return decode(hint, _expect(dict, value, where))
     if hint is float:
-        return math.nan if value is None else float(_expect((int, float), value, where))
+        try:
+            return math.nan if value is None else float(_expect((int, float), value, where))
+        except OverflowError:
+            raise ValueError(f"{where} is larger than any float") from None
     return _expect(hint, value, where)
 
 

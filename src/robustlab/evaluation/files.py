@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.files import json_in
 
 _PARTIAL = ".partial"
 
@@ -83,7 +84,7 @@ def read_json(path: Path) -> dict[str, object]:
     Raises: RunError if there is none, or it is damaged.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json_in(path)
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): is {path.parent} a run directory?") from error
     except (ValueError, RecursionError) as error:
@@ -106,18 +107,37 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> bytes:
     return digest(content)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def inside(directory: Path, name: str) -> Path:
+    """The path of a file that a file of a run names.
+
+    Raises: RunError for a name that leads out of the run's directory.
+    """
+    path = directory / name
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise RunError(f"{directory} names {name!r}, which is not in it: somebody changed its files, do not trust them")
+    return path
+
+
+def read_tensors(path: Path, *names: str) -> dict[str, Tensor]:
     """Reads tensors that ``write_tensors`` wrote.
 
-    Raises: RunError if the file is missing or damaged.
+    Args:
+        path: of the file.
+        *names: of tensors that must be there.
+
+    Raises: RunError if the file is missing or damaged, or lacks a tensor.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        found: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} cannot be read ({error}): run the evaluation again to have it written anew") from error
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise RunError(f"{path} lacks {', '.join(lacking)}: run the evaluation again to have it written anew")
+    return found
 
 
 def read_row(path: Path, number: int) -> Tensor:

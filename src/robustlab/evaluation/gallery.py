@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.evaluation.files import read_row, read_tensors
+from robustlab.evaluation.files import inside, read_row, read_tensors
 from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.queries import Reader
@@ -126,8 +126,12 @@ def pictures(evaluation: Evaluation, items: Sequence[GalleryItem]) -> tuple[Tens
     if not items:
         return torch.empty(0), torch.empty(0)
     home, file = Path(evaluation.directory), items[0].file
-    tensors = read_tensors(home / file)
+    path = inside(home, file)
+    tensors = read_tensors(path, "x", "x_adv")
     if (home / "manifest.json").exists():
         check_file(home, file, read_manifest(home).sealed)
     rows = torch.tensor([item.row for item in items])
-    return tensors["x"][rows], tensors["x_adv"][rows]
+    x, x_adv = tensors["x"], tensors["x_adv"]
+    if x.shape != x_adv.shape or not x.ndim or int(rows.min()) < 0 or int(rows.max()) >= len(x):
+        raise RunError(f"{path} does not hold the pictures of this run: run the evaluation again to have them anew")
+    return x[rows], x_adv[rows]

@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
+from robustlab.core.content import content, titled
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
+from robustlab.core.weights import bare, state_of
 from robustlab.evaluation.files import digest
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.plan import chosen
@@ -27,7 +29,6 @@ from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 
 _SAMPLED = 256  # examples whose content is compared on resume
-_CHUNK = 1 << 26  # bytes
 
 
 class Asked(Protocol):
@@ -76,7 +77,7 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
     torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
     with torch.no_grad():
         logits = checked_logits(asked(subject.model, few.x), few.x)
-    answers = _sha256([logits])
+    answers = _sha256({"logits": logits})
     model, run = _model(subject, settings, logits.shape[1], answers), _run(subject, settings, batch_plan)
     essentials: Evidence = {
         "weights": model.sha256,
@@ -137,23 +138,22 @@ def _content(probe: Batch, examples: Examples) -> str:
     return hashlib.sha256(b"".join(row_digests(probe))).hexdigest()
 
 
-def _sha256(tensors: Iterable[Tensor], labels: Iterable[str] = ()) -> str:
+def _sha256(values: Mapping[str, object], labels: Iterable[str] = ()) -> str:
     found = hashlib.sha256("\n".join(labels).encode())
-    for tensor in tensors:
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        for start in range(0, raw.numel(), _CHUNK):
-            found.update(raw[start : start + _CHUNK].numpy().data)
+    for name, value in values.items():
+        for piece in content(value, name):
+            found.update(piece)
     return found.hexdigest()
 
 
 def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> ModelInfo:
     model = subject.model
-    name = settings.name or getattr(model, "__name__", type(model).__name__)
     if not isinstance(model, nn.Module):
+        name = settings.name or getattr(model, "__name__", type(model).__name__)
         return ModelInfo(name, 0, f"logits:{answers}", classes, plain(subject.dtype))
-    state = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
-    labels = [f"{key} {value.dtype} {tuple(value.shape)}" for key, value in state.items()]
-    sha256 = _sha256(state.values(), labels) if state else f"logits:{answers}"
+    name, state = settings.name or type(bare(model)).__name__, state_of(model)
+    labels = [titled(key, value) for key, value in state.items()]
+    sha256 = _sha256(state, labels) if state else f"logits:{answers}"
     return ModelInfo(name, sum(p.numel() for p in model.parameters()), sha256, classes, plain(subject.dtype))
 
 

@@ -29,6 +29,7 @@ from robustlab.core import (
 from robustlab.core.speed import bf16_is_faster
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
+from robustlab.core.weights import check_values
 from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
 from robustlab.evaluation.plan import SearchDtype
 
@@ -181,7 +182,12 @@ def first_answer(model: Model, x: Tensor) -> Tensor:
 
 
 def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of a model's weights; those of torch's defaults if it has none."""
+    """Device and dtype of a model's weights; those of torch's defaults if it has none.
+
+    Raises: ValueError for a model on the meta device.
+    """
+    if isinstance(model, nn.Module):
+        check_values(model)
     tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
     floating = [t.dtype for t in tensors if t.is_floating_point()]
     device = tensors[0].device if tensors else torch.get_default_device()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from robustlab.core.errors import CheckpointError, UserCodeError
+from robustlab.core.errors import UserCodeError
 from robustlab.core.user_code import called, no_model
-from robustlab.models import checkpoint as files
 from robustlab.models.architecture import Architecture
 from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
+from robustlab.models.from_file import from_file, is_python_path
 from robustlab.models.layers import normalised
 from robustlab.models.mixer import PatchMixer
 from robustlab.models.scaled import fitted_name
@@ -33,7 +34,7 @@ _SMALL = {
     "inverted-cnn": InvertedCNN,
     "patch-mixer": PatchMixer,
 }
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 
 
 def names() -> tuple[str, ...]:
@@ -61,7 +62,8 @@ def load(
         classes: number K of classes; None: what the checkpoint says, the published number, or 10.
         channels: of the images; None: what the checkpoint says, the published number, or 1.
         size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.
-        checkpoint: file with the weights, written by ``save``, by training, or anybody's state dict.
+        checkpoint: file with the weights, written by ``save``, by training, or anybody's state dict. No code in it is
+            run: it can name built-in and timm networks only, a Python path counts in ``name`` alone.
         pretrained: with published weights; None: only if neither classes nor a checkpoint is given.
         seed: of the initial weights; the global random state is not touched.
 
@@ -70,28 +72,29 @@ def load(
         CheckpointError: the file is damaged, or of another architecture.
         DataError: published weights cannot be had.
     """
-    if name is not None and checkpoint is None and Path(name).suffix in _SUFFIXES:
+    if name is not None and checkpoint is None and _is_file(name):
         name, checkpoint = None, name
-    kept = files.read(checkpoint) if checkpoint is not None else None
-    told = (kept.architecture if kept else None) or {}
     wanted = {"name": name, "classes": classes, "channels": channels, "size": size}
-    plan = cast(Architecture, {**told, **{key: value for key, value in wanted.items() if value is not None}})
-    published = (classes is None and kept is None) if pretrained is None else pretrained and kept is None
+    typed = cast(Architecture, {key: value for key, value in wanted.items() if value is not None})
+    published = classes is None if pretrained is None else pretrained
+    build = partial(_seeded, seed=seed)
+    if checkpoint is not None:
+        return from_file(checkpoint, typed, set(_SMALL), build).eval()
+    if name is None:
+        raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
+    return build(typed, pretrained=published).eval()
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is that of a weight file; a bare word is not, even where a file is called so."""
+    return Path(name).suffix in _SUFFIXES or (Path(name).name != name and Path(name).is_file())
+
+
+def _seeded(plan: Architecture, *, seed: int, pretrained: bool = False) -> nn.Module:
+    """The model of an architecture with the first weights of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = built(_named_plan(plan, checkpoint), pretrained=published)
-    if kept is not None:
-        files.fill(model, kept.weights, checkpoint or "")
-    return model.eval()
-
-
-def _named_plan(plan: Architecture, checkpoint: str | Path | None) -> Architecture:
-    """The plan, if it says which model."""
-    if "name" in plan:
-        return plan
-    if checkpoint is None:
-        raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
-    raise CheckpointError(f"{checkpoint} does not say which architecture it is of: give its name as well")
+        return built(plan, pretrained=pretrained)
 
 
 def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
@@ -114,7 +117,7 @@ def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
         return _SMALL[name](**given)
     if name.partition(",")[0] == LITE0:
         return efficientnet_lite0(Shape(**given), pretrained=pretrained, fit=fitted_name(name)[1])
-    if ":" in name and not name.startswith("timm:"):
+    if is_python_path(name):
         return _from_python(name)
     check_known(fitted_name(name.removeprefix("timm:"))[0], names())
     return timm_model(name, Shape(**given), pretrained=pretrained)

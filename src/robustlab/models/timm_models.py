@@ -71,11 +71,23 @@ def check_known(bare: str, others: Sequence[str] = ()) -> None:
     import timm
 
     if timm.is_model(bare):
+        _check_tag(bare)
         return
     close = get_close_matches(bare, [*others, *timm.list_models()], n=4) or timm.list_models(f"*{bare}*")[:4]
     meant = f"; did you mean {', '.join(close)}?" if close else ""
     there = f"{' There' if close else '; there'} are {', '.join(others)}" if others else ""
     raise ValueError(f"no model is called {bare!r}{meant}{there}")
+
+
+def _check_tag(bare: str) -> None:
+    """Refuses a tag behind the name, as in "resnet18.a1_in1k", that no published weights have."""
+    import timm
+
+    network, _, tag = bare.partition(".")
+    if tag or bare != network:
+        there = [name.partition(".")[2] for name in timm.list_pretrained(f"{network}.*")]
+        if tag not in there:
+            raise ValueError(f"{network} has no published weights {tag!r}: there are {', '.join(there) or 'none'}")
 
 
 def _created(bare: str, wanted: dict[str, Any], *, pretrained: bool) -> nn.Module:

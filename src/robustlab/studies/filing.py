@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
 from robustlab.core import RunError
-from robustlab.core.files import replace_atomically
+from robustlab.core.files import json_in, replace_atomically
 from robustlab.core.provenance import versions
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read(path: Path, kind: type[R], what: str, sound: Callable[[R], bool]) -> R 
     if not path.exists():
         return None
     try:
-        record = kind(**json.loads(path.read_text(encoding="utf-8")))
+        record = kind(**cast("dict[str, Any]", json_in(path)))
         right = sound(record)
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is no result of {what} ({error}): remove it to have it computed again") from error

@@ -14,8 +14,13 @@ Weights: TypeAlias = dict[str, Tensor]
 
 
 def copied(model: nn.Module) -> Weights:
-    """The present weights and buffers."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    """The present weights and buffers; what else a model's state is, is not copied."""
+    return {name: value.detach().clone() for name, value in tensors(model).items()}
+
+
+def tensors(model: nn.Module) -> Weights:
+    """The tensors of a model's state dict, which share its memory."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 @torch.no_grad()
@@ -27,7 +32,7 @@ def average_(average: Weights, model: nn.Module, decay: float, updates: int) -> 
     so that the first updates, far from where training ends, are soon forgotten.
     """
     kept = min(decay, (1 + updates) / (10 + updates))
-    for name, value in model.state_dict().items():
+    for name, value in tensors(model).items():
         if value.is_floating_point():
             average[name].lerp_(value, 1 - kept)
         else:
@@ -37,7 +42,7 @@ def average_(average: Weights, model: nn.Module, decay: float, updates: int) -> 
 @torch.no_grad()
 def put(model: nn.Module, weights: Weights) -> None:
     """Writes weights into a model, in the memory that it has."""
-    for name, value in model.state_dict().items():
+    for name, value in tensors(model).items():
         value.copy_(weights[name])
 
 

@@ -14,41 +14,24 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import CheckpointError, Metrics, RecipeState, RunError
+from robustlab.core import CheckpointError, RecipeState, RunError
+from robustlab.core.architecture import metadata_of
 from robustlab.core.files import with_usual_rights
+from robustlab.core.weights import differences as unlike
+from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
+from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
 
 MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"
-STATE, NUMBERS = "state.safetensors", "state.json"
-_FORMAT = 2
+STATE = "state.safetensors"
 _OPTIMIZER, _RECIPE = "optimizer/", "recipe/"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
-Scalar: TypeAlias = bool | int | float | str | list["Scalar"] | None
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Everything about a checkpoint that is not a tensor."""
-
-    run: dict[str, str]
-    """What decides the result, by name: a checkpoint goes with no other run."""
-    epochs: tuple[Metrics, ...]
-    """The history so far; its length is the epoch."""
-    groups: list[dict[str, Scalar]]
-    """Options of the optimizer's parameter groups."""
-    values: dict[str, Scalar]
-    """Numbers in the optimizer's state that are not tensors, by parameter and name."""
-    scaler: dict[str, Scalar]
-    """State of the loss scaling in fp16."""
-    surroundings: dict[str, str]
-    """What may change the last bits: versions, threads, device."""
 
 
 def latest(out: str | Path) -> Path | None:
@@ -142,23 +125,17 @@ def _write_files(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    architecture = getattr(model, "architecture", None)
-    metadata = {"architecture": json.dumps(architecture)} if isinstance(architecture, dict) else {}
+    metadata = metadata_of(model)
     try:
         for name, weights in held.items():
-            with_usual_rights(folder / name, partial(save_file, _plain(weights), metadata=metadata))
-        with_usual_rights(folder / STATE, partial(save_file, _plain(memory)))
-    except SafetensorError as error:
+            with_usual_rights(folder / name, partial(save_file, plain(renamed(model, weights)), metadata=metadata))
+        with_usual_rights(folder / STATE, partial(save_file, plain(memory)))
+    except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
-    (folder / NUMBERS).write_text(json.dumps({"format": _FORMAT, **vars(numbers)}, indent=1))
+    (folder / NUMBERS).write_text(json.dumps({"format": FORMAT, **vars(numbers)}, indent=1))
     for file in folder.iterdir():
         with file.open("rb+") as written:
             os.fsync(written.fileno())
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU: tied weights share storage, which the format does not allow."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -194,32 +171,21 @@ def optimizer_numbers(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, 
     return groups, values
 
 
-def read_numbers(path: Path) -> Numbers:
-    """The part of a checkpoint that says what it is.
-
-    Raises: CheckpointError if it is damaged or of another format.
-    """
-    try:
-        found = json.loads((path / NUMBERS).read_text())
-        if found.pop("format") != _FORMAT:
-            raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
-        return Numbers(**{**found, "epochs": tuple(found["epochs"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
-
-
 def read(path: Path, model: nn.Module, others: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Puts a model, and what is kept beside it by name, back to where a checkpoint was.
 
     Raises: CheckpointError if it is damaged, or of another model.
     """
-    try:
-        model.load_state_dict(_load(path, MODEL))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} is of another model: {error}") from error
+    wrong = put_in(model, _load(path, MODEL))
+    if wrong:
+        raise CheckpointError(f"{path} is of another model: {'; '.join(wrong)}")
     for name, weights in others.items():
-        found = _load(path, name)
-        for key, value in weights.items():
+        own = {key: value for key, value in weights.items() if own_name(model, key) is not None}
+        found = fitted(_load(path, name), own)
+        wrong = unlike(found, own)
+        if wrong:
+            raise CheckpointError(f"{path / name} is of another model: {'; '.join(wrong)}")
+        for key, value in own.items():
             value.copy_(found[key])
 
 
@@ -232,9 +198,15 @@ def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState
     remembered = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
     if remembered.keys() != state.keys():
         raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
+    wrong = unlike(remembered, state)
+    if wrong:
+        raise CheckpointError(f"{path} holds another recipe state: {'; '.join(wrong)}")
     for name, value in remembered.items():
         state[name] = value.to(state[name].device)
-    _fill_optimizer(optimizer, memory, numbers)
+    try:
+        _fill_optimizer(optimizer, memory, numbers)
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise damaged(path, error) from error
 
 
 def _load(path: Path, name: str) -> dict[str, Tensor]:
@@ -244,7 +216,7 @@ def _load(path: Path, name: str) -> dict[str, Tensor]:
     try:
         return load_file(path / name)
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: Numbers) -> None:
@@ -254,6 +226,7 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         index, _, name = key.partition("/")
         per_parameter.setdefault(int(index), {})[name] = value
     groups = cast("list[dict[str, object]]", optimizer.state_dict()["param_groups"])
+    check_memory(optimizer, per_parameter, groups, numbers)
     for group, saved in zip(groups, numbers.groups, strict=True):
         group.update({name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
     optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
@@ -262,9 +235,3 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # In the memory layout of the weight, as the optimizer had made it: fused kernels walk both in step.
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is truncated or damaged ({error}): remove it to go on from the checkpoint before it, or start anew"
-    )

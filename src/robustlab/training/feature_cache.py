@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, DataError, Examples, frozen, subset
+from robustlab.core.content import content as pieces
+from robustlab.core.content import titled
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import model_called
 from robustlab.training.feature_store import Store
@@ -122,11 +124,19 @@ def key_of(model: nn.Module, examples: Examples, precision: str) -> str:
     said = (_FORMAT, _ADDRESS.sub("", repr(model)), content(examples), len(examples), tuple(x.shape), precision)
     digest = hashlib.sha256(repr((*said, str(x.dtype))).encode())
     head = {id(value) for value in (*head_of(model).parameters(), *head_of(model).buffers())}
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
+    for name, value in (*model.named_parameters(), *model.named_buffers(), *_besides(model)):
         if id(value) not in head:
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            digest.update(titled(name, value).encode())
+            for piece in pieces(value, name):
+                digest.update(piece)
     return digest.hexdigest()
+
+
+def _besides(model: nn.Module) -> Iterator[tuple[str, object]]:
+    """What a model's state is besides parameters and buffers: packed weights of quantized layers, say."""
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    known |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    yield from ((name, value) for name, value in model.state_dict().items() if name not in known)
 
 
 class _Source:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.files import replace_atomically
+from robustlab.core.files import json_in, replace_atomically
 
 SECONDS = 5.0
 """Of work that a killed run loses at most."""
@@ -62,7 +62,7 @@ class Store:
     def _whole(self) -> int:
         """Rows that are there for sure."""
         try:
-            said = json.loads(self.count.read_text())
+            said = cast("dict[str, Any]", json_in(self.count))
             rows = int(said["rows"])
             ours = said["shape"] == self.shape and rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Examples, Recipe, RunError, subset
+from robustlab.core.content import content as pieces
+from robustlab.core.content import titled
+from robustlab.core.weights import bare, state_of
 from robustlab.training import seeds
 from robustlab.training.settings import Settings
 
@@ -52,10 +55,14 @@ def check_same(before: dict[str, str], now: dict[str, str], where: object) -> No
 
 
 def _structure(model: nn.Module) -> str:
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
-    layers = _ADDRESS.sub("", repr(model))  # says what shapes do not: dropout, activations, the size of images
+    shapes = [
+        (name, tuple(value.shape), str(value.dtype)) if isinstance(value, Tensor) else (name, type(value).__name__)
+        for name, value in state_of(model).items()
+    ]
+    inner = bare(model)
+    layers = _ADDRESS.sub("", repr(inner))  # says what shapes do not: dropout, activations, the size of images
     found = hashlib.sha256(f"{shapes} {layers}".encode()).hexdigest()
-    return f"{type(model).__name__}, {len(shapes)} tensors, {found[:16]}"
+    return f"{type(inner).__name__}, {len(shapes)} tensors, {found[:16]}"
 
 
 def content(examples: Examples) -> str:
@@ -70,11 +77,12 @@ def content(examples: Examples) -> str:
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 of a model's weights and buffers, with their names and types."""
-    found = hashlib.sha256(type(model).__name__.encode())
-    for name, value in model.state_dict().items():
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(_bytes(value))
+    """SHA-256 of a model's weights and buffers, with their names and types, whatever wrappers it is in."""
+    found = hashlib.sha256(type(bare(model)).__name__.encode())
+    for name, value in state_of(model).items():
+        found.update(titled(name, value).encode())
+        for piece in pieces(value, name):
+            found.update(piece)
     return found.hexdigest()
 
 
@@ -84,4 +92,4 @@ def digest(value: Tensor | str) -> str:
 
 
 def _bytes(values: Tensor) -> bytes:
-    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return b"".join(pieces(values))

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, frozen
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked, model_called
+from robustlab.core.weights import check_plain, check_values, state_of
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
+from robustlab.training.checkpoint_numbers import Numbers, read_numbers
 from robustlab.training.follower import forget
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
@@ -87,6 +89,9 @@ def fit(
     if settings.best is not None and validate is None:
         raise ValueError(f"the best epoch by {settings.best!r} was asked for, but there is no validate to measure it")
     folder = Path(out) if out is not None else None
+    check_values(model)
+    if folder is not None:
+        check_plain(state_of(model), "the checkpoints would hold ")
     with ExitStack() as stack:
         before = recorded(folder) if settings.precision == "auto" and settings.resume else None
         accelerator, settings = stack.enter_context(launched(settings, before))
@@ -197,7 +202,7 @@ class _Run:
         updater = self.updater
         scaler, states = updater.accelerator.scaler, self.processes.gathered(updater.state)
         groups, values = checkpoint.optimizer_numbers(updater.optimizer)
-        numbers = checkpoint.Numbers(
+        numbers = Numbers(
             run=run,
             epochs=tuple(self.epochs),
             groups=groups,
@@ -219,7 +224,7 @@ class _Run:
             return
         if not self.settings.resume:
             raise RunError(f"{folder} already holds {self.saved.name}: resume that run, or choose another directory")
-        numbers, updater = checkpoint.read_numbers(self.saved), self.updater
+        numbers, updater = read_numbers(self.saved), self.updater
         check_same(numbers.run, run, self.saved)
         for change in differences(numbers.surroundings, surroundings(updater.device)):
             _LOG.warning("the resumed run may differ in the last bits: %s", change)

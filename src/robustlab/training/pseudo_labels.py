@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, search_twin
-from robustlab.core.files import write_atomically
+from robustlab.core.files import json_in, write_atomically
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
@@ -226,7 +226,9 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
 def _said(place: Path) -> dict[str, str] | None:
     """The provenance in a folder, if there is one."""
     try:
-        found = json.loads((place / PROVENANCE).read_text())
+        found = json_in(place / PROVENANCE)
+        if not isinstance(found, dict):
+            raise ValueError("it holds no JSON object")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.files import json_in
 from robustlab.evaluation.files import digest, read_tensors, write_bytes, write_tensors
 
 FILE = "answers.safetensors"
@@ -97,9 +98,15 @@ class Parts:
             return None
         check = tensors.pop("check", None)
         whole = check is not None and torch.equal(check, _check(tensors))
-        if not whole or not torch.equal(tensors["ids"], self.batches[number]):
+        usual = {"ids", "prediction", "confidence", "seconds"}
+        if not whole or tensors.keys() not in (usual, usual | {"label", "digest"}):
             return None
         if cell == self.first and "label" not in tensors:
+            return None
+        ids, seconds = tensors["ids"], tensors["seconds"]
+        if not torch.equal(ids, self.batches[number]) or seconds.numel() != 1:
+            return None
+        if any(len(rows) != len(ids) for name, rows in tensors.items() if name != "seconds"):
             return None
         return Said(**{**tensors, "seconds": float(tensors["seconds"])})  # type: ignore[arg-type]  # by name
 
@@ -165,9 +172,14 @@ def read_everything(directory: Path, cells: Sequence[tuple[str, int]]) -> Everyt
 
     Raises: RunError if the file is missing, damaged, or of other cells.
     """
-    tensors = read_tensors(directory / FILE)
+    path = directory / FILE
+    tensors = read_tensors(path, "ids", "label", "digest", "prediction", "confidence", "seconds")
+    shape = (len(cells), tensors["ids"].numel())
     if len(tensors["prediction"]) != len(cells):
-        raise RunError(f"{directory / FILE} holds {len(tensors['prediction'])} cells, the run has {len(cells)}")
+        raise RunError(f"{path} holds {len(tensors['prediction'])} cells, the run has {len(cells)}")
+    shapes = {"label": shape[1:], "prediction": shape, "confidence": shape, "seconds": shape[:1]}
+    if any(tuple(tensors[name].shape) != expected for name, expected in shapes.items()):
+        raise RunError(f"{path} does not fit the run: run the evaluation again to have it written anew")
     rows = {name: dict(zip(cells, tensors[name], strict=True)) for name in ("prediction", "confidence", "seconds")}
     return Everything(
         ids=tensors["ids"],
@@ -186,7 +198,7 @@ class Clock:
         """Reads those of earlier sessions; ``directory`` is of the run."""
         self.path = directory / _SESSIONS
         try:
-            self.sessions = [float(seconds) for seconds in json.loads(self.path.read_text())]
+            self.sessions = [float(seconds) for seconds in cast("list[float]", json_in(self.path))]
         except (OSError, ValueError, TypeError):
             self.sessions = []
         self.started: float | None = None

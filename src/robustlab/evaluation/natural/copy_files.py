@@ -20,7 +20,7 @@ from torch import Tensor
 from robustlab.core import Examples
 from robustlab.core.files import replace_atomically
 from robustlab.data.folder import ImageFolder
-from robustlab.evaluation.files import disk, write_bytes
+from robustlab.evaluation.files import disk, read_json, write_bytes
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
@@ -145,7 +145,7 @@ class Copier:
         pieces = [self._part_of((corruption, s)) for s in self.manifest.severities]
         name = f"{corruption}.npy"
         with disk(self.directory):
-            arrays = [np.load(piece, mmap_mode="r") for piece in pieces]
+            arrays = [np.load(piece, mmap_mode="r", allow_pickle=False) for piece in pieces]
             self._file_sums(f"{corruption}.json", {name: written(self.directory / name, arrays)})
             for piece in pieces:
                 piece.unlink()
@@ -168,7 +168,7 @@ class Copier:
         """Digests of all files, as they were written."""
         found: dict[str, str] = {}
         for path in sorted((self.directory / PARTS).glob("*.json")):
-            found |= json.loads(path.read_text())
+            found |= {name: str(digest) for name, digest in read_json(path).items()}
         return found
 
 

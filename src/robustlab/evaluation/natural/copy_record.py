@@ -6,9 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from robustlab.core import Examples, RunError
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustlab.core import DataError, Examples, RunError
 from robustlab.corruptions import Variant
 from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
@@ -196,9 +200,6 @@ def read_copy(directory: str | Path) -> CorruptedSets:
         RunError: there is no copy, or it is not finished.
         DataError: its files do not fit together.
     """
-    import numpy as np
-    import torch
-
     root = Path(directory)
     manifest = read_copy_manifest(root)
     read_sums(root)
@@ -206,13 +207,26 @@ def read_copy(directory: str | Path) -> CorruptedSets:
         copies, clean = _folders(root, manifest), None
     else:
         copies = cifar_c(root, classes=manifest.classes)
-        x = torch.from_numpy(np.load(root / CLEAN)).permute(0, 3, 1, 2).contiguous()
-        y = torch.from_numpy(np.load(root / "labels.npy")[: manifest.n].astype(np.int64))
+        x = torch.from_numpy(_array(root / CLEAN, np.uint8, 4)).permute(0, 3, 1, 2).contiguous()
+        y = torch.from_numpy(_array(root / "labels.npy", np.int64, 1)[: manifest.n])
         clean = InMemory(manifest.name, manifest.classes, x, y, str(root))
     sets = ready_made(copies, clean)
     infos = {info.name: info for info in manifest.corruptions}
+    if not infos.keys() >= {info.name for info in sets.corruptions}:
+        raise RunError(f"{root} holds corruptions that its manifest does not know: make the copy again")
     known = tuple(infos[info.name] for info in sets.corruptions)
     return CorruptedSets(f"{manifest.name}, corrupted copy", sets.cells, known, manifest.variant, clean)
+
+
+def _array(path: Path, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
+    """An array in a file; nothing in it is unpickled."""
+    try:
+        found: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    if found.dtype != dtype or found.ndim != ndim:
+        raise DataError(f"{path} holds {found.dtype} of shape {found.shape}, which no copy has: make it again")
+    return found
 
 
 def _folders(root: Path, manifest: CopyManifest) -> CorruptedCopies:

@@ -68,5 +68,8 @@ def natural_pictures(evaluation: NaturalEvaluation, items: Sequence[Shown]) -> T
     """
     if evaluation.directory is None:
         raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_natural")
-    x = read_tensors(evaluation.directory / FILE)["x"]
-    return x[torch.tensor([item.row for item in items], dtype=torch.int64)] / 255
+    x = read_tensors(evaluation.directory / FILE, "x")["x"]
+    rows = torch.tensor([item.row for item in items], dtype=torch.int64)
+    if x.ndim != 4 or bool(((rows < 0) | (rows >= len(x))).any()):
+        raise RunError(f"{evaluation.directory / FILE} does not hold this run's pictures: run the evaluation again")
+    return x[rows] / 255

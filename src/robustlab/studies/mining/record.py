@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.files import json_in
 from robustlab.core.provenance import now
 from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
 from robustlab.studies.filing import commit, installed
@@ -133,7 +133,7 @@ def read(path: Path) -> Mined:
     Raises: RunError if there is nothing, or it is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = cast("dict[str, Any]", json_in(path))
         judges = tuple(Judge(**one) for one in found.pop("judges"))
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in found.items()

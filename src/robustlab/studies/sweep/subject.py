@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from robustlab.core import Examples, Linf, ThreatModel
+from robustlab.core.content import content, titled
+from robustlab.core.weights import state_of
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.network import Network, Sampled
 from robustlab.studies.sweep.precision import trained_in
@@ -96,9 +97,10 @@ class Given:
 def weights_sha256(model: nn.Module) -> str:
     """SHA-256 of all weights and buffers with their names."""
     found = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, value in state_of(model).items():
+        found.update(titled(name, value).encode())
+        for piece in content(value, name):
+            found.update(piece)
     return found.hexdigest()
 
 

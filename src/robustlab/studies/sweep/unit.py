@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 
 from robustlab.core import Metrics, RunError
+from robustlab.core.files import json_in
 from robustlab.core.provenance import now
 from robustlab.studies import filing
 from robustlab.studies.filing import commit, installed
@@ -118,7 +118,7 @@ def published(study: str, home: Path = RESULTS) -> Get:
     """
     path = home / f"{study}.json"
     try:
-        units = [Unit(**one) for one in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+        units = [Unit(**one) for one in cast("list[dict[str, Any]]", json_in(path))] if path.exists() else []
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} holds no results of a sweep: {error}") from error
     kept = {(unit.part, unit.optimizer, f"{unit.rate:g}", unit.seed, unit.definition): unit for unit in units}

@@ -1,0 +1,129 @@
+"""What a model is called and how big it is: enough to build it again, kept with its weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar, cast
+
+from torch import nn
+
+from robustlab.core.files import parsed
+from robustlab.core.weights import bare
+
+Architecture: TypeAlias = dict[str, str | int | list[float]]
+"""name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped;
+routes of split norms; from_channels and from_size of the images where first layers bring these to what the network
+takes.
+"""
+KEY = "architecture"
+"""Under which the metadata of a weight file has it, as JSON."""
+_LIMITS = {
+    "classes": (2, 1_000_000),
+    "channels": (1, 4096),
+    "size": (1, 8192),
+    "routes": (2, 64),
+    "from_channels": (1, 4096),
+    "from_size": (1, 8192),
+}
+_TOGETHER = (("mean", "std"), ("from_channels", "from_size"))
+_NAME = re.compile(r"(timm:)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?(,[a-z_]+=[0-9.]+)*")
+"""No colon beside timm's, no path, no address: nothing that could be imported, opened or fetched."""
+_WORD = re.compile(r"[a-z_]+")
+_LONGEST = 200  # letters
+_MOST = 1 << 16  # bytes of JSON
+_HUGE = 1e6
+_M = TypeVar("_M", bound=nn.Module)
+
+
+def described(model: _M, architecture: Architecture) -> _M:
+    """The same model, which from now on knows its architecture as ``model.architecture``."""
+    vars(model)[KEY] = architecture
+    return model
+
+
+def architecture_of(model: nn.Module) -> Architecture | None:
+    """What ``described`` said of the model, or of the one inside wrappers such as ``torch.compile``; else None."""
+    found = vars(bare(model)).get(KEY)
+    return found if isinstance(found, dict) and isinstance(found.get("name"), str) else None
+
+
+def metadata_of(model: nn.Module) -> dict[str, str]:
+    """What a weight file says of the model's architecture; nothing where that could not be built again from the file.
+
+    Returns: metadata of a safetensors file.
+    """
+    known = architecture_of(model)
+    return {KEY: json.dumps(known)} if known is not None and not faults(known) else {}
+
+
+def read_architecture(metadata: Mapping[str, str]) -> Architecture | None:
+    """The architecture in the metadata of a weight file, after every value was looked at.
+
+    Returns: None if the file does not say any.
+    Raises: ValueError for broken JSON, and for values that no model of ours has.
+    """
+    if KEY not in metadata:
+        return None
+    found = parsed(metadata[KEY], most=_MOST)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is a JSON {type(found).__name__}, not an object")
+    wrong = faults(found)
+    if wrong:
+        raise ValueError("; ".join(wrong[:3]))
+    return cast(Architecture, found)
+
+
+def faults(found: Mapping[str, object]) -> list[str]:
+    """What is wrong with an architecture, in words: types, ranges, values that go together, unknown keys."""
+    wrong = [_word_fault(found, "name", _NAME), _word_fault(found, "activation", _WORD)]
+    wrong += [_number_fault(key, found[key], *limits) for key, limits in _LIMITS.items() if key in found]
+    wrong += [
+        f"it has {present} without {absent}"
+        for pair in _TOGETHER
+        for present, absent in (pair, pair[::-1])
+        if present in found and absent not in found
+    ]
+    if "mean" in found and "std" in found:
+        wrong.append(_normalisation_fault(found["mean"], found["std"], found.get("channels")))
+    known = {"name", "activation", "mean", "std", *_LIMITS}
+    wrong += [f"it has {_shown(key)}, which this version does not know" for key in found if key not in known]
+    return [one for one in wrong if one]
+
+
+def _word_fault(found: Mapping[str, object], key: str, pattern: re.Pattern[str]) -> str:
+    if key not in found:
+        return ""
+    word = found[key]
+    if isinstance(word, str) and len(word) <= _LONGEST and pattern.fullmatch(word):
+        return ""
+    return f"{key} is {_shown(word)}, which is no {key} of robustlab or timm"
+
+
+def _number_fault(key: str, value: object, low: int, high: int) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return ""
+    return f"{key} is {_shown(value)}, expected a whole number from {low} to {high}"
+
+
+def _normalisation_fault(mean: object, std: object, channels: object) -> str:
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, list) or not values or not all(map(_is_number, values)):
+            return f"{name} is {_shown(values)}, expected one finite number per channel"
+    means, stds = cast("Sequence[float]", mean), cast("Sequence[float]", std)
+    if len(means) != len(stds) or len(means) not in (1, channels if isinstance(channels, int) else len(means)):
+        return f"it has {len(means)} means and {len(stds)} stds for {_shown(channels)} channels"
+    if not all(value >= 1 / _HUGE for value in stds):
+        return f"std is {_shown(std)}, expected numbers > 0"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _HUGE  # NaN is not
+
+
+def _shown(value: object) -> str:
+    """A value as messages show it: short, on one line, without what a terminal could obey."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,247 @@
+"""State dicts under the names that a model has by itself: what wrappers add is taken off, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
+
+T = TypeVar("T")
+_HIDDEN = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What wrappers call the model inside, and nobody else calls anything."""
+_COUNTER = "n_averaged"
+"""A buffer of ``AveragedModel`` beside ``module``."""
+_PACKED = "_packed_params"
+"""What quantized layers of torch.ao call their weights."""
+_QUANTIZED = "quantized: save the weights before they are quantized, and quantize after loading"
+_SHOWN = 3  # differences named in a message
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model inside ``torch.compile``, ``DataParallel``, ``AveragedModel`` and their like, however deep.
+
+    Args:
+        model: any module; one that is no wrapper comes back itself.
+    """
+    while (name := _inside(model)) is not None:
+        model = model._modules[name]  # type: ignore[assignment]  # a wrapper holds a module
+    return model
+
+
+def _inside(part: nn.Module) -> str | None:
+    """What a wrapper calls the module that it wraps; None: it is no wrapper."""
+    known = isinstance(part, nn.DataParallel | DistributedDataParallel | AveragedModel)
+    if known or type(part).__module__ == "timm.utils.model_ema":
+        return "module"
+    return next((name for name in _HIDDEN if name in part._modules), None)
+
+
+def own_name(model: nn.Module, name: str) -> str | None:
+    """The name of an entry of a model's state dict without wrappers; None for what is a wrapper's own."""
+    part: nn.Module | None = model
+    kept: list[str] = []
+    for word in name.split("."):
+        inside = None if part is None else _inside(part)
+        if inside is not None and inside != word:
+            return None
+        if inside is None:
+            kept.append(word)
+        part = None if part is None else part._modules.get(word)
+    return ".".join(kept)
+
+
+def state_of(model: nn.Module) -> dict[str, object]:
+    """The state dict of a model under the names that it has without wrappers.
+
+    Args:
+        model: wrapped as a whole, in parts, or not at all; then this is ``model.state_dict()``.
+
+    Returns: tensors that share the model's memory, and what else the model's state is.
+    """
+    return renamed(model, model.state_dict())
+
+
+def renamed(model: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
+    """Entries under the names of a model's state dict, under those that it has without wrappers."""
+    named = ((own_name(model, name), value) for name, value in state.items())
+    return {name: value for name, value in named if name is not None}
+
+
+def check_plain(state: Mapping[str, object], before: str = "") -> None:
+    """Looks whether safetensors can hold a state dict.
+
+    Args:
+        state: by name.
+        before: put in front of the message.
+
+    Raises: ValueError that names the first entry that is no dense tensor, and says what to do.
+    """
+    for name, value in state.items():
+        fault = _QUANTIZED if _PACKED in name else _fault(value)
+        if fault:
+            raise ValueError(f"{before}{name}, which is {fault}" if before else f"{name} is {fault}")
+
+
+def check_values(model: nn.Module) -> None:
+    """Looks whether a model has weights at all.
+
+    Raises: ValueError for one on the meta device.
+    """
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_meta:
+            raise ValueError(f"{name} of the model is on the meta device, without values: load the weights first")
+
+
+def plain(state: Mapping[str, object]) -> dict[str, Tensor]:
+    """Copies of the tensors of a state dict, on the CPU, each with memory of its own, as safetensors wants them.
+
+    Raises: ValueError as ``check_plain``.
+    """
+    check_plain(state)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _fault(value: object) -> str:
+    """What is wrong with an entry of a state dict that is to be a dense tensor with values; empty: nothing."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}, not a tensor, and weight files hold tensors alone: save it elsewhere"
+    if is_lazy(value):
+        return "of a lazy layer and has no shape yet: call the model once with some inputs first"
+    if value.is_meta:
+        return "on the meta device, which keeps shapes and no values: load the weights into the model first"
+    if value.is_quantized:
+        return _QUANTIZED
+    if value.is_nested or value.layout != torch.strided or value.dtype == torch.complex128:
+        kind = "nested" if value.is_nested else str(value.layout if value.layout != torch.strided else value.dtype)
+        return f"a tensor of kind {kind.removeprefix('torch.')}, which weight files cannot hold: make it dense float32"
+    return ""
+
+
+def fitted(weights: Mapping[str, T], goal: Iterable[str]) -> dict[str, T]:
+    """Weights under the names of a goal, whatever wrappers either was inside of.
+
+    Names that fit as they are stay. Else those parts are left out, of the weights' names and of the goal's, that
+    wrappers add (``_orig_mod``, ``module``, ``n_averaged``), in any order and at any depth, or one part that all names
+    begin with (``model``, ``net``): the first form in which both have the same names counts.
+
+    Args:
+        weights: by name.
+        goal: names of a model's state dict.
+
+    Returns: under the goal's names if they fit; else under the names that have most in common with them.
+    """
+    wanted = list(goal)
+    theirs, ours = list(_forms(weights)), list(_forms(wanted))
+    for form in theirs:
+        for own in ours:
+            if form.keys() == own.keys():
+                return {own[name]: weights[raw] for name, raw in form.items()}
+    closest = max(theirs, key=lambda form: len(form.keys() & set(wanted)), default={})
+    return {name: weights[raw] for name, raw in closest.items()}
+
+
+def _forms(names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Names in ever simpler forms, each with the name that it comes from."""
+    there = {name: name for name in names}
+    yield from _stripped(there)
+    yield from _stripped(_unwrapped(there))
+
+
+def _unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wrappers add: parts that nobody else has, and ``module`` where there is nothing beside it.
+
+    Returns: none at all if two names became one.
+    """
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for name in names:
+        words = tuple(name.split("."))
+        for depth, word in enumerate(words):
+            beside.setdefault(words[:depth], set()).add(word)
+    alone = {before for before, words in beside.items() if words - {_COUNTER} == {"module"}}
+    kept = {name: words for name in names if not _counts(words := tuple(name.split(".")), alone)}
+    short = {".".join(_without_wrappers(words, alone)): name for name, words in kept.items()}
+    return short if len(short) == len(kept) else {}
+
+
+def _counts(words: tuple[str, ...], alone: Collection[tuple[str, ...]]) -> bool:
+    """Whether an entry is the counter of an ``AveragedModel``."""
+    return words[-1] == _COUNTER and words[:-1] in alone
+
+
+def _without_wrappers(words: tuple[str, ...], alone: Collection[tuple[str, ...]]) -> Iterator[str]:
+    for depth, word in enumerate(words):
+        if word not in _HIDDEN and not (word == "module" and words[:depth] in alone):
+            yield word
+
+
+def _stripped(names: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Names, then the same without the first part that all of them have, as often as there is one."""
+    while names:
+        yield names
+        parts = [name.partition(".") for name in names]
+        if len({first for first, _, _ in parts}) > 1 or not all(rest for _, _, rest in parts):
+            return
+        names = {rest: raw for (_, _, rest), raw in zip(parts, names.values(), strict=True)}
+
+
+def differences(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """What keeps weights from fitting a state dict, in words; none: they fit."""
+    both = weights.keys() & state.keys()
+    shapes = [
+        f"{key} is {tuple(weights[key].shape)}, not {tuple(state[key].shape)}"
+        for key in state
+        if key in both and not is_lazy(state[key]) and weights[key].shape != state[key].shape
+    ]
+    kinds = [
+        f"{key} holds {weights[key].dtype}, not {state[key].dtype}"
+        for key in state
+        if key in both and _odd(weights[key], state[key])
+    ]
+    groups = {
+        "lacks": [key for key in state if key not in both],
+        "has besides": [key for key in weights if key not in both],
+        "differs in shape:": shapes,
+        "differs in kind:": kinds,
+    }
+    return [f"it {verb} {_enumerated(found)}" for verb, found in groups.items() if found]
+
+
+def _odd(given: Tensor, wanted: Tensor) -> bool:
+    """Whether copying would lose what the values mean."""
+    return given.is_complex() != wanted.is_complex() or (
+        wanted.is_floating_point() and not given.is_floating_point() and not given.is_complex()
+    )
+
+
+def _enumerated(found: list[str]) -> str:
+    more = len(found) - _SHOWN
+    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Puts weights into a model, once names, shapes and kinds agree, whatever wrappers either was inside of.
+
+    Args:
+        model: wrapped or not.
+        weights: by name, dense.
+
+    Returns: the differences in words, and the model stays as it was; none: the weights are in it.
+    """
+    state = tensors_of(model)
+    named = fitted(weights, state)
+    found = differences(named, state)
+    if not found:
+        model.load_state_dict(named, strict=False)  # strictly compared above, but for a wrapper's own counter
+    return found
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a model's state dict, under its own names, without those that a wrapper counts with."""
+    state = model.state_dict()
+    return {k: v for k, v in state.items() if isinstance(v, Tensor) and own_name(model, k) is not None}

@@ -1,0 +1,117 @@
+"""Models of weight files: what a file may decide, and what only its reader may."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.architecture import Architecture
+from robustlab.core.errors import CheckpointError
+from robustlab.models import checkpoint as files
+from robustlab.models.efficientnet import NAME as LITE0
+
+Build: TypeAlias = Callable[[Architecture], nn.Module]
+_ADVICE = "give its name as well, as load(NAME, checkpoint=FILE) or --architecture NAME"
+_SIDES = (28, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
+"""Sizes of images that weights without a word on it may be for; dense layers tell which."""
+
+
+def is_python_path(name: str) -> bool:
+    """Whether a name is one of a function, "package.module:function"."""
+    return ":" in name and not name.startswith("timm:")
+
+
+def from_file(file: str | Path, typed: Architecture, own: Collection[str], build: Build) -> nn.Module:
+    """The model of a weight file, built as the file says, but for what the reader typed in this very call.
+
+    The file may name our own and timm's networks only; a Python path counts where it was typed. Before anything is
+    built in full, names and shapes of an outline without values must agree with the weights.
+
+    Args:
+        file: with the weights.
+        typed: what the reader says of the architecture.
+        own: names of our small networks.
+        build: makes a model of an architecture.
+
+    Raises:
+        CheckpointError: the file is damaged, does not say or may not say what it is of, or is of another architecture.
+        ValueError: there is no model as typed.
+    """
+    kept = files.read(file)
+    if "name" not in typed:
+        _check_name(kept.architecture or {}, own, file)
+    plan = cast(Architecture, {**(kept.architecture or {}), **typed})
+    try:
+        if not is_python_path(str(plan["name"])):
+            plan = _outlined(plan, kept.weights, file, build, own)
+        model = build(plan)
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if "name" in typed:
+            raise
+        raise CheckpointError(
+            f"{file} says that it is of {plan['name']}, which cannot be built as it says: {_first_line(error)}"
+        ) from error
+    files.fill(model, kept.weights, file)
+    return model
+
+
+def _check_name(told: Architecture, own: Collection[str], file: str | Path) -> None:
+    """Refuses a file that names nothing, or what a file may not name."""
+    if "name" not in told:
+        raise CheckpointError(f"{file} does not say which architecture it is of: {_ADVICE}")
+    import timm
+
+    name = str(told["name"])
+    bare = name.partition(",")[0]
+    if bare not in (*own, LITE0) and not timm.is_model(bare.removeprefix("timm:")):
+        raise CheckpointError(
+            f"{file} says that it is of {name!r}, which is no network of robustlab or timm: if you know it, {_ADVICE}"
+        )
+
+
+def _outlined(
+    plan: Architecture, weights: dict[str, Tensor], file: str | Path, build: Build, own: Collection[str]
+) -> Architecture:
+    """The plan, with sizes that nobody told as the weights have them.
+
+    Raises: CheckpointError if no outline of it has the names and shapes of the weights.
+    """
+    first: CheckpointError | None = None
+    for one in (plan, *_guesses(plan, weights, sized=plan["name"] in own)):
+        try:
+            files.check_fit(_outline(one, build), weights, file)
+        except CheckpointError as error:
+            first = first or error
+        except NotImplementedError:
+            return plan  # its constructor computes with values; it is compared when it is built
+        else:
+            return one
+    raise first or CheckpointError(f"{file} is of another architecture")
+
+
+def _outline(plan: Architecture, build: Build) -> nn.Module:
+    """The model of a plan without values, which takes no memory however large a file says that it is."""
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # said when it is built
+        return build(plan)
+
+
+def _guesses(plan: Architecture, weights: dict[str, Tensor], *, sized: bool) -> Iterator[Architecture]:
+    """Plans with the classes, channels and sizes that weights look like, where the plan does not say."""
+    layers = [tuple(value.shape) for value in weights.values() if value.ndim in (2, 4)]
+    convolution = next((shape for shape in layers if len(shape) == 4), None)
+    if not layers:
+        return
+    seen: Architecture = {"classes": layers[-1][0], **({"channels": convolution[1]} if convolution else {})}
+    yield {**seen, **plan}
+    if sized and "size" not in plan:
+        yield from ({**seen, "size": side, **plan} for side in _SIDES)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

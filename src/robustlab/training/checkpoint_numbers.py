@@ -1,0 +1,133 @@
+"""The numbers of a checkpoint, and whether what a file says of them can be so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from robustlab.core import CheckpointError, Metrics
+from robustlab.core.files import json_in
+
+NUMBERS = "state.json"
+FORMAT = 2
+_SCALARS = (bool, int, float, str, type(None))
+Scalar: TypeAlias = bool | int | float | str | list["Scalar"] | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Everything about a checkpoint that is not a tensor."""
+
+    run: dict[str, str]
+    """What decides the result, by name: a checkpoint goes with no other run."""
+    epochs: tuple[Metrics, ...]
+    """The history so far; its length is the epoch."""
+    groups: list[dict[str, Scalar]]
+    """Options of the optimizer's parameter groups."""
+    values: dict[str, Scalar]
+    """Numbers in the optimizer's state that are not tensors, by parameter and name."""
+    scaler: dict[str, Scalar]
+    """State of the loss scaling in fp16."""
+    surroundings: dict[str, str]
+    """What may change the last bits: versions, threads, device."""
+
+
+def read_numbers(path: Path) -> Numbers:
+    """The part of a checkpoint that says what it is.
+
+    Raises: CheckpointError if it is damaged or of another format.
+    """
+    try:
+        found = json_in(path / NUMBERS)
+        if not isinstance(found, dict):
+            raise ValueError(f"{NUMBERS} holds no JSON object")
+        if found.pop("format", None) != FORMAT:
+            raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
+        return _numbers(found)
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def _numbers(found: dict[str, object]) -> Numbers:
+    """What a file says, once its types are those that this version writes.
+
+    Raises: ValueError for anything else.
+    """
+    texts = {name: _of(found, name, dict, str) for name in ("run", "surroundings")}
+    epochs = _of(found, "epochs", list, dict)
+    if not all(isinstance(value, int | float) for epoch in epochs for value in epoch.values()):
+        raise ValueError(f"the epochs in {NUMBERS} are no numbers")
+    groups, others = (
+        _of(found, "groups", list, dict),
+        {n: _of(found, n, dict, (*_SCALARS, list)) for n in ("values", "scaler")},
+    )
+    if any("params" in group or not _plain_values(group.values()) for group in groups):
+        raise ValueError(f"the groups in {NUMBERS} are no options of an optimizer")
+    return Numbers(epochs=tuple(epochs), groups=groups, **texts, **others)
+
+
+def _of(found: dict[str, object], name: str, kind: type, inner: type | tuple[type, ...]) -> Any:  # noqa: ANN401 -- JSON
+    """A part of a file that is a list or an object of one kind of values."""
+    part = found.get(name)
+    values = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    if not isinstance(part, kind) or not all(isinstance(value, inner) for value in values):
+        raise ValueError(f"{name!r} in {NUMBERS} is missing or of another kind")
+    return part
+
+
+def _plain_values(values: Iterable[object]) -> bool:
+    """Whether values are numbers, texts or None, or lists of such."""
+    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return all(isinstance(one, _SCALARS) for one in flat)
+
+
+def check_memory(
+    optimizer: torch.optim.Optimizer,
+    memory: Mapping[int, Mapping[str, Tensor | Scalar]],
+    groups: Sequence[Mapping[str, object]],
+    numbers: Numbers,
+) -> None:
+    """Looks whether an optimizer could have written what is to be put into it.
+
+    Args:
+        optimizer: as it is now.
+        memory: numbers and tensors by parameter and name.
+        groups: of the optimizer, as they are now.
+        numbers: of the file.
+
+    Raises: ValueError for other options, or for the memory of other parameters.
+    """
+    for group, saved in zip(groups, numbers.groups, strict=True):
+        own = {name: value for name, value in group.items() if name != "params"}
+        if saved.keys() != own.keys() or not all(_alike(saved[name], value) for name, value in own.items()):
+            raise ValueError(f"it has options that are none of {type(optimizer).__name__}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in memory.items():
+        size = parameters[index].numel() if 0 <= index < len(parameters) else -1
+        if any(isinstance(value, Tensor) and value.numel() > max(size, 1) for value in values.values()) or size < 0:
+            raise ValueError(f"it has a memory of parameter {index} that does not fit it")
+
+
+def _alike(saved: object, own: object) -> bool:
+    """Whether two options of an optimizer are of one kind."""
+    if isinstance(saved, list) and isinstance(own, list | tuple):
+        return len(saved) == len(own) and all(map(_alike, saved, own))
+    numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (saved, own)]
+    return all(numbers) or type(saved) is type(own)
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """The error for a checkpoint that cannot be used."""
+    return CheckpointError(
+        f"{path} is truncated or damaged ({_first_line(error)}): remove it to go on from the checkpoint "
+        "before it, or start anew"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
