@@ -44,13 +44,9 @@ def net() -> nn.Module:
     return load("batchnorm-cnn", classes=4, size=8, seed=1)
 
 
-class StopError(Exception):
-    """Ends a run."""
-
-
 def stop(at: Progress) -> None:
     if at.epoch == 2:
-        raise StopError
+        raise KeyboardInterrupt
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -86,14 +82,14 @@ def test_a_wrapped_model_leaves_the_files_of_the_model(
     ],
 )
 def test_a_wrapped_model_goes_on(squares: InMemory, tmp_path: Path, plainly: Path, before: str, wrap: str) -> None:
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt):
         fit(WRAPS[before](net()), standard(), squares, SETTINGS, out=tmp_path / "run", progress=stop)
     done = fit(WRAPS[wrap](net()), standard(), squares, SETTINGS, out=tmp_path / "run")
     assert same(load_file(cast(Path, done.checkpoint) / "model.safetensors"), load_file(plainly / "model.safetensors"))
 
 
 def test_checkpoints_with_the_names_of_wrappers_are_read(squares: InMemory, tmp_path: Path, plainly: Path) -> None:
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt):
         fit(compiled(net()), standard(), squares, SETTINGS, out=tmp_path / "run", progress=stop)
     for name in ("model.safetensors", "average.safetensors"):
         path = tmp_path / "run" / "epoch-0001" / name
@@ -164,7 +160,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, InMemory]:
     """A run that was stopped after its first epoch."""
     place = tmp_path_factory.mktemp("stopped")
     data = InMemory("squares", ("a", "b", "c", "d"), torch.rand(50, 1, 8, 8), torch.arange(50) % 4)
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt):
         fit(_linear(), standard(), data, SETTINGS, out=place, progress=stop)
     return place, data
 
