@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,33 @@ def test_what_cannot_be_smoothed_is_refused() -> None:
         smooth(ShallowCNN(), kind)
     with pytest.raises(ValueError, match="Linear holds no ReLU module to replace"):
         smooth(nn.Linear(2, 2))
+
+
+UNREADABLE = """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {init}
+
+    def forward(self, z):
+        {forward}
+"""
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "found"),
+    [
+        ("pass", "return torch.relu(z)", True),
+        ("pass", "return F.relu6(z)", True),
+        ("pass", "return z.relu_()", True),
+        ("pass", "return sum(part.relu() for part in (z, z))", True),
+        ("self.relu = nn.ReLU()", "return self.relu(z)", False),
+        ("self.relu = nn.ReLU()", "return torch.tanh(z)", False),
+    ],
+)
+def test_calls_are_found_where_no_source_can_be_read_as_in_a_notebook(init: str, forward: str, *, found: bool) -> None:
+    names: dict[str, type[nn.Module]] = {}
+    exec(UNREADABLE.format(init=init, forward=forward), {**globals(), "__name__": "__main__"}, names)
+    with pytest.raises((OSError, TypeError)):
+        inspect.getsource(names["Hidden"])
+    assert functional_relus(nn.Sequential(nn.Identity(), names["Hidden"]())) == (("1",) if found else ())

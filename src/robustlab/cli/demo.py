@@ -20,7 +20,10 @@ EXAMPLE = "robustlab demo --out runs/demo"
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Directory; if it holds this demo unfinished, it goes on.")] = HOME
     / "demo",
-    budget: Annotated[str, typer.Option("--budget", help="full (two minutes), or quick for a first look.")] = "full",
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="full (two minutes on two cores of an Intel Xeon), or quick for a first look."),
+    ] = "full",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Test images, a simple random sample.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of weights, training, sample and attacks.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",

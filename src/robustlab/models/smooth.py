@@ -7,6 +7,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
+from types import CodeType
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +19,7 @@ from robustlab.models.architecture import architecture_of, described
 
 Activation = Literal["silu", "gelu", "softplus", "parametric_softplus", "elu", "smooth_relu"]
 _SWAPPED = (nn.ReLU, nn.ReLU6)
+_FUNCTIONS = {"relu", "relu_", "relu6"}
 _CALL = re.compile(r"\b(?:F|functional|torch)\.relu6?_?\(|\.relu_?\(\)")
 
 
@@ -106,11 +108,11 @@ def smooth(model: nn.Module, activation: Activation = "silu", *, only_gradient: 
 
 
 def functional_relus(model: nn.Module) -> tuple[str, ...]:
-    """Names of the sub-modules whose own code calls ReLU as a function, as far as their source can be read."""
+    """Names of the sub-modules whose own code calls ReLU as a function, by their source or, in a notebook, bytecode."""
     found = []
     for name, part in model.named_modules():
         own = not type(part).__module__.startswith(("torch.nn.modules", __name__, SmoothGradient.__module__))
-        if own and _CALL.search(_source(type(part))):
+        if own and (_CALL.search(_source(type(part))) or _called(part)):
             found.append(name or type(part).__name__)
     return tuple(found)
 
@@ -120,3 +122,17 @@ def _source(kind: type[nn.Module]) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):
         return ""
+
+
+def _called(part: nn.Module) -> bool:
+    """Whether the methods of a class name a function of ReLU that is not a sub-module of the same name."""
+    methods = [vars(kind).values() for kind in type(part).__mro__ if not kind.__module__.startswith("torch.")]
+    codes = [getattr(method, "__code__", None) for those in methods for method in those]
+    named = {name for code in codes if code is not None for name in _names(code)} & _FUNCTIONS
+    return any(not isinstance(getattr(part, name, None), nn.Module) for name in named)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Globals and attributes that a function speaks of, those inside it included."""
+    inner = (const for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*map(_names, inner))

@@ -1,5 +1,6 @@
 """Draws what an evaluation recorded: an HTML page that needs nothing else, and JSON, Markdown, CSV, JUnit, SARIF."""
 
+from robustlab.report.colours import OKABE_ITO, figure_style
 from robustlab.report.junit import to_junit
 from robustlab.report.model_card import to_model_card
 from robustlab.report.next_steps import next_steps
@@ -10,6 +11,6 @@ from robustlab.report.sheet import Row, sheet
 from robustlab.report.tiles import tiles
 
 __all__ = [
-    "Row", "is_image_shape", "next_steps", "sheet", "tiles", "to_junit", "to_model_card", "to_sarif", "write",
-    "write_natural",
+    "OKABE_ITO", "Row", "figure_style", "is_image_shape", "next_steps", "sheet", "tiles", "to_junit", "to_model_card",
+    "to_sarif", "write", "write_natural",
 ]  # fmt: skip
