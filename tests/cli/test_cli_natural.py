@@ -99,7 +99,10 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
         ("--natural --severities 0-3", "severities are whole numbers from 1 to 5, got 0"),
         ("--natural --severities x", "severities 'x' are no numbers: write 1-5 or 1,3,5"),
         ("--natural --corruptions ,", "no corruption was given"),
-        ("--natural --variant imagenet", "there is no variant 'imagenet': choose imagenet-c, corrected, cifar-c"),
+        (
+            "--natural --variant imagenet",
+            "there is no variant 'imagenet': choose imagenet-c, corrected, cifar-c, imagecorruptions",
+        ),
         ("--natural --attack pgd", "--natural goes without attacks"),
         ("--natural --clean digits", "--clean goes with images that were corrupted before"),
         ("--corruptions fog", "go with --natural"),

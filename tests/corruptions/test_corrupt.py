@@ -20,7 +20,9 @@ def test_an_unknown_name_gets_the_nearest_one(wrong: str, nearest: str) -> None:
 
 
 def test_an_unknown_variant_gets_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"variant must be one of imagenet-c, corrected, cifar-c, got 'imagenet'"):
+    with pytest.raises(
+        ValueError, match=r"variant must be one of imagenet-c, corrected, cifar-c, imagecorruptions, got 'imagenet'"
+    ):
         Corrupt("contrast", "imagenet")  # type: ignore[arg-type]
 
 
@@ -70,6 +72,23 @@ def test_it_is_a_value() -> None:
     c: Corruption = corruption("fog", "cifar-c")
     assert repr(c) == "Corrupt(name='fog', variant='cifar-c')"
     assert {corruption("fog"), corruption("fog"), c} == {corruption("fog"), c}
+
+
+@pytest.mark.parametrize("name", ["elastic_transform", "frost"])
+def test_what_the_other_library_makes_otherwise_is_refused(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{name} is not offered as 'imagecorruptions', .* take 'imagenet-c', or leave"
+    ):
+        corruption(name, "imagecorruptions")
+
+
+def test_a_change_has_a_version_where_images_have_changed() -> None:
+    snow = corruption("snow")
+    assert snow.told(33) == snow.told(224) == "Corrupt(name='snow', variant='imagenet-c', version=2)"
+    assert snow.told(28) == snow.told(32) == repr(snow)
+    assert corruption("snow", "cifar-c").told(28).endswith("version=2)")
+    for one in (corruption("snow", "corrected"), corruption("snow", "imagecorruptions"), corruption("pixelate")):
+        assert one.told(224) == repr(one)
 
 
 def test_there_are_constants_for_everything_in_both_tables() -> None:

@@ -11,7 +11,7 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from robustlab.core import Streams
-from robustlab.corruptions import corruption
+from robustlab.corruptions import Variant, corruption
 from robustlab.corruptions.blur import disk
 from robustlab.corruptions.correlation import correlate
 from robustlab.corruptions.glass import copied, draw_moves, swapped
@@ -118,16 +118,61 @@ def test_some_published_zoom_darkens_the_edge_and_the_corrected_one_does_not() -
     assert corruption("zoom_blur", "corrected")(white, severity=5).min() == 1
 
 
-@pytest.mark.parametrize("size", [(31, 45), (28, 28), (100, 63)])
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_coarse_pixels_are_one_level_of_those_of_pillow(size: tuple[int, int], severity: int) -> None:
-    x, c = eight_bits(1, 1, *size), corruption("pixelate")
-    (share,) = c.constants(severity)
+def coarse_by_pillow(x: Tensor, share: float, back: Image.Resampling) -> Tensor:
+    """An image (1, 1, H, W) made coarse in levels (H, W)."""
     image = Image.fromarray((x[0, 0] * 255).round().byte().numpy())
-    small = image.resize((int(size[1] * share), int(size[0] * share)), Image.Resampling.BOX)
-    expected = np.array(small.resize(image.size, Image.Resampling.BOX), dtype=int)
-    ours = (c(x, severity=severity)[0, 0] * 255).round().int().numpy()
-    assert np.abs(ours - expected).max() <= 1
+    small = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(small.resize(image.size, back))).int()
+
+
+def levels(x: Tensor) -> Tensor:
+    return (x[0, 0] * 255).round().int()
+
+
+BACK: list[tuple[Variant, Image.Resampling]] = [
+    ("imagenet-c", Image.Resampling.BOX),
+    ("imagecorruptions", Image.Resampling.NEAREST),
+]
+
+
+@pytest.mark.parametrize(("variant", "back"), BACK)
+@pytest.mark.parametrize("size", [(31, 45), (28, 28), (100, 63), (224, 224)])
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_coarse_pixels_are_one_level_of_those_of_pillow(
+    variant: Variant, back: Image.Resampling, size: tuple[int, int], severity: int
+) -> None:
+    x, c = eight_bits(1, 1, *size), corruption("pixelate", variant)
+    away = levels(c(x, severity=severity)) - coarse_by_pillow(x, *c.constants(severity), back)
+    assert away.abs().max() <= 1
+
+
+@pytest.mark.parametrize("sides", [range(8, 100), pytest.param(range(100, 513), marks=pytest.mark.slow)], ids=str)
+def test_coarse_pixels_are_those_of_pillow_at_every_side(sides: range) -> None:
+    wrong = []
+    for side in sides:
+        x = eight_bits(1, 1, side, 4)
+        for severity in range(1, 6):
+            for variant, back in BACK:
+                c = corruption("pixelate", variant)
+                away = levels(c(x, severity=severity)) - coarse_by_pillow(x, *c.constants(severity), back)
+                if away.abs().max() > 1:
+                    wrong.append((side, severity, variant))
+    assert wrong == []
+
+
+def test_the_two_published_codes_of_coarse_pixels_differ_where_an_edge_goes_through_a_pixel() -> None:
+    x = torch.arange(28.0).repeat(28, 1)[None, None] / 255
+    differ = [
+        not torch.equal(*(corruption("pixelate", variant)(x, severity=severity) for variant, _ in BACK))
+        for severity in range(1, 6)
+    ]
+    at_224 = torch.linspace(0, 1, 224).mul(255).round().div(255).repeat(224, 1)[None, None]
+    same = [
+        torch.equal(*(corruption("pixelate", variant)(at_224, severity=severity) for variant, _ in BACK))
+        for severity in range(1, 6)
+    ]
+    assert any(differ)
+    assert all(same)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -175,5 +175,6 @@ def test_five_textures_are_drawn_equally_often_from_anywhere() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_only_what_the_original_does_is_comparable(variant: str) -> None:
-    assert not corruption("frost", variant).comparable  # type: ignore[arg-type]
+    if variant != "imagecorruptions":
+        assert not corruption("frost", variant).comparable  # type: ignore[arg-type]
     assert corruption("fog", variant).comparable == (variant != "corrected")  # type: ignore[arg-type]

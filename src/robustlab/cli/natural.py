@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robustlab.corruptions import Variant
     from robustlab.evaluation import CorruptedSets, NaturalComparison, NaturalEvaluation
 
-VARIANTS = ("imagenet-c", "corrected", "cifar-c")
+VARIANTS = ("imagenet-c", "corrected", "cifar-c", "imagecorruptions")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def severities(typed: str | None) -> list[int] | None:
 
 
 def variant(typed: str) -> Variant:
-    """One of the three variants."""
+    """One of the variants."""
     if typed not in VARIANTS:
         raise typer.BadParameter(f"there is no variant {typed!r}: choose {', '.join(VARIANTS)}")
     return cast("Variant", typed)

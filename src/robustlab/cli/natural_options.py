@@ -30,7 +30,8 @@ Variant = Annotated[
     str,
     typer.Option(
         "--variant",
-        help="imagenet-c: as published, faults included; corrected: without them; cifar-c: made for 32 x 32 pixels.",
+        help="imagenet-c: as published, faults included; corrected: without them; cifar-c: made for 32 x 32 pixels; "
+        "imagecorruptions: of that library, without frost and elastic_transform.",
         rich_help_panel=NATURAL,
     ),
 ]

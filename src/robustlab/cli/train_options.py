@@ -172,7 +172,7 @@ Variant = Annotated[
     str | None,
     typer.Option(
         "--variant",
-        help="Of --corruptions: imagenet-c, corrected or cifar-c (for small images); default imagenet-c.",
+        help="Of --corruptions: imagenet-c (the default), corrected, cifar-c (for small images) or imagecorruptions.",
         rich_help_panel=RECIPE,
     ),
 ]

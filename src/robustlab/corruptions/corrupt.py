@@ -17,8 +17,9 @@ from robustlab.corruptions.kind import Apply, Kind, cut
 from robustlab.corruptions.severity import SEVERITY, Constants, Table
 from robustlab.corruptions.suite import KINDS
 
-Variant: TypeAlias = Literal["imagenet-c", "corrected", "cifar-c"]
-"""Constants and code of ImageNet-C; the same with its faults mended; constants of CIFAR-C."""
+Variant: TypeAlias = Literal["imagenet-c", "corrected", "cifar-c", "imagecorruptions"]
+"""Constants and code of ImageNet-C; the same with its faults mended; constants of CIFAR-C; what the library of that
+name does with the constants of ImageNet-C."""
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -32,7 +33,8 @@ class Corrupt:
         name: one of ``CORRUPTIONS`` or ``EXTRA``.
         variant: "imagenet-c" is comparable with published numbers, faults included; "corrected" has the same
             constants, rounds to eight bits where the original truncates, and swaps in glass blur where the original
-            copies; "cifar-c" has the constants made for images of 32 x 32 pixels.
+            copies; "cifar-c" has the constants made for images of 32 x 32 pixels; "imagecorruptions" is what that
+            library makes of images of any size.
 
     Example:
         >>> x = torch.full((2, 3, 8, 8), 0.5)
@@ -49,6 +51,11 @@ class Corrupt:
             raise ValueError(f"no corruption is called {self.name!r}; did you mean {close[0]}? There are: {_names()}")
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
+        if dict(self.kind.others).get(self.variant, self.kind.apply) is None:
+            raise ValueError(
+                f"{self.name} is not offered as {self.variant!r}, which makes it otherwise: take 'imagenet-c', or "
+                "leave it out"
+            )
 
     @property
     def kind(self) -> Kind:
@@ -115,8 +122,21 @@ class Corrupt:
 
     @property
     def _apply(self) -> Apply:
-        kind = self.kind
-        return kind.corrected if self.variant == "corrected" and kind.corrected else kind.apply
+        own = {"corrected": self.kind.corrected, **dict(self.kind.others)}
+        return own.get(self.variant) or self.kind.apply
+
+    def told(self, side: int) -> str:
+        """The corruption as results on images of a side are filed under it: with its version, where that is no first.
+
+        Args:
+            side: the longer one, in pixels.
+
+        Example:
+            >>> corruption("snow").told(224)
+            "Corrupt(name='snow', variant='imagenet-c', version=2)"
+        """
+        version = self.kind.version(self.variant, side)
+        return repr(self) if version == 1 else f"{repr(self)[:-1]}, version={version})"
 
 
 def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:

@@ -32,6 +32,8 @@ class _Boxes(NamedTuple):
     """Their weights in the mean (small, most in a box), float64."""
     repeats: Tensor
     """For every pixel, the box that it shows (side,), int64."""
+    nearest: Tensor
+    """The same if the way is summed up pixel by pixel, as Pillow does it for the nearest pixel."""
 
 
 def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
@@ -40,12 +42,30 @@ def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     Pillow, which the source uses, rounds between rows and columns, too: single values may differ by one level.
     """
     del draws
-    (share,) = constants
+    levels, (rows, columns) = _coarse(x, *constants)
+    return _repeated(levels, rows.repeats, columns.repeats)
+
+
+def pixelate_nearest(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """The same, made large as the library imagecorruptions does it: by the nearest pixel instead of by boxes.
+
+    Both are one thing but for rounding: a pixel through whose middle the edge of a box goes may show either side.
+    """
+    del draws
+    levels, (rows, columns) = _coarse(x, *constants)
+    return _repeated(levels, rows.nearest, columns.nearest)
+
+
+def _coarse(x: Tensor, share: float) -> tuple[Tensor, tuple[_Boxes, _Boxes]]:
+    """Levels 0..255 of the small images, turned (N, C, small W, small H), and the boxes of rows and columns."""
     rows, columns = (_boxes(side, int(side * share)) for side in x.shape[-2:])
     small = _fewer_rows(_fewer_rows(x, rows).mT, columns)
-    levels = small.mul_(255).add_(0.5).to(torch.uint8)
-    wide = levels.index_select(2, columns.repeats.to(x.device)).mT.contiguous()
-    return wide.index_select(2, rows.repeats.to(x.device))
+    return small.mul_(255).add_(0.5).to(torch.uint8), (rows, columns)
+
+
+def _repeated(levels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    wide = levels.index_select(2, columns.to(levels.device)).mT.contiguous()
+    return wide.index_select(2, rows.to(levels.device))
 
 
 def _fewer_rows(x: Tensor, boxes: _Boxes) -> Tensor:
@@ -71,7 +91,8 @@ def _boxes(side: int, small: int) -> _Boxes:
     taps = inside.int().argmax(1, keepdim=True) + steps
     weights = torch.where(steps < counts, 1 / counts, 0)
     repeats = torch.from_numpy(((pixels + 0.5) * (small / side)).astype(np.int64))
-    return _Boxes(taps.clamp(max=side - 1), weights, repeats)
+    way = np.add.accumulate([0.5 * (small / side), *[small / side] * (side - 1)])
+    return _Boxes(taps.clamp(max=side - 1), weights, repeats, torch.from_numpy(way.astype(np.int64)))
 
 
 def smallest_side(constants: Constants) -> int:
@@ -81,6 +102,6 @@ def smallest_side(constants: Constants) -> int:
 
 KINDS = (
     Kind("contrast", "digital", contrast),
-    Kind("pixelate", "digital", pixelate, smallest=smallest_side),
+    Kind("pixelate", "digital", pixelate, smallest=smallest_side, others=(("imagecorruptions", pixelate_nearest),)),
     Kind("jpeg_compression", "digital", jpeg_compression, portions=8),
 )

@@ -94,4 +94,15 @@ def _three_apart(constants: Constants) -> int:
     return 3
 
 
-KINDS = (Kind("elastic_transform", "digital", elastic_transform, draw_elastic, smallest=_three_apart, portions=2),)
+_NOT_OFFERED = (("imagecorruptions", None),)  # there, no affine map comes before, and the field is another one
+KINDS = (
+    Kind(
+        "elastic_transform",
+        "digital",
+        elastic_transform,
+        draw_elastic,
+        smallest=_three_apart,
+        others=_NOT_OFFERED,
+        portions=2,
+    ),
+)

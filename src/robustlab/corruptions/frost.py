@@ -165,4 +165,5 @@ def _with_quantiles(field: Tensor, quantiles: tuple[float, ...]) -> Tensor:
     return torch.from_numpy(np.interp(values, have, quantiles) + slope * outside)
 
 
-KINDS = (Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False, portions=4),)
+_NOT_OFFERED = (("imagecorruptions", None),)  # there, the photographs are enlarged by a tenth
+KINDS = (Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False, others=_NOT_OFFERED, portions=4),)

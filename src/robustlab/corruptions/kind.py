@@ -47,6 +47,12 @@ def no_draws(streams: Streams, shape: Shape, constants: Constants) -> Draws:
     return ()
 
 
+def first_version(variant: str, side: int) -> int:
+    """The version of a corruption whose images have never changed."""
+    del variant, side
+    return 1
+
+
 def any_side(constants: Constants) -> int:
     """The smallest side of an image for a corruption that works at any size."""
     del constants
@@ -73,5 +79,9 @@ class Kind:
     """The smallest side that an image may have."""
     comparable: bool = True
     """Whether results may stand beside published ones; not where something of the original could not be had."""
+    others: tuple[tuple[str, Apply | None], ...] = ()
+    """What other variants do instead, by name; None: they are not offered."""
+    version: Callable[[str, int], int] = first_version
+    """Number of the version of a variant on images whose longer side is given: of another, results are not the same."""
     portions: int = 1
     """How many times as many images as fit the cache are best given at once."""

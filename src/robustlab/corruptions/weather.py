@@ -16,6 +16,8 @@ from robustlab.corruptions.zoom import enlarged
 
 _LUMA = (0.299, 0.587, 0.114)
 _ROUGHNESS = 100.0
+SMALL = 32
+"""Longer side of images, in pixels, up to which the code of ImageNet-C was never run: "cifar-c" is for those."""
 
 
 def draw_snow(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -34,18 +36,50 @@ def snow(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
         draws: as ``draw_snow`` makes them.
         constants: mean and standard deviation of the noise, zoom, threshold, radius and sigma of the motion, and b.
 
-    Source: the code of ImageNet-C. Its flakes are cut to 8 bits before they move, and from 16 to 8 bits after.
+    Source: the code of ImageNet-C. Its flakes are cut to the image and to 8 bits before they move, and from 16 to 8
+    bits after. It was run on 224 x 224 pixels; on small images, see ``SMALL``, the flakes move as a whole.
     """
+    return _snowed(x, draws, constants, whole=max(x.shape[2:]) <= SMALL)
+
+
+def snow_of_cifar(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Snow whose flakes are cut to the image before they move at any size, as the code of CIFAR-C does it."""
+    return _snowed(x, draws, constants, whole=False)
+
+
+def _snowed(x: Tensor, draws: Draws, constants: Constants, *, whole: bool) -> Tensor:
     noise, angles = draws
-    layer = _flakes(noise.to(x.dtype), constants).mul_(255).floor_()
+    layer = _flakes(noise.to(x.dtype), constants)
+    layer = (layer if whole else _middle(layer, x)).mul(255).floor_()
     layer = moved(layer, angles, *constants[4:6]).mul_(257).round_().div_(257).floor_()
     return _under_flakes(x, layer.div_(255), constants[6])
 
 
+def _middle(layer: Tensor, x: Tensor) -> Tensor:
+    """The part of a layer (N, 1, H, W) that lies over the image, with as much beyond it on either side."""
+    (height, width), extra = (
+        x.shape[2:],
+        [(own - side) // 2 for own, side in zip(layer.shape[2:], x.shape[2:], strict=True)],
+    )
+    return layer[:, :, extra[0] : extra[0] + height, extra[1] : extra[1] + width]
+
+
 def snow_in_full(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Snow without the cuts to 8 bits before and after the motion; all else as in ``snow``."""
+    """Snow without the cuts to the image and to 8 bits before and after the motion; all else as in ``snow``."""
     noise, angles = draws
     return _under_flakes(x, moved(_flakes(noise.to(x.dtype), constants), angles, *constants[4:6]), constants[6])
+
+
+def snow_after_motion(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
+    """Snow as the library imagecorruptions makes it: rounded to 8 bits and cut to the image after the motion alone."""
+    noise, angles = draws
+    layer = moved(_flakes(noise.to(x.dtype), constants), angles, *constants[4:6])
+    return _under_flakes(x, layer.mul_(255).round_().div_(255), constants[6])
+
+
+def snow_version(variant: str, side: int) -> int:
+    """2 where flakes have been cut to the image before they move since then."""
+    return 2 if variant == "cifar-c" or (variant == "imagenet-c" and side > SMALL) else 1
 
 
 def _flakes(noise: Tensor, constants: Constants) -> Tensor:
@@ -134,6 +168,14 @@ def _blocks(noise: Tensor) -> Iterator[Tensor]:
 
 
 KINDS = (
-    Kind("snow", "weather", snow, draw_snow, corrected=snow_in_full),
+    Kind(
+        "snow",
+        "weather",
+        snow,
+        draw_snow,
+        corrected=snow_in_full,
+        others=(("cifar-c", snow_of_cifar), ("imagecorruptions", snow_after_motion)),
+        version=snow_version,
+    ),
     Kind("fog", "weather", fog, draw_fog, portions=4),
 )

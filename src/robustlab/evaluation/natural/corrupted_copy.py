@@ -73,6 +73,7 @@ def write_corrupted(
     settings, root = settings or CopySettings(), Path(out)
     sets = corrupted_sets(data, corruptions, severities, variant=settings.variant, seed=settings.seed)
     sets.check_sizes()
+    sets = sets.told()
     odd = [info.name for info in sets.corruptions if not re.fullmatch(r"\w[\w.-]*", info.name)]
     if odd:
         raise ValueError(f"{odd[0]!r} cannot be the name of a folder: give the corruption another name")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -156,6 +156,16 @@ class CorruptedSets:
                 f"images of {self.name} are {side} pixels on a side; {', '.join(names)} need at least {most}: leave "
                 "these corruptions out, or give larger images"
             )
+
+    def told(self) -> CorruptedSets:
+        """The same, whose corruptions are told with the versions that count for images of this size."""
+        side = max(fetched(self.examples, torch.tensor([0])).x.shape[2:], default=0)
+        made = {name: e.corruption for (name, _), e in self.cells.items() if isinstance(e, Corrupted)}
+        infos = (
+            replace(info, repr=one.told(side)) if isinstance(one := made.get(info.name), Corrupt) else info
+            for info in self.corruptions
+        )
+        return replace(self, corruptions=tuple(infos))
 
     def batch(self, cell: Cell, clean: Batch) -> Batch:
         """The images of a cell that belong to a batch of ``examples``.

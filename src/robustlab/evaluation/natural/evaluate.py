@@ -67,6 +67,7 @@ def evaluate_natural(
     ids, how = drawn(len(sets.examples), n, settings.seed)
     check_subsets(settings.subsets, ids)
     sets.check_sizes()
+    sets = sets.told()
     findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
     refuse(findings)
     with home_of(out) as home, frozen(model, training=False), model_called():

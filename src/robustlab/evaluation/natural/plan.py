@@ -56,7 +56,8 @@ class NaturalSettings:
         seed: of the subset, of all random draws of the corruptions, and of a model that draws itself.
         device: "auto": where the model is; otherwise the model must be there.
         name: what reports call the model; empty: its class or function.
-        variant: of the corruptions that are given by name: "imagenet-c", "corrected" or "cifar-c".
+        variant: of the corruptions that are given by name: "imagenet-c", "corrected", "cifar-c" or
+            "imagecorruptions".
         baseline: whose errors corruption errors are divided by: a finished evaluation of another model, its run
             directory, or a ``Baseline``; None: AlexNet's, for images of ImageNet at 224 x 224 alone, else nothing.
         subsets: numbers of examples that get a line of their own, by name, such as those that were mined.

@@ -122,7 +122,7 @@ class NaturalEvaluation:
     run: RunInfo
     corruptions: tuple[CorruptionInfo, ...]
     variant: str
-    """Of the corruptions: "imagenet-c", "corrected" or "cifar-c"; "ready-made" for images corrupted before."""
+    """Of the corruptions: "imagenet-c", "corrected", "cifar-c", "imagecorruptions"; "ready-made": corrupted before."""
     clean: CleanResult | None
     """None: there were no clean images."""
     cells: tuple[CellResult, ...]

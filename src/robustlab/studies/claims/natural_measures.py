@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import nn
 
 from robustlab.core import Metrics
-from robustlab.corruptions import CORRUPTIONS
+from robustlab.corruptions import CORRUPTIONS, corruption
 from robustlab.evaluation import NaturalEvaluation, NaturalProgress, NaturalSettings, evaluate_natural
+from robustlab.studies.claims.definition import UNSAID
 from robustlab.studies.claims.measures import answers, tested
 from robustlab.studies.claims.network import Network, Site
+
+_SIDE = 28  # of the images of Fashion-MNIST, in pixels
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,17 @@ class UnderCorruptions:
     Args:
         n: test images, a simple random sample, another for each seed.
         names: of the corruptions.
+        versions: of those that give other images of this size than they once did: results of before do not count.
     """
 
     n: int
     names: tuple[str, ...] = CORRUPTIONS
+    versions: tuple[str, ...] = field(default=(), metadata={UNSAID: ()})
+
+    def __post_init__(self) -> None:
+        made = [corruption(name) for name in self.names]
+        told = tuple(one.told(_SIDE) for one in made if one.told(_SIDE) != repr(one))
+        object.__setattr__(self, "versions", told)
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Corrupts the sample and looks at it."""
