@@ -18,6 +18,7 @@ from robustlab.corruptions.glass import copied, draw_moves, swapped
 from robustlab.corruptions.jpeg import by_pillow, codec
 from robustlab.corruptions.kind import cut
 from robustlab.corruptions.poisson import poisson_counts
+from robustlab.corruptions.severity import Constants
 from robustlab.corruptions.zoom import enlarged
 
 
@@ -118,9 +119,9 @@ def test_some_published_zoom_darkens_the_edge_and_the_corrected_one_does_not() -
     assert corruption("zoom_blur", "corrected")(white, severity=5).min() == 1
 
 
-def coarse_by_pillow(x: Tensor, share: float, back: Image.Resampling) -> Tensor:
+def coarse_by_pillow(x: Tensor, constants: Constants, back: Image.Resampling) -> Tensor:
     """An image (1, 1, H, W) made coarse in levels (H, W)."""
-    image = Image.fromarray((x[0, 0] * 255).round().byte().numpy())
+    (share,), image = constants, Image.fromarray((x[0, 0] * 255).round().byte().numpy())
     small = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.BOX)
     return torch.from_numpy(np.array(small.resize(image.size, back))).int()
 
@@ -142,7 +143,7 @@ def test_coarse_pixels_are_one_level_of_those_of_pillow(
     variant: Variant, back: Image.Resampling, size: tuple[int, int], severity: int
 ) -> None:
     x, c = eight_bits(1, 1, *size), corruption("pixelate", variant)
-    away = levels(c(x, severity=severity)) - coarse_by_pillow(x, *c.constants(severity), back)
+    away = levels(c(x, severity=severity)) - coarse_by_pillow(x, c.constants(severity), back)
     assert away.abs().max() <= 1
 
 
@@ -154,7 +155,7 @@ def test_coarse_pixels_are_those_of_pillow_at_every_side(sides: range) -> None:
         for severity in range(1, 6):
             for variant, back in BACK:
                 c = corruption("pixelate", variant)
-                away = levels(c(x, severity=severity)) - coarse_by_pillow(x, *c.constants(severity), back)
+                away = levels(c(x, severity=severity)) - coarse_by_pillow(x, c.constants(severity), back)
                 if away.abs().max() > 1:
                     wrong.append((side, severity, variant))
     assert wrong == []
