@@ -46,7 +46,8 @@ def doctor(
         str | None,
         typer.Option(
             "--surrogate",
-            help="Another model for the same task, named like the first; its adversarial images are tried too.",
+            help="Another model for the same task, named like the first or NAME=CHECKPOINT; its adversarial images "
+            "are tried too.",
             rich_help_panel=o.HOW,
         ),
     ] = None,

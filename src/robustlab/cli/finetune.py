@@ -167,11 +167,11 @@ def _network(
     """The pretrained model, made ready for the data."""
     from robustlab.studies import pretrained
 
-    file = str(parse.weights(Path(name))) if Path(name).is_dir() else name
+    said, file = parse.named_file(name, architecture)
     made = pretrained(
-        architecture or file,
+        parse.reachable(said or file),
         examples,
-        checkpoint=file if architecture else None,
+        checkpoint=file if said else None,
         side=size,
         keep_head=keep_head,
         seed=seed,

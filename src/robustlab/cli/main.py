@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -78,8 +77,6 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     typed = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in typed
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # so that package.module:function is found where the user stands
     with interrupt.taken(), guard.verdict_first():
         try:
             code = _run([a for a in typed if a != "--debug"])

@@ -21,8 +21,8 @@ Teacher = Annotated[
     str | None,
     typer.Option(
         "--teacher",
-        help="A trained one: a checkpoint, a training run, or package.module:function. Default: it is trained on the "
-        "labels.",
+        help="A trained one: a checkpoint (NAME=CHECKPOINT if it does not say its architecture), a training run, or "
+        "package.module:function. Default: it is trained on the labels.",
         rich_help_panel=STAGES,
     ),
 ]

@@ -21,7 +21,9 @@ Model = Annotated[
 Architecture = Annotated[
     str | None,
     typer.Option(
-        "--architecture", help="Name of the architecture, for a checkpoint that does not say.", rich_help_panel=WHAT
+        "--architecture",
+        help="Name of the architecture, for a checkpoint that does not say; or type NAME=CHECKPOINT.",
+        rich_help_panel=WHAT,
     ),
 ]
 Classes = Annotated[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,6 +188,16 @@ def apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples
     return data.apart(examples, size, seed=seed)
 
 
+def reachable(name: str) -> str:
+    """The name of a model; if it is one of a function, Python finds modules where the user stands from now on.
+
+    Never before: nothing that lies there by chance, or came there with somebody's files, is imported unasked.
+    """
+    if ":" in name and not name.startswith("timm:") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return name
+
+
 def untrained(name: str, examples: Examples, seed: int) -> nn.Module:
     """A network without published weights, for inputs and classes like these."""
     import torch
@@ -194,17 +206,25 @@ def untrained(name: str, examples: Examples, seed: int) -> nn.Module:
 
     shape = examples.batch(torch.tensor([0])).x.shape[1:]
     channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (None, None)
-    return load(name, classes=len(examples.classes), channels=channels, size=side, seed=seed)
+    return load(reachable(name), classes=len(examples.classes), channels=channels, size=side, seed=seed)
 
 
 def model(name: str, architecture: str | None, classes: int | None, place: torch.device) -> nn.Module:
-    """A model by Python path, timm name, checkpoint, or the directory of a training run."""
+    """A model by Python path, timm name, checkpoint, NAME=CHECKPOINT, or the directory of a training run."""
     from robustlab.models import load
 
-    file = str(weights(Path(name))) if Path(name).is_dir() else name
-    if architecture is not None:
-        return load(architecture, classes=classes, checkpoint=file).to(place)
-    return load(file, classes=classes).to(place)
+    said, file = named_file(name, architecture)
+    if said is not None:
+        return load(reachable(said), classes=classes, checkpoint=file).to(place)
+    return load(reachable(file), classes=classes).to(place)
+
+
+def named_file(typed: str, architecture: str | None) -> tuple[str | None, str]:
+    """The architecture that was typed, if any, in front of a checkpoint or by its option, and the file or name."""
+    before, sign, after = typed.rpartition("=")
+    if architecture is None and sign and not Path(typed).exists() and Path(after).exists():
+        architecture, typed = before, after
+    return architecture, str(weights(Path(typed))) if Path(typed).is_dir() else typed
 
 
 def weights(run: Path) -> Path:

@@ -96,15 +96,17 @@ def fill(model: nn.Module, weights: dict[str, Tensor], source: str | Path) -> No
         raise another(source, found)
 
 
-def check_fit(model: nn.Module, weights: dict[str, Tensor], source: str | Path) -> None:
-    """Compares weights with a model, which may be one without values.
-
-    Raises: CheckpointError as ``fill``.
-    """
+def unfit(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+    """What keeps weights from fitting a model, which may be one without values, in words; none: they fit."""
     state = tensors_of(_goal(model, weights))
-    found = differences(fitted(weights, state), state)
-    if found:
-        raise another(source, found)
+    return differences(fitted(weights, state), state)
+
+
+def pairs(model: nn.Module, weights: dict[str, Tensor]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of weights and of what has the same name in a model, where there is such."""
+    state = tensors_of(_goal(model, weights))
+    named = fitted(weights, state)
+    return [(tuple(named[name].shape), tuple(state[name].shape)) for name in named.keys() & state.keys()]
 
 
 def another(source: str | Path, found: list[str]) -> CheckpointError:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core.architecture import Architecture
+from robustlab.core.architecture import Architecture, faults
 from robustlab.core.errors import CheckpointError
 from robustlab.models import checkpoint as files
 from robustlab.models.efficientnet import NAME as LITE0
 
 Build: TypeAlias = Callable[[Architecture], nn.Module]
-_ADVICE = "give its name as well, as load(NAME, checkpoint=FILE) or --architecture NAME"
-_SIDES = (28, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
+_ADVICE = "give its name as well: load(NAME, checkpoint=FILE), --architecture NAME, or NAME=FILE for a second model"
+_SIDES = (*range(4, 257, 4), *range(288, 513, 32))
 """Sizes of images that weights without a word on it may be for; dense layers tell which."""
 
 
@@ -81,17 +82,18 @@ def _outlined(
 
     Raises: CheckpointError if no outline of it has the names and shapes of the weights.
     """
-    first: CheckpointError | None = None
-    for one in (plan, *_guesses(plan, weights, sized=plan["name"] in own)):
-        try:
-            files.check_fit(_outline(one, build), weights, file)
-        except CheckpointError as error:
-            first = first or error
-        except NotImplementedError:
-            return plan  # its constructor computes with values; it is compared when it is built
-        else:
-            return one
-    raise first or CheckpointError(f"{file} is of another architecture")
+    try:
+        first = _outline(plan, build)
+    except NotImplementedError:
+        return plan  # its constructor computes with values; it is compared when it is built
+    wrong = files.unfit(first, weights)
+    if not wrong:
+        return plan
+    for one in _guesses(plan, weights, first, sized=plan["name"] in own):
+        with suppress(ValueError):  # for images too small for the network
+            if not files.unfit(_outline(one, build), weights):
+                return one
+    raise files.another(file, wrong)
 
 
 def _outline(plan: Architecture, build: Build) -> nn.Module:
@@ -101,16 +103,23 @@ def _outline(plan: Architecture, build: Build) -> nn.Module:
         return build(plan)
 
 
-def _guesses(plan: Architecture, weights: dict[str, Tensor], *, sized: bool) -> Iterator[Architecture]:
-    """Plans with the classes, channels and sizes that weights look like, where the plan does not say."""
-    layers = [tuple(value.shape) for value in weights.values() if value.ndim in (2, 4)]
-    convolution = next((shape for shape in layers if len(shape) == 4), None)
-    if not layers:
-        return
-    seen: Architecture = {"classes": layers[-1][0], **({"channels": convolution[1]} if convolution else {})}
-    yield {**seen, **plan}
-    if sized and "size" not in plan:
-        yield from ({**seen, "size": side, **plan} for side in _SIDES)
+def _guesses(
+    plan: Architecture, weights: dict[str, Tensor], outline: nn.Module, *, sized: bool
+) -> Iterator[Architecture]:
+    """Plans with the classes, channels and sizes that weights look like, where the plan does not say.
+
+    Classes are the rows of a layer that differs from the outline in nothing else, channels the inputs of a convolution.
+    """
+    seen: Architecture = {}
+    for found, drawn in files.pairs(outline, weights):
+        if len(found) in (2, 4) and found[0] != drawn[0] and found[1:] == drawn[1:]:
+            seen["classes"] = found[0]
+        if len(found) == 4 and found[1] != drawn[1] and (found[0], *found[2:]) == (drawn[0], *drawn[2:]):
+            seen["channels"] = found[1]
+    sides = _SIDES if sized and "size" not in plan else ()
+    if not faults(seen):
+        yield {**seen, **plan}
+        yield from ({**seen, "size": side, **plan} for side in sides)
 
 
 def _first_line(error: Exception) -> str:
