@@ -29,6 +29,7 @@ from robustlab.core import (
 )
 from robustlab.core.bounds import outside
 from robustlab.core.losses import classes_needed
+from robustlab.core.threat import NO_MASKS
 from robustlab.core.user_code import model_called
 
 _BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
@@ -187,5 +188,5 @@ def checked_inputs(
     if stop not in get_args(Stop):
         raise ValueError(f"stop must be 'success' or 'never', got {stop!r}")
     if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
-        raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples")
+        raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples; {NO_MASKS}")
     return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)

@@ -47,7 +47,8 @@ def _number(word: str) -> float:
     try:
         value = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
-        raise typer.BadParameter(f"eps {word.strip()!r} is no number: write 0.1 or 8/255") from None
+        one = "; it is one number for all inputs, not one per channel" if set(word) & set("([{:;") else ""
+        raise typer.BadParameter(f"eps {word.strip()!r} is no number: write 0.1 or 8/255{one}") from None
     if not (math.isfinite(value) and value >= 0):
         raise typer.BadParameter(f"eps {word.strip()} must be a finite number, 0 or more")
     return value

@@ -15,6 +15,7 @@ from robustlab.core.norms import Linf, Norm, per_example
 from robustlab.core.random import Streams
 from robustlab.core.rows import kept_rows_, row_chunks
 
+NO_MASKS = "budgets per channel or pixel, and masks, are not offered"
 _SLACK = 1 - 1e-12  # room for the rounding of a sum of squares in float64
 _EDGE = 1 - 5e-13  # closer to the surface, whether it is inside depends on the order of the sum
 
@@ -49,7 +50,8 @@ class ThreatModel:
         eps: radius >= 0 in the units of ``bounds``; one for all, or one per example (kept as a tuple).
         bounds: smallest and largest valid input value; may be infinite.
 
-    Raises: ValueError if eps is negative, NaN, or written in 0..255 units for inputs in [0, 1].
+    Raises: ValueError if eps is negative, NaN, or written in 0..255 units for inputs in [0, 1], and for budgets or
+        bounds per channel or per pixel.
 
     Example:
         >>> ThreatModel(Linf(), 8 / 255)
@@ -61,15 +63,9 @@ class ThreatModel:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        eps = self.eps.tolist() if isinstance(self.eps, Tensor) else self.eps
-        kept = tuple(float(e) for e in eps) if isinstance(eps, Sequence) else float(eps)
-        low, high = float(self.bounds[0]), float(self.bounds[1])
-        if not low < high:
-            raise ValueError(f"bounds must be (low, high) with low < high, got {self.bounds}")
-        for value in kept if isinstance(kept, tuple) else (kept,):
-            _check_eps(value, self.norm, high - low)
-        object.__setattr__(self, "eps", kept)
-        object.__setattr__(self, "bounds", (low, high))
+        eps, bounds = checked_budget(self.norm, self.eps, self.bounds)
+        object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "bounds", bounds)
 
     @property
     def width(self) -> float:
@@ -125,6 +121,52 @@ class ThreatModel:
         if isinstance(self.eps, float):
             return self
         return ThreatModel(self.norm, torch.tensor(self.eps, dtype=torch.float64)[rows.cpu()], self.bounds)
+
+
+def checked_budget(norm: Norm, eps: object, bounds: object) -> tuple[float | tuple[float, ...], tuple[float, float]]:
+    """Eps and bounds as Python has them.
+
+    Raises: ValueError for what is no budget in this norm and these bounds, with what is offered.
+    """
+    ends = numbers(
+        bounds, "bounds", "two numbers for all inputs, (low, high); bounds per channel or pixel are not offered"
+    )
+    if ends.shape != (2,):
+        raise ValueError(f"bounds must be two numbers, (low, high), got {bounds}")
+    low, high = ends.tolist()
+    if not low < high:
+        raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
+    radii = numbers(eps, "eps", f"one number for all inputs, or one per example, (N,); {NO_MASKS}")
+    kept = tuple(radii.tolist()) if radii.ndim else (radii.item(),)
+    for value in kept:
+        _check_eps(value, norm, high - low)
+    return kept if radii.ndim else kept[0], (low, high)
+
+
+def numbers(given: object, name: str, offered: str) -> Tensor:
+    """A number, or some in a row, in float64, () or (M,).
+
+    Args:
+        given: a number, a sequence, an array or a tensor.
+        name: of the argument.
+        offered: what it may be, for the message.
+
+    Raises: ValueError for anything else: more than one axis, truth values, no numbers.
+    """
+    nested = isinstance(given, Sequence) and any(getattr(one, "ndim", 0) for one in given)
+    try:
+        values = torch.as_tensor(math.nan if nested else given)
+        plain = not nested and values.ndim <= 1 and values.dtype is not torch.bool and not values.is_complex()
+    except (TypeError, ValueError, RuntimeError):
+        plain = False
+    if not plain:
+        raise ValueError(f"{name} must be {offered}; got {_seen(given)}")
+    return torch.as_tensor(given, dtype=torch.float64).detach()
+
+
+def _seen(given: object) -> str:
+    shape = getattr(given, "shape", None)
+    return repr(given)[:80] if shape is None else f"{type(given).__name__} of shape {tuple(shape)}"
 
 
 def _check_eps(eps: float, norm: Norm, width: float) -> None:

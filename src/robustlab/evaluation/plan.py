@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustlab.attacks import Restarts, Targeted, at_eps, threat_of
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
+from robustlab.core.threat import NO_MASKS, numbers
 from robustlab.evaluation.parts import Part, label, parts
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
@@ -175,7 +176,8 @@ def _budgets(attack: Attack, eps: float | Sequence[float] | None) -> tuple[float
         if not isinstance(own, float):
             raise ValueError(f"{label(attack)} has one eps per example: an evaluation needs one eps for all")
         return (own,)
-    budgets = sorted({float(e) for e in ([eps] if isinstance(eps, int | float) else eps)} - {0.0})
+    given = numbers(eps, "eps", f"one number for all inputs, or several to be tried in turn; {NO_MASKS}")
+    budgets = sorted(set(given.reshape(-1).tolist()) - {0.0})
     if not budgets:
         raise ValueError(f"eps={eps} holds no budget above 0: give at least one, such as 8 / 255")
     for budget in budgets:
