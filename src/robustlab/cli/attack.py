@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.run import directory
@@ -39,6 +40,9 @@ def attack(
     data: o.Data = "fashion-mnist",
     split: o.Split = "test",
     size: o.Size = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     attack: Annotated[str, typer.Option("--attack", help=f"One of {parse.ATTACKS}.", rich_help_panel=o.WHAT)] = "pgd",
     eps: o.OneEps = None,
     norm: o.Norm = "linf",
@@ -64,7 +68,9 @@ def attack(
     budget = parse.budgets([eps] if eps else parse.usual_eps(norm))[-1]
     way = parse.attack(attack, parse.threat(norm, budget), steps=steps, restarts=restarts)
     way = _of_8_bits(way) if png else way
-    loaded, examples = parse.model(model, architecture, classes, place), parse.data(data, split, size=size)
+    loaded = parse.model(model, architecture, classes, place, size=size)
+    images = i.Images(size, resize, interpolation, classes_from)
+    examples = parse.data(data, split, size=images, asker=(model, loaded))
     subject = parse.fitting(loaded, examples)
     batch = examples.batch(_chosen(ids, len(examples), limit, seed))
     x, y = batch.x.to(place), batch.y.to(place)

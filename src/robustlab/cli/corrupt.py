@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
@@ -36,6 +37,9 @@ def corrupt(
     ] = None,
     split: o.Split = "test",
     size: o.Size = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     limit: o.Limit = None,
     corruptions: c.Corruptions = None,
     severities: c.Severities = None,
@@ -80,7 +84,8 @@ def corrupt(
     _one_of("layout", layout, LAYOUTS)
     _one_of("format", image_format, FORMATS)
     kind = variant_of(variant)
-    examples = parse.data(data, split, size=size, limit=limit, seed=seed)
+    images = i.Images(size, resize, interpolation, classes_from)
+    examples = parse.data(data, split, size=images, limit=limit, seed=seed)
     with resumable(place), show.bars() as bar:
         settings = CopySettings(
             layout=cast("Layout | None", layout),

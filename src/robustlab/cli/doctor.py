@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
@@ -25,6 +26,9 @@ def doctor(
     data: o.Data = "fashion-mnist",
     split: o.Split = "test",
     size: o.Size = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     attack: Annotated[
         str, typer.Option("--attack", help=f"Whose word is to be trusted: {parse.ATTACKS}.", rich_help_panel=o.WHAT)
     ] = "pgd",
@@ -62,9 +66,10 @@ def doctor(
 
     threat, place, settings = parse.threat(norm, parse.budgets([eps])[-1]), parse.device(device), Settings(seed=seed)
     way = parse.attack(attack, threat, steps=steps)
-    subject = parse.model(model, architecture, classes, place)
-    other = parse.model(surrogate, None, classes, place) if surrogate else None
-    examples = parse.data(data, split, size=size)
+    subject = parse.model(model, architecture, classes, place, size=size)
+    other = parse.model(surrogate, None, classes, place, size=size) if surrogate else None
+    images = i.Images(size, resize, interpolation, classes_from)
+    examples = parse.data(data, split, size=images, asker=(model, subject))
     found = diagnose(subject, examples, attack=way, n=limit, settings=settings, surrogate=other)
     adapted = (
         run_adaptive(subject, examples, attack=way, findings=found, n=limit, settings=settings, surrogate=other)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robustlab.cli import exports as x
+from robustlab.cli import images as i
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
@@ -31,6 +32,9 @@ def evaluate(
     data: o.Data = "fashion-mnist",
     split: o.Split = "test",
     size: o.Size = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     attack: o.Attacks = None,
     eps: o.Eps = None,
     norm: o.Norm = "linf",
@@ -79,9 +83,10 @@ def evaluate(
     """
     exports = x.Exports(junit, sarif, model_card, png=png)
     asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
+    images = i.Images(size, resize, interpolation, classes_from)
     if natural:
         _no_attack(attack, eps, exports, quick=quick or bf16)
-        plain = Plain(model, architecture, classes, data, split, size, limit, batch_size, seed, device, out)
+        plain = Plain(model, architecture, classes, data, split, images, limit, batch_size, seed, device, out)
         told(natural_result(plain, asked), fail_under, strict=strict, json=json)
         return
     if asked.any:
@@ -92,8 +97,8 @@ def evaluate(
     processes = _sharing(out)
     found = parse.budgets(eps or parse.usual_eps(norm))
     attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
-    subject = parse.model(model, architecture, classes, parse.device(device))
-    examples = parse.data(data, split, size=size)
+    subject = parse.model(model, architecture, classes, parse.device(device), size=size)
+    examples = parse.data(data, split, size=images, asker=(model, subject))
     parse.fitting(subject, examples)
     n = min(QUICK, len(examples)) if quick and limit is None else limit
     place = directory(out, model, data)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from robustlab.cli import finetune_options as f
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
@@ -61,6 +62,9 @@ def finetune(
     data: o.Data = "fashion-mnist",
     split: o.Split = "train",
     size: f.Side = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     limit: o.Limit = None,
     keep_head: f.KeepHead = False,
     quick: f.Quick = False,
@@ -96,7 +100,8 @@ def finetune(
     usual = QUICK if quick else USUAL
     typed = Options(eps=eps, norm=norm, smoothing=label_smoothing)
     way = recipes.checked(recipe or "standard", typed)
-    found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
+    images = i.Images(size, resize, interpolation, classes_from)
+    found = parse.data(data, split, size=images, limit=limit or usual.images, seed=seed)
     held, rest = _divided(found, hold_out, seed)
     length = training.Length(batch_size=batch_size, precision=precision, patience=patience if held else None)
 

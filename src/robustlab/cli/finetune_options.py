@@ -25,7 +25,7 @@ Side = Annotated[
         "--size",
         min=1,
         help="Side in pixels that images are brought to inside the model, those of a folder or torchvision when they "
-        "are read. "
+        "are read: the shorter side is scaled to SIZE / 0.875, then the centre is cut out. "
         "Default: their own, at least 64 for published networks.",
         rich_help_panel=o.WHAT,
     ),

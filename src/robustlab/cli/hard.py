@@ -52,8 +52,8 @@ def hard(
 
     if known is None and data.startswith(_OUTLIERS):
         raise typer.BadParameter("images of ImageNet-O show no class of ImageNet: give --known imagenet:PATH as well")
-    subject = parse.model(model, architecture, classes, parse.device(device))
-    examples = parse.data(data, split, size=size)
+    subject = parse.model(model, architecture, classes, parse.device(device), size=size)
+    examples = parse.data(data, split, size=size, asker=(model, subject))
     parse.fitting(subject, examples)
     settings = Settings(batch_size=batch_size, seed=seed, name=model)
     n = None if limit is None else min(limit, len(examples))
@@ -61,7 +61,7 @@ def hard(
         found = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
         show.machine(found.to_json()) if json else _protocols(found)
         return
-    inside = parse.data(known, split, size=size)
+    inside = parse.data(known, split, size=size, asker=(model, subject))
     outliers = natural_outliers(
         subject,
         examples if n is None else sample(examples, n, seed=seed),

@@ -16,8 +16,9 @@ from robustlab.cli.run import directory, resumable, serious
 from robustlab.cli.show_natural import evaluating_natural, natural
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from robustlab.cli.images import Images
     from robustlab.core import Examples
     from robustlab.corruptions import Variant
     from robustlab.evaluation import CorruptedSets, NaturalComparison, NaturalEvaluation
@@ -97,7 +98,7 @@ class Plain:
     classes: int | None
     data: str
     split: str
-    size: int | None
+    images: Images
     limit: int | None
     batch_size: int | None
     seed: int
@@ -112,8 +113,10 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
 
     names, levels = corruptions(asked.corruptions), severities(asked.severities)
     kind, attacked = variant(asked.variant), [read_run(run) for run in asked.attacked or ()]
-    subject = parse.model(plain.model, plain.architecture, plain.classes, parse.device(plain.device))
-    sets = _sets(plain, asked)
+    subject = parse.model(
+        plain.model, plain.architecture, plain.classes, parse.device(plain.device), size=plain.images.size
+    )
+    sets = _sets(plain, asked, subject)
     parse.fitting(subject, _examples(sets))
     subsets = _subsets(asked.subsets or (), sets, plain.split)
     place = directory(plain.out, plain.model, "natural", plain.data)
@@ -135,7 +138,7 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
     return result
 
 
-def _sets(plain: Plain, asked: Asked) -> Examples | CorruptedSets:
+def _sets(plain: Plain, asked: Asked, subject: nn.Module) -> Examples | CorruptedSets:
     """The data; images that were corrupted before get their clean ones."""
     from robustlab.data import CorruptedCopies
     from robustlab.evaluation import is_copy, read_copy, ready_made
@@ -143,7 +146,7 @@ def _sets(plain: Plain, asked: Asked) -> Examples | CorruptedSets:
     kind, _, path = plain.data.partition(":")
     if kind == "corrupted" and asked.clean is None and is_copy(Path(path)):
         return read_copy(path)
-    examples = parse.data(plain.data, plain.split, size=plain.size)
+    examples = parse.data(plain.data, plain.split, size=plain.images, asker=(plain.model, subject))
     if isinstance(examples, CorruptedCopies):
         return ready_made(examples, None if asked.clean is None else parse.data(asked.clean, plain.split))
     if asked.clean is not None:

@@ -45,7 +45,9 @@ Size = Annotated[
     typer.Option(
         "--size",
         min=1,
-        help="Side in pixels that images of a folder or torchvision are brought to.",
+        help="Side N in pixels that images of a folder or torchvision are brought to: the shorter side is scaled to "
+        "N / 0.875, then the centre is cut out. Default: as the model was published with, else as they "
+        "are.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from robustlab.cli.images import Images
     from robustlab.core import Attack, Examples, Norm, ThreatModel
 
 Maker = Callable[["ThreatModel", "int | None"], "Attack"]
@@ -149,10 +150,28 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def data(name: str, split: str, *, size: int | None = None, limit: int | None = None, seed: int = 0) -> Examples:
-    """A data set by name, or the folder of images per class at a path; a random sample of it with a limit."""
+def data(
+    name: str,
+    split: str,
+    *,
+    size: int | Images | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    asker: tuple[str, nn.Module] | None = None,
+) -> Examples:
+    """A data set by name, or the folder of images per class at a path; a random sample of it with a limit.
+
+    Args:
+        name: of the data set, or a path.
+        split: of it.
+        size: of images, or all that was typed about them.
+        limit: size of the sample; None: all.
+        seed: of the sample.
+        asker: name of the model that the images are for, and the model.
+    """
+    from robustlab.cli.images import Asker, Images, read
     from robustlab.cli.show import bars
-    from robustlab.data import load, sample
+    from robustlab.data import sample
 
     known = f"folder:{name}" if Path(name).is_dir() else name
     with bars() as show:
@@ -160,7 +179,8 @@ def data(name: str, split: str, *, size: int | None = None, limit: int | None = 
         def fetched(file: str, done: int, expected: int | None) -> None:
             show(f"fetch {file}", done / expected if expected else 0.0, f"{done / 1e6:.1f} MB")
 
-        found = load(known, split=split, size=size, progress=fetched)
+        images = size if isinstance(size, Images) else Images(size)
+        found = read(known, split, images, fetched, None if asker is None else Asker(*asker))
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 
@@ -210,14 +230,24 @@ def untrained(name: str, examples: Examples, seed: int) -> nn.Module:
     return load(reachable(name), classes=len(examples.classes), channels=channels, size=side, seed=seed)
 
 
-def model(name: str, architecture: str | None, classes: int | None, place: torch.device) -> nn.Module:
-    """A model by Python path, timm name, checkpoint, NAME=CHECKPOINT, or the directory of a training run."""
+def model(
+    name: str, architecture: str | None, classes: int | None, place: torch.device, *, size: int | None = None
+) -> nn.Module:
+    """A model by Python path, timm name, checkpoint, NAME=CHECKPOINT, or the directory of a training run.
+
+    Args:
+        name: of the model, or a path.
+        architecture: of a checkpoint that does not say it.
+        classes: how many; None: as published, or as the checkpoint says.
+        place: where it goes.
+        size: of the images, for networks by name; None: as published.
+    """
     from robustlab.models import load
 
     said, file = named_file(name, architecture)
     if said is not None:
-        return load(reachable(said), classes=classes, checkpoint=file).to(place)
-    return load(reachable(file), classes=classes).to(place)
+        return load(reachable(said), classes=classes, checkpoint=file, size=size).to(place)
+    return load(reachable(file), classes=classes, size=None if Path(file).exists() else size).to(place)
 
 
 def named_file(typed: str, architecture: str | None) -> tuple[str | None, str]:

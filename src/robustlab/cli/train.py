@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
@@ -46,6 +47,9 @@ def train(
     data: o.Data = "fashion-mnist",
     split: o.Split = "train",
     size: o.Size = None,
+    resize: i.Resize = None,
+    interpolation: i.Interpolation = None,
+    classes_from: i.ClassesFrom = None,
     limit: o.Limit = None,
     activation: t.Activation = None,
     recipe: t.Recipe = None,
@@ -111,7 +115,8 @@ def train(
     rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, drops, cycles)
     name = _recipe_name(recipe, robust=robust)
     way = recipes.checked(name, typed, also=("eps", "norm") if hold_out else ())
-    examples = parse.data(data, split, size=size, limit=limit, seed=seed)
+    images = i.Images(size, resize, interpolation, classes_from)
+    examples = parse.data(data, split, size=images, limit=limit, seed=seed)
     preset = training.robust(examples) if robust else training.PLAIN
     parts, typed = _divided(examples, hold_out, labels, seed), training.filled(typed, preset)
     made = recipes.on_corrupted(way.make(typed, parts.unlabelled), corruptions, severities, variant)

@@ -17,10 +17,10 @@ import torch
 from robustlab.attacks import threat_of
 from robustlab.core import Attack, Model, frozen
 from robustlab.core.user_code import model_called
-from robustlab.data import examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation import probes_search as search
 from robustlab.evaluation.case import Case, gradient_free
+from robustlab.evaluation.given import for_model
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import FATAL
 from robustlab.evaluation.plan import Entry, Settings, batches, chosen
@@ -61,7 +61,7 @@ def opened_case(
     model: Model, data: Given, attack: Attack, n: int, settings: Settings, surrogate: Model | None = None
 ) -> Iterator[tuple[Case, int]]:
     """A case on a simple random sample, and how many examples got undefined logits under attack."""
-    every = examples(data)
+    every = for_model(model, data)
     ids, threat = chosen(torch.arange(len(every)), n, "doctor", settings.seed), threat_of(attack)
     with frozen(model, training=False), model_called():
         torch.manual_seed(settings.seed)

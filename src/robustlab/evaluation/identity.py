@@ -168,6 +168,7 @@ def _data(examples: Examples, n: int, drawn: str, shape: tuple[int, ...]) -> Dat
         tuple(examples.classes),
         "",
         shape,
+        str(getattr(examples, "preprocessing", "")),
     )
 
 

@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
 from robustlab.core.user_code import asked
-from robustlab.data import examples
 from robustlab.data.wrapped import Given
+from robustlab.evaluation.given import for_model
 from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.probes_behaviour import Asked, behaviours
@@ -46,7 +46,7 @@ def inspect_inputs(
     Returns: findings; empty if nothing was found.
     Raises: DataError if the data set ends early.
     """
-    every = examples(data)
+    every = for_model(model, data)
     ids = torch.arange(len(every)) if ids is None else ids
     batch = fetched(every, chosen(ids, PROBED, "doctor", seed))
     bounds = (0.0, 1.0) if threat is None else threat.bounds

@@ -73,8 +73,7 @@ class DataInfo:
     """Which examples it was evaluated on."""
 
     name: str
-    split: str
-    """Empty where the data set does not say."""
+    split: str  # empty where the data set does not say
     n: int
     population: int
     """Size of the data set that the n were drawn from."""
@@ -84,7 +83,8 @@ class DataInfo:
     sha256: str
     """Of inputs and labels in the order of their ids."""
     shape: tuple[int, ...]
-    """Of one input."""
+    framing: str = ""
+    """How images got to this shape (of one input), in words; empty: they came with it."""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
 from robustlab.core.user_code import model_called
-from robustlab.data import examples as as_examples
 from robustlab.data.names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.gallery import FILE, candidates, hang
+from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
@@ -93,7 +93,8 @@ def evaluate(
 
     Args:
         model: from inputs (N, ...) to logits (N, K).
-        data: labelled examples, or what ``robustlab.data.examples`` makes some of, such as (x, y).
+        data: labelled examples, or what ``robustlab.data.examples`` makes some of, such as (x, y) or "folder:photos";
+            images of other sizes than the model says it takes are framed for it, which the result tells.
         attacks: in order, or by name; all with the same norm and bounds.
         eps: one or more budgets for all attacks, in input units; None: each attack's own.
         n: size of a simple random sample to be evaluated; None: all examples.
@@ -109,7 +110,7 @@ def evaluate(
         RunError: the run directory cannot be written, or holds another run.
         DataError: the data set does not give what it promises.
     """
-    settings, examples, plan = settings or Settings(), as_examples(data), entries(attacks, eps)
+    settings, examples, plan = settings or Settings(), for_model(model, data), entries(attacks, eps)
     threat = common_threat(plan)
     ids, how = drawn(len(examples), n, settings.seed)
     settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))

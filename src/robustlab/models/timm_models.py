@@ -30,7 +30,9 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
 
     Grey images: the first convolution takes one channel (pretrained weights are summed over channels), mean and std are
     the averages over the colours. Images below 64 pixels, and any of another size than a network of fixed size takes,
-    are enlarged inside the model, so that eps stays in the units of the images' own pixels.
+    are enlarged inside the model, so that eps stays in the units of the images' own pixels. For larger images than a
+    network of fixed size takes, such as a vision transformer, it is made for these: timm's ``img_size``, which
+    resamples published position embeddings.
 
     Options after the name, each after a comma, fit it to small images: "efficientnet_b0,stride=1,width=0.5" has a first
     convolution of stride 1 and half of the channels; ``dropout=0.2`` and ``drop_path=0.2`` are noise in training. Once
@@ -51,7 +53,7 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
     sizes = {"num_classes": shape.classes, "in_chans": shape.channels}
     wanted = {**{k: v for k, v in sizes.items() if v is not None}, **fit.rates}
     if fit.width == 1:
-        net = _created(bare, wanted, pretrained=pretrained)
+        net = _created(bare, {**wanted, **_larger(bare, shape.size)}, pretrained=pretrained)
     elif pretrained:
         raise ValueError(f"there are no published weights for {bare} with width {fit.width:g}: say pretrained=False")
     else:
@@ -90,6 +92,16 @@ def _check_tag(bare: str) -> None:
             raise ValueError(f"{network} has no published weights {tag!r}: there are {', '.join(there) or 'none'}")
 
 
+def _larger(bare: str, size: int | None) -> dict[str, Any]:
+    """What makes a network of fixed size one for larger images."""
+    import timm
+
+    published = timm.get_pretrained_cfg(bare)
+    if size is None or published is None or not published.fixed_input_size or size <= published.input_size[-1]:
+        return {}
+    return {"img_size": size}
+
+
 def _created(bare: str, wanted: dict[str, Any], *, pretrained: bool) -> nn.Module:
     import timm
 
@@ -120,7 +132,7 @@ def with_first_layers(net: nn.Module, name: str, shape: Shape, fit: Fit | None =
 
 def _taken_side(cfg: dict[str, Any], size: int) -> int:
     """Side of the images that the network itself gets, in pixels."""
-    return int(cfg["input_size"][-1]) if cfg.get("fixed_input_size") else max(size, _SMALL)
+    return max(size, int(cfg["input_size"][-1]) if cfg.get("fixed_input_size") else _SMALL)
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:

@@ -86,6 +86,7 @@ def p_value(p: float) -> str:
 def sample(data: DataInfo) -> str:
     """How many examples, of how many, and how they were drawn."""
     of = f"{data.split} examples" if data.split else "examples"
+    framed = f" Images: {data.framing}." if data.framing else ""
     if data.n == data.population:
-        return f"All {count(data.n)} {of}."
-    return f"{count(data.n)} of {count(data.population)} {of} ({data.drawn})."
+        return f"All {count(data.n)} {of}.{framed}"
+    return f"{count(data.n)} of {count(data.population)} {of} ({data.drawn}).{framed}"

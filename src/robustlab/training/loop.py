@@ -16,6 +16,8 @@ from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, froze
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked, model_called
 from robustlab.core.weights import check_plain, check_values, state_of
+from robustlab.data import examples as as_examples
+from robustlab.data.wrapped import Given
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
@@ -37,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 def fit(
     model: nn.Module,
     recipe: Recipe,
-    examples: Examples,
+    examples: Given,
     settings: Settings,
     *,
     out: str | Path | None = None,
@@ -59,7 +61,7 @@ def fit(
             with the weights of the best epoch if the settings say what is best, else the average of the weights if
             they ask for one, else those after the last step.
         recipe: what is done with each batch.
-        examples: the training data.
+        examples: the training data, or what ``robustlab.data.examples`` makes some of.
         settings: how long, with which optimizer and schedule, from which seed.
         out: directory for a checkpoint after each epoch; None: nothing is written.
         validate: called with the model in eval mode after each epoch, averaged if the settings ask for it; what it
@@ -84,6 +86,7 @@ def fit(
         >>> history["accuracy"][-1]
         1.0
     """
+    examples = as_examples(examples)
     if not len(examples):
         raise ValueError(f"{examples.name} has no examples to train on")
     if settings.best is not None and validate is None:

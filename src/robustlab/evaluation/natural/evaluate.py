@@ -12,6 +12,7 @@ from robustlab.core import Model, frozen
 from robustlab.core.user_code import model_called
 from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
+from robustlab.evaluation.given import for_model
 from robustlab.evaluation.inputs import inspect_inputs
 from robustlab.evaluation.intake import refuse
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
@@ -62,7 +63,9 @@ def evaluate_natural(
     sets = (
         data.only(corruptions, severities)
         if isinstance(data, CorruptedSets)
-        else corrupted_sets(data, corruptions, severities, variant=settings.variant, seed=settings.seed)
+        else corrupted_sets(
+            for_model(model, data), corruptions, severities, variant=settings.variant, seed=settings.seed
+        )
     )
     ids, how = drawn(len(sets.examples), n, settings.seed)
     check_subsets(settings.subsets, ids)

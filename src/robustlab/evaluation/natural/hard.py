@@ -13,11 +13,11 @@ from torch import Tensor
 
 from robustlab.core import Examples, Model, frozen
 from robustlab.core.user_code import model_called
-from robustlab.data import examples as as_examples
 from robustlab.data import imagenet_a_classes
 from robustlab.data.natural_sets import labels_of
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.codec import encode
+from robustlab.evaluation.given import for_model
 from robustlab.evaluation.intake import label_faults, refuse
 from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural.calibration import Calibration, aurra, calibration
@@ -104,7 +104,7 @@ def natural_adversarial(
 
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
-    settings, examples = settings or Settings(), as_examples(data)
+    settings, examples = settings or Settings(), for_model(model, data)
     ids, how = drawn(len(examples), n, settings.seed)
     classes = _numbers(among)
     said = _asked(model, examples, ids, classes, settings)
@@ -143,7 +143,7 @@ def natural_outliers(
 
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
-    settings, outside, inside = settings or Settings(), as_examples(unknown), as_examples(known)
+    settings, outside, inside = settings or Settings(), for_model(model, unknown), for_model(model, known)
     classes = _numbers(labels_of(inside) if among is None else among)
     said = [
         _asked(model, one, torch.arange(len(one)), classes, settings, labelled=one is inside)

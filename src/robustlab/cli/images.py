@@ -1,0 +1,127 @@
+"""Images on the command line: how those of folders get their size, and which class has which number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
+
+import typer
+
+from robustlab.cli import options as o
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robustlab.core import Examples
+    from robustlab.data.framing import Framing, PublishedFraming
+    from robustlab.data.sources import Progress
+
+FOLDER, TORCHVISION, CORRUPTED = "folder:", "torchvision:", "corrupted:"
+_AS_PUBLISHED = ("imagenet", "imagenet-a", "imagenet-o")
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        help="How images of a folder or torchvision get to --size: crop (the shorter side to SIZE / 0.875, then the "
+        "centre), squash (both sides to SIZE) or pad (the longer side to SIZE, the rest black). Default: crop.",
+        rich_help_panel=o.WHAT,
+    ),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        "--interpolation",
+        help="Of Pillow, with --size: bicubic, bilinear, nearest, lanczos, box or hamming. Default: bicubic.",
+        rich_help_panel=o.WHAT,
+    ),
+]
+ClassesFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes-from",
+        help="Order of the classes of a folder: a text file with a name per line, JSON, or the folder that the model "
+        "learned from. Default: by alphabet, ImageNet's for synsets.",
+        rich_help_panel=o.WHAT,
+    ),
+]
+
+
+class Images(NamedTuple):
+    """What was typed about images and classes."""
+
+    size: int | None = None
+    resize: str | None = None
+    interpolation: str | None = None
+    classes_from: Path | None = None
+
+
+class Asker(NamedTuple):
+    """The model that the images are for."""
+
+    name: str
+    model: nn.Module
+
+    def framing(self) -> Framing | PublishedFraming | None:
+        """Its published framing; of weights that were trained here the usual one at their size."""
+        from robustlab.data import Framing
+        from robustlab.data.framing import PublishedFraming, framing_for
+
+        found = framing_for(self.model)
+        if isinstance(found, PublishedFraming) and Path(self.name).exists():
+            return Framing(found.size, channels=found.channels)
+        return found
+
+
+def read(
+    name: str, split: str, images: Images, progress: Progress | None = None, asker: Asker | None = None
+) -> Examples:
+    """A data set by name, its images of the size that was typed, else of the one that the model says.
+
+    Raises: BadParameter for an option that this data set has no use for, or that says nothing.
+    """
+    from robustlab.data import load
+    from robustlab.data.folder import image_folder
+    from robustlab.data.ready_made import corrupted_folders
+
+    framing = framed(images, None if asker is None else asker.framing())
+    kind = f"{name.partition(':')[0]}:"
+    if images.classes_from is not None:
+        if kind == CORRUPTED:
+            path = name.removeprefix(CORRUPTED)
+            return corrupted_folders(path, size=images.size, classes=images.classes_from)
+        if kind != FOLDER:
+            raise typer.BadParameter(f"--classes-from is for folders: {name} says the order of its classes itself")
+        return image_folder(name.removeprefix(FOLDER), split=split, classes=images.classes_from, framing=framing)
+    if kind in (FOLDER, TORCHVISION):
+        return load(name, split=split, size=framing, progress=progress)
+    if images.resize is not None or images.interpolation is not None:
+        raise typer.BadParameter(
+            f"--resize and --interpolation are for folders and torchvision: {name} has its own way"
+        )
+    size = framing.size if framing is not None and kind[:-1] in _AS_PUBLISHED else images.size
+    return load(name, split=split, size=size, progress=progress)
+
+
+def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | PublishedFraming | None:
+    """The framing that was typed; if none was, the model's own.
+
+    Raises: BadParameter for words that there are not, or if nothing says the size.
+    """
+    from robustlab.data import Framing
+    from robustlab.data.framing import Interpolation, Resize
+
+    for flag, word, known in (
+        ("--resize", images.resize, get_args(Resize)),
+        ("--interpolation", images.interpolation, get_args(Interpolation)),
+    ):
+        if word is not None and word not in known:
+            raise typer.BadParameter(f"there is no {flag} {word!r}: choose {', '.join(known)}")
+    if images.size is None and images.resize is None and images.interpolation is None:
+        return own
+    size = images.size or (None if own is None else own.size)
+    if size is None:
+        raise typer.BadParameter("--resize and --interpolation go with --size")
+    made = Framing(size, channels=3 if own is None else own.channels)
+    typed = {"resize": images.resize, "interpolation": images.interpolation}
+    return replace(made, **{name: word for name, word in typed.items() if word is not None})  # type: ignore[arg-type]

@@ -1,0 +1,113 @@
+"""Photographs of a user's own folder on the command line: their size, the order of their classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from robustlab.cli import parse
+from robustlab.cli.images import Asker, Images, framed
+from robustlab.cli.main import main
+from robustlab.data import Framing
+from robustlab.data.framing import PublishedFraming
+from robustlab.models import load
+from robustlab.models.layers import Enlarge
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for number in range(6):
+        place = tmp_path / "photos" / ("ant", "bee")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        values = generator.integers(0, 256, (30 + number, 50, 3), dtype=np.uint8)
+        Image.fromarray(values).save(place / f"{number}.jpg")
+    return tmp_path / "photos"
+
+
+def run(*words: str) -> int:
+    try:
+        main(list(words))
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def evaluated(photos: Path, out: Path, *words: str) -> dict[str, object]:
+    given = ["--data", f"folder:{photos}", "--attack", "fgsm", "--eps", "0.01", "--out", str(out), *words]
+    assert run("evaluate", f"{__name__}:network", *given) == 0
+    found: dict[str, object] = json.loads((out / "report.json").read_text())["data"]
+    return found
+
+
+def network() -> object:
+    return load("shallow-cnn", classes=2, channels=3, size=16)
+
+
+@pytest.mark.parametrize(
+    ("words", "framing"),
+    [
+        ((), Framing(16)),
+        (("--size", "16", "--resize", "squash"), Framing(16, resize="squash")),
+        (("--resize", "pad", "--interpolation", "bilinear"), Framing(16, resize="pad", interpolation="bilinear")),
+    ],
+)
+def test_the_result_says_how_photographs_got_their_size(
+    photos: Path, tmp_path: Path, words: tuple[str, ...], framing: Framing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(photos, tmp_path / "run", *words)
+    assert found["shape"] == [3, 16, 16]
+    assert found["framing"] == str(framing)
+    assert str(framing) in (tmp_path / "run" / "report.html").read_text()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["data"]["framing"] == str(framing)
+    capsys.readouterr()
+
+
+def test_the_order_of_classes_comes_from_a_file(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("wasp\nbee\nant\n")
+    found = parse.data(str(photos), "test", size=Images(8, classes_from=tmp_path / "classes.txt"))
+    assert found.classes == ("wasp", "bee", "ant")
+    with pytest.raises(typer.BadParameter, match="--classes-from is for folders"):
+        parse.data("digits", "test", size=Images(classes_from=tmp_path / "classes.txt"))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (Images(resize="stretch", size=8), "there is no --resize 'stretch': choose crop, squash, pad"),
+        (Images(interpolation="cubic", size=8), "there is no --interpolation 'cubic'"),
+        (Images(resize="pad"), "--resize and --interpolation go with --size"),
+    ],
+)
+def test_words_that_say_nothing_are_refused(images: Images, message: str) -> None:
+    with pytest.raises(typer.BadParameter, match=message):
+        framed(images, None)
+    with pytest.raises(typer.BadParameter, match="digits has its own way"):
+        parse.data("digits", "test", size=Images(8, "pad"))
+
+
+def test_what_is_typed_wins_over_what_was_published(tmp_path: Path) -> None:
+    net = load("timm:test_resnet", classes=2, pretrained=False)
+    own = PublishedFraming(160, 0.95, "bilinear")
+    asker = Asker("timm:test_resnet", net)
+    assert asker.framing() == own
+    assert framed(Images(), own) == own
+    assert framed(Images(64), own) == Framing(64)
+    assert framed(Images(resize="pad"), own) == Framing(160, resize="pad")
+    (tmp_path / "model.safetensors").touch()
+    assert Asker(str(tmp_path / "model.safetensors"), net).framing() == Framing(160)
+
+
+@pytest.mark.parametrize("side", [32, 192])
+def test_a_typed_size_reaches_networks_of_fixed_size(side: int) -> None:
+    net = parse.model("timm:test_vit2", None, 2, torch.device("cpu"), size=side)
+    assert net(torch.rand(1, 3, side, side)).shape == (1, 2)
+    enlarged = any(isinstance(part, Enlarge) for part in net.modules())
+    assert enlarged == (side == 32)  # larger images than the published are seen as they are
