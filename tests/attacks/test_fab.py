@@ -261,3 +261,31 @@ def test_wrong_settings_are_refused(settings: dict[str, float], message: str) ->
     make = FABT if "targets" in settings else FAB
     with pytest.raises(ValueError, match=message):
         make(ThreatModel(Linf(), 0.1), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=str)
+@pytest.mark.parametrize("kind", [FAB, FABT])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_leaves_an_exact_tie(kind: type[FAB] | type[FABT], norm: Norm, dtype: torch.dtype) -> None:
+    """The boundary is where the input is: a step onto it is none."""
+    weight = torch.tensor([[1.0, -1.0, 0.5, 0.0], [-1.0, 1.0, 0.25, 0.0], [0.0, 0.0, 0.0, -1.0]]).to(dtype)
+    x = torch.tensor([[0.5, 0.5, 0.0, 0.5], [0.25, 0.25, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]]).to(dtype)
+    y = torch.zeros(3, dtype=torch.int64)  # in a tie the first of the largest counts: right, by nothing
+
+    def model(x: Tensor) -> Tensor:
+        return x @ weight.T
+
+    assert (model(x)[:, 0] == model(x)[:, 1]).all()
+    threat = ThreatModel(norm, 0.1)
+    x_adv = kind(threat, steps=20)(model, x, y)
+    assert (model(x_adv).argmax(1) != y).all()
+    assert threat.contains(x, x_adv).all()
+
+
+@pytest.mark.parametrize("kind", [FAB, FABT])
+def test_goes_round_a_class_that_is_always_level(kind: type[FAB] | type[FABT]) -> None:
+    """Two classes with the same weights never part, and the tie is the true class's: a third one is to be found."""
+    weight = torch.tensor([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    x, y = torch.tensor([[0.6, 0.4]], dtype=torch.float64), torch.tensor([0])
+    x_adv = kind(ThreatModel(Linf(), 0.2), steps=10)(lambda x: x @ weight.T, x, y)
+    assert (x_adv @ weight.T).argmax(1).item() == 2

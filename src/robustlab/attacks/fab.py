@@ -15,11 +15,14 @@ from robustlab.attacks.hyperplane import dual, to_hyperplane
 from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
 from robustlab.core import Norm, Objective, ThreatModel, margin
+from robustlab.core.gradients import gradient_by
+from robustlab.core.losses import answerable, finite_logits
 
 Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
 """From points (N, ...) to another class's lead over the label (N,), and the gradient of the lead."""
 
-_TINY = 1e-12
+_BITS = 16  # last bits of the largest value, by which a step changes each value at least
+_GROWTH = 0.5  # of the perturbation: how far a step out of a tie goes
 _LEAST = 1e-8  # a distance is at least this, so that shares of two distances are defined
 
 
@@ -67,7 +70,8 @@ class _Steps:
         """The next points."""
         norm, bounds = self.of.threat.norm, self.of.threat.bounds
         lead, slope = self.boundary(objective, x_adv.to(self.dtype))
-        lead, slope = lead.to(x.dtype), slope.to(x.dtype)
+        slope = slope.to(x.dtype)
+        lead = self._across(lead.to(x.dtype), slope, x_adv - x)
         rise = torch.cat([-lead, ((x_adv - x) * slope).flatten(1).sum(dim=1) - lead])
         points = torch.cat([x_adv, x])
         change = to_hyperplane(points, torch.cat([slope, slope]), rise, norm, bounds)
@@ -75,6 +79,17 @@ class _Steps:
         share = _rows((near / (near + far)).clamp_max(self.of.alpha_max), x)
         there, here = (points + self.of.overshoot * change).chunk(2)
         return ((1 - share) * there + share * here).clamp_(*bounds)
+
+    def _across(self, lead: Tensor, slope: Tensor, delta: Tensor) -> Tensor:
+        """Leads (N,), of which those so small that a step onto the boundary is none become larger ones.
+
+        In an exact tie the step is a share of the perturbation, so that it grows for as long as the tie lasts.
+        """
+        norm = self.of.threat.norm
+        visible = max(_BITS * torch.finfo(delta.dtype).eps, torch.finfo(self.dtype).eps) * self.of.threat.width
+        least = norm.size(torch.ones_like(delta[:1])) * visible
+        least = torch.where(lead == 0, torch.maximum(least, _GROWTH * norm.size(delta)), least) * dual(norm).size(slope)
+        return torch.where((lead <= 0) & (lead > -least), -least, lead)
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
@@ -106,20 +121,14 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = objective.twin.searched(x, objective.labels)
-        leads = logits - logits.gather(1, y)
-    slopes = torch.stack([_gradient(leads[:, k], x) for k in range(leads.shape[1])])
+        wide = finite_logits(logits)
+        leads = wide - wide.gather(1, y)
+    slopes = torch.stack([gradient_by(x, leads[:, k].sum(), retain_graph=True) for k in range(leads.shape[1])])
     objective.twin.passes.backward += leads.numel()
-    leads = leads.detach().to(torch.promote_types(leads.dtype, torch.float32))
-    steepness = torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
-    nearest = (leads.abs() / (steepness + _TINY)).scatter(1, y, torch.inf).argmin(dim=1)
+    leads, steepness = leads.detach(), torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
+    reach = torch.where(steepness > 0, leads.abs() / steepness, torch.inf)  # a class that does not move is not reached
+    nearest = reach.masked_fill(~answerable(logits), torch.inf).scatter(1, y, torch.inf).argmin(dim=1)
     return leads[rows, nearest], slopes[nearest, rows]
-
-
-def _gradient(lead: Tensor, x: Tensor) -> Tensor:
-    if not lead.requires_grad:
-        return torch.zeros_like(x)
-    (slope,) = torch.autograd.grad(lead.sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return slope.nan_to_num_()
 
 
 @dataclass(frozen=True)
@@ -160,10 +169,11 @@ class FAB:
     __call__ = craft
 
     def _start(self, job: Job) -> Tensor:
+        x = job.x.to(torch.promote_types(job.x.dtype, torch.float32))
         if not self.random_start:
-            return job.x.clone()
-        direction = self.threat.norm.normalise(self.threat.norm.sample(job.x, 1.0, job.streams))
-        return (job.x + direction * (job.threat.radius(job.x) / 2).to(job.x.dtype)).clamp_(*self.threat.bounds)
+            return x.clone()
+        direction = self.threat.norm.normalise(self.threat.norm.sample(x, 1.0, job.streams))
+        return (x + direction * (job.threat.radius(x) / 2).to(x.dtype)).clamp_(*self.threat.bounds)
 
 
 @dataclass(frozen=True)

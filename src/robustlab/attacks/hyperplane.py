@@ -51,7 +51,9 @@ def _to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: t
     sign = slope.sign() * rise.sign().reshape(-1, *[1] * (x.ndim - 1))
     room = torch.where(sign > 0, bounds[1] - x, x - bounds[0])  # without slope it does not matter
     room = room.clamp_min(0).flatten(1)  # a rounding may have passed the bound
-    size, wanted = slope.abs().flatten(1), rise.abs()[:, None]
+    steepest = Linf().size(slope)[:, None]
+    scale = torch.where(steepest > 0, steepest, 1)  # so that squares of slopes neither overflow nor vanish
+    size, wanted = slope.abs().flatten(1) / scale, rise.abs()[:, None] / scale
     if isinstance(norm, L1):
         change = _steepest_first(size, room, wanted)
     elif isinstance(norm, L2):

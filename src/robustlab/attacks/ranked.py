@@ -24,8 +24,8 @@ from robustlab.core import (
     margin,
     misclassified,
 )
+from robustlab.core.losses import answerable, finite_logits, over_spread
 
-_TINY = 1e-12
 _ROWS = 128  # attempts that share a batch: enough to keep a processor busy
 
 
@@ -118,10 +118,11 @@ def towards_likely(call: Call, attempt: Attempt, score: Score, *, targets: int) 
 
 
 def _each_in_turn(attempt: Attempt, job: Job, targets: Tensor, rows: Tensor) -> Tensor:
-    """Tries the targets (N, T) in their order; few examples take several of them at once."""
+    """Tries the targets (N, T) in their order, until the first -1; few examples take several of them at once."""
     best, tried = Best.of(job.x), 0
-    while tried < targets.shape[1] and rows.numel():
-        width = min(targets.shape[1] - tried, max(1, _room(job.objective.twin) // rows.numel()))
+    counts = (targets >= 0).sum(dim=1)
+    while (rows := rows[counts[rows] > tried]).numel():
+        width = min(int(counts[rows].min()) - tried, max(1, _room(job.objective.twin) // rows.numel()))
         found = attempt(_part(job, rows, targets, tried, width))
         chosen = _chosen(found.score.reshape(-1, width))
         score = found.score[chosen]
@@ -157,15 +158,19 @@ def _room(twin: Twin) -> int:
 
 
 def _likely(twin: Twin, x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The wrong classes of highest logit by the user's own model (N, T), T <= K - 1; and what is wrong already (N,)."""
+    """The wrong classes of highest logit by the user's own model (N, T), T <= K - 1; and what is wrong already (N,).
+
+    Classes that the model cannot answer are no targets: where there are fewer than T others, -1 stands in their place.
+    """
     with torch.no_grad():
         logits = torch.cat([twin(part) for part in twin.split(x.clone())])
     classes = logits.shape[1]
     if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise ValueError(f"labels must be class numbers 0..{classes - 1}, got {int(y.min())}..{int(y.max())}")
     own = torch.nn.functional.one_hot(y, classes).to(torch.bool)
-    wrong = logits.float().masked_fill(own, -torch.inf)
-    return wrong.topk(min(count, classes - 1), dim=1).indices, misclassified(logits, y)
+    wrong = finite_logits(logits).masked_fill(own, -torch.inf)
+    likely = wrong.topk(min(count, classes - 1), dim=1).indices
+    return likely.where(answerable(logits).gather(1, likely), -1), misclassified(logits, y)
 
 
 def _pairs(twin: Twin, y: Tensor, targets: Tensor, score: Score, *, strict: bool) -> Objective:
@@ -194,7 +199,7 @@ def gap(logits: Logits, truth: Tensor) -> Scores:
 
     Returns: scores (N,), in units of the logits.
     """
-    label, target = logits.to(torch.promote_types(logits.dtype, torch.float32)).gather(1, truth).unbind(1)
+    label, target = finite_logits(logits).gather(1, truth).unbind(1)
     return target - label
 
 
@@ -217,7 +222,8 @@ def targeted_dlr(logits: Logits, truth: Tensor) -> Scores:
 
         (z_t - z_y) / (z_p1 - (z_p3 + z_p4) / 2 + 1e-12),   z_p1 >= z_p2 >= z_p3 ...
 
-    With three classes the denominator is z_p1 - z_p3; with two it would leave a constant, and there is none.
+    With three classes the denominator is z_p1 - z_p3; with two it would leave a constant, and there is none. Masked
+    classes do not count, example by example.
 
     Args:
         logits: (N, K), any float dtype.
@@ -227,8 +233,5 @@ def targeted_dlr(logits: Logits, truth: Tensor) -> Scores:
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 7, which needs four
     classes.
     """
-    if logits.shape[1] < 3:
-        return gap(logits, truth)
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    top = wide.topk(min(4, wide.shape[1]), dim=1).values
-    return gap(wide, truth) / (top[:, 0] - top[:, 2:].mean(dim=1) + _TINY)
+    lead = gap(logits, truth)
+    return lead if logits.shape[1] < 3 else over_spread(lead, logits, 4)

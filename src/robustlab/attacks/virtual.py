@@ -12,7 +12,8 @@ from torch import Tensor
 
 from robustlab.attacks.call import Call, craft, prepared
 from robustlab.core import L2, Logits, Model, Norm, Score, Streams, ThreatModel, Twin, frozen, kl
-from robustlab.core.losses import classes_needed
+from robustlab.core.gradients import gradient_by
+from robustlab.core.losses import classes_needed, finite_logits
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -156,7 +157,7 @@ class _Power:
 
     def _turned(self, x: Tensor, direction: Tensor) -> Tensor:
         with torch.no_grad():
-            clean = self._logits(x.clone()).double()  # a model that writes over its input is to find a copy
+            clean = finite_logits(self._logits(x.clone())).double()  # who writes over the input is to find a copy
         for _ in range(self.iterations):
             found = self.step.turn(self._gradient(x, direction, clean).to(direction.dtype))
             turns = (found != 0).flatten(1).any(dim=1).reshape(-1, *[1] * (x.ndim - 1))
@@ -167,11 +168,7 @@ class _Power:
         with torch.enable_grad():
             point = (x + self.step.along(direction, x.dtype)).to(x.dtype).requires_grad_()
             logits = self._logits(point, backward=True)
-        if not logits.requires_grad:
-            return torch.zeros_like(x)
-        slope = self._slope(logits, clean)
-        (grad,) = torch.autograd.grad(logits, point, slope, allow_unused=True, materialize_grads=True)
-        return grad.nan_to_num_()
+        return gradient_by(point, logits, self._slope(logits, clean))
 
     def _logits(self, x: Tensor, *, backward: bool = False) -> Logits:
         """Each pass begins with the same buffers and the same random state, and leaves them."""
@@ -183,13 +180,13 @@ class _Power:
 
     def _slope(self, logits: Logits, clean: Logits) -> Tensor:
         """The gradient of each divergence by its logits up to a factor, at most 1, in the dtype of the logits."""
-        exact = logits.detach().double()
+        exact = finite_logits(logits.detach()).double()
         if self.divergence == kl:
             slope = _change_of_softmax(exact, clean)
         else:
             with torch.enable_grad():
                 exact.requires_grad_()
-                (slope,) = torch.autograd.grad(self.divergence(exact, clean).sum(), exact)
+                slope = gradient_by(exact, self.divergence(exact, clean).sum())
         largest = slope.abs().amax(dim=1, keepdim=True)
         return (slope / torch.where(largest > 0, largest, 1)).to(logits.dtype)
 

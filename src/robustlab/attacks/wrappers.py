@@ -13,6 +13,7 @@ from robustlab.attacks.maximise import Best
 from robustlab.attacks.parts import part_seed, threats_of
 from robustlab.core import Attack, Model, Streams, as_twin, frozen
 from robustlab.core.rows import all_rows
+from robustlab.core.targets import least_likely_class, likeliest_class, next_class, random_class
 
 TargetRule = Literal["random", "next", "least_likely", "second_likely"]
 
@@ -79,7 +80,8 @@ class Targeted:
     Args:
         attack: the attack.
         rule: "random": any wrong class, all equally likely; "next": the label plus one, modulo K; "least_likely" and
-            "second_likely": by the model's logits for the clean input, the true class left out.
+            "second_likely": by the model's logits for the clean input, the true class left out. Classes that the model
+            masks with -inf are passed over.
     """
 
     attack: Attack
@@ -108,12 +110,8 @@ class Targeted:
         classes = logits.shape[1]
         if int(y.min()) < 0 or int(y.max()) >= classes:
             raise ValueError(f"labels must be class numbers 0..{classes - 1}, got {int(y.min())}..{int(y.max())}")
-        if self.rule == "next":
-            return (y + 1) % classes
         if self.rule == "random":
             streams = Streams(seed, torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device))
-            return (y + 1 + streams.fork(0x7A26E7).integers(classes - 1)) % classes
-        own = torch.nn.functional.one_hot(y, classes).to(torch.bool)
-        if self.rule == "least_likely":
-            return logits.masked_fill(own, torch.inf).argmin(dim=1)
-        return logits.masked_fill(own, -torch.inf).argmax(dim=1)
+            return random_class(logits, y, streams.fork(0x7A26E7))
+        choose = {"next": next_class, "least_likely": least_likely_class, "second_likely": likeliest_class}
+        return choose[self.rule](logits, y)

@@ -1,4 +1,11 @@
-"""Per-example scores of logits, larger is worse for the model, and the objectives of an attack made of them."""
+"""Per-example scores of logits, larger is worse for the model, and the objectives of an attack made of them.
+
+Logits of any size have finite scores with finite gradients: infinite ones, as those of classes that are masked, and
+what is beyond a quarter of the largest number of float32 count as that, and have no gradient. NaN stays NaN, and is
+refused by whoever searches. A model is right where the first largest logit is that of the true class: in an exact tie
+the class of the lowest number wins, so that a margin of 0 is either right or wrong, and every other margin says which
+by its sign.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robustlab.core.gradients import gradient_by
 from robustlab.core.twin import Look, Twin, as_twin
 from robustlab.core.types import Logits, Model, Scores, Stop
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+_LARGEST = torch.finfo(torch.float32).max / 4
 _TINY = 1e-12
 
 
@@ -58,9 +67,14 @@ class _Negated:
         return -self.score(logits, truth)
 
 
-def _wide(logits: Logits) -> Logits:
-    """Logits in at least float32: sums of exponentials do not fit half types."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def finite_logits(logits: Logits) -> Logits:
+    """Logits in at least float32, as sums of exponentials do not fit half types; differences of any two are finite."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).clamp(-_LARGEST, _LARGEST)
+
+
+def answerable(logits: Logits) -> Tensor:
+    """Which classes a model can answer at all, (N, K) bool: not those masked with -inf or the smallest number."""
+    return ~(logits.detach() <= torch.finfo(logits.dtype).min / 2)  # NaN is an answer, which others refuse
 
 
 def _rival(logits: Logits, y: Tensor) -> Tensor:
@@ -84,7 +98,7 @@ def cross_entropy(logits: Logits, y: Tensor) -> Scores:
 
     Returns: scores (N,), >= 0.
     """
-    return F.cross_entropy(_wide(logits), y, reduction="none")
+    return F.cross_entropy(finite_logits(logits), y, reduction="none")
 
 
 @Score
@@ -100,7 +114,7 @@ def margin(logits: Logits, y: Tensor) -> Scores:
     Returns: scores (N,), in units of the logits.
     Source: Carlini, Wagner, Towards Evaluating the Robustness of Neural Networks, S&P 2017, f_6.
     """
-    wide = _wide(logits)
+    wide = finite_logits(logits)
     return _rival(wide, y) - _own(wide, y)
 
 
@@ -111,6 +125,7 @@ def dlr(logits: Logits, y: Tensor) -> Scores:
         -(z_y - max_{i != y} z_i) / (z_p1 - z_p3 + 1e-12),   z_p1 >= z_p2 >= z_p3 ...
 
     With two classes there is no third logit, and dividing by z_p1 - z_p2 would leave a constant: it is the margin then.
+    So it is for examples where all but two classes are masked, or the first three are alike.
 
     Args:
         logits: (N, K), any float dtype.
@@ -119,11 +134,30 @@ def dlr(logits: Logits, y: Tensor) -> Scores:
     Returns: scores (N,); for K >= 3 in [-1, 0] where the model is right, positive where it is wrong.
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 6.
     """
-    wide = _wide(logits)
-    if wide.shape[1] < 3:
-        return _rival(wide, y) - _own(wide, y)
-    top = wide.topk(3, dim=1).values
-    return (_rival(wide, y) - _own(wide, y)) / (top[:, 0] - top[:, 2] + _TINY)
+    wide = finite_logits(logits)
+    lead = _rival(wide, y) - _own(wide, y)
+    return lead if wide.shape[1] < 3 else over_spread(lead, logits, 3)
+
+
+def over_spread(lead: Scores, logits: Logits, places: int) -> Scores:
+    """Leads over how far the largest logit is ahead of the mean of those from the third place to a later one.
+
+    Masked classes have no place. Where there is no third, or it is so close to the first that gradients would not fit
+    the dtype of the logits, leads stay as they are.
+
+    Args:
+        lead: differences of logits (N,).
+        logits: (N, K), K >= 3.
+        places: the last place that counts, 3 or 4; with fewer classes, what there is.
+    """
+    wide, there = finite_logits(logits), answerable(logits)
+    best, order = wide.masked_fill(~there, -torch.inf).topk(min(places, wide.shape[1]), dim=1)
+    counts = there.gather(1, order[:, 2:])
+    mean = best[:, 2:].where(counts, 0).sum(dim=1) / counts.sum(dim=1).clamp_min(1)
+    spread = best[:, 0].where(there.any(dim=1), 0) - mean
+    most = min(torch.finfo(logits.dtype).max / 4, _LARGEST)
+    usable = counts[:, 0] & (lead.abs() + spread < most * spread.square())
+    return lead / (spread + _TINY).where(usable, 1)
 
 
 @Score
@@ -138,12 +172,12 @@ def kl(logits: Logits, reference: Logits) -> Scores:
 
     Returns: scores (N,), >= 0.
     """
-    wide, fixed = F.log_softmax(_wide(logits), dim=1), F.log_softmax(_wide(reference), dim=1)
+    wide, fixed = (F.log_softmax(finite_logits(z), dim=1) for z in (logits, reference))
     return F.kl_div(wide, fixed, reduction="none", log_target=True).sum(dim=1)
 
 
 def misclassified(logits: Logits, y: Tensor) -> Tensor:
-    """Whether the first largest logit is not the true class, (N,) bool."""
+    """Whether the first largest logit is not that of the true class, (N,) bool: of equal ones the first counts."""
     return logits.argmax(dim=1) != y
 
 
@@ -251,8 +285,7 @@ class Objective:
         if not score.requires_grad or (confirm and bool(finished.all())):
             return _Seen(logits.detach(), score.detach(), finished, torch.zeros_like(x, requires_grad=False))
         self.twin.passes.backward += x.shape[0]
-        (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True, materialize_grads=True)
-        return _Seen(logits.detach(), score.detach(), finished, grad.nan_to_num_())
+        return _Seen(logits.detach(), score.detach(), finished, gradient_by(x, score.sum()))
 
     def _confirmed(self, x: Tensor, truth: Tensor, finished: Tensor) -> Tensor:
         """Only what the user's own model gets wrong is a success."""

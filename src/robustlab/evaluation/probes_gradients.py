@@ -24,6 +24,8 @@ from torch import Tensor
 
 from robustlab.attacks.transfer import first_weights
 from robustlab.core import Batch, Model, Score, Streams, cross_entropy, margin, untargeted
+from robustlab.core.gradients import gradient_by
+from robustlab.core.losses import answerable, finite_logits
 from robustlab.evaluation.case import STANDING, Case, may_be_chance
 from robustlab.evaluation.record import Evidence, Finding
 
@@ -35,7 +37,7 @@ _LABEL = 0x5A77
 
 @Score
 def relative_margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The margin over the spread of the logits, which is taken as fixed.
+    """The margin over the spread of the logits, which is taken as fixed; masked classes do not count.
 
         (max_{i != y} z_i - z_y) / (max_i z_i - min_i z_i)
 
@@ -45,11 +47,9 @@ def relative_margin(logits: Tensor, y: Tensor) -> Tensor:
 
     Returns: scores (N,) in [-1, 1], on the same scale however large or small the logits are (float32: above 1e-37).
     """
-    spread = (logits.detach().amax(dim=1) - logits.detach().amin(dim=1)).to(torch.promote_types(logits.dtype, _WIDE))
+    fixed = finite_logits(logits.detach())
+    spread = fixed.amax(dim=1) - fixed.where(answerable(logits), torch.inf).amin(dim=1)
     return margin(logits, y) / spread.clamp_min(_SMALLEST)
-
-
-_WIDE = torch.float32
 
 
 class _Slope(NamedTuple):
@@ -167,8 +167,7 @@ def _behind(model: Model, batch: Batch) -> _Slope | None:
         score = relative_margin(model(batch.x), batch.y)
     if not seen or not seen[0].requires_grad or not score.requires_grad or seen[0].shape[0] != len(batch.y):
         return None
-    (grad,) = torch.autograd.grad(score.sum(), seen[0], allow_unused=True, materialize_grads=True)
-    return _Slope(score.detach(), grad)
+    return _Slope(score.detach(), gradient_by(seen[0], score.sum()))
 
 
 def _astray(case: Case, batch: Batch, plain: _Slope) -> Finding | None:

@@ -87,12 +87,12 @@ class AdversarialRegularization:
         logits: Logits = model(x)
         base = mean_loss(self.loss(logits, y))
         aim = self.aim(logits, y, seed=batch.seed, ids=batch.ids)
-        first = self.first(aim, logits, x) if self.starts_here and self.target != "true" else {}
+        first = self.first(aim, logits, x) if self.starts_here and self.target != "true" else None
         backward(base)
         if not self.multiplier:
             return measured(logits, base, y)
-        if self.starts_here and not first:
-            first = {0: _known(x.grad)}
+        if self.starts_here and first is None:
+            first = {} if x.grad is None else {0: x.grad}
         x_adv = self.search(model, x, aim, first, seed=batch.seed, ids=batch.ids)
         with passing(model, self.norm_mode):
             beside = model(x_adv)
@@ -124,21 +124,22 @@ class AdversarialRegularization:
         model: nn.Module,
         x: Inputs,
         aim: Aim,
-        first: dict[str | int, Tensor],
+        first: dict[str | int, Tensor] | None,
         *,
         weights: Tensor | None = None,
         seed: int = 0,
         ids: Tensor | None = None,
     ) -> Inputs:
-        """The neighbours, constants; ``first`` is the gradient at the examples, or empty if the start is random."""
+        """The neighbours, constants; ``first`` is the gradient at the examples, None if the start is random."""
 
         def wanted(now: Inputs) -> Tensor:
             with passing(model, self.norm_mode):
                 return aim(model(now), weights)
 
-        now = self.how.moved(x, x, first, self.limits) if first else self.how.started(x, self.limits, seed, ids)
-        for _ in range(self.how.steps - bool(first)):
-            now = self.how.moved(x, now, gradient_of(wanted, now), self.limits)
+        at = self.how
+        now = at.started(x, self.limits, seed, ids) if first is None else at.moved(x, x, first, self.limits)
+        for _ in range(at.steps - (first is not None)):
+            now = at.moved(x, now, gradient_of(wanted, now), self.limits)
         return now
 
 
@@ -207,7 +208,7 @@ class AdversariallyRegularized(nn.Module):
         if not how.multiplier:
             return Losses(base, base, torch.zeros_like(base), logits)
         aim = how.aim(logits, y, seed=seed, ids=ids)
-        first = how.first(aim, logits, x, weights) if how.starts_here else {}
+        first = how.first(aim, logits, x, weights) if how.starts_here else None
         x_adv = how.search(self, x, aim, first, weights=weights, seed=seed, ids=ids)
         with passing(self, how.norm_mode):
             beside = self(x_adv)
@@ -237,9 +238,3 @@ def passing(model: nn.Module, mode: NormMode) -> Iterator[None]:
     else:
         with frozen(model, training=False if mode == "eval" else None):
             yield
-
-
-def _known(gradient: Tensor | None) -> Tensor:
-    if gradient is None:
-        raise ValueError("the loss does not depend on the inputs: there is no direction to go")
-    return gradient

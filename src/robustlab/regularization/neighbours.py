@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import L2, Labels, Logits, Norm
+from robustlab.core.gradients import dense
+from robustlab.core.targets import least_likely_class, random_class
 from robustlab.regularization.features import (
     FREE,
     Inputs,
@@ -144,9 +146,9 @@ def adversarial_neighbour(
 
 
 def gradient_of(loss_of: LossOf, x: Inputs) -> dict[str | int, Tensor]:
-    """The gradient of a loss on each tensor that it depends on, by name or place.
+    """The gradient of a loss on each tensor that it depends on, by name or place; none, if it depends on none.
 
-    Raises: ValueError if there is none.
+    Raises: ValueError if no input is a float, or the loss cannot be differentiated at all.
     """
     with torch.enable_grad():
         leaves = {name: leaf(value) for name, value in named(x).items()}
@@ -155,10 +157,7 @@ def gradient_of(loss_of: LossOf, x: Inputs) -> dict[str | int, Tensor]:
         if not asked or not loss.requires_grad:
             raise ValueError("the loss does not depend on any input that is a float: there is no direction to go")
         slopes = torch.autograd.grad(loss, list(asked.values()), allow_unused=True)
-    found = {name: slope for name, slope in zip(asked, slopes, strict=True) if slope is not None}
-    if not found:
-        raise ValueError("the loss does not depend on any input: there is no direction to go")
-    return found
+    return {name: slope for name, slope in zip(asked, slopes, strict=True) if slope is not None}
 
 
 def target_labels(
@@ -185,13 +184,13 @@ def target_labels(
         case "second":
             return logits.topk(2, dim=1).indices[:, 1]
         case "least":
-            return logits.argmin(dim=1)
+            return least_likely_class(logits)
         case "random":
-            shift = streams_of(y, seed, ids).fork(_TARGET).integers(classes - 1, ())
-            return (y + 1 + shift.to(y)) % classes
+            return random_class(logits, y, streams_of(y, seed, ids).fork(_TARGET))
     return y
 
 
 def _masked(slope: Tensor, mask: Tensor | None) -> Tensor:
+    slope = dense(slope)
     finite = torch.where(slope.isfinite(), slope, 0)
     return finite if mask is None else finite * mask

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, RecipeState, Streams, ThreatModel, fold_in
+from robustlab.core.gradients import own_gradient
 from robustlab.core.metrics import measured
 from robustlab.core.routes import MAIN, routed_parts, taking
 from robustlab.training.advprop import check_routes
@@ -113,7 +114,7 @@ class FastAdvProp:
         if start.grad is None:  # nothing was learned from them
             return start.detach()
         size = one_eps(self.threat) if self.step_size is None else self.step_size
-        return self.threat.project(x, start + size * self.threat.norm.steepest(start.grad))
+        return self.threat.project(x, start + size * self.threat.norm.steepest(own_gradient(start.grad, start)))
 
 
 def divided(batch: Batch, share: float) -> tuple[Batch, Batch]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, RecipeState, ThreatModel
+from robustlab.core.gradients import own_gradient
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, check_warmup, risen
 from robustlab.training.recipes import one_eps, passed
@@ -72,7 +72,7 @@ class Free:
         logits, loss = passed(model, (batch.x + delta).clamp(*self.threat.bounds), batch.y)
         backward(loss)
         with torch.no_grad():
-            uphill = norm.steepest(cast(Tensor, delta.grad))
+            uphill = norm.steepest(own_gradient(delta.grad, delta))
             moved = delta + uphill * (share * (eps if self.step_size is None else self.step_size))
             state[_DELTA] = torch.cat([norm.project(moved, share * eps), carried[len(moved) :]])
         return measured(logits, loss, batch.y)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Batch, Images, Metrics, Recipe, RecipeState, Streams, ThreatModel, frozen
+from robustlab.core.gradients import dense
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Crafting, NormMode, both_phases, in_eval_mode, no_memory
 from robustlab.training.follower import following
@@ -119,8 +120,9 @@ def _input_gradient(model: nn.Module, x: Images, batch: Batch) -> Tensor:
     """The gradient of each example's cross-entropy by its input (N, D), which can be differentiated itself."""
     leaf = x.detach().requires_grad_()
     _, loss = passed(model, leaf, batch.y)
-    (gradient,) = torch.autograd.grad(loss * len(x), leaf, create_graph=True)  # of the sum: a mean could underflow
-    return gradient.flatten(1)
+    whole = loss * len(x)  # of the sum: a mean could underflow
+    (gradient,) = torch.autograd.grad(whole, leaf, create_graph=True, allow_unused=True, materialize_grads=True)
+    return dense(gradient).flatten(1)
 
 
 def mean_cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,68 @@
+"""Wrong classes to go for, among those that a model can answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustlab.core.losses import answerable, finite_logits
+from robustlab.core.random import Streams
+from robustlab.core.types import Labels, Logits
+
+
+def next_class(logits: Logits, y: Labels) -> Labels:
+    """The first class after the label, modulo K, that the model can answer, (N,).
+
+    Raises: ValueError if there is none.
+    """
+    order, there = _others(logits, y)
+    return order.gather(1, there.int().argmax(dim=1, keepdim=True))[:, 0]
+
+
+def random_class(logits: Logits, y: Labels, streams: Streams) -> Labels:
+    """Any class but the label that the model can answer, all equally likely, (N,).
+
+    Raises: ValueError if there is none.
+    """
+    order, there = _others(logits, y)
+    counts = there.sum(dim=1)
+    whole = streams.integers(order.shape[1], ()).to(y)
+    part = (streams.uniform((), 1, dtype=torch.float64) * counts).long()
+    rank = torch.where(counts == order.shape[1], whole, part)
+    place = (there & (there.cumsum(dim=1) == rank[:, None] + 1)).int().argmax(dim=1, keepdim=True)
+    return order.gather(1, place)[:, 0]
+
+
+def likeliest_class(logits: Logits, y: Labels) -> Labels:
+    """The class of the highest logit but the label's, (N,).
+
+    Raises: ValueError if the model can answer no other.
+    """
+    _others(logits, y)
+    return finite_logits(logits).scatter(1, y[:, None], -torch.inf).argmax(dim=1)
+
+
+def least_likely_class(logits: Logits, y: Labels | None = None) -> Labels:
+    """The class of the lowest logit, among those that the model can answer, but the label's if there are labels, (N,).
+
+    Raises: ValueError if the model can answer no other than the label.
+    """
+    kept = logits.detach().masked_fill(~answerable(logits), torch.inf)
+    if y is not None:
+        _others(logits, y)
+        kept = kept.scatter(1, y[:, None], torch.inf)
+    return kept.argmin(dim=1)
+
+
+def _others(logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
+    """The classes after each label, modulo K, and which of them the model can answer, both (N, K - 1)."""
+    classes = logits.shape[1]
+    order = (y[:, None] + 1 + torch.arange(classes - 1, device=y.device)) % classes
+    there = answerable(logits).gather(1, order)
+    lonely = int((~there.any(dim=1)).sum())
+    if lonely:
+        raise ValueError(
+            f"the model answers no other class than the label at {lonely} of {len(y)} inputs, so that there is no "
+            "target: leave these inputs out, or let any wrong class count"
+        )
+    return order, there
