@@ -44,6 +44,7 @@ _BEATEN = ("noise-as-good", "square-improves", "black-box-beats-white-box", "tra
 _SYMPTOMS = ("accuracy-above-clean", "more-steps-help", "restarts-help", "unbounded-attack-fails", "reuse-disagrees",
              *_BEATEN)  # fmt: skip
 _EXPLAINS: dict[str, tuple[str, ...]] = {
+    "unstable-data": _SYMPTOMS,
     "eps-too-large": ("noise-as-good",),
     "accuracy-above-clean": ("unbounded-attack-fails", "more-steps-help", "restarts-help", *_BEATEN),
     "more-steps-help": _BEATEN,

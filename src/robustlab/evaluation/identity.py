@@ -23,12 +23,13 @@ from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.core.weights import bare, state_of
 from robustlab.evaluation.files import digest
-from robustlab.evaluation.intake import fetched
+from robustlab.evaluation.intake import REREAD, fetched, unstable
 from robustlab.evaluation.plan import chosen
-from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
+from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 
 _SAMPLED = 256  # examples whose content is compared on resume
+_ANSWERED = "logits:"  # before the digest of a model without weights, which is that of its answers
 
 
 class Asked(Protocol):
@@ -60,6 +61,8 @@ class Identity(NamedTuple):
     run: RunInfo
     essentials: Evidence
     """What must be the same for a run to be resumed, by a name that a message can use."""
+    unstable: Finding | None = None
+    """That the data read differently each time."""
 
 
 def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batch_plan: str) -> Identity:
@@ -73,7 +76,8 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
         batch_plan: one phrase on how examples are put into batches.
     """
     probe = fetched(subject.examples, chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
-    few = subject.load(chosen(ids, min(32, settings.batch_size), "batch", 0))
+    again = fetched(subject.examples, chosen(ids, min(REREAD, settings.batch_size), "batch", 0))
+    few = subject.placed(again)
     torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
     with torch.no_grad():
         logits = checked_logits(asked(subject.model, few.x), few.x)
@@ -92,15 +96,26 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
         "dtype": run.dtype,
         "torch": run.versions["torch"],
     }
-    return Identity(model, _data(subject.examples, len(ids), drawn, tuple(probe.x.shape[1:])), run, essentials)
+    data = _data(subject.examples, len(ids), drawn, tuple(probe.x.shape[1:]))
+    rows = torch.isin(probe.ids, again.ids)
+    first = Batch(probe.x[rows], probe.y[rows], probe.ids[rows])
+    return Identity(model, data, run, essentials, unstable(first, again))
 
 
-def check_same(directory: Path, before: Evidence, here: Evidence) -> None:
+def check_same(directory: Path, before: Evidence, here: Evidence, unstable: Finding | None = None) -> None:
     """Whether what a directory holds is what is asked for now.
+
+    Args:
+        directory: of the run.
+        before: what must be the same, as it was.
+        here: the same as it is now.
+        unstable: that the data read differently each time, so that nobody can tell.
 
     Raises: RunError naming the first differences.
     """
     found = differences(before, here)
+    if found and unstable is not None:
+        raise RunError(f"{directory} cannot be gone on with. {unstable.title} {unstable.advice}")
     if found:
         raise RunError(
             f"{directory} holds another run ({found}): choose another directory, or the same settings to go on with it"
@@ -109,12 +124,16 @@ def check_same(directory: Path, before: Evidence, here: Evidence) -> None:
 
 def differences(there: Evidence, here: Evidence) -> str:
     """The first of what is not the same, in words."""
-    found = [
-        f"{name} {_short(there.get(name))} there, {_short(value)} here"
-        for name, value in here.items()
-        if there.get(name) != value
-    ]
+    changed = {name: value for name, value in here.items() if there.get(name) != value}
+    if "data" in changed:  # of other inputs a model says something else
+        changed = {name: value for name, value in changed.items() if not _by_answers(name, value)}
+    found = [f"{name} {_short(there.get(name))} there, {_short(value)} here" for name, value in changed.items()]
     return "; ".join(found[:3])
+
+
+def _by_answers(name: str, value: object) -> bool:
+    """Whether a model is known by what it says of the data."""
+    return name == "answers of the model" or (name == "weights" and str(value).startswith(_ANSWERED))
 
 
 def row_digests(batch: Batch) -> list[bytes]:
@@ -150,10 +169,10 @@ def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> Mod
     model = subject.model
     if not isinstance(model, nn.Module):
         name = settings.name or getattr(model, "__name__", type(model).__name__)
-        return ModelInfo(name, 0, f"logits:{answers}", classes, plain(subject.dtype))
+        return ModelInfo(name, 0, f"{_ANSWERED}{answers}", classes, plain(subject.dtype))
     name, state = settings.name or type(bare(model)).__name__, state_of(model)
     labels = [titled(key, value) for key, value in state.items()]
-    sha256 = _sha256(state, labels) if state else f"logits:{answers}"
+    sha256 = _sha256(state, labels) if state else f"{_ANSWERED}{answers}"
     return ModelInfo(name, sum(p.numel() for p in model.parameters()), sha256, classes, plain(subject.dtype))
 
 

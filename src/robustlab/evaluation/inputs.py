@@ -13,7 +13,16 @@ from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
 from robustlab.core.user_code import asked
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.given import for_model
-from robustlab.evaluation.intake import FATAL, batch_faults, fetched, label_faults, logit_faults, output_faults
+from robustlab.evaluation.intake import (
+    FATAL,
+    batch_faults,
+    fetched,
+    label_faults,
+    logit_faults,
+    output_faults,
+    reread,
+    with_finding,
+)
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.probes_behaviour import Asked, behaviours
 from robustlab.evaluation.probes_units import beyond_chance, frequent, other_units
@@ -31,10 +40,10 @@ def inspect_inputs(
 ) -> tuple[Finding, ...]:
     """Looks for faults of model and data that would make a robust accuracy wrong.
 
-    Found are: inputs that are integers, NaN, in 0..255 or normalised outside the model; labels that do not fit; a model
-    that returns no logits, probabilities or NaN, that was left in training mode, that answers differently the second
-    time or in other company, that expects other units, or is no better than chance; a budget too large to mean
-    anything. Thresholds are the constants of this module.
+    Found are: inputs that are integers, NaN, in 0..255 or normalised outside the model; data that read differently each
+    time; labels that do not fit; a model that returns no logits, probabilities or NaN, that was left in training mode,
+    that answers differently the second time or in other company, that expects other units, or is no better than chance;
+    a budget too large to mean anything. Thresholds are the constants of this module.
 
     Args:
         model: from inputs (N, ...) to logits (N, K); left as it was found.
@@ -50,7 +59,7 @@ def inspect_inputs(
     ids = torch.arange(len(every)) if ids is None else ids
     batch = fetched(every, chosen(ids, PROBED, "doctor", seed))
     bounds = (0.0, 1.0) if threat is None else threat.bounds
-    found = [*batch_faults(batch, bounds), *_training(model)]
+    found = [*with_finding(batch_faults(batch, bounds), reread(every, batch)), *_training(model)]
     if any(f.code in FATAL for f in found):
         return tuple(found)
     home, dtype = whereabouts(model)

@@ -17,6 +17,12 @@ FATAL = frozenset({
     "labels-wrong", "labels-out-of-range", "not-logits", "only-nan-logits",
 })  # fmt: skip
 """Codes of findings that an evaluation does not start with."""
+REREAD = 32
+"""Examples that are read twice, to see whether they stay the same."""
+_STEADY = (
+    "Take random augmentation (crops, flips, noise) out of the test set, or seed it by the number of the example: else "
+    "every pass sees other images, and no run can be resumed or repeated."
+)
 
 
 def refuse(findings: Iterable[Finding]) -> None:
@@ -42,6 +48,41 @@ def fetched(examples: Examples, ids: Tensor) -> Batch:
             _short(examples, f"of {len(ids)} examples up to number {int(ids.max())} it gave {len(batch.x)}")
         )
     return batch._replace(ids=ids)
+
+
+def reread(examples: Examples, before: Batch) -> Finding | None:
+    """Whether some examples of a batch, ``REREAD`` at most, are the same when they are read a second time."""
+    first = Batch(before.x[:REREAD], before.y[:REREAD], before.ids[:REREAD])
+    return unstable(first, fetched(examples, first.ids))
+
+
+def unstable(first: Batch, again: Batch) -> Finding | None:
+    """What is wrong with data if the same examples, read twice, are not the same."""
+    n = len(first.ids)
+    if first.x.shape != again.x.shape or first.y.shape != again.y.shape:
+        differ = n
+    else:
+        columns = ((first.x, again.x.to(first.x)), (first.y, again.y.to(first.y)))
+        same = [((a == b) | (a.isnan() & b.isnan())).reshape(n, -1).all(dim=1) for a, b in columns]
+        differ = int((~(same[0] & same[1])).sum())
+    if not differ:
+        return None
+    title = f"The data read differently each time: {differ} of {n} examples changed between two readings."
+    return _fault("unstable-data", title, _STEADY, differ=differ, n=n)
+
+
+def refuse_unstable(examples: Examples, ids: Tensor) -> None:
+    """Raises ValueError if some of these examples, ``REREAD`` at most, are not the same when they are read again."""
+    some = ids[:REREAD]
+    finding = reread(examples, fetched(examples, some)) if some.numel() else None
+    if finding is not None:
+        raise ValueError(f"{finding.title.removesuffix('.')}. {finding.advice}")
+
+
+def with_finding(findings: Iterable[Finding], one: Finding | None) -> tuple[Finding, ...]:
+    """Findings and one more, unless its code is among them."""
+    found = tuple(findings)
+    return found if one is None or one.code in {f.code for f in found} else (*found, one)
 
 
 def _short(examples: Examples, what: str) -> str:

@@ -16,7 +16,7 @@ from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import check_same, differences, identify, plain
 from robustlab.evaluation.parts import left_out
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings
-from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, ModelInfo, RunInfo, ThreatInfo
+from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, Finding, ModelInfo, RunInfo, ThreatInfo
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
@@ -47,6 +47,8 @@ class Manifest:
     sealed: dict[str, str] | None = field(default_factory=dict)
     """SHA-256 of what a finished run consists of, by name; empty: not finished; None: an older version wrote it."""
     schema: int = SCHEMA_VERSION
+    unstable: Finding | None = field(default=None, compare=False)
+    """That the data read differently each time; not written."""
 
 
 def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], settings: Settings) -> Manifest:
@@ -59,7 +61,7 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
         plan: the attacks.
         settings: of the run.
     """
-    model, data, run, essentials = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
+    model, data, run, essentials, unstable = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
     searched = dtype_of_search(settings.search_dtype, subject.model)
     run = replace(run, search_dtype=plain(searched or subject.dtype))
     attacks = tuple(AttackInfo(e.name, _repr(e.attack), e.targeted, left_out(e.attack)) for e in plan)
@@ -73,7 +75,7 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
     }
     threat = ThreatInfo(str(plan[0].threat.norm), subject.bounds)
     eps, parts = tuple(e.eps for e in plan), tuple(tuple(p.name for p in e.parts(e.eps[0], 0)) for e in plan)
-    return Manifest(model, data, threat, run, attacks, eps, parts, essentials, settings.level)
+    return Manifest(model, data, threat, run, attacks, eps, parts, essentials, settings.level, unstable=unstable)
 
 
 def settle(manifest: Manifest, store: Store) -> Manifest:
@@ -99,7 +101,7 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
     before = read_manifest(directory)
     if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
         raise older(directory, before)
-    check_same(directory, before.essentials, manifest.essentials)
+    check_same(directory, before.essentials, manifest.essentials, manifest.unstable)
     store.claim(before.run.id, adopt=before.sealed is None)
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     if before.schema != SCHEMA_VERSION:

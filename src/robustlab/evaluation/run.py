@@ -28,7 +28,7 @@ from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse
+from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse, with_finding
 from robustlab.evaluation.manifest import Manifest, describe, older, read_manifest, searched_in
 from robustlab.evaluation.pace import Pace, Walk
 from robustlab.evaluation.parts import Part
@@ -124,6 +124,7 @@ def evaluate(
             make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
             one = processes.each(make)
             own = processes.each(lambda: describe(one, ids, how, plan, settings))
+            findings = with_finding(findings, own.unstable)
             with begun(home, own, processes, durable=out is not None) as (store, manifest):
                 run = Run(one, store, plan, manifest, ids, settings, candidates(ids, manifest), processes)
                 if before := processes.by_first(run.taken_up):

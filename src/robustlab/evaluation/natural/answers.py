@@ -69,11 +69,13 @@ class Parts:
         directory: of the run.
         batches: ids of each batch.
         first: the cell whose files hold labels and digests too.
+        run: id of the run, which every file is signed with.
     """
 
     directory: Path
     batches: Sequence[Tensor]
     first: tuple[str, int]
+    run: str
 
     def path(self, cell: tuple[str, int], number: int) -> Path:
         """Where the answers to one batch of one cell are."""
@@ -85,7 +87,7 @@ class Parts:
         tensors["seconds"] = torch.tensor(found.seconds, dtype=torch.float64)
         if found.label is not None and found.digest is not None:
             tensors |= {"label": found.label, "digest": found.digest}
-        write_tensors(self.path(cell, number), {**tensors, "check": _check(tensors)})
+        write_tensors(self.path(cell, number), {**tensors, "check": _check(tensors, self.run)})
 
     def read(self, cell: tuple[str, int], number: int) -> Said | None:
         """The answers to one batch of one cell; None if they are not there, or damaged, and must be asked for again."""
@@ -97,7 +99,7 @@ class Parts:
         except RunError:
             return None
         check = tensors.pop("check", None)
-        whole = check is not None and torch.equal(check, _check(tensors))
+        whole = check is not None and torch.equal(check, _check(tensors, self.run))
         usual = {"ids", "prediction", "confidence", "seconds"}
         if not whole or tensors.keys() not in (usual, usual | {"label", "digest"}):
             return None
@@ -145,36 +147,48 @@ class Parts:
             folder.rmdir()
 
 
-def _check(tensors: Mapping[str, Tensor]) -> Tensor:
-    """What stands for the content of a file (16,), uint8."""
-    content = b"".join(name.encode() + tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors))
+def _check(tensors: Mapping[str, Tensor], run: str) -> Tensor:
+    """What stands for the content of a file of a run (16,), uint8."""
+    content = run.encode() + b"".join(
+        name.encode() + tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors)
+    )
     return torch.frombuffer(bytearray(digest(content)), dtype=torch.uint8)
 
 
-def write_everything(directory: Path, found: Everything) -> None:
-    """Writes all answers into one file of the run directory, cells as rows."""
+def write_everything(directory: Path, found: Everything, run: str) -> None:
+    """Writes all answers into one file of the run directory, cells as rows, signed with the id of the run."""
     cells = list(found.prediction)
-    write_tensors(
-        directory / FILE,
-        {
-            "ids": found.ids,
-            "label": found.label,
-            "digest": found.digest,
-            "prediction": torch.stack([found.prediction[cell] for cell in cells]).int(),
-            "confidence": torch.stack([found.confidence[cell] for cell in cells]),
-            "seconds": torch.tensor([found.seconds[cell] for cell in cells], dtype=torch.float64),
-        },
-    )
+    tensors = {
+        "ids": found.ids,
+        "label": found.label,
+        "digest": found.digest,
+        "prediction": torch.stack([found.prediction[cell] for cell in cells]).int(),
+        "confidence": torch.stack([found.confidence[cell] for cell in cells]),
+        "seconds": torch.tensor([found.seconds[cell] for cell in cells], dtype=torch.float64),
+    }
+    write_tensors(directory / FILE, {**tensors, "check": _check(tensors, run)})
 
 
-def read_everything(directory: Path, cells: Sequence[tuple[str, int]]) -> Everything:
+def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str, *, signed: bool) -> Everything:
     """Reads what ``write_everything`` wrote, for the cells in the same order.
 
-    Raises: RunError if the file is missing, damaged, or of other cells.
+    Args:
+        directory: of the run.
+        cells: of the run.
+        run: its id.
+        signed: whether the file must be signed; those of older versions are not.
+
+    Raises: RunError if the file is missing, damaged, of another run or of other cells.
     """
     path = directory / FILE
     tensors = read_tensors(path, "ids", "label", "digest", "prediction", "confidence", "seconds")
     shape = (len(cells), tensors["ids"].numel())
+    check = tensors.pop("check", None)
+    if (check is None and signed) or (check is not None and not torch.equal(check, _check(tensors, run))):
+        raise RunError(
+            f"{path} is not what this run wrote: run the evaluation again with the same arguments to have "
+            "it written anew"
+        )
     if len(tensors["prediction"]) != len(cells):
         raise RunError(f"{path} holds {len(tensors['prediction'])} cells, the run has {len(cells)}")
     shapes = {"label": shape[1:], "prediction": shape, "confidence": shape, "seconds": shape[:1]}

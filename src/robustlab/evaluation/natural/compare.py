@@ -15,7 +15,7 @@ from robustlab.evaluation.metrics import holm, mcnemar, paired_difference
 from robustlab.evaluation.natural.answers import CLEAN, Everything, read_everything
 from robustlab.evaluation.natural.corrupted_set import Cell
 from robustlab.evaluation.natural.estimate import Estimate, mean_interval
-from robustlab.evaluation.natural.manifest import read_natural
+from robustlab.evaluation.natural.manifest import read_natural, read_natural_manifest
 from robustlab.evaluation.natural.record import NaturalEvaluation
 
 
@@ -105,12 +105,14 @@ def compare_natural(a: NaturalEvaluation | str | Path, b: NaturalEvaluation | st
 def answers_of(evaluation: NaturalEvaluation) -> Everything:
     """What the model said to each example in each cell.
 
-    Raises: RunError if the evaluation has no run directory, or its answers are gone.
+    Raises: RunError if the evaluation has no run directory, or its answers are gone or not those of the run.
     """
     if evaluation.directory is None:
         raise RunError(f"the evaluation of {evaluation.model.name} has no run directory: give the directory itself")
     cells = [(cell.corruption, cell.severity) for cell in evaluation.cells]
-    return read_everything(evaluation.directory, [CLEAN, *cells] if evaluation.clean is not None else cells)
+    known = [CLEAN, *cells] if evaluation.clean is not None else cells
+    sealed = read_natural_manifest(evaluation.directory).sealed
+    return read_everything(evaluation.directory, known, evaluation.run.id, signed=sealed is not None)
 
 
 def same_images(a: NaturalEvaluation, b: NaturalEvaluation) -> bool:

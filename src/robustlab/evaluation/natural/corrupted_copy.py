@@ -22,7 +22,7 @@ from robustlab.core import RunError
 from robustlab.core.provenance import now, versions
 from robustlab.data.folder import ImageFolder
 from robustlab.data.wrapped import Given, sampled_sha256
-from robustlab.evaluation.intake import batch_faults, fetched, refuse
+from robustlab.evaluation.intake import batch_faults, fetched, refuse, refuse_unstable
 from robustlab.evaluation.natural.copy_files import PARTS, Copier, Part, class_folders
 from robustlab.evaluation.natural.copy_record import (
     SUMS,
@@ -103,6 +103,7 @@ def _sweep(root: Path) -> None:
 def _described(sets: CorruptedSets, settings: CopySettings) -> CopyManifest:
     first = fetched(sets.examples, torch.tensor([0]))
     refuse(batch_faults(first, (0.0, 1.0)))
+    refuse_unstable(sets.examples, torch.arange(len(sets.examples)))
     layout = settings.layout or _usual(sets)
     if layout == "arrays" and sets.severities != SEVERITIES:
         raise ValueError(

@@ -14,7 +14,7 @@ from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.intake import refuse
+from robustlab.evaluation.intake import refuse, with_finding
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
 from robustlab.evaluation.natural.manifest import describe, settle
 from robustlab.evaluation.natural.plan import NaturalSettings, check_subsets, fitting, normaliser
@@ -77,6 +77,7 @@ def evaluate_natural(
         one = asked_only(model, sets.examples, device=settings.device)
         settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))
         own = describe(one, sets, ids, how, settings)
+        findings = with_finding(findings, own.unstable)
         baseline = normaliser(settings.baseline, sets, own.data.shape)
         with alone(home):
             manifest = settle(own, home, durable=out is not None)

@@ -13,9 +13,10 @@ from robustlab.evaluation.files import disk, read_tensors, write_tensors
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural.answers import CLEAN, Everything
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
-from robustlab.evaluation.natural.manifest import NaturalManifest
+from robustlab.evaluation.natural.manifest import NaturalManifest, read_natural_manifest
 from robustlab.evaluation.natural.record import NaturalEvaluation, Shown
 from robustlab.evaluation.plan import ranked
+from robustlab.evaluation.sealed import check_file
 
 IMAGES = 4
 FILE = "gallery.safetensors"
@@ -64,10 +65,12 @@ def _shown(found: Everything, cell: Cell, place: int, number: int, row: int) -> 
 def natural_pictures(evaluation: NaturalEvaluation, items: Sequence[Shown]) -> Tensor:
     """The images of gallery items, float32 (G, C, H, W) in [0, 1].
 
-    Raises: RunError if the evaluation has no run directory, or the pictures are gone.
+    Raises: RunError if the evaluation has no run directory, or the pictures are gone or others.
     """
     if evaluation.directory is None:
         raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_natural")
+    if (evaluation.directory / "manifest.json").exists():
+        check_file(evaluation.directory, FILE, read_natural_manifest(evaluation.directory).sealed)
     x = read_tensors(evaluation.directory / FILE, "x")["x"]
     rows = torch.tensor([item.row for item in items], dtype=torch.int64)
     if x.ndim != 4 or bool(((rows < 0) | (rows >= len(x))).any()):

@@ -18,7 +18,7 @@ from robustlab.data.natural_sets import labels_of
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.given import for_model
-from robustlab.evaluation.intake import label_faults, refuse
+from robustlab.evaluation.intake import label_faults, refuse, refuse_unstable
 from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural.calibration import Calibration, aurra, calibration
 from robustlab.evaluation.natural.estimate import Estimate, Real
@@ -107,6 +107,7 @@ def natural_adversarial(
     settings, examples = settings or Settings(), for_model(model, data)
     ids, how = drawn(len(examples), n, settings.seed)
     classes = _numbers(among)
+    refuse_unstable(examples, ids)
     said = _asked(model, examples, ids, classes, settings)
     right = [(found == said.label).numpy() for found in (said.masked, said.prediction)]
     ways = len(classes), len(examples.classes)
@@ -144,6 +145,8 @@ def natural_outliers(
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
     settings, outside, inside = settings or Settings(), for_model(model, unknown), for_model(model, known)
+    for one in (outside, inside):
+        refuse_unstable(one, torch.arange(len(one)))
     classes = _numbers(labels_of(inside) if among is None else among)
     said = [
         _asked(model, one, torch.arange(len(one)), classes, settings, labelled=one is inside)

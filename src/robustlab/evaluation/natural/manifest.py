@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +15,8 @@ from robustlab.evaluation.identity import Asked, check_same, identify
 from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets
 from robustlab.evaluation.natural.record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
-from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
+from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
+from robustlab.evaluation.sealed import check_file, sha256_of
 from robustlab.evaluation.subject import Subject
 
 RECORD = "natural.json"
@@ -36,8 +38,12 @@ class NaturalManifest:
     """Whether there are clean images."""
     essentials: Evidence
     """What must be the same for a run to be resumed, by a name that a message can use."""
+    sealed: dict[str, str] | None = field(default_factory=dict)
+    """SHA-256 of the files of a finished run, by name; empty: not finished; None: an older version wrote it."""
     measures: str = NATURAL
     schema: int = NATURAL_SCHEMA
+    unstable: Finding | None = field(default=None, compare=False)
+    """That the data read differently each time; not written."""
 
 
 def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> NaturalManifest:
@@ -50,7 +56,7 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
         drawn: how they were drawn.
         settings: of the run.
     """
-    model, data, run, essentials = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
+    model, data, run, essentials, unstable = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
     essentials = {
         **essentials,
         "corruptions": "; ".join(f"{info.name}: {info.repr}" for info in sets.corruptions),
@@ -59,7 +65,15 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
         "clean images": "yes" if sets.clean is not None else "no",
     }
     return NaturalManifest(
-        model, data, run, sets.corruptions, sets.severities, sets.variant, sets.clean is not None, essentials
+        model,
+        data,
+        run,
+        sets.corruptions,
+        sets.severities,
+        sets.variant,
+        sets.clean is not None,
+        essentials,
+        unstable=unstable,
     )
 
 
@@ -78,8 +92,22 @@ def settle(manifest: NaturalManifest, directory: Path, *, durable: bool) -> Natu
             write_json(path, encode(manifest), durable=durable)
         return manifest
     before = read_natural_manifest(directory)
-    check_same(directory, before.essentials, manifest.essentials)
-    return before
+    check_same(directory, before.essentials, manifest.essentials, manifest.unstable)
+    model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
+    return replace(manifest, model=model, data=data, run=before.run, sealed=before.sealed)
+
+
+def seal(manifest: NaturalManifest, directory: Path, files: Sequence[str]) -> None:
+    """Files in the manifest what the files of a run are that has just been finished.
+
+    Args:
+        manifest: of the run.
+        directory: of the run.
+        files: their names.
+    """
+    found = {name: sha256_of(directory / name) for name in files}
+    if manifest.sealed != found:
+        write_json(directory / "manifest.json", encode(replace(manifest, sealed=found)), durable=True)
 
 
 def read_natural_manifest(directory: Path) -> NaturalManifest:
@@ -93,7 +121,7 @@ def read_natural_manifest(directory: Path) -> NaturalManifest:
     try:
         if content.get("schema") != NATURAL_SCHEMA:
             raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {NATURAL_SCHEMA}")
-        return decode(NaturalManifest, content)
+        return decode(NaturalManifest, {"sealed": None, **content})
     except ValueError as error:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
@@ -109,13 +137,20 @@ def is_natural(directory: str | Path) -> bool:
 def read_natural(directory: str | Path) -> NaturalEvaluation:
     """The result of a finished run under corruptions.
 
-    Raises: RunError if there is no run, it is not finished, or its record is damaged.
+    Raises: RunError if there is no run, it is not finished, or its record is damaged, changed or of another run.
     """
     path = Path(directory)
-    read_natural_manifest(path)
-    if not (path / RECORD).exists():
+    manifest = read_natural_manifest(path)
+    if not (path / RECORD).exists() or manifest.sealed == {}:
         raise RunError(f"the run in {path} is not finished: call evaluate_natural with the same arguments to go on")
+    check_file(path, RECORD, manifest.sealed)
     try:
-        return NaturalEvaluation.from_json(read_json(path / RECORD), path)
+        found = NaturalEvaluation.from_json(read_json(path / RECORD), path)
     except ValueError as error:
         raise RunError(f"{path / RECORD} cannot be used: {error}; delete it and run the evaluation again") from error
+    if found.run.id != manifest.run.id:
+        raise RunError(
+            f"{path / RECORD} is the result of another run than the manifest.json beside it: run the evaluation again "
+            "with the same arguments to have it written anew"
+        )
+    return found

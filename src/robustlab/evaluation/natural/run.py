@@ -16,7 +16,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from robustlab.core import Batch, fold_in
+from robustlab.core import Batch, RunError, fold_in
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
@@ -32,8 +32,9 @@ from robustlab.evaluation.natural.answers import (
 )
 from robustlab.evaluation.natural.baseline import Baseline
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets, pure
+from robustlab.evaluation.natural.gallery import FILE as PICTURES
 from robustlab.evaluation.natural.gallery import hang
-from robustlab.evaluation.natural.manifest import RECORD, NaturalManifest
+from robustlab.evaluation.natural.manifest import RECORD, NaturalManifest, read_natural, seal
 from robustlab.evaluation.natural.plan import NaturalProgress, NaturalSettings
 from robustlab.evaluation.natural.record import NaturalEvaluation
 from robustlab.evaluation.natural.results import assemble
@@ -104,13 +105,13 @@ class NaturalRun:
     def __post_init__(self) -> None:
         clean = [CLEAN] if self.sets.clean is not None else []
         self.cells: list[Cell] = [*clean, *self.sets.cells]
-        self.parts = Parts(self.home, self.batches, self.cells[0])
+        self.parts = Parts(self.home, self.batches, self.cells[0], self.manifest.run.id)
         self.clock = Clock(self.home)
 
     def answers(self) -> Everything:
         """What the model says in all cells: read, or asked for where it is not known yet."""
-        if (self.home / FILE).exists():
-            return read_everything(self.home, self.cells)
+        if (known := self.known()) is not None:
+            return known
         self.clock.start()
         pace = Pace(self.settings.progress, sum(map(len, self.batches)), len(self.cells))
         with hands(self.sets, self.subject.device) as work:
@@ -121,7 +122,23 @@ class NaturalRun:
                     self.batch(number, missing, pace, work)
         found = self.parts.everything(self.cells)
         with disk(self.home):
-            write_everything(self.home, found)
+            write_everything(self.home, found, self.manifest.run.id)
+        return found
+
+    def known(self) -> Everything | None:
+        """The answers of a run that has all of them; None if they are not there, damaged, or of another run."""
+        sealed = self.manifest.sealed
+        if not (self.home / FILE).exists():
+            return None
+        try:
+            found = read_everything(self.home, self.cells, self.manifest.run.id, signed=sealed is not None)
+            if sealed is None:  # an older version's: the result must follow from it
+                before = read_natural(self.home)
+                drawn = assemble(self.manifest, found, baseline=(None, ""), subsets={}, level=self.settings.level)
+                same = _counted(before) == _counted(drawn) and torch.equal(found.ids, torch.cat([*self.batches]))
+                return found if same else None
+        except (RunError, KeyError):
+            return None
         return found
 
     def batch(self, number: int, cells: Sequence[Cell], pace: Pace, work: Hands) -> None:
@@ -177,8 +194,15 @@ class NaturalRun:
                 gallery=gallery,
             )
             write_json(self.home / RECORD, result.to_json(), durable=True)
+            seal(self.manifest, self.home, (FILE, PICTURES, RECORD))
             self.parts.remove()
         return replace(result, directory=self.home)
+
+
+def _counted(result: NaturalEvaluation) -> list[object]:
+    """What follows from the answers alone."""
+    clean = result.clean.confusion if result.clean is not None else None
+    return [clean, *((cell.accuracy.count, cell.mean_confidence) for cell in result.cells)]
 
 
 @dataclass

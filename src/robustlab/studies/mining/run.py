@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from robustlab.core import Examples, Labels
@@ -14,6 +15,7 @@ from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import check_same
+from robustlab.evaluation.intake import refuse_unstable
 from robustlab.evaluation.record import Evidence
 from robustlab.studies.claims.definition import described
 from robustlab.studies.claims.network import Network
@@ -70,6 +72,7 @@ def mine(
     data = examples(dataset)
     if work.budget.images is not None and work.budget.images < len(data):
         data = sample(data, work.budget.images, seed=work.seed)
+    refuse_unstable(data, torch.arange(len(data)))
     y = labels(data)
     dealt(y, data.classes, folds, seed=work.seed)  # refuses what cannot be dealt out before anything is trained
     networks = {**models, **outsiders}
