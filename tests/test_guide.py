@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
+import pytest
 import torch
 from torch import nn
 
 from robustlab import regularization
 from robustlab.data import InMemory
+from robustlab.data.framing import Resize
+from robustlab.models import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,3 +72,33 @@ def test_the_page_for_users_of_nsl_leaves_no_public_name_out() -> None:
     page = (ROOT / "docs/guide/nsl.md").read_text()
     missing = [name for name in regularization.__all__ if name not in page]
     assert missing == []
+
+
+PAGE = (ROOT / "docs/guide/data.md").read_text()
+
+
+def test_the_code_on_the_page_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    for number, size in enumerate([(40, 60), (90, 50), (32, 32)]):
+        place = tmp_path / "photos" / f"class{number}"
+        place.mkdir(parents=True)
+        Image.new("RGB", size, (80 * number, 30, 60)).save(place / "x.jpg")
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "model": load("shallow-cnn", classes=3, channels=3, size=32),
+        "images": torch.rand(6, 3, 32, 32),
+        "labels": [0, 1, 2, 2, 1, 0],
+        "words": ["a", "b", "c", "c", "b", "a"],
+    }
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, given)
+
+
+def test_the_page_about_data_names_all_ways_to_a_size() -> None:
+    for word in (*get_args(Resize), *("--size", "--resize", "--interpolation", "--classes-from")):
+        assert word in PAGE
+    modes = ("I;16", "I;16B", "I;16L", "I;16N", "mode I ", "mode F", "CMYK", "YCbCr", "LAB", "HSV", "EXIF")
+    assert [mode for mode in modes if mode not in PAGE] == []

@@ -32,11 +32,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def run(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+    return main(list(words))
 
 
 def evaluated(photos: Path, out: Path, *words: str) -> dict[str, object]:
@@ -111,3 +107,27 @@ def test_a_typed_size_reaches_networks_of_fixed_size(side: int) -> None:
     assert net(torch.rand(1, 3, side, side)).shape == (1, 2)
     enlarged = any(isinstance(part, Enlarge) for part in net.modules())
     assert enlarged == (side == 32)  # larger images than the published are seen as they are
+
+
+def test_the_command_data_decodes_every_image(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (9, 7)).save(photos / "ant" / "grey.png")
+    assert run("data", str(photos), "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["classes"], found["sizes"]) == (7, 2, "7x9 to 35x50, 1 of them grey")
+    for name in ("0.jpg", "4.jpg"):
+        (photos / "ant" / name).write_bytes((photos / "ant" / name).read_bytes()[:400])
+    (photos / "bee" / "text.png").write_text("no image")
+    assert run("data", str(photos)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("cannot be read as an image") == 3
+    assert "3 of 8 examples of" in said
+
+
+def test_the_command_data_looks_at_all_parts_of_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = photos.parent / "whole"
+    whole.mkdir()
+    photos.rename(whole / "train")
+    (whole / "val" / "ant").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(whole / "val" / "ant" / "x.png")
+    assert run("data", str(whole), "--json") == 0
+    assert [one["n"] for one in json.loads(capsys.readouterr().out)] == [6, 1]

@@ -16,7 +16,10 @@ def data(
     name: Annotated[str | None, typer.Argument(help="Data set to fetch, or folder to look at; none: list all.")] = None,
     json: o.Json = False,
 ) -> None:
-    """Lists the data sets, where each is or would come from; with a name, fetches it and checks its content."""
+    """Lists the data sets, where each is or would come from; with a name, fetches it and decodes every image of it.
+
+    Images that cannot be used are listed, one line each, and the command ends with 2.
+    """
     if name is not None:
         _fetch(name, json=json)
         return
@@ -35,12 +38,48 @@ def _where(place: str | None, source: str) -> str:
 
 
 def _fetch(name: str, *, json: bool) -> None:
+    """Reads a data set through, and tells what is in it."""
+    from robustlab.core.errors import DataError
+    from robustlab.data.check import look_through
+
+    got = [parse.data(name, split) for split in _splits(name)]
+    with show.bars() as bar:
+        looked = [
+            look_through(e, lambda done, n, e=e: bar(f"read {e.name}", done / n, f"{done} of {n}"))  # type: ignore[misc]
+            for e in got
+        ]
+    faults = [fault for one in looked for fault in one.faults]
+    for fault in faults:
+        show.say(fault)
+    if faults:
+        raise DataError(f"{len(faults)} of {sum(map(len, got))} examples of {name} cannot be used: mend or remove them")
+    rows = [
+        (e.name, len(e), len(e.classes), _sizes(one.shapes), str(getattr(e, "sha256", "")))
+        for e, one in zip(got, looked, strict=True)
+    ]
+    if json:
+        keys = ("name", "n", "classes", "sizes", "sha256")
+        show.machine([dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        head = ["data set", "examples", "classes", "sizes", "SHA-256"]
+        show.table(head, [[str(cell) for cell in row] for row in rows])
+
+
+def _splits(name: str) -> tuple[str, ...]:
+    """All parts of a data set."""
     from pathlib import Path
 
-    splits = ("train", "test") if name in {"fashion-mnist", "digits"} else ("all",)
-    got = [parse.data(name, "test" if Path(name).is_dir() else split) for split in splits]
-    rows = [(e.name, len(e), len(e.classes), str(getattr(e, "sha256", ""))) for e in got]
-    if json:
-        show.machine([dict(zip(("name", "n", "classes", "sha256"), row, strict=True)) for row in rows])
-    else:
-        show.table(["data set", "examples", "classes", "SHA-256"], [[str(cell) for cell in row] for row in rows])
+    from robustlab.data.folder import splits_of
+
+    folder = Path(name.removeprefix("folder:")).expanduser()
+    if folder.is_dir():
+        return tuple(splits_of(folder)) or ("all",)
+    return ("train", "test") if name in {"fashion-mnist", "digits"} else ("all",)
+
+
+def _sizes(shapes: dict[tuple[int, ...], int]) -> str:
+    """Height and width of all, or of the smallest and the largest; which are grey."""
+    grey = sum(count for shape, count in shapes.items() if len(shape) == 3 and shape[0] == 1)
+    order = sorted({shape[-2:] for shape in shapes}, key=lambda side: (side[0] * side[-1], side))
+    said = " to ".join("x".join(map(str, side)) for side in dict.fromkeys((order[0], order[-1])))
+    return said + (f", {grey} of them grey" if 0 < grey < sum(shapes.values()) else "")

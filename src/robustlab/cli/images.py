@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 import typer
 
 from robustlab.cli import options as o
+from robustlab.cli import show
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,7 @@ class Asker(NamedTuple):
         from robustlab.data.framing import PublishedFraming, framing_for
 
         found = framing_for(self.model)
-        if isinstance(found, PublishedFraming) and Path(self.name).exists():
+        if isinstance(found, PublishedFraming) and Path(self.name.rpartition("=")[2]).exists():
             return Framing(found.size, channels=found.channels)
         return found
 
@@ -84,6 +85,7 @@ def read(
     from robustlab.data.folder import image_folder
     from robustlab.data.ready_made import corrupted_folders
 
+    split = _part(name, split)
     framing = framed(images, None if asker is None else asker.framing())
     kind = f"{name.partition(':')[0]}:"
     if images.classes_from is not None:
@@ -101,6 +103,17 @@ def read(
         )
     size = framing.size if framing is not None and kind[:-1] in _AS_PUBLISHED else images.size
     return load(name, split=split, size=size, progress=progress)
+
+
+def _part(name: str, split: str) -> str:
+    """The split; all of a folder that is not divided, where one would learn from it."""
+    from robustlab.data.folder import splits_of
+
+    folder = Path(name.removeprefix(FOLDER)).expanduser()
+    if split != "train" or not name.startswith(FOLDER) or not folder.is_dir() or splits_of(folder):
+        return split
+    show.say(f"{folder} is not divided into train and val: all of it is taken; evaluate on other images.", "warning")
+    return "all"
 
 
 def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | PublishedFraming | None:
