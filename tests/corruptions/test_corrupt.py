@@ -64,7 +64,7 @@ def test_images_smaller_than_the_kernel_are_refused(name: str, severity: int, sm
 
 @pytest.mark.parametrize("ids", [torch.arange(3), torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64)])
 def test_ids_are_one_whole_number_per_image(ids: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"ids must be whole numbers \(2,\), one per image, got"):
+    with pytest.raises(ValueError, match=r"ids must be a tensor \(2,\) of whole numbers, one per example, got"):
         corruption("contrast")(torch.zeros(2, 3, 8, 8), severity=1, ids=ids)
 
 

@@ -169,7 +169,9 @@ def test_fine_tuning_has_no_noise_but_norm_layers_that_learn() -> None:
 
 
 def test_timm_networks_lose_dropout_and_stochastic_depth_while_they_are_tuned() -> None:
-    net = load("timm:efficientnet_b0,stride=1,width=0.1,dropout=0.5,drop_path=0.5", classes=4, size=8).train()
+    net = load(
+        "timm:efficientnet_b0,stride=1,width=0.1,dropout=0.5,drop_path=0.5", classes=4, channels=1, size=8
+    ).train()
     still, noisy = (
         [learned(recipe, net)[0]["loss"] for _ in range(2)] for recipe in (unnoised(standard()), standard())
     )

@@ -29,6 +29,7 @@ from robustlab.core import (
 )
 from robustlab.core.bounds import outside
 from robustlab.core.losses import classes_needed
+from robustlab.core.names import example_names
 from robustlab.core.threat import NO_MASKS
 from robustlab.core.user_code import model_called
 
@@ -181,7 +182,7 @@ def checked_inputs(
     if lie := outside(low, high, threat.bounds, x.dtype):
         raise ValueError(f"inputs lie {lie} of the threat model")
     for name, given in (("labels", y), ("targets", target), ("ids", ids)):
-        if given is not None and given.shape != x.shape[:1]:
+        if given is not None and getattr(given, "shape", x.shape[:1]) != x.shape[:1]:
             raise ValueError(f"{name} must have shape ({x.shape[0]},) like the inputs, got {tuple(given.shape)}")
     for labels in (y,) if target is None else (y, target):
         classes_needed(labels)
@@ -189,4 +190,4 @@ def checked_inputs(
         raise ValueError(f"stop must be 'success' or 'never', got {stop!r}")
     if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
         raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples; {NO_MASKS}")
-    return torch.arange(x.shape[0], device=x.device) if ids is None else ids.to(x.device)
+    return torch.arange(x.shape[0], device=x.device) if ids is None else example_names(ids, len(x)).to(x.device)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustlab.core.gradients import gradient_by
+from robustlab.core.names import class_numbers, seen
 from robustlab.core.twin import Look, Twin, as_twin
 from robustlab.core.types import Logits, Model, Scores, Stop
 
@@ -79,11 +80,12 @@ def answerable(logits: Logits) -> Tensor:
 
 def _rival(logits: Logits, y: Tensor) -> Tensor:
     """The largest logit of another class, (N,)."""
-    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+    own = class_numbers(y, len(logits)).long()[:, None]
+    return logits.scatter(1, own, -torch.inf).amax(dim=1)
 
 
 def _own(logits: Logits, y: Tensor) -> Tensor:
-    return logits.gather(1, y[:, None])[:, 0]
+    return logits.gather(1, y.long()[:, None])[:, 0]
 
 
 @Score
@@ -98,7 +100,9 @@ def cross_entropy(logits: Logits, y: Tensor) -> Scores:
 
     Returns: scores (N,), >= 0.
     """
-    return F.cross_entropy(finite_logits(logits), y, reduction="none")
+    shares = isinstance(y, Tensor) and y.is_floating_point() and y.shape == logits.shape
+    target = y if shares else class_numbers(y, len(logits)).long()
+    return F.cross_entropy(finite_logits(logits), target, reduction="none")
 
 
 @Score
@@ -178,12 +182,12 @@ def kl(logits: Logits, reference: Logits) -> Scores:
 
 def misclassified(logits: Logits, y: Tensor) -> Tensor:
     """Whether the first largest logit is not that of the true class, (N,) bool: of equal ones the first counts."""
-    return logits.argmax(dim=1) != y
+    return logits.argmax(dim=1) != class_numbers(y, len(logits))
 
 
 def at_target(logits: Logits, target: Tensor) -> Tensor:
     """Whether the first largest logit is the target class, (N,) bool."""
-    return logits.argmax(dim=1) == target
+    return logits.argmax(dim=1) == class_numbers(target, len(logits), "targets")
 
 
 def unfinished(logits: Logits, truth: Tensor) -> Tensor:
@@ -323,7 +327,7 @@ def targeted(model: Model, target: Tensor, score: Score = cross_entropy) -> Obje
 
 def _ordinary(y: Tensor) -> Tensor:
     """Labels that a graph may keep, also if they come from inference mode."""
-    return y.clone() if y.is_inference() else y
+    return y.clone() if class_numbers(y).is_inference() else y
 
 
 def classes_needed(y: Tensor) -> int:
@@ -331,8 +335,8 @@ def classes_needed(y: Tensor) -> int:
 
     Raises: ValueError if labels are not whole numbers >= 0 of shape (N,).
     """
-    if y.ndim != 1 or y.dtype != torch.int64:
-        raise ValueError(f"labels must be class numbers (N,) of dtype int64, got {tuple(y.shape)} {y.dtype}")
+    if class_numbers(y).dtype != torch.int64:
+        raise ValueError(f"labels must be class numbers (N,) of dtype int64, got {seen(y)}: write y.long()")
     if y.numel() and int(y.min()) < 0:
         raise ValueError(f"labels must be class numbers 0..K-1, got {int(y.min())}")
     return int(y.max()) + 1 if y.numel() else 0

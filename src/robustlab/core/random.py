@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustlab.core.names import example_names
+
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -63,6 +65,8 @@ class Streams:
         seed: any integer.
         ids: names of the examples (N,), int64; equal ids get equal draws.
 
+    Raises: ValueError for ids that are no whole numbers.
+
     Example:
         >>> a = Streams(0, torch.tensor([7, 8])).uniform((3,))
         >>> b = Streams(0, torch.tensor([8])).uniform((3,))
@@ -72,6 +76,9 @@ class Streams:
 
     seed: int
     ids: Tensor
+
+    def __post_init__(self) -> None:
+        example_names(self.ids)
 
     def take(self, rows: Tensor) -> Streams:
         """The streams of some of the examples; ``rows`` is a mask (N,) or row numbers."""

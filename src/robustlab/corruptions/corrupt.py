@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Streams, fold_in
+from robustlab.core.names import example_names
 from robustlab.core.rows import row_chunks
 from robustlab.corruptions.kind import Apply, Kind, cut
 from robustlab.corruptions.severity import SEVERITY, Constants, Table
@@ -173,11 +174,7 @@ def _checked(x: Tensor, ids: Tensor | None, what: Corrupt, smallest: int) -> Ten
         raise ValueError(f"{what.name} needs images of at least {smallest} x {smallest} pixels here, got {size}")
     if ids is None:
         return torch.arange(x.shape[0], device=x.device)
-    if ids.shape != (x.shape[0],) or ids.is_floating_point():
-        raise ValueError(
-            f"ids must be whole numbers ({x.shape[0]},), one per image, got {ids.dtype} {tuple(ids.shape)}"
-        )
-    return ids.to(x.device)
+    return example_names(ids, len(x)).to(x.device)
 
 
 def _check_range(x: Tensor) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustlab.core.names import seen
 from robustlab.core.types import Batch
 
 
@@ -76,8 +77,7 @@ def check_labels(y: Tensor, examples: int, classes: int) -> None:
     """Refuses labels of another number, shape, type or range than the examples and classes ask for."""
     if y.shape != (examples,):
         raise ValueError(f"labels of shape {tuple(y.shape)} for {examples} inputs: give one number each, ({examples},)")
-    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool:
-        raise ValueError(f"labels are {y.dtype}: give integer class numbers")
+    _check_whole(y)
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= classes:
         raise ValueError(
@@ -85,10 +85,15 @@ def check_labels(y: Tensor, examples: int, classes: int) -> None:
         )
 
 
+def _check_whole(y: Tensor) -> None:
+    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool:
+        raise ValueError(f"labels are {y.dtype}: give integer class numbers")
+
+
 def check_ids(ids: Tensor, examples: int, name: str) -> None:
     """Refuses example numbers that the data set does not have."""
-    if ids.dim() != 1 or ids.dtype is not torch.int64:
-        raise ValueError(f"ids must be int64 of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
+    if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype is not torch.int64:
+        raise ValueError(f"ids must be int64 of shape (N,), got {seen(ids)}")
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < examples:
         raise ValueError(f"{name} has examples 0..{examples - 1}, asked for {int(ids.min())}..{int(ids.max())}")
 
@@ -96,5 +101,7 @@ def check_ids(ids: Tensor, examples: int, name: str) -> None:
 def class_names(classes: Sequence[str] | int | None, y: Tensor) -> tuple[str, ...]:
     """Class names: as given, numbered up to the count given, or numbered up to the largest label."""
     if classes is None:
+        if y.numel():
+            _check_whole(y)
         classes = int(y.max()) + 1 if y.numel() else 0
     return tuple(str(k) for k in range(classes)) if isinstance(classes, int) else tuple(classes)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustlab.core import Model, RunError, as_twin, at_target, frozen, misclassified
 from robustlab.core.files import replace_atomically
+from robustlab.core.names import class_numbers, example_names
 from robustlab.data.images import read_image
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _checked(x_adv: Tensor, y: Tensor, ids: Tensor | None) -> list[int]:
         raise ValueError(f"inputs {tuple(x_adv.shape)} are no images: (N, 1 or 3, H, W) or (N, H, W) can be saved")
     if not x_adv.is_floating_point() or not bool(((x_adv >= 0) & (x_adv <= 1)).all()):
         raise ValueError(f"images must be floating point in [0, 1] to be saved, got {x_adv.dtype}, or values outside")
-    names = list(range(len(x_adv))) if ids is None else ids.tolist()
+    names = list(range(len(x_adv))) if ids is None else example_names(ids).tolist()
+    class_numbers(y)
     if len(y) != len(x_adv) or len(names) != len(x_adv) or len(set(names)) != len(names):
         raise ValueError(f"{len(x_adv)} images need a label and a name of its own for each, got {len(y)} and {names}")
     return names
