@@ -49,7 +49,7 @@ def test_the_mean_gradient_finds_the_way_that_single_ones_miss() -> None:
     assert int((mean - best).abs().amax(dim=1).gt(1e-6).sum()) <= 1
 
 
-def test_a_point_is_a_success_only_if_most_draws_are() -> None:
+def test_a_point_is_a_success_only_if_all_draws_are() -> None:
     x, y = _examples()
     still = PGD(ThreatModel(Linf(), 1e-6), 3, score=margin)
     model = NoisySign(0.2)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from robustlab.attacks.call import Call, craft
 from robustlab.core import Attack, Logits, Model, Twin, fold_in
+from robustlab.core.modes import seed_generators
 
 Transformation: TypeAlias = Callable[[Tensor], Tensor]
 _LABEL = 0xE07
@@ -23,7 +23,8 @@ class EOT:
         maximise E_t[ score(model(t(x_adv)), y) ]
 
     The randomness is that of the model, of the transformation, or both. Scores and gradients are means over the draws,
-    fresh ones at each point, and a point is a success if more than half of them are.
+    fresh ones at each point, and a point is a success if all of them are: one that fools most passes only is improved
+    further, and the point of the highest mean score comes back in the end.
 
     Args:
         attack: the attack.
@@ -45,7 +46,7 @@ class EOT:
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""
-        torch.manual_seed(fold_in(call.streams.seed, _LABEL, int(call.ids[0])))  # put back by the frame
+        seed_generators(fold_in(call.streams.seed, _LABEL, int(call.ids[0])))  # put back by the frame
         return call.by(self.attack, twin=replace(_transformed(call.twin, self.transformation), draws=self.draws))
 
     __call__ = craft

@@ -61,6 +61,7 @@ def attack(
     The file holds x, x_adv, y, ids, prediction and prediction_adv. Images in [0, 1].
     """
     from robustlab.core import frozen
+    from robustlab.core.modes import seed_generators
     from robustlab.evaluation import verify_saved
     from robustlab.report import is_image_shape, sheet
 
@@ -75,6 +76,7 @@ def attack(
     batch = examples.batch(_chosen(ids, len(examples), limit, seed))
     x, y = batch.x.to(place), batch.y.to(place)
     with frozen(subject, training=False):
+        seed_generators(seed)  # for a model that draws
         x_adv = way(subject, x, y, seed=seed, ids=batch.ids.to(place))
         made = Made(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
     home = directory(out, attack, model)

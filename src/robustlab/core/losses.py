@@ -267,13 +267,13 @@ class Objective:
         return seen.score, seen.finished, seen.grad
 
     def _averaged(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
-        """Means over the draws of a model that is random; finished is what is so in more than half of them."""
+        """Means over the draws of a model that is random; finished is what is so in all of them."""
         draws = self.twin.draws
         if draws == 1:
             return self._once(x, truth, with_gradient=with_gradient, confirm=confirm)
         seen = [self._once(x, truth, with_gradient=with_gradient, confirm=False) for _ in range(draws)]
         logits, score, grad = (torch.stack([one[i] for one in seen]).mean(dim=0) for i in (0, 1, 3))
-        finished = _most([one.finished for one in seen])
+        finished = _always([one.finished for one in seen])
         return _Seen(logits, score, self._confirmed(x, truth, finished) if confirm else finished, grad)
 
     def _once(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
@@ -297,7 +297,7 @@ class Objective:
             return finished
         rows = finished.nonzero()[:, 0]
         with torch.no_grad():
-            own = _most([self.finish(self.twin(x[rows]), truth[rows]) for _ in range(self.twin.draws)])
+            own = _always([self.finish(self.twin(x[rows]), truth[rows]) for _ in range(self.twin.draws)])
         return finished.index_put((rows,), own)
 
 
@@ -310,9 +310,9 @@ class _Seen(NamedTuple):
     grad: Tensor
 
 
-def _most(draws: list[Tensor]) -> Tensor:
-    """What is true in more than half of some draws, (N,) bool."""
-    return draws[0] if len(draws) == 1 else torch.stack(draws).double().mean(dim=0) > 0.5
+def _always(draws: list[Tensor]) -> Tensor:
+    """What is true in each of some draws, (N,) bool."""
+    return draws[0] if len(draws) == 1 else torch.stack(draws).all(dim=0)
 
 
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:

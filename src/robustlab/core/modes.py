@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,17 +78,61 @@ def _same_buffers(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _same_random_state(module: nn.Module) -> Iterator[None]:
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
-    torch_state, python_state = torch.get_rng_state(), random.getstate()
-    numpy = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy else None
+    before = random_state(module)
     try:
         yield
     finally:
-        torch.set_rng_state(torch_state)
-        random.setstate(python_state)
-        for device, state in cuda:
+        torch.set_rng_state(before.cpu)
+        random.setstate(before.python)
+        for device, state in before.gpus:
             torch.cuda.set_rng_state(state, device)
-        if numpy:
-            numpy.random.set_state(numpy_state)
+        if before.numpy:
+            sys.modules["numpy"].random.set_state(before.numpy)
+
+
+class RandomState(NamedTuple):
+    """Where the global generators are: of torch, of the GPUs that a model is on, of ``random`` and of NumPy."""
+
+    cpu: Tensor
+    gpus: tuple[tuple[torch.device, Tensor], ...]
+    python: tuple[Any, ...]
+    numpy: dict[str, Any] | None
+
+    def moved(self, now: RandomState) -> bool:
+        """Whether anything was drawn or seeded since."""
+        gpus = zip(self.gpus, now.gpus, strict=True)
+        return (
+            not torch.equal(self.cpu, now.cpu)
+            or self.python != now.python
+            or numpy_words(self.numpy) != numpy_words(now.numpy)
+            or not all(torch.equal(before, after) for (_, before), (_, after) in gpus)
+        )
+
+
+def numpy_words(state: dict[str, Any] | None) -> list[object]:
+    """The state of one of NumPy's generators, as something that can be compared."""
+    if state is None:
+        return []
+    values = [*state["state"].values(), *(value for name, value in state.items() if name != "state")]
+    return [value.tobytes() if hasattr(value, "tobytes") else value for value in values]
+
+
+def random_state(module: nn.Module) -> RandomState:
+    """The state of the global generators that a model may draw from."""
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    gpus = tuple((device, torch.cuda.get_rng_state(device)) for device in devices)
+    numpy = sys.modules.get("numpy")
+    drawn = numpy.random.get_state(legacy=False) if numpy else None
+    return RandomState(torch.get_rng_state(), gpus, random.getstate(), drawn)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators of torch, ``random`` and NumPy, for a model that draws from them.
+
+    Inside ``frozen``, which puts them back.
+    """
+    torch.manual_seed(seed)
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy:
+        numpy.random.seed(seed & 0xFFFFFFFF)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core import L1, L2, Batch, Linf, Model, Norm, ThreatModel, frozen, margin
+from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data import examples
 from robustlab.evaluation.case import STANDING, Case, ahead, may_be_chance
@@ -73,7 +74,7 @@ def check_adversarial(
         raise ValueError(f"x_adv and what they fooled must fit x: {tuple(x_adv.shape)} for {tuple(x.shape)}")
     settings = settings or Settings()
     with frozen(model, training=False), model_called():
-        torch.manual_seed(settings.seed)
+        seed_generators(settings.seed)
         one = subject(model, examples((x, y)), threat, device=settings.device, search_dtype=settings.search_dtype)
         said = _said(one, x_adv, threat, settings)
         found = list(_plain_faults(said))

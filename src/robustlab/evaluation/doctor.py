@@ -16,6 +16,7 @@ import torch
 
 from robustlab.attacks import threat_of
 from robustlab.core import Attack, Model, frozen
+from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data.wrapped import Given
 from robustlab.evaluation import probes_search as search
@@ -65,7 +66,7 @@ def opened_case(
     every = for_model(model, data)
     ids, threat = chosen(torch.arange(len(every)), n, "doctor", settings.seed), threat_of(attack)
     with frozen(model, training=False), model_called():
-        torch.manual_seed(settings.seed)
+        seed_generators(settings.seed)
         one = subject(model, every, threat, device=settings.device, search_dtype=settings.search_dtype)
         parts = [one.load(part) for part in batches(ids, settings.batch_size)]
         correct = torch.cat([one.answers(part.x).prediction == part.y for part in parts]).cpu()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
 from robustlab.core.content import content, titled
+from robustlab.core.modes import seed_generators
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
@@ -78,7 +79,7 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
     probe = fetched(subject.examples, chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
     again = fetched(subject.examples, chosen(ids, min(REREAD, settings.batch_size), "batch", 0))
     few = subject.placed(again)
-    torch.manual_seed(settings.seed)  # a model that draws must answer alike when the run is resumed
+    seed_generators(settings.seed)  # a model that draws must answer alike when the run is resumed
     with torch.no_grad():
         logits = checked_logits(asked(subject.model, few.x), few.x)
     answers = _sha256({"logits": logits})

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
+from robustlab.core.modes import seed_generators
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
 from robustlab.core.user_code import model_called
@@ -257,7 +258,7 @@ class Run:
 
     def batch(self, passed: Pass, number: int, ids: Tensor, work: Work) -> None:
         """Works on one batch."""
-        torch.manual_seed(batch_seed(self.settings.seed, number, passed))
+        seed_generators(batch_seed(self.settings.seed, number, passed))
         start = perf_counter()
         rows, tensors, passes = work(ids)
         cost = Cost(passes.forward, passes.backward, perf_counter() - start)
@@ -334,7 +335,7 @@ class Run:
         evaluation = assemble(self.manifest, store.reader)
         found = [*findings, *record_findings(evaluation)]
         if self.settings.doctor:
-            torch.manual_seed(batch_seed(self.settings.seed, 0, CLEAN))
+            seed_generators(batch_seed(self.settings.seed, 0, CLEAN))
             self.pace.finish(0)
             found = probe_findings(self.case(evaluation), found)
         evaluation = replace(evaluation, traces=self.traces(evaluation))
@@ -351,7 +352,7 @@ class Run:
 
     def traces(self, evaluation: Evaluation) -> tuple[TraceRecord, ...]:
         """A look inside the strongest attack."""
-        torch.manual_seed(batch_seed(self.settings.seed, 1, CLEAN))
+        seed_generators(batch_seed(self.settings.seed, 1, CLEAN))
         number, reader = strongest(self.plan, evaluation), self.store.reader
         return tuple(traces(self.subject, self.plan[number], number, reader, seed=self.settings.seed))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import Examples, Model, frozen
+from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data import imagenet_a_classes
 from robustlab.data.natural_sets import labels_of
@@ -182,7 +183,7 @@ def _asked(
     """Asks a model about examples, in both protocols; the labels mean something if they are ``labelled``."""
     with frozen(model, training=False), model_called():
         one = asked_only(model, examples, device=settings.device)
-        torch.manual_seed(settings.seed)  # for a model that draws
+        seed_generators(settings.seed)  # for a model that draws
         parts = [_batch(one, some, classes, labelled=labelled) for some in batches(ids, settings.batch_size)]
     return _Said(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, RunError, fold_in
+from robustlab.core.modes import seed_generators
 from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
@@ -172,7 +173,7 @@ class NaturalRun:
     def ask(self, cell: Cell, number: int, made: Made) -> Said:
         """What the model says to one batch in one cell."""
         start = perf_counter()
-        torch.manual_seed(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
+        seed_generators(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
         answers = self.subject.answers(made.x.to(self.subject.device, self.subject.dtype))
         seconds = made.seconds + perf_counter() - start
         return Said(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)

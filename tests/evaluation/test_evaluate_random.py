@@ -1,0 +1,73 @@
+"""Models that draw from any global generator: the same numbers again, and the generators left where they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from robustlab.attacks import EOT, PGD, RandomNoise
+from robustlab.core import Attack, Linf, ThreatModel
+from robustlab.data import InMemory
+from robustlab.evaluation import evaluate, evaluate_natural
+
+THREAT = ThreatModel(Linf(), 0.1)
+DATA = InMemory("grey", ("a", "b"), torch.full((48, 1, 8, 8), 0.5), torch.arange(48) % 2)
+GENERATORS: dict[str, Callable[[int], list[float]]] = {
+    "torch": lambda n: torch.rand(n).tolist(),
+    "random": lambda n: [random.random() for _ in range(n)],
+    "numpy": lambda n: np.random.rand(n).tolist(),  # noqa: NPY002 -- the global generator is what the test is about
+}
+
+
+def drawing(draw: Callable[[int], list[float]]) -> Callable[[Tensor], Tensor]:
+    """Logits that are noise, and a little of the input."""
+
+    def model(x: Tensor) -> Tensor:
+        noise = torch.tensor(draw(len(x)), dtype=x.dtype) - 0.5
+        return torch.stack([noise, -noise], dim=1) + 0.01 * x.mean(dim=(1, 2, 3))[:, None]
+
+    return model
+
+
+def following() -> list[object]:
+    """What each generator draws next."""
+    return [
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),  # noqa: NPY002
+    ]
+
+
+@pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
+def test_an_evaluation_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
+    attacks: list[Attack] = [RandomNoise(THREAT), EOT(PGD(THREAT, 2), 3)]
+    before = following()
+    first, again = (evaluate(drawing(draw), DATA, attacks=attacks) for _ in range(2))
+    assert following() == before
+    assert 0 < first.clean.accuracy.value < 1
+    assert again.clean.accuracy == first.clean.accuracy
+    assert again.clean.mean_confidence == first.clean.mean_confidence
+    assert again.worst == first.worst
+
+
+@pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
+def test_an_evaluation_on_corrupted_images_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
+    before = following()
+    first, again = (evaluate_natural(drawing(draw), DATA, corruptions=["brightness"], severities=[1]) for _ in range(2))
+    assert following() == before
+    assert again.cells[0].accuracy == first.cells[0].accuracy
+    assert again.cells[0].mean_confidence == first.cells[0].mean_confidence
+
+
+@pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
+def test_expectation_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
+    x, y = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(6, dtype=torch.int64)
+    before = following()
+    first, again = (EOT(PGD(THREAT, 3), 3)(drawing(draw), x, y) for _ in range(2))
+    assert following() == before
+    assert torch.equal(first, again)
