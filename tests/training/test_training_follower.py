@@ -36,7 +36,7 @@ class Residual(nn.Module):
 
 
 class Branching(nn.Module):
-    """Cannot be traced: its path depends on the values."""
+    """Its path depends on the values, so that there is no twin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def disturb(model: nn.Module, seed: int) -> None:
                 value.add_(torch.rand(value.shape, generator=draw), alpha=0.3)
 
 
-@pytest.mark.parametrize("make", [Residual, Branching, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))])
+@pytest.mark.parametrize("make", [Residual, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))])
 def test_the_twin_follows_every_weight_and_statistic(make: Callable[[], nn.Module]) -> None:
     model = make().eval()
     disturb(model, 0)
@@ -67,6 +67,11 @@ def test_the_twin_follows_every_weight_and_statistic(make: Callable[[], nn.Modul
         torch.testing.assert_close(twin.search(X), model(X), rtol=1e-4, atol=1e-5)
         disturb(model, seed)
         assert (model(X) - before).abs().max() > 1e-2  # so the disturbances are not too small to see
+
+
+def test_a_model_that_decides_by_values_searches_with_itself() -> None:
+    model = Branching().eval()
+    assert following(model, X).search is model
 
 
 def test_norms_after_convolutions_are_folded(make_net: Callable[..., nn.Sequential]) -> None:

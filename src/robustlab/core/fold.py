@@ -2,129 +2,279 @@
 
 BatchNorm in eval mode goes into the convolution or linear layer before it; a ReLU before a max-pooling goes behind it,
 where there is less to do; and a ReLU writes over its input where nobody else needs that.
+
+The code of the model is neither read nor traced: it runs on tensors, as ever. Two layers are a pair where the second
+was seen to take what the first returned, and nothing else to look at it. They then do the work of both between them,
+and each pass makes sure that they met again: a pass in which they did not is left to the user's own model.
 """
 
 from __future__ import annotations
 
-import copy
+import weakref
 from collections.abc import Iterator
-from typing import TypeAlias, cast
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from torch import Tensor, fx, nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from robustlab.core.routes import routed_parts
+from robustlab.core.types import Logits
+from robustlab.core.witness import Heard, held, listening
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 _Pooling: TypeAlias = nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d
+_Rewritten: TypeAlias = Weighted | _Pooling | _BatchNorm | nn.ReLU
+Meetings: TypeAlias = dict[int, Tensor]
+"""What the first layers of pairs have returned and the second have not taken yet, by the number of the pair."""
 
 
-class _Tracer(fx.Tracer):
-    """Follows the model's own code, but not that of library layers, which branch on shapes."""
+class Pair(NamedTuple):
+    """Two layers of which the second takes what the first returns, and nobody else."""
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 -- torch's signature
-        return m.__module__.startswith(("torch.nn", "timm.layers")) and not isinstance(m, nn.Sequential)
+    first: nn.Module
+    second: nn.Module
 
 
-def folded(model: nn.Module) -> nn.Module:
-    """Copies a model and rewrites the copy; the same function up to rounding.
+class Folded(nn.Module):
+    """A copy of a model in which pairs of layers share their work.
+
+    Args:
+        model: the copy.
+        folds: names (layer, norm layer) of what became one layer.
+        meetings: empty between passes, if all pairs have met.
+        own: the user's own model, for a pass in which some pair has not.
+        dtype: of the own model's inputs.
+    """
+
+    def __init__(
+        self, model: nn.Module, folds: list[tuple[str, str]], meetings: Meetings, own: nn.Module, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.folds = folds
+        self.meetings = meetings
+        self.own = weakref.ref(own)
+        self.dtype = dtype
+        self.detours = 0
+
+    def forward(self, x: Tensor) -> Logits:
+        """Inputs (N, ...) to logits (N, K)."""
+        self.meetings.clear()
+        logits: Logits = self.model(x)
+        if not self.meetings:
+            return logits
+        self.meetings.clear()
+        self.detours += 1
+        own = self.own()
+        if own is None:
+            raise RuntimeError("the model is gone, and its search twin cannot stand in for it on this pass")
+        return cast(Logits, own(x.to(self.dtype)))
+
+
+class _Second(nn.Module):
+    """Stands where the second layer of a pair was: does what is left to do there, in whatever the first returned."""
+
+    def __init__(self, meetings: Meetings, number: int, rest: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.meetings = meetings
+        self.number = number
+        for name, part in rest.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.meetings.pop(self.number, None) is not x:
+            self.meetings[self.number] = x
+            x = x.clone()  # another's: not to be written over
+        for part in self._modules.values():
+            x = cast(nn.Module, part)(x)
+        return x
+
+
+_FIRSTS: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def _first(kind: type[nn.Module]) -> type[nn.Module]:
+    """The same kind of layer, which says what it returned."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:  # noqa: ANN401 -- of that kind
+        out: Tensor = kind.forward(self, x)
+        self.meetings[self.meeting] = out
+        return out
+
+    if kind not in _FIRSTS:
+        _FIRSTS[kind] = type(kind.__name__, (kind,), {"forward": forward})
+    return _FIRSTS[kind]
+
+
+def pairs_of(copied: nn.Module, x: Tensor, heard: Heard) -> list[Pair] | None:
+    """The pairs of layers in a copy of a model.
+
+    Args:
+        copied: the copy, in eval mode.
+        x: inputs (N, ...).
+        heard: what the model did with these inputs.
+
+    Returns: None if the copy did not do the same, or if either may do something else another time.
+    """
+    before = held(copied)
+    with _watched(copied) as watch, listening(watch.touched) as again:
+        copied(x)
+    same = again.calls == heard.calls and held(copied) == before
+    return list(watch.pairs()) if same and not (heard.doubtful or again.doubtful) else None
+
+
+@dataclass
+class _Watch:
+    """Who returned which tensor to whom."""
+
+    makers: dict[int, nn.Module] = field(default_factory=dict)
+    kept: list[Tensor] = field(default_factory=list)
+    inside: list[nn.Module] = field(default_factory=list)
+    users: dict[nn.Module, list[nn.Module | None]] = field(default_factory=dict)
+    calls: dict[nn.Module, int] = field(default_factory=dict)
+    takes: dict[nn.Module, nn.Module | None] = field(default_factory=dict)
+    flat: set[nn.Module] = field(default_factory=set)
+
+    def enter(self, part: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        """Called before a layer."""
+        self.inside.append(part)
+        self.calls[part] = self.calls.get(part, 0) + 1
+        alone = len(args) == 1 and not kwargs
+        self.takes[part] = self.makers.get(id(args[0])) if alone else None
+
+    def leave(self, part: nn.Module, _args: object, _kwargs: object, out: object) -> None:
+        """Called after a layer."""
+        if isinstance(out, Tensor) and out.ndim == 2:  # looked at while the layer itself is still the one that looks
+            self.flat.add(part)
+        self.inside.pop()
+        if isinstance(out, Tensor):
+            self.kept.append(out)  # else another might get its id
+            self.makers[id(out)] = part
+
+    def touched(self, tensor: Tensor) -> None:
+        """Called for whatever anything is done with."""
+        maker, user = self.makers.get(id(tensor)), self.inside[-1] if self.inside else None
+        if maker is not None and maker is not user:
+            self.users.setdefault(maker, []).append(user)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Layers called once, of which the second alone sees what the first returned."""
+        for second, first in self.takes.items():
+            if first is not None and self.calls[first] == self.calls[second] == 1:
+                fits = not isinstance(first, nn.Linear) or not isinstance(second, _BatchNorm) or first in self.flat
+                if fits and set(self.users.get(first, ())) == {second}:
+                    yield Pair(first, second)
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[_Watch]:
+    watch, hooks = _Watch(), []
+    for part in model.modules():
+        if isinstance(part, _Rewritten) and type(part).__module__.startswith(("torch.nn", "timm.layers")):
+            hooks.append(part.register_forward_pre_hook(watch.enter, with_kwargs=True))
+            hooks.append(part.register_forward_hook(watch.leave, with_kwargs=True))
+    try:
+        yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def folded(copied: nn.Module, pairs: list[Pair], own: nn.Module, dtype: torch.dtype) -> Folded:
+    """Rewrites a copy of a model; the same function up to rounding.
 
     A norm layer that carries its own activation (as timm's do) leaves that activation behind.
 
     Args:
-        model: in eval mode; not changed.
-
-    Returns: a module; its ``meta["folds"]`` lists the names (layer, norm layer) of what became one layer.
-    Raises: whatever torch.fx raises for a model that it cannot trace.
+        copied: the copy, in eval mode; it is changed.
+        pairs: of layers in it.
+        own: the model; not changed.
+        dtype: of its inputs.
     """
-    copied = copy.deepcopy(model)  # it is the copy that is traced: a model may keep what passes through it
-    traced = fx.GraphModule(copied, _Tracer().trace(copied))
-    _fold_norms(traced)
-    _pool_first(traced)
-    _write_over(traced)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced.eval()
+    names = {part: name for name, part in copied.named_modules()}
+    work = _Rewriting()
+    folds = [(names[pair.first], names[pair.second]) for pair in pairs if work.norm(pair)]
+    for rule in (work.pooling, work.over):
+        for pair in pairs:
+            rule(pair)
+    _put(copied, work.stands)
+    return Folded(copied, folds, work.meetings, own, dtype)
 
 
-def straighten(model: nn.Module) -> None:
-    """Makes a folded model that is a chain of layers call them directly, without what torch does around each call.
+class _Rewriting:
+    """What is to stand where in a copy."""
 
-    That is a tenth of the time of a small network on a few examples. Copies of the model are as before.
+    def __init__(self) -> None:
+        self.meetings: Meetings = {}
+        self.stands: dict[nn.Module, nn.Module] = {}
+        self.number = 0
+
+    def norm(self, pair: Pair) -> bool:
+        """Puts a norm layer into the layer before it, and says whether it could."""
+        layer, norm = pair
+        if not isinstance(norm, _BatchNorm) or not isinstance(layer, Weighted) or hasattr(layer, "parametrizations"):
+            return False
+        layer.weight = nn.Parameter(layer.weight.detach().clone())  # another layer may have the same
+        layer.bias = nn.Parameter(
+            torch.zeros_like(cast(Tensor, norm.running_mean)) if layer.bias is None else layer.bias.clone()
+        )
+        merge(layer, norm, layer)
+        rest = {name: part for name, part in norm.named_children() if not isinstance(part, nn.Identity)}
+        self._meet(pair, layer, rest)
+        return True
+
+    def pooling(self, pair: Pair) -> None:
+        """max(relu(a), relu(b)) = relu(max(a, b)), with the same gradient: swaps the two layers."""
+        relu, pool = pair
+        if type(relu) is nn.ReLU and isinstance(pool, _Pooling) and not pool.return_indices:
+            self.stands[relu] = pool
+            self._meet(pair, pool, {"act": nn.ReLU(inplace=True)})
+
+    def over(self, pair: Pair) -> None:
+        """Lets a ReLU write over the output of layers whose own gradient does not need it."""
+        before = self.stands.get(pair.first, pair.first)
+        bare = isinstance(before, _Second) and not before._modules and isinstance(pair.first, _BatchNorm)
+        plain = isinstance(before, Weighted | _Pooling) and before is pair.first
+        if type(pair.second) is nn.ReLU and pair.second not in self.stands and (bare or plain):
+            self._meet(pair, before, {"act": nn.ReLU(inplace=True)})
+
+    def _meet(self, pair: Pair, first: Any, rest: dict[str, nn.Module]) -> None:  # noqa: ANN401 -- gets attributes
+        self.number += 1
+        first.__class__ = _first(type(first))
+        first.meetings, first.meeting = self.meetings, self.number
+        self.stands[pair.second] = _Second(self.meetings, self.number, rest)
+
+
+@torch.no_grad()
+def merge(layer: Weighted, norm: _BatchNorm, merged: Weighted) -> None:
+    """w' = w * scale,  b' = (b - mean) * scale + beta,  scale = gamma / sqrt(var + eps), per output channel.
+
+    Args:
+        layer: has w and maybe b.
+        norm: the norm layer after it, in eval mode, with running statistics.
+        merged: gets w' and b'; may be the layer itself.
     """
-    chain = _chain(model) if isinstance(model, fx.GraphModule) else ()
-    if not chain:
-        return
-
-    def forward(_: nn.Module, x: Tensor) -> Tensor:
-        for layer in chain:
-            x = layer.forward(x)
-        return x
-
-    type(model).forward = forward  # the class of a GraphModule is its own
-
-
-def _chain(traced: fx.GraphModule) -> tuple[nn.Module, ...]:
-    """The layers, if each sees the output of the one before and nothing else."""
-    first, *calls, last = traced.graph.nodes
-    before = [first, *calls]
-    straight = last.args == (before[-1],) and all(
-        node.op == "call_module" and node.args == (source,) and not node.kwargs
-        for node, source in zip(calls, before, strict=False)
-    )
-    return tuple(traced.get_submodule(str(node.target)) for node in calls) if straight else ()
+    mean, var, bias = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), cast(Tensor, merged.bias)
+    scale = (var + norm.eps).rsqrt_()
+    if norm.affine:
+        scale.mul_(norm.weight)
+    offset = -mean if layer.bias is None else layer.bias - mean
+    merged.weight.copy_(layer.weight * scale.view(-1, *[1] * (layer.weight.ndim - 1)))
+    bias.copy_(offset.mul_(scale))
+    if norm.affine:
+        bias.add_(norm.bias)
 
 
-def _calls(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module, fx.Node]]:
-    """Calls of a layer on the output of another that only it sees; both layers are called once in all."""
-    parts = dict(traced.named_modules())
-    targets = [node.target for node in traced.graph.nodes if node.op == "call_module"]
-    for node in list(traced.graph.nodes):
-        source = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
-            continue
-        if targets.count(node.target) == targets.count(source.target) == 1:
-            yield node, parts[str(node.target)], source
-
-
-def _fold_norms(traced: fx.GraphModule) -> None:
-    folds = traced.meta["folds"] = []
-    for node, norm, source in _calls(traced):
-        layer, (name, norm_name) = traced.get_submodule(str(source.target)), (str(source.target), str(node.target))
-        foldable = isinstance(layer, Weighted) and not hasattr(layer, "parametrizations")
-        if foldable and isinstance(norm, _BatchNorm) and norm.track_running_stats:
-            folds.append((name, norm_name))
-            traced.set_submodule(name, _merged(layer, norm))
-            _replace(traced, node, [getattr(norm, part, None) for part in ("drop", "act")])
-
-
-def _replace(traced: fx.GraphModule, node: fx.Node, rest: list[nn.Module | None]) -> None:
-    """Puts what a norm layer does besides normalising in its place."""
-    parts = [part for part in rest if isinstance(part, nn.Module) and not isinstance(part, nn.Identity)]
-    if parts:
-        traced.set_submodule(str(node.target), parts[0] if len(parts) == 1 else nn.Sequential(*parts))
-    else:
-        node.replace_all_uses_with(cast(fx.Node, node.args[0]))
-        traced.graph.erase_node(node)
-
-
-def _merged(layer: nn.Module, norm: _BatchNorm) -> nn.Module:
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)
-    return fuse_conv_bn_eval(layer, norm)  # type: ignore[type-var]
-
-
-def _pool_first(traced: fx.GraphModule) -> None:
-    """max(relu(a), relu(b)) = relu(max(a, b)), with the same gradient: swaps the two layers."""
-    for node, pooling, source in _calls(traced):
-        if isinstance(pooling, _Pooling) and not pooling.return_indices:
-            relu = traced.get_submodule(str(source.target))
-            if type(relu) is nn.ReLU:
-                traced.set_submodule(str(source.target), pooling)
-                traced.set_submodule(str(node.target), relu)
-
-
-def _write_over(traced: fx.GraphModule) -> None:
-    """Lets a ReLU write over the output of layers whose own gradient does not need it."""
-    for node, relu, source in _calls(traced):
-        if type(relu) is nn.ReLU and isinstance(traced.get_submodule(str(source.target)), Weighted | _Pooling):
-            cast(nn.ReLU, traced.get_submodule(str(node.target))).inplace = True
+def _put(copied: nn.Module, stands: dict[nn.Module, nn.Module]) -> None:
+    """Puts layers into their places, under every name; and takes out norms of routes that the copy does not take."""
+    for part in list(copied.modules()):
+        for name, child in part._modules.items():
+            if child in stands:
+                part._modules[name] = stands[child]
+    for routed in routed_parts(copied):
+        for name, child in [("main", routed.main), *routed.aux.named_children()]:
+            if child is not routed.taken:
+                (routed if name == "main" else routed.aux).add_module(name, nn.Identity())

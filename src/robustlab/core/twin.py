@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustlab.core.fold import folded, straighten
+from robustlab.core.fold import folded, pairs_of
+from robustlab.core.modes import random_state
 from robustlab.core.types import Logits, Model
 from robustlab.core.user_code import asked, output_advice
+from robustlab.core.witness import Heard, listening
 
 _PROBED_ROWS = 2
 _TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
@@ -152,18 +154,42 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
     if not isinstance(model, nn.Module) or not _separable(model):
         return as_twin(model)
     own = own_twin(model, x)
+    if any(_compiled(part) for part in model.modules()):
+        return own
     probe = x[:_PROBED_ROWS].detach().clone()
     with torch.no_grad():
-        expected = _passed(model, probe)
-        for prepare in (folded, copy.deepcopy):
-            try:
-                search = _prepared(prepare(model), probe, dtype)
-                agrees = _agree(search(probe), expected, dtype)
-            except Exception:  # whatever a strange model does when copied or traced, it still works as itself
-                continue
-            if agrees:
-                return replace(own, search=search)
-    return own
+        expected, heard = _heard(model, probe)
+        try:
+            search = model if heard is None else _search(model, probe, expected, heard, dtype)
+        except Exception:  # whatever a strange model does when copied, it still works as itself
+            search = model
+    return replace(own, search=search)
+
+
+def _heard(model: nn.Module, probe: Tensor) -> tuple[Logits, Heard | None]:
+    """The model's own logits, and what it did for them unless it may do something else another time."""
+    before = random_state(model)
+    try:
+        with listening() as heard:
+            expected = _passed(model, probe)
+    except Exception:  # the model's own fault is to be seen as the model's
+        return _passed(model, probe), None
+    return expected, None if heard.doubtful or before.moved(random_state(model)) else heard
+
+
+def _search(model: nn.Module, probe: Tensor, expected: Logits, heard: Heard, dtype: torch.dtype | None) -> Model:
+    """A copy of the model, with pairs of layers folded where that agrees with the model; else the model itself."""
+    copied = copy.deepcopy(model)
+    pairs = pairs_of(copied, probe, heard)
+    if pairs is None:
+        return model
+    if pairs:
+        fold = folded(copied, pairs, model, probe.dtype)
+        search = _prepared(fold, probe, dtype)
+        if _agree(search(probe), expected, dtype) and not fold.detours:
+            return search
+    search = _prepared(copy.deepcopy(model) if pairs else copied, probe, dtype)
+    return search if _agree(search(probe), expected, dtype) else model
 
 
 def own_twin(model: Model, x: Tensor) -> Twin:
@@ -184,6 +210,11 @@ def _separable(model: nn.Module) -> bool:
     )
 
 
+def _compiled(part: nn.Module) -> bool:
+    """Whether torch.compile is at work here: it has made the model fast, and would compile a copy anew."""
+    return hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
+
+
 def _by_batch(part: nn.Module) -> bool:
     """Whether this is a BatchNorm that has no running statistics and so uses those of the batch in any mode."""
     return isinstance(part, _BatchNorm) and part.running_mean is None
@@ -193,7 +224,6 @@ def _prepared(search: nn.Module, probe: Tensor, dtype: torch.dtype | None) -> Mo
     search.requires_grad_(requires_grad=False)
     if probe.ndim == 4:
         search.to(memory_format=torch.channels_last)
-    straighten(search)
     if dtype is None or dtype == probe.dtype:
         return search
     return _Narrow(search.to(dtype), dtype)

@@ -1,7 +1,7 @@
 """A search twin that follows its model through training, so that crafting does not build one at every step.
 
-Folding BatchNorm means tracing the model, which takes longer than a training step of a small network. The structure
-stays the same from step to step: only the folded weights are computed again, everything else is shared.
+Folding BatchNorm means looking at two passes of the model, which takes longer than a training step of a small network.
+The structure stays the same from step to step: only the folded weights are computed again, everything else is shared.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Twin, search_twin
-from robustlab.core.fold import Weighted
+from robustlab.core.fold import Folded, Weighted, merge
 from robustlab.core.routes import routed_parts
 from robustlab.core.smooth import smooth_parts
 
@@ -79,7 +79,7 @@ class Follower:
         for name, tensor in self.shared.items():
             tensor.data = own[name].data
         for layer, norm, merged in self.folds:
-            _fold(layer, norm, merged)
+            merge(layer, norm, merged)
         return Twin(self.search, self.search, self.rows)
 
 
@@ -93,27 +93,16 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _folds(search: nn.Module, parts: dict[str, nn.Module]) -> list[Fold]:
     """The weighted and norm layers of the model that are one layer in its twin."""
-    names: list[tuple[str, str]] = search.meta["folds"] if isinstance(search, fx.GraphModule) else []
+    if not isinstance(search, Folded):
+        return []
     return [
-        (cast(Weighted, parts[layer]), cast(_BatchNorm, parts[norm]), cast(Weighted, search.get_submodule(layer)))
-        for layer, norm in names
+        (cast(Weighted, parts[layer]), cast(_BatchNorm, parts[norm]), cast(Weighted, search.model.get_submodule(layer)))
+        for layer, norm in search.folds
     ]
 
 
 def _shared(search: nn.Module, folded: set[nn.Module]) -> dict[str, Tensor]:
     """Weights and buffers of the twin that are those of the model under the same name."""
     own = {id(tensor) for part in folded for tensor in part.parameters()}
-    return {name: tensor for name, tensor in _tensors(search).items() if id(tensor) not in own}
-
-
-def _fold(layer: Weighted, norm: _BatchNorm, merged: Weighted) -> None:
-    """w' = w * scale,  b' = (b - mean) * scale + beta,  scale = gamma / sqrt(var + eps), per output channel."""
-    mean, var, bias = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), cast(Tensor, merged.bias)
-    scale = (var + norm.eps).rsqrt_()
-    if norm.affine:
-        scale.mul_(norm.weight)
-    merged.weight.copy_(layer.weight * scale.view(-1, *[1] * (layer.weight.ndim - 1)))
-    offset = -mean if layer.bias is None else layer.bias - mean
-    bias.copy_(offset.mul_(scale))
-    if norm.affine:
-        bias.add_(norm.bias)
+    copied = search.model if isinstance(search, Folded) else search
+    return {name: tensor for name, tensor in _tensors(copied).items() if id(tensor) not in own}

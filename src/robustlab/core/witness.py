@@ -1,0 +1,205 @@
+"""Listening to a pass of a model, to learn what a copy of the model may do differently: nothing of it is traced.
+
+The model runs as always, on tensors, through whatever code its authors wrote. Two of torch's modes tell which
+operations are done meanwhile.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from robustlab.core.modes import numpy_words
+
+_LIBRARIES = ("torch.", "timm.", "torchvision.")
+_USUAL = frozenset(vars(nn.Module()))
+_MOST_THINGS = 10_000
+_LEAVING = {
+    "numpy", "tolist", "data_ptr", "__array__", "__dlpack__", "storage", "untyped_storage", "_typed_storage",
+    "__reduce_ex__", "__repr__", "__format__",
+}  # fmt: skip
+"""Functions that show values of a tensor to code which is not torch's; those that torch itself carries out, ``item``
+and comparisons among them, say so by a tag."""
+_DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+@dataclass
+class Heard:
+    """What was done during a pass.
+
+    Args:
+        calls: the operations and the shapes of what they returned, in order.
+        left: whether values left torch, so that other code could decide by them.
+        drew: whether a random generator was given to an operation.
+        touched: is told of every tensor that anything is done with.
+    """
+
+    calls: list[object] = field(default_factory=list)
+    left: bool = False
+    drew: bool = False
+    touched: Callable[[Tensor], None] | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether another pass may do other things."""
+        return self.left or self.drew
+
+
+class _Asked(TorchFunctionMode):
+    """Is told of every function of torch that is called from Python."""
+
+    def __init__(self, heard: Heard) -> None:
+        super().__init__()
+        self.heard = heard
+
+    def __torch_function__(
+        self, func: Callable[..., object], _types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        named = kwargs if isinstance(kwargs, dict) else {}
+        property_of = getattr(func, "__self__", None)
+        foreign = getattr(func, "__name__", "") in _LEAVING or property_of is Tensor.__cuda_array_interface__
+        self.heard.left |= foreign
+        _tell(self.heard, (args, named))
+        return func(*args, **named)
+
+
+class _Done(TorchDispatchMode):
+    """Is told of every operation that torch carries out, whoever asked for it."""
+
+    def __init__(self, heard: Heard) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.heard = heard
+
+    def __torch_dispatch__(
+        self, func: torch._ops.OpOverload, _types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        named = kwargs if isinstance(kwargs, dict) else {}
+        self.heard.left |= any(tag in func.tags for tag in _DECIDING)
+        _tell(self.heard, (args, named))
+        result = func(*args, **named)
+        self.heard.calls.append((func, [tuple(t.shape) for t in _leaves(result) if isinstance(t, Tensor)]))
+        return result
+
+
+@contextmanager
+def listening(touched: Callable[[Tensor], None] | None = None) -> Iterator[Heard]:
+    """Writes down what torch does inside the block.
+
+    Args:
+        touched: is told of every tensor that a function or operation gets, be it only to look at its shape.
+    """
+    heard = Heard(touched=touched)
+    with _Asked(heard), _Done(heard):
+        yield heard
+
+
+def _tell(heard: Heard, given: object) -> None:
+    for part in _leaves(given):
+        if isinstance(part, torch.Generator):
+            heard.drew = True
+        elif isinstance(part, Tensor) and heard.touched:
+            heard.touched(part)
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
+
+
+def held(model: nn.Module) -> object:
+    """What a model holds besides weights, as far as can be seen: numbers, names, containers of them, generators.
+
+    Two answers are equal if nothing that was seen has changed between them. Looked at are the attributes of all parts,
+    and what the code of the user's own classes and functions has in its closures or calls by a global name.
+    """
+    look = _Look()
+    return [(_versions(part), *look.into(part)) for part in model.modules()]
+
+
+def _versions(part: nn.Module) -> list[tuple[int, int]]:
+    return [(id(tensor), tensor._version) for tensor in part._buffers.values() if tensor is not None]
+
+
+def _of_library(thing: object) -> bool:
+    return str(getattr(thing, "__module__", "")).startswith(_LIBRARIES)
+
+
+class _Look:
+    """A walk through what can be reached, each thing once and not too many things."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_THINGS
+        self.met: set[int] = set()
+
+    def into(self, part: nn.Module) -> list[object]:
+        """Attributes and code of a part of a model; none of the layers of libraries, which hold only weights."""
+        if _of_library(type(part)):
+            return []
+        code = [value for kind in type(part).__mro__ if not _of_library(kind) for value in vars(kind).values()]
+        own = [value for name, value in vars(part).items() if name not in _USUAL]
+        return [self.at(value) for value in (*own, *(c for c in code if isinstance(c, types.FunctionType)))]
+
+    def at(self, value: object) -> object:
+        """One thing, as something that can be compared."""
+        state = _state(value)
+        if state is not None:
+            return state
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+            return repr(value)
+        if id(value) in self.met or self.left == 0:
+            return type(value).__name__
+        self.met.add(id(value))
+        self.left -= 1
+        return [self.at(inner) for inner in _inside(value)]
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Tensor | nn.Module | type | types.ModuleType):
+        return ()
+    if isinstance(value, dict):
+        return (thing for pair in value.items() for thing in pair)
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return tuple(value)
+    if isinstance(value, types.MethodType):
+        return (value.__self__, value.__func__)
+    if isinstance(value, partial):
+        return (value.func, value.args, value.keywords)
+    if isinstance(value, types.FunctionType):
+        return () if _of_library(value) else _reached(value)
+    return () if _of_library(type(value)) else tuple(getattr(value, "__dict__", {}).values())
+
+
+def _reached(function: types.FunctionType) -> Iterator[object]:
+    """What a function sees around it."""
+    yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+    yield from (function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__)
+
+
+def _state(value: object) -> object:
+    """The state of a generator of random numbers; None for anything else."""
+    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+        return value.getstate()
+    if isinstance(value, torch.Generator):
+        return value.get_state().tolist()
+    numpy = sys.modules.get("numpy")
+    if numpy and isinstance(value, numpy.random.RandomState):
+        return numpy_words(value.get_state(legacy=False))
+    if numpy and isinstance(value, numpy.random.Generator):
+        return numpy_words(value.bit_generator.state)
+    return None
