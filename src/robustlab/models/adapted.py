@@ -43,7 +43,8 @@ def adapted(
 def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Module:
     """A classifier on numpy arrays (scikit-learn's ``predict_proba``, ONNX, a service), as a module without gradients.
 
-    Attacks by queries and corruptions can use it; whatever asks for a gradient gets an error that says so.
+    Attacks by queries and corruptions can use it; whatever asks for a gradient gets an error that says so. The function
+    is called with arrays only, each of its own, and never copied.
 
     Args:
         predict: from float32 images (N, ...) in [0, 1] to numbers (N, K); flatten inside if it wants rows.
@@ -120,14 +121,17 @@ class _Predictor(nn.Module):
         self.predict = predict
 
     def forward(self, x: Tensor) -> Tensor:
+        given = np.array(x.detach().to("cpu", torch.float32).numpy(), order="C")  # a copy: whatever is done with it
         with called("predict of the black box", inputs(x)):
-            answer = np.asarray(self.predict(x.detach().to("cpu", torch.float32).numpy()))
+            answer = np.asarray(self.predict(given))
         if len(answer.shape) not in (1, 2) or len(answer) != len(x) or answer.dtype.kind not in "fiub":
             raise ValueError(
                 f"predict returned {answer.dtype} of shape {answer.shape} for {len(x)} inputs, expected "
                 "numbers (N, K): give the method that returns probabilities, such as predict_proba, not class names"
             )
-        found: Tensor = _NoGradient.apply(x, torch.from_numpy(answer).to(x.device, x.dtype))
+        wide = np.float32 if answer.dtype == np.float32 else np.float64
+        own = np.array(answer, wide, order="C")  # a copy: the function may write over what it returned before
+        found: Tensor = _NoGradient.apply(x, torch.from_numpy(own).to(x.device, x.dtype))
         return found
 
 
