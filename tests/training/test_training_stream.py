@@ -24,6 +24,8 @@ from robustlab.training import Progress, Settings, fit, sgd, standard
 from robustlab.training.stream import Reader, fetched
 
 MakeNet = Callable[..., nn.Sequential]
+MORE_THAN_CORES = pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes")
+"""torch's advice where a test takes more workers than there are cores."""
 WAY = Settings(2, batch_size=12, optimizer=sgd(0.05), accumulate=2, resume=True)
 
 
@@ -78,6 +80,7 @@ def photos(squares: InMemory, tmp_path: Path) -> Examples:
     return replace(found, framing=replace(found.framing, channels=1))
 
 
+@MORE_THAN_CORES
 @pytest.mark.parametrize("kind", ["shifting", "photos"])
 def test_weights_are_the_same_with_any_number_of_workers(
     kind: str, make_net: MakeNet, request: pytest.FixtureRequest
@@ -99,6 +102,7 @@ def test_what_an_item_draws_follows_seed_and_id_alone(shifting: Examples) -> Non
     assert not torch.equal(fetched(shifting, ids, seed=6).x, whole.x)
 
 
+@MORE_THAN_CORES
 def test_a_stopped_run_goes_on_with_other_workers_to_the_same_bits(
     shifting: Examples, make_net: MakeNet, tmp_path: Path
 ) -> None:
@@ -131,11 +135,15 @@ def test_what_cannot_be_read_is_told_as_without_workers(squares: InMemory, make_
         fit(make_net(), standard(), data, replace(WAY, workers=workers))
 
 
-def test_who_gets_workers(squares: InMemory, shifting: Examples) -> None:
+@MORE_THAN_CORES
+def test_who_gets_workers(squares: InMemory, shifting: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("mps")
     assert Reader(squares, 4, cpu).workers == 0
     assert Reader(sample(squares, 20), 4, cpu).workers == 0
     assert Reader(shifting, None, cpu).workers == 0
-    assert Reader(shifting, None, gpu).workers == min(8, os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
+    assert Reader(shifting, None, gpu).workers == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert Reader(shifting, None, gpu).workers == 1
     with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
         Settings(1, workers=-1)

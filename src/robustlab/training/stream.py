@@ -135,5 +135,6 @@ def _by_item(examples: Examples) -> bool:
 
 
 def _cores() -> int:
-    """Cores for each of the processes of this machine that train."""
-    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """Cores that this process may use, for each of the processes of this machine that train."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
