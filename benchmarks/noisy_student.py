@@ -54,7 +54,13 @@ def stages(model: str, precision: Literal["fp32", "bf16", "fp16"], epochs: int, 
     plan = SelfTraining(way, way, replace(way, epochs=1), rounds=1, ratio=RATIO)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        done = self_train(lambda number: load(model, classes=10, seed=number), labelled, unlabelled, plan, out=folder)
+        done = self_train(
+            lambda number: load(model, classes=10, channels=1, size=28, seed=number),
+            labelled,
+            unlabelled,
+            plan,
+            out=folder,
+        )
         total = time.perf_counter() - started
     trained = sum(taken for stage, taken in done.seconds.items() if "labels" not in stage)
     rows = [
@@ -75,7 +81,7 @@ def mixing(model: str, precision: Literal["fp32", "bf16", "fp16"], repeats: int)
     way = Settings(1, batch_size=BATCH, precision=precision, device=DEVICE)
     works: dict[str, Work] = {}
     with tempfile.TemporaryDirectory() as folder:
-        teacher = load(model, classes=10)
+        teacher = load(model, classes=10, channels=1, size=28)
         pseudo = pseudo_labels(teacher, unlabelled, everything.classes, folder, way).chosen(threshold=0.0)
         for name, noise in (("RandAugment", RandAugment()), ("no noise", None)):
             plain: Recipe = standard() if noise is None else augmented(standard(), noise)
@@ -96,7 +102,7 @@ def mixing(model: str, precision: Literal["fp32", "bf16", "fp16"], repeats: int)
 
 def _epoch(model: str, recipe: Recipe, examples: Examples, settings: Settings) -> Work:
     def work() -> nn.Module:
-        net = load(model, classes=10)
+        net = load(model, classes=10, channels=1, size=28)
         fit(net, recipe, examples, settings)
         return net
 

@@ -68,7 +68,7 @@ small = ThreatModel(Linf(), 4 / 255)
 
 
 def fresh():
-    return models.load(NAME, classes=10, seed=SEED)
+    return models.load(NAME, classes=10, channels=1, size=28, seed=SEED)
 
 
 # %%
