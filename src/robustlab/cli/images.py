@@ -81,7 +81,7 @@ def read(
 
     Raises: BadParameter for an option that this data set has no use for, or that says nothing.
     """
-    from robustlab.data import load
+    from robustlab.data import Framing, load
     from robustlab.data.folder import image_folder
     from robustlab.data.ready_made import corrupted_folders
 
@@ -96,6 +96,8 @@ def read(
             raise typer.BadParameter(f"--classes-from is for folders: {name} says the order of its classes itself")
         return image_folder(name.removeprefix(FOLDER), split=split, classes=images.classes_from, framing=framing)
     if kind in (FOLDER, TORCHVISION):
+        if kind == TORCHVISION and asker is None and isinstance(framing, Framing):
+            framing = replace(framing, channels=None)
         return load(name, split=split, size=framing, progress=progress)
     if images.resize is not None or images.interpolation is not None:
         raise typer.BadParameter(

@@ -36,19 +36,19 @@ class Framing:
     Args:
         size: height and width, in pixels; None: images stay as they are and must all have one size.
         crop: share of the shorter side that is kept; 0.875 is customary for ImageNet.
-        channels: 3 for colour, 1 for grey.
+        channels: 3 for colour, 1 for grey; None: grey images stay grey, in data sets that are all of one kind.
         resize: see above.
         interpolation: of Pillow: "bicubic", "bilinear", "nearest", "lanczos", "box" or "hamming".
     """
 
     size: int | None = None
     crop: float = _CROP
-    channels: int = 3
+    channels: int | None = 3
     resize: Resize = "crop"
     interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
-        if (self.size is not None and self.size < 1) or not 0 < self.crop <= 1 or self.channels not in (1, 3):
+        if (self.size is not None and self.size < 1) or not 0 < self.crop <= 1 or self.channels not in (1, 3, None):
             raise ValueError(f"{self!r}: size must be positive, crop in (0, 1] and channels 1 or 3")
         if self.resize not in get_args(Resize) or self.interpolation not in get_args(Interpolation):
             raise ValueError(
@@ -64,7 +64,7 @@ class Framing:
 
     def __str__(self) -> str:
         """The framing in words, for reports."""
-        colours = "" if self.channels == 3 else ", in grey"
+        colours = ", in grey" if self.channels == 1 else ""
         if self.size is None:
             return f"images as they are{colours}"
         side, how = f"{self.size}x{self.size}", f"({self.interpolation})"
