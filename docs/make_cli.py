@@ -32,7 +32,10 @@ def page() -> str:
     from robustlab.cli.main import COMMANDS
 
     typed = [words for name in COMMANDS for words in ((name,), *((name, one) for one in INSIDE.get(name, ())))]
-    parts = [HEAD.format(codes=codes.table()), *(f"## robustlab {' '.join(words)}\n\n{shown(*words)}" for words in typed)]
+    parts = [
+        HEAD.format(codes=codes.table()),
+        *(f"## robustlab {' '.join(words)}\n\n{shown(*words)}" for words in typed),
+    ]
     return "\n".join([parts[0], shown(), *parts[1:]])
 
 
