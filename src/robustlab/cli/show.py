@@ -42,7 +42,16 @@ def say(text: str, tone: Tone = "plain") -> None:
     """A remark on standard error."""
     head = {"error": "Error: ", "warning": "Warning: "}.get(tone, "")
     notes().print(head, end="", style=_STYLES[tone], markup=False)
-    notes().print(text, style=_STYLES[tone] if not head else "", markup=False)
+    notes().print(_printable(text), style=_STYLES[tone] if not head else "", markup=False)
+
+
+def _printable(text: str) -> str:
+    """A text without what a terminal would obey; what is harmless costs no import."""
+    if text.replace("\n", "").isprintable():
+        return text
+    from robustlab.core.text import printable
+
+    return printable(text)
 
 
 def machine(record: object) -> None:
@@ -59,6 +68,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | No
 
     if title:
         paragraph(title, [])
+    head, rows = [_printable(cell) for cell in head], [[_printable(cell) for cell in row] for row in rows]
 
     def drawn(headings: Sequence[str]) -> Table:
         made = Table(box=box.SIMPLE_HEAD)
@@ -199,7 +209,7 @@ def findings(results: Sequence[Evaluation | NaturalEvaluation]) -> None:
     for e in results:
         for one in e.findings:
             notes().print(f"{one.severity}: ", style=_STYLES[tones[one.severity]], end="", markup=False)
-            notes().print(f"{e.model.name}: {one.title} ({one.code})", markup=False)
+            notes().print(_printable(f"{e.model.name}: {one.title} ({one.code})"), markup=False)
 
 
 def share(value: Interval | Estimate) -> str:
@@ -212,9 +222,9 @@ def share(value: Interval | Estimate) -> str:
 def paragraph(title: str, lines: Sequence[str]) -> None:
     """A result in words on standard output."""
     out = _console(stderr=False)
-    out.print(title, style="bold", markup=False)
+    out.print(_printable(title), style="bold", markup=False)
     for line in lines:
-        out.print(f"  {line}", markup=False)
+        out.print(_printable(f"  {line}"), markup=False)
 
 
 def diagnosis(found: Sequence[Finding]) -> None:

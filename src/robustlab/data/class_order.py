@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from robustlab.core.errors import DataError
+from robustlab.core.files import parsed
 
 Aliases: TypeAlias = tuple[str, ...]
 """Names of one class: its folder may bear any of them, the last is shown."""
@@ -63,7 +63,7 @@ def _of_file(place: Path) -> tuple[Aliases, ...]:
     try:
         text = place.read_text(encoding="utf-8-sig")
         if place.suffix.lower() == ".json":
-            return _of_json(json.loads(text))
+            return _of_json(parsed(text))
     except (OSError, ValueError, TypeError, KeyError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise DataError(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from robustlab.core.text import printable
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -56,7 +58,7 @@ def _typed(hint: object, value: object, where: str) -> object:
         return _tuple(get_args(hint), _expect(list, value, where), where)
     if origin is dict:
         item = get_args(hint)[1]
-        return {key: _typed(item, v, where) for key, v in _expect(dict, value, where).items()}
+        return {printable(key): _typed(item, v, where) for key, v in _expect(dict, value, where).items()}
     if origin is Literal:
         if value not in get_args(hint):
             raise ValueError(f"{where} is {value!r}, expected one of {get_args(hint)}")
@@ -69,7 +71,7 @@ def _one_of(hint: object, value: object, where: str) -> object:
     if value is None and type(None) in options:
         return None
     if {float, int, str} <= set(options):
-        return math.nan if value is None else _expect((float, int, str), value, where)
+        return math.nan if value is None else _shown(_expect((float, int, str), value, where))
     return _typed(next(o for o in options if o is not type(None)), value, where)
 
 
@@ -88,10 +90,17 @@ def _scalar(hint: object, value: object, where: str) -> object:
         return decode(hint, _expect(dict, value, where))
     if hint is float:
         try:
+            if value is None and where.endswith(".eps"):
+                raise ValueError(f"{where} is missing")
             return math.nan if value is None else float(_expect((int, float), value, where))
         except OverflowError:
             raise ValueError(f"{where} is larger than any float") from None
-    return _expect(hint, value, where)
+    return _shown(_expect(hint, value, where))
+
+
+def _shown(value: object) -> object:
+    """A value of a file that may be anybody's, without what a terminal would obey."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _expect(kind: type[T] | tuple[type[T], ...], value: object, where: str) -> T:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robustlab.core import DataError, Examples, RunError
 from robustlab.corruptions import Variant
@@ -18,7 +19,7 @@ from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
 from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.files import disk, read_json, write_bytes, write_json
+from robustlab.evaluation.files import disk, inside, read_json, write_bytes, write_json
 from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets, ready_made
 from robustlab.evaluation.natural.record import CorruptionInfo
@@ -144,7 +145,10 @@ def read_copy_manifest(directory: Path) -> CopyManifest:
     if content.get("measures") != COPY or content.get("schema") != _SCHEMA:
         raise RunError(f"{directory} holds no corrupted copy that this version of robustlab reads")
     try:
-        return decode(CopyManifest, content)
+        found = decode(CopyManifest, content)
+        if len(found.shape) != 3 or found.shape[0] not in (1, 3) or min(*found.shape, found.n) < 1:
+            raise ValueError(f"it has {found.n} images of shape {found.shape}")
+        return found
     except ValueError as error:
         raise RunError(f"{directory / 'manifest.json'} cannot be used: {error}; make the copy again") from error
 
@@ -164,7 +168,11 @@ def read_sums(directory: Path) -> dict[str, str]:
     path = directory / SUMS
     if not path.is_file():
         raise RunError(f"the copy in {directory} is not finished: make it with the same arguments to go on")
-    return {name: digest for digest, _, name in (line.partition("  ") for line in path.read_text().splitlines())}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): make the copy again") from error
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def sha256_of(path: Path) -> str:
@@ -186,7 +194,7 @@ def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None =
 
 def _wrong(directory: Path, sums: dict[str, str], told: Callable[[CopyProgress], None] | None) -> Iterator[str]:
     for number, (name, digest) in enumerate(sums.items(), start=1):
-        path = directory / name
+        path = inside(directory, name)
         if not path.is_file() or sha256_of(path) != digest:
             yield name
         if told is not None:
@@ -209,13 +217,21 @@ def read_copy(directory: str | Path) -> CorruptedSets:
         copies = cifar_c(root, classes=manifest.classes)
         x = torch.from_numpy(_array(root / CLEAN, np.uint8, 4)).permute(0, 3, 1, 2).contiguous()
         y = torch.from_numpy(_array(root / "labels.npy", np.int64, 1)[: manifest.n])
-        clean = InMemory(manifest.name, manifest.classes, x, y, str(root))
+        clean = _clean(manifest, x, y, root)
     sets = ready_made(copies, clean)
     infos = {info.name: info for info in manifest.corruptions}
     if not infos.keys() >= {info.name for info in sets.corruptions}:
         raise RunError(f"{root} holds corruptions that its manifest does not know: make the copy again")
     known = tuple(infos[info.name] for info in sets.corruptions)
     return CorruptedSets(f"{manifest.name}, corrupted copy", sets.cells, known, manifest.variant, clean)
+
+
+def _clean(manifest: CopyManifest, x: Tensor, y: Tensor, root: Path) -> InMemory:
+    """The images before they were corrupted."""
+    try:
+        return InMemory(manifest.name, manifest.classes, x, y, str(root))
+    except ValueError as error:
+        raise DataError(f"the files in {root} do not fit together: {error}") from error
 
 
 def _array(path: Path, dtype: type[np.generic], ndim: int) -> NDArray[Any]:

@@ -121,7 +121,10 @@ def read_natural_manifest(directory: Path) -> NaturalManifest:
     try:
         if content.get("schema") != NATURAL_SCHEMA:
             raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {NATURAL_SCHEMA}")
-        return decode(NaturalManifest, {"sealed": None, **content})
+        found = decode(NaturalManifest, {"sealed": None, **content})
+        if not found.corruptions or not found.severities:
+            raise ValueError("it names no corruptions")
+        return found
     except ValueError as error:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"

@@ -157,7 +157,9 @@ class NaturalEvaluation:
             raise ValueError(
                 f"the result has schema {data.get('schema')!r}, this version of robustlab reads {NATURAL_SCHEMA}"
             )
-        return replace(decode(cls, data), directory=directory)
+        found = decode(cls, data)
+        _check_whole(found)
+        return replace(found, directory=directory)
 
     @property
     def mean_accuracy(self) -> Estimate:
@@ -174,6 +176,18 @@ class NaturalEvaluation:
                 return one
         names = ", ".join(info.name for info in self.corruptions)
         raise ValueError(f"{corruption!r} at severity {severity} was not evaluated; there are {names}")
+
+
+def _check_whole(found: NaturalEvaluation) -> None:
+    """Looks whether every corruption was measured at every severity.
+
+    Raises: ValueError if not: somebody changed the file.
+    """
+    names = {info.name for info in found.corruptions}
+    expected = {(name, severity) for name in names for severity in found.errors.severities}
+    each = {error.corruption for error in found.errors.each}
+    if not expected or {(one.corruption, one.severity) for one in found.cells} != expected or each != names:
+        raise ValueError("its corruptions, cells and errors do not belong together")
 
 
 def correct(error: Estimate) -> Estimate:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from robustlab.core import RunError
-from robustlab.core.files import write_atomically
+from robustlab.core.files import json_in, write_atomically
 from robustlab.studies.claims.network import Network
 from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision
@@ -41,7 +42,7 @@ def kept(home: Path, device: str) -> Precision:
 
 def _read(path: Path) -> Precision:
     try:
-        found = named(str(json.loads(path.read_text(encoding="utf-8"))["precision"]))
+        found = named(str(cast("dict[str, str]", json_in(path))["precision"]))
     except (ValueError, KeyError, TypeError):
         found = None
     if found is None:
