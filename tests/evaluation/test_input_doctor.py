@@ -121,7 +121,7 @@ def test_inputs_in_other_units_are_found(
 
             return Batch(change(digits.x_test[ids]), digits.y_test[ids], ids)
 
-    assert serious(inspect_inputs(standard, Data(), THREAT)) == [code]  # type: ignore[arg-type]  # a structural type
+    assert serious(inspect_inputs(standard, Data(), THREAT)) == [code]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_any_two_colours_are_told_apart(matrix: np.ndarray) -> None:
 
 
 def test_lines_take_the_colours_in_turn() -> None:
-    with mpl.rc_context(figure_style()):
+    with mpl.rc_context(figure_style()):  # type: ignore[arg-type]  # names of settings
         figure, axis = plt.subplots()
         lines = [axis.plot([0, 1])[0].get_color() for _ in range(8)]
         plt.close(figure)
@@ -44,7 +44,7 @@ def test_lines_take_the_colours_in_turn() -> None:
 
 
 def test_the_smallest_label_is_twelve_pixels_high_and_ten_inches_are_a_thousand() -> None:
-    with mpl.rc_context(figure_style()):
+    with mpl.rc_context(figure_style()):  # type: ignore[arg-type]  # names of settings
         pixels = mpl.rcParams["figure.dpi"]
         small = mpl.rcParams["font.size"] * font_scalings["small"] * pixels / 72
     assert 10 * pixels == 1000

@@ -11,6 +11,7 @@ import torch
 from robustlab.core import CheckpointError
 from robustlab.core.speed import bf16_is_faster
 from robustlab.training import checkpoint
+from robustlab.training.checkpoint_numbers import read_numbers
 from robustlab.training.settings import Precision
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def recorded(folder: Path | None) -> Precision | None:
     if last is None:
         return None
     try:
-        return named(checkpoint.read_numbers(last).run.get("precision"))
+        return named(read_numbers(last).run.get("precision"))
     except CheckpointError:
         return None  # whoever reads the weights says what is wrong with it
 
