@@ -38,8 +38,8 @@ _M = TypeVar("_M", bound=nn.Module)
 
 
 def described(model: _M, architecture: Architecture) -> _M:
-    """The same model, which from now on knows its architecture as ``model.architecture``."""
-    vars(model)[KEY] = architecture
+    """The same model, which from now on knows its architecture; inside wrappers it is the inner model that knows."""
+    vars(bare(model))[KEY] = architecture
     return model
 
 

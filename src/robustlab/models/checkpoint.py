@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustlab.core.architecture import Architecture, metadata_of, read_architecture
 from robustlab.core.errors import CheckpointError
 from robustlab.core.files import replace_atomically
-from robustlab.core.weights import check_plain, differences, fitted, plain, put_in, state_of, tensors_of
+from robustlab.core.weights import bare, check_plain, differences, fitted, plain, put_in, state_of, tensors_of
 from robustlab.models import foreign
 
 
@@ -116,7 +116,7 @@ def another(source: str | Path, found: list[str]) -> CheckpointError:
 
 def _goal(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     """The model, or the network behind its first layers if names are those of that one alone."""
-    inner = getattr(model, "model", None)
+    inner = getattr(bare(model), "model", None)
     if not isinstance(inner, nn.Module):
         return model
     fits = [fitted(weights, names).keys() == names for names in (set(tensors_of(model)), set(tensors_of(inner)))]

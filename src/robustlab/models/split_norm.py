@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.routes import Routed, routed_parts
+from robustlab.core.weights import bare, state_of
+from robustlab.core.weights import plain as dense
 from robustlab.models.architecture import architecture_of, described
 
 
@@ -66,10 +68,10 @@ def exported(model: nn.Module) -> dict[str, Tensor]:
 
     Returns: copies on the CPU, for ``torch.save`` or ``safetensors``.
     """
-    plain = merged(model)
+    plain = bare(merged(model))
     inner = getattr(plain, "model", None)
     network = inner if isinstance(inner, nn.Module) and hasattr(plain, "normalise") else plain
-    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    return dense(state_of(network))
 
 
 def _split(norm: nn.Module, routes: int) -> Routed:

@@ -10,6 +10,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from robustlab.core.weights import bare
 from robustlab.models.architecture import Architecture, architecture_of, described
 from robustlab.models.layers import Enlarge, Normalise
 
@@ -86,7 +87,7 @@ def without_first_layers(model: nn.Module) -> nn.Module:
     known = architecture_of(model) or {}
     if _FROM[0] not in known:
         return model
-    inner = model.get_submodule("model")
+    inner = bare(model).get_submodule("model")
     return described(inner, {key: value for key, value in known.items() if key not in _FROM})
 
 
