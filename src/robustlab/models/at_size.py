@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustlab.core.errors import CheckpointError
+from robustlab.core.weights import bare
 from robustlab.models.architecture import Architecture, architecture_of
 from robustlab.models.checkpoint import fill
 from robustlab.models.layers import Enlarge
@@ -40,7 +41,7 @@ def at_size(model: nn.Module, side: int) -> nn.Module:
     made = for_images(_for_size(inner, plan, side), channels=channels, size=size, side=side)
     _check_larger(str(plan["name"]), _seen(model, size), _seen(made, size), side)
     home = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return made.train(model.training).to(home)
+    return made.train(bare(model).training).to(home)
 
 
 def _for_size(model: nn.Module, plan: Architecture, side: int) -> nn.Module:
