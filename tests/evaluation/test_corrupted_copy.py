@@ -165,8 +165,8 @@ def test_damage_is_found_and_named(tmp_path: Path) -> None:
     (tmp_path / "contrast.npy").write_bytes(bytes(array))
     (tmp_path / "labels.npy").unlink()
     assert damaged_files(tmp_path) == ("contrast.npy", "labels.npy")
-    with pytest.raises(RunError, match=r"2 files in .* are not what was written, contrast\.npy for one"):
-        write_corrupted(images(), tmp_path, corruptions=NAMES)
+    write_corrupted(images(), tmp_path, corruptions=NAMES)
+    assert damaged_files(tmp_path) == ()
     (tmp_path / "SHA256SUMS").unlink()
     with pytest.raises(RunError, match="is not finished"):
         read_copy(tmp_path)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustlab.core import Examples
+from robustlab.core import Examples, RunError
 from robustlab.core.files import replace_atomically
 from robustlab.data.folder import ImageFolder
 from robustlab.evaluation.files import disk, read_json, write_bytes
 from robustlab.evaluation.intake import fetched
-from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest
+from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest, sha256_of
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.plan import batches
 
@@ -74,11 +74,44 @@ class Copier:
         return batches(torch.arange(self.manifest.n), _IMAGES)
 
     def done(self, part: Part) -> bool:
-        """Whether a part was written by an earlier session."""
-        return (self.directory / PARTS / part.name).is_file() or self._joined(part.cell[0])
+        """Whether a part was written by an earlier session, and what it wrote for later is as it was."""
+        if self._joined(part.cell[0]):
+            return True
+        written = self._written(part.name)
+        if written is None or self.manifest.layout == "folders":
+            return written is not None
+        piece = self._part_of(part.cell)
+        return piece.is_file() and written.get(piece.name) == sha256_of(piece)
 
     def _joined(self, corruption: str) -> bool:
-        return self.manifest.layout == "arrays" and (self.directory / PARTS / f"{corruption}.json").is_file()
+        return self.manifest.layout == "arrays" and self._written(f"{corruption}.json") is not None
+
+    def _written(self, name: str) -> dict[str, str] | None:
+        """Digests of what a part wrote; None if it did not, or nobody can read what it said."""
+        try:
+            found = read_json(self.directory / PARTS / name)
+        except RunError:
+            return None
+        return {file: str(digest) for file, digest in found.items()}
+
+    @property
+    def files(self) -> set[str]:
+        """Names of all files of a finished copy."""
+        if self.manifest.layout == "arrays":
+            return {"labels.npy", CLEAN, *(f"{name}.npy" for name, _ in self.sets.cells)}
+        return {f"{name}/{severity}/{image}" for name, severity in self.sets.cells for image in self.names}
+
+    def parts_of(self, files: Collection[str]) -> list[Part]:
+        """The parts of the work that some files come from; labels and clean images come from none."""
+        if self.manifest.layout == "arrays":
+            return [part for part in self.parts if f"{part.cell[0]}.npy" in files]
+        places = {
+            f"{name}/{severity}/{self.names[i]}": Part((name, severity), number)
+            for name, severity in self.sets.cells
+            for number, ids in enumerate(self.pieces)
+            for i in ids.tolist()
+        }
+        return list(dict.fromkeys(places[file] for file in files if file in places))
 
     def write(self, part: Part) -> Part:
         """Does one part of the work.
@@ -96,8 +129,9 @@ class Copier:
 
     def _array(self, cell: Cell) -> dict[str, str]:
         """The images of one cell as an array in the folder of parts."""
-        replace_atomically(self._part_of(cell), lambda path: self._save(path, self.sets.cells[cell]))
-        return {}
+        piece = self._part_of(cell)
+        replace_atomically(piece, lambda path: self._save(path, self.sets.cells[cell]))
+        return {piece.name: sha256_of(piece)}
 
     def _part_of(self, cell: Cell) -> Path:
         return self.directory / PARTS / f"{cell[0]}-{cell[1]}.npy"
@@ -168,8 +202,9 @@ class Copier:
         """Digests of all files, as they were written."""
         found: dict[str, str] = {}
         for path in sorted((self.directory / PARTS).glob("*.json")):
-            found |= {name: str(digest) for name, digest in read_json(path).items()}
-        return found
+            found |= self._written(path.name) or {}
+        pieces = {self._part_of(cell).name for cell in self.sets.cells} if self.manifest.layout == "arrays" else set()
+        return {name: digest for name, digest in found.items() if name not in pieces}
 
 
 def written(path: Path, arrays: Sequence[NDArray[np.generic]]) -> str:

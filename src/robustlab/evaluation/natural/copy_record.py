@@ -108,6 +108,8 @@ class CopyManifest:
     versions: dict[str, str]
     essentials: Evidence
     """What must be the same for the copy to go on, by a name that a message can use."""
+    sums: str = ""
+    """SHA-256 of ``SHA256SUMS``; empty: not finished, or made by an older version."""
     measures: str = COPY
     schema: int = _SCHEMA
 
@@ -128,6 +130,21 @@ def settle(manifest: CopyManifest, directory: Path) -> CopyManifest:
     with disk(directory):
         write_json(path, encode(manifest), durable=True)
     return manifest
+
+
+def seal(manifest: CopyManifest, directory: Path, *, whole: bool) -> CopyManifest:
+    """Files in the manifest what the digests of the files are, once all of them were found right; else that none are.
+
+    Args:
+        manifest: of the copy.
+        directory: of the copy.
+        whole: whether they were found right.
+    """
+    sealed = replace(manifest, sums=sha256_of(directory / SUMS) if whole else "")
+    if sealed != manifest:
+        with disk(directory):
+            write_json(directory / "manifest.json", encode(sealed), durable=True)
+    return sealed
 
 
 def is_copy(directory: Path) -> bool:
@@ -163,11 +180,14 @@ def write_sums(directory: Path, sums: dict[str, str]) -> None:
 def read_sums(directory: Path) -> dict[str, str]:
     """Digests by file name.
 
-    Raises: RunError if the copy is not finished.
+    Raises: RunError if the copy is not finished, or the digests are not those that were written.
     """
     path = directory / SUMS
     if not path.is_file():
         raise RunError(f"the copy in {directory} is not finished: make it with the same arguments to go on")
+    sealed = read_copy_manifest(directory).sums
+    if sealed and sha256_of(path) != sealed:
+        raise RunError(f"{path} is not what was written: make the copy again with the same arguments to have it mended")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

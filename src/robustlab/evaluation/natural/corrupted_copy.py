@@ -25,12 +25,15 @@ from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.intake import batch_faults, fetched, refuse, refuse_unstable
 from robustlab.evaluation.natural.copy_files import PARTS, Copier, Part, class_folders
 from robustlab.evaluation.natural.copy_record import (
+    CLEAN,
     SUMS,
     CopyManifest,
     CopyProgress,
     CopySettings,
     Layout,
     damaged_files,
+    read_sums,
+    seal,
     settle,
     write_sums,
 )
@@ -52,9 +55,9 @@ def write_corrupted(
 ) -> CopyManifest:
     """Writes a corrupted copy of a data set, in one of the two layouts that benchmarks are published in.
 
-    Killed at any moment, the same call goes on. Images are those that ``evaluate_natural`` makes in memory with the
-    same seed. In the end every file is read again and compared with the digest that was taken when it was written;
-    ``SHA256SUMS`` holds them all.
+    Killed at any moment, the same call goes on; of a finished copy it writes what is missing or damaged. Images are
+    those that ``evaluate_natural`` makes in memory with the same seed. In the end every file is read again and compared
+    with the digest that was taken when it was written; ``SHA256SUMS`` holds them all.
 
     Args:
         data: labelled images in [0, 1], or what ``robustlab.data.examples`` makes some of.
@@ -81,16 +84,43 @@ def write_corrupted(
     with alone(root):
         _sweep(root)
         manifest = settle(own, root)
-        if not (root / SUMS).exists():
-            _written(Copier(sets, manifest, root, settings.quality), settings)
+        copier = Copier(sets, manifest, root, settings.quality)
+        if not _finished(copier):
+            (root / SUMS).unlink(missing_ok=True)
+            manifest = seal(manifest, root, whole=False)
+            _written(copier, settings)
         shutil.rmtree(root / PARTS, ignore_errors=True)
-        wrong = damaged_files(root, settings.progress)
+        if wrong := damaged_files(root, settings.progress):
+            _mended(copier, wrong, settings)
+            wrong = damaged_files(root, settings.progress)
+        manifest = manifest if wrong else seal(manifest, root, whole=True)
     if wrong:
         raise RunError(
-            f"{len(wrong)} file{'s' if len(wrong) > 1 else ''} in {root} are not what was written, {wrong[0]} for one: "
-            f"is the disk sound? Delete {root / SUMS} and make the copy again to have all files written anew"
+            f"{len(wrong)} file{'s' if len(wrong) > 1 else ''} in {root} are not what was written, {wrong[0]} for one, "
+            f"even after they were written anew: is the disk sound? Delete {root / SUMS} and make the copy again to "
+            "have all files written anew"
         )
     return manifest
+
+
+def _finished(copier: Copier) -> bool:
+    """Whether there are digests of all files of a copy, as they were written."""
+    try:
+        return set(read_sums(copier.directory)) == copier.files
+    except RunError:
+        return False
+
+
+def _mended(copier: Copier, files: Sequence[str], settings: CopySettings) -> None:
+    """Writes files anew that are missing, or not what was written."""
+    if {"labels.npy", CLEAN} & set(files):
+        copier.beside()
+    parts = copier.parts_of(files)
+    for _ in _worked(copier, parts, settings.workers):
+        pass
+    for name in dict.fromkeys(part.cell[0] for part in parts):
+        copier.join(name)
+    shutil.rmtree(copier.directory / PARTS, ignore_errors=True)
 
 
 def _sweep(root: Path) -> None:
