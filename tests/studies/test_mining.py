@@ -128,6 +128,41 @@ def test_a_damaged_file_is_made_again(spies: list[Spy], tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("spies")
+def test_a_file_that_was_changed_or_is_of_other_data_is_made_again(spies: list[Spy], tmp_path: Path) -> None:
+    data, others = numbered(), InMemory("numbered", CLASSES, numbered().x.flip(0), numbered().y)
+    first = mine(committee("one"), data, folds=2, out=tmp_path / "here")
+    mine(committee("one"), others, folds=2, out=tmp_path / "there")
+    path = tmp_path / "here" / "one" / "fold-1.safetensors"
+    whole = path.read_bytes()
+    for content in (
+        whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:],
+        (tmp_path / "there/one" / path.name).read_bytes(),
+    ):
+        path.write_bytes(content)
+        before = len(spies)
+        assert mine(committee("one"), data, folds=2, out=tmp_path / "here").members == first.members
+        assert len(spies) == before + 1
+
+
+def test_results_without_a_manifest_are_not_taken_for_this_mining(tmp_path: Path) -> None:
+    for name in ("mined.json", "one/fold-1.safetensors", "report.json"):
+        home = tmp_path / name.replace("/", "-")
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text("{}")
+        with pytest.raises(RunError, match="without a manifest of mining: choose another directory"):
+            mine(committee("one"), numbered(), folds=2, out=home)
+
+
+@pytest.mark.usefixtures("spies")
+def test_manifests_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    for number, content in enumerate(('{"measures": "corruptions"}', "[]", "{", '{"run": {"seed": 0}}')):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "manifest.json").write_text(content)
+        with pytest.raises(RunError, match=r"holds another run|manifest\.json"):
+            mine(committee("one"), numbered(), folds=2, out=tmp_path / str(number))
+
+
+@pytest.mark.usefixtures("spies")
 @pytest.mark.parametrize(
     ("folds", "seed", "data", "models", "message"),
     [

@@ -221,3 +221,32 @@ def test_a_threshold_is_a_probability(threshold: float) -> None:
 def test_a_number_per_class_is_a_number(count: int) -> None:
     with pytest.raises(ValueError, match="per_class is how many examples of each class there are, >= 1, 'mean' or"):
         SAID.chosen(per_class=count)
+
+
+@pytest.mark.parametrize("file", ["x.f32", "y.i64"])
+def test_rows_that_were_changed_or_come_from_another_folder_are_made_anew(
+    file: str, make_net: MakeNet, many: InMemory, tmp_path: Path
+) -> None:
+    def labels(seed: int, name: str) -> Tensor:
+        torch.manual_seed(seed)
+        return pseudo_labels(make_net(seed=seed), many, CLASSES, tmp_path / name, WAY).probs.clone()
+
+    first = labels(0, "one")
+    assert not torch.equal(labels(1, "other"), first)
+    held = bytearray((tmp_path / "one" / file).read_bytes())
+    held[5] ^= 1
+    (tmp_path / "one" / file).write_bytes(bytes(held))
+    assert torch.equal(labels(0, "one"), first)
+    for name in ("x.f32", "y.i64", "rows.json"):
+        (tmp_path / "one" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    assert torch.equal(labels(0, "one"), first)
+
+
+def test_rows_of_an_older_version_are_kept(make_net: MakeNet, many: InMemory, tmp_path: Path) -> None:
+    pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY)
+    said = json.loads((tmp_path / "rows.json").read_text())
+    del said["digests"]
+    (tmp_path / "rows.json").write_text(json.dumps(said))
+    told: list[Progress] = []
+    pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY, progress=told.append)
+    assert told == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,19 @@ from pathlib import Path
 _LARGEST = 1 << 28  # bytes of a JSON file
 _DEEPEST = 100  # lists and objects inside each other
 _HALF = re.compile(r"\\u[dD][89abAB]", re.ASCII)
+_PIECE = 1 << 22  # bytes
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces; empty if there is no such file."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return ""
+    return found.hexdigest()
 
 
 def with_usual_rights(path: Path, write: Callable[[Path], None]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from robustlab.core import RunError
+from robustlab.core.files import sha256_of
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.manifest import Manifest, older, read_manifest
@@ -20,19 +20,6 @@ from robustlab.evaluation.upgrade import SCHEMA_VERSION
 
 REPORT = "report.json"
 OUTCOMES = "rows of outcomes.sqlite"
-_CHUNK = 1 << 22
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces; empty if it is not there."""
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_CHUNK):
-                found.update(piece)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return ""
-    return found.hexdigest()
 
 
 def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:

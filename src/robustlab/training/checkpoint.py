@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from robustlab.core import CheckpointError, RecipeState, RunError
 from robustlab.core.architecture import metadata_of
-from robustlab.core.files import with_usual_rights
+from robustlab.core.files import sha256_of, with_usual_rights
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
@@ -132,7 +132,8 @@ def _write_files(
         with_usual_rights(folder / STATE, partial(save_file, plain(memory)))
     except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
-    (folder / NUMBERS).write_text(json.dumps({"format": FORMAT, **vars(numbers)}, indent=1))
+    files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+    (folder / NUMBERS).write_text(json.dumps({"format": FORMAT, "files": files, **vars(numbers)}, indent=1))
     for file in folder.iterdir():
         with file.open("rb+") as written:
             os.fsync(written.fileno())
@@ -198,7 +199,8 @@ def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState
     remembered = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
     if remembered.keys() != state.keys():
         raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
-    wrong = unlike(remembered, state)
+    known = {name: value for name, value in state.items() if value.numel()}  # what is empty yet takes any shape later
+    wrong = unlike({name: remembered[name] for name in known}, known)
     if wrong:
         raise CheckpointError(f"{path} holds another recipe state: {'; '.join(wrong)}")
     for name, value in remembered.items():

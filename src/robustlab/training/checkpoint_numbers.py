@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import CheckpointError, Metrics
-from robustlab.core.files import json_in
+from robustlab.core.files import json_in, sha256_of
 
 NUMBERS = "state.json"
 FORMAT = 2
@@ -38,9 +38,9 @@ class Numbers:
 
 
 def read_numbers(path: Path) -> Numbers:
-    """The part of a checkpoint that says what it is.
+    """The part of a checkpoint that says what it is; the files beside it must be those that were written with it.
 
-    Raises: CheckpointError if it is damaged or of another format.
+    Raises: CheckpointError if it is damaged or of another format, or a file is not as it was written.
     """
     try:
         found = json_in(path / NUMBERS)
@@ -48,9 +48,22 @@ def read_numbers(path: Path) -> Numbers:
             raise ValueError(f"{NUMBERS} holds no JSON object")
         if found.pop("format", None) != FORMAT:
             raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
+        _check_files(path, found.pop("files", {}))  # an older version did not write it
         return _numbers(found)
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
+
+
+def _check_files(path: Path, files: object) -> None:
+    """Whether files are as they were written.
+
+    Raises: ValueError naming the first that is not.
+    """
+    if not isinstance(files, dict):
+        raise ValueError(f"the files in {NUMBERS} are no digests by name")
+    for name, digest in files.items():
+        if Path(name).name != name or sha256_of(path / name) != digest:
+            raise ValueError(f"{name} is not what was written")
 
 
 def _numbers(found: dict[str, object]) -> Numbers:

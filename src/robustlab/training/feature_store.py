@@ -1,6 +1,7 @@
 """Rows of features and labels in files that only grow, so that a run that is killed goes on where it was.
 
-``x.f32`` and ``y.i64`` hold rows one after the other, ``rows.json`` says how many of them are whole.
+``x.f32`` and ``y.i64`` hold rows one after the other, ``rows.json`` says how many of them are whole, and keeps a digest
+of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from torch import Tensor
 from robustlab.core import RunError
 from robustlab.core.files import json_in, replace_atomically
 
+_PIECE = 1 << 22  # bytes
+Digest: TypeAlias = blake2b
 SECONDS = 5.0
 """Of work that a killed run loses at most."""
 
@@ -32,12 +36,18 @@ class Store:
         place: folder of its own.
         shape: of the features of one example.
         examples: rows that there will be.
+        of: what the rows are of, in words that go into their digest: rows of something else count for nothing.
     """
 
-    def __init__(self, place: Path, shape: torch.Size, examples: int) -> None:
+    def __init__(self, place: Path, shape: torch.Size, examples: int, of: str = "") -> None:
         self.place, self.shape, self.examples = place, list(shape), examples
         self.features, self.labels, self.count = place / "x.f32", place / "y.i64", place / "rows.json"
-        self.rows = 0
+        self.rows, self.of = 0, of
+        self.digests = self._begun()
+
+    def _begun(self) -> tuple[Digest, Digest]:
+        """Digests of no rows yet."""
+        return blake2b(self.of.encode(), digest_size=16), blake2b(self.of.encode(), digest_size=16)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -55,6 +65,8 @@ class Store:
             raise self._unwritable(error) from error
         try:
             self.rows = self._whole()
+            if not self.rows:
+                self.digests = self._begun()
             yield
         finally:
             lock.release()
@@ -66,9 +78,27 @@ class Store:
             rows = int(said["rows"])
             ours = said["shape"] == self.shape and rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size
+            if not (ours and sizes[0] >= rows * self._width and sizes[1] >= rows * 8):
+                return 0
+            found = self._read(rows)
+            whole = said.get("digests", found) == found  # older versions kept none
         except (OSError, ValueError, KeyError, TypeError):
             return 0
-        return rows if ours and sizes[0] >= rows * self._width and sizes[1] >= rows * 8 else 0
+        return rows if whole else 0
+
+    def _read(self, rows: int) -> list[str]:
+        """Digests of the first rows, which later ones are added to."""
+        self.digests = self._begun()
+        for file, width, digest in zip((self.features, self.labels), (self._width, 8), self.digests, strict=True):
+            left = rows * width
+            with file.open("rb") as opened:
+                while left and (piece := opened.read(min(left, _PIECE))):
+                    digest.update(piece)
+                    left -= len(piece)
+        return self._said()
+
+    def _said(self) -> list[str]:
+        return [digest.hexdigest() for digest in self.digests]
 
     @property
     def _width(self) -> int:
@@ -78,7 +108,7 @@ class Store:
     def start(self) -> None:
         """Forgets all rows."""
         self.count.unlink(missing_ok=True)
-        self.rows = 0
+        self.rows, self.digests = 0, self._begun()
 
     @contextmanager
     def growing(self) -> Iterator[Growing]:
@@ -100,7 +130,7 @@ class Store:
 
     def say(self) -> None:
         """Writes down how many rows are whole."""
-        said = json.dumps({"shape": self.shape, "rows": self.rows})
+        said = json.dumps({"shape": self.shape, "rows": self.rows, "digests": self._said()})
 
         def write(part: Path) -> None:
             part.write_text(said)
@@ -129,8 +159,10 @@ class Growing:
 
     def append(self, x: Tensor, y: Tensor) -> None:
         """Adds rows of features (N, ...) and labels (N,)."""
-        self.x.write(x.float().cpu().contiguous().numpy().data)
-        self.y.write(y.cpu().numpy().data)
+        found = x.float().cpu().contiguous().numpy().data, y.cpu().contiguous().numpy().data
+        for file, digest, rows in zip((self.x, self.y), self.store.digests, found, strict=True):
+            file.write(rows)
+            digest.update(rows)
         self.added += len(y)
         if time.monotonic() - self.marked >= SECONDS:
             self.mark()

@@ -192,7 +192,7 @@ def pseudo_labels(
         "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
         "classes": ", ".join(classes),
     }
-    store = Store(Path(folder), torch.Size([len(classes)]), len(bare))
+    store = Store(Path(folder), torch.Size([len(classes)]), len(bare), json.dumps(key))
     before = (_said(Path(folder)) or {}).get("precision") if settings.precision == "auto" else None
     # In this order, or several processes wait for each other.
     with launched(settings, named(before)) as (accelerator, settings), store.claimed():

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import Examples, RunError
-from robustlab.core.files import replace_atomically
+from robustlab.core.files import replace_atomically, sha256_of
 from robustlab.data.folder import ImageFolder
 from robustlab.evaluation.files import disk, read_json, write_bytes
 from robustlab.evaluation.intake import fetched
-from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest, sha256_of
+from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.plan import batches
 
@@ -81,7 +81,7 @@ class Copier:
         if written is None or self.manifest.layout == "folders":
             return written is not None
         piece = self._part_of(part.cell)
-        return piece.is_file() and written.get(piece.name) == sha256_of(piece)
+        return bool(sha256_of(piece)) and written.get(piece.name) == sha256_of(piece)
 
     def _joined(self, corruption: str) -> bool:
         return self.manifest.layout == "arrays" and self._written(f"{corruption}.json") is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import DataError, Examples, RunError
+from robustlab.core.files import sha256_of
 from robustlab.corruptions import Variant
 from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
@@ -31,7 +31,6 @@ SUMS = "SHA256SUMS"
 CLEAN = "clean/images.npy"
 """The images before they were corrupted, in the layout "arrays"."""
 _SCHEMA = 1
-_CHUNK = 1 << 22
 
 Layout: TypeAlias = Literal["arrays", "folders"]
 """As CIFAR-10-C is published, one array per corruption; or as ImageNet-C, folders of image files."""
@@ -195,15 +194,6 @@ def read_sums(directory: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file, read in pieces."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            found.update(piece)
-    return found.hexdigest()
-
-
 def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None = None) -> tuple[str, ...]:
     """Names of the files of a finished copy that are missing, or not what was written.
 
@@ -214,8 +204,7 @@ def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None =
 
 def _wrong(directory: Path, sums: dict[str, str], told: Callable[[CopyProgress], None] | None) -> Iterator[str]:
     for number, (name, digest) in enumerate(sums.items(), start=1):
-        path = inside(directory, name)
-        if not path.is_file() or sha256_of(path) != digest:
+        if sha256_of(inside(directory, name)) != digest:
             yield name
         if told is not None:
             told(CopyProgress("check", number, len(sums)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.files import sha256_of
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import Asked, check_same, identify
@@ -16,7 +17,7 @@ from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets
 from robustlab.evaluation.natural.record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
-from robustlab.evaluation.sealed import check_file, sha256_of
+from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.subject import Subject
 
 RECORD = "natural.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from robustlab.core import Examples, RunError
 from robustlab.core.files import replace_atomically
 from robustlab.core.provenance import now
 from robustlab.data.cache import stored
+from robustlab.data.wrapped import sampled_sha256
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab
@@ -75,13 +77,14 @@ def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, 
     Raises: RunError if the directory cannot be written, or logits are not finite.
     """
     lab = Lab(out / "networks", work.seed, work.budget, work.device, examples=data)
+    whole = getattr(data, "sha256", None) or sampled_sha256(data)
     said = torch.full((len(networks), len(data), len(data.classes)), torch.nan)
     units = len(networks) * folds
     for number, name in enumerate(networks):
         for fold in range(folds):
             tell = _teller(work.progress, At(name, fold + 1, number * folds + fold, units, 0.0, ""))
             one = replace(networks[name], data=OutsideFold(fold, folds, work.seed))
-            ids, logits = _kept(out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=tell))
+            ids, logits = _kept(out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=tell), whole)
             said[number, ids] = logits
     if not bool(said.isfinite().all()):
         raise RunError(f"some networks in {out} gave NaN or infinity: lower their learning rate, or take another out")
@@ -98,13 +101,20 @@ def check_names(names: Mapping[str, Network]) -> None:
             raise ValueError(f"{name!r} cannot be the name of a network: letters, digits, '-', '_' and '.' only")
 
 
-def _kept(path: Path, network: Network, lab: Lab) -> tuple[Tensor, Tensor]:
-    """Numbers (n,) and logits (n, K) of a fold: from the file, if it is of this very network, or made now."""
+def _kept(path: Path, network: Network, lab: Lab, data: str) -> tuple[Tensor, Tensor]:
+    """Numbers (n,) and logits (n, K) of a fold: from the file, if it is of this very network and data, or made now.
+
+    Args:
+        path: of the file.
+        network: how it is trained.
+        lab: where it is trained.
+        data: SHA-256 of all examples.
+    """
     from safetensors.torch import save_file
 
     mark = fingerprint(network, lab.budget, lab.seed)
     found = stored(path)
-    if found is not None and found[1].get("network") == mark:
+    if found is not None and found[1].get("network") == mark and _sound(*found, data):
         lab.tell("kept", 1.0, "done before")
         return found[0]["ids"], found[0]["logits"]
     fold = network.data
@@ -113,12 +123,29 @@ def _kept(path: Path, network: Network, lab: Lab) -> tuple[Tensor, Tensor]:
     part = fold.judged(lab.data("train"))
     trained = lab.trained(network)
     logits = torch.cat([said.float() for said, _ in answers(trained.last, part)])
+    tensors = {"ids": part.rows, "logits": logits}
     made = {"network": mark, "seconds": f"{trained.seconds:.1f}", "created": now()}
+    made["content"] = _content(tensors, mark, data)
     try:
-        replace_atomically(path, lambda to: save_file({"ids": part.rows, "logits": logits}, to, metadata=made))
+        replace_atomically(path, lambda to: save_file(tensors, to, metadata=made))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
     return part.rows, logits
+
+
+def _sound(tensors: Mapping[str, Tensor], said: Mapping[str, str], data: str) -> bool:
+    """Whether a file is what was written for these data; an older version did not sign its files."""
+    if not {"ids", "logits"} <= tensors.keys():
+        return False
+    return "content" not in said or said["content"] == _content(tensors, said["network"], data)
+
+
+def _content(tensors: Mapping[str, Tensor], network: str, data: str) -> str:
+    """What stands for the content of a file, and for what it speaks of."""
+    found = hashlib.sha256(f"{network} {data}".encode())
+    for name in ("ids", "logits"):
+        found.update(repr(tuple(tensors[name].shape)).encode() + tensors[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _teller(progress: Show | None, start: At) -> Callable[[str, float, str], None]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustlab.core import Examples, Labels
+from robustlab.core import Examples, Labels, RunError
 from robustlab.core.provenance import now, versions
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
@@ -112,6 +112,9 @@ class _Plan(NamedTuple):
             "epochs at most": str(work.budget.epochs),
         }
         before = read_json(path) if path.exists() else {}
+        others = sorted(one.name for one in home.glob("*") if not one.name.startswith("."))
+        if others and not before:
+            raise RunError(f"{home} holds {others[0]} without a manifest of mining: choose another directory")
         kept = {**_texts(before.get("networks")), **self.networks}
         if before:
             there, run = _texts(before.get("networks")), _texts(before.get("run"))
