@@ -11,7 +11,7 @@ from torch import nn
 
 from robustlab.core import CheckpointError
 from robustlab.data import InMemory
-from robustlab.training import Settings, fit, standard
+from robustlab.training import Progress, Settings, fit, standard
 
 MakeNet = Callable[..., nn.Sequential]
 
@@ -19,8 +19,13 @@ MakeNet = Callable[..., nn.Sequential]
 @pytest.fixture
 def two_epochs(squares: InMemory, make_net: MakeNet, tmp_path: Path) -> Path:
     """A run of three epochs that stopped after two."""
-    with pytest.raises(KilledError):
-        fit(make_net(), standard(), squares, Settings(3), out=tmp_path, progress=stop_at(3, 1))
+
+    def stop(at: Progress) -> None:
+        if at.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_net(), standard(), squares, Settings(3), out=tmp_path, progress=stop)
     return tmp_path
 
 
