@@ -12,6 +12,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from robustlab.attacks.steps import alike
 from robustlab.core import L1, Norm, Region, Streams, ThreatModel
 
 _MOMENTUM = 0.25  # share of the last move in the next one
@@ -165,13 +166,9 @@ class Sparse:
 
     def move(self, at: Position) -> Tensor:
         """The next points."""
-        size = at.grad.abs().reshape(at.grad.shape[0], -1)
-        values = size.shape[1]
+        values = math.prod(at.grad.shape[1:])
         kept = values - ((1 - self.share) * values).long().clamp(0, values - 1)
-        largest = size.topk(int(kept.max()), dim=1).values
-        least = largest.gather(1, kept[:, None] - 1).reshape(self.length.shape)
-        sign = at.grad.sign().masked_fill_(at.grad.abs() < least, 0)
-        return at.x_adv + L1().normalise(sign) * self.length
+        return at.x_adv + alike(at.grad, kept) * self.length
 
     def look_back(self, at: Position, window: int) -> Tensor:
         """Adapts length and sparsity; back go those whose best point has become sparser."""

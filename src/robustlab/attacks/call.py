@@ -170,7 +170,8 @@ def checked_inputs(
 
     Returns: ids (N,), by default 0..N-1.
     Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, labels and targets
-        that are no class numbers, labels, targets, ids or eps of another number than the inputs, and an unknown stop.
+        that are no class numbers, ids that are no whole numbers, labels, targets, ids or eps of another number than the
+        inputs, and an unknown stop.
     """
     if x.ndim < 2 or not x.numel():
         raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")

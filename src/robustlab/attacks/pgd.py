@@ -52,7 +52,7 @@ class FGSM:
         """One step."""
         size = _length(self.threat, self.step_size, 1.0 / _checked(1, self.step_size))
         start = uniform if self.random_start else at_input
-        return Plan(self.threat, steepest(self.threat.norm, size), 1, start, self.score)
+        return Plan(self.threat, steepest(self.threat.norm, size, self.threat.bounds), 1, start, self.score)
 
     search = search
     __call__ = craft
@@ -79,7 +79,7 @@ class BIM:
     def plan(self) -> Plan:
         """Small steps from the input."""
         size = _length(self.threat, self.step_size, 1 / _checked(self.steps, self.step_size))
-        return Plan(self.threat, steepest(self.threat.norm, size), self.steps, at_input, self.score)
+        return Plan(self.threat, steepest(self.threat.norm, size, self.threat.bounds), self.steps, at_input, self.score)
 
     search = search
     __call__ = craft
@@ -111,7 +111,7 @@ class PGD:
         """Steps of equal length."""
         size = _length(self.threat, self.step_size, 2.5 / _checked(self.steps, self.step_size))
         start = uniform if self.random_start else at_input
-        return Plan(self.threat, steepest(self.threat.norm, size), self.steps, start, self.score)
+        return Plan(self.threat, steepest(self.threat.norm, size, self.threat.bounds), self.steps, start, self.score)
 
     search = search
     __call__ = craft
@@ -140,7 +140,8 @@ class MIFGSM:
     def plan(self) -> Plan:
         """Steps along the momentum, from the input."""
         size = _length(self.threat, self.step_size, 1 / _checked(self.steps, self.step_size))
-        return Plan(self.threat, momentum(self.threat.norm, size, self.decay), self.steps, at_input, self.score)
+        step = momentum(self.threat.norm, size, self.decay, self.threat.bounds)
+        return Plan(self.threat, step, self.steps, at_input, self.score)
 
     search = search
     __call__ = craft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
@@ -11,6 +12,10 @@ from torch import Tensor
 
 from robustlab.core import L1, Norm
 from robustlab.core.norms import per_example
+
+_FREE = (-math.inf, math.inf)
+_FEWEST, _MOST = 0.01, 0.1  # share of all values that a step in L1 moves
+_FURTHEST = 1 / 6  # of the width of the bounds: how far it moves one of them, if it need not move more than that
 
 Size: TypeAlias = float | tuple[float, ...]
 """A length in input units: one for all examples, or one per example."""
@@ -49,34 +54,88 @@ def _one_value(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1)[:, :1].reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _sized(size: Size) -> tuple[Callable[[Tensor], Memory], Callable[[Tensor, Memory], Tensor]]:
+class _Sized(NamedTuple):
     """How a length is remembered, and how directions are multiplied by it."""
-    if isinstance(size, float):
-        return lambda _: (), lambda direction, _: direction.mul_(size)
-    sizes = torch.tensor(size, dtype=torch.float64)
-    return lambda x: (per_example(sizes, x),), lambda direction, memory: direction.mul_(memory[0])
+
+    init: Callable[[Tensor], Memory]
+    of: Callable[[Memory], float | Tensor]
+    """The length of all examples, or one of each (N, 1, ..., 1)."""
+
+    @staticmethod
+    def by(size: Size) -> _Sized:
+        if isinstance(size, float):
+            return _Sized(lambda _: (), lambda _: size)
+        sizes = torch.tensor(size, dtype=torch.float64)
+        return _Sized(lambda x: (per_example(sizes, x),), lambda memory: memory[0])
+
+    def scaled(self, direction: Tensor, memory: Memory) -> Tensor:
+        return direction.mul_(self.of(memory))
 
 
-def steepest(norm: Norm, size: Size) -> Step[Memory]:
-    """Moves by ``size`` along the direction of steepest ascent; for Linf the sign of the gradient."""
-    init, scaled = _sized(size)
-    return Step(init, lambda grad, memory: (scaled(norm.steepest_(grad), memory), memory))
+def alike(grad: Tensor, count: int | Tensor) -> Tensor:
+    """The signs of the values with the largest gradients, divided by their number: a direction of L1 size 1.
+
+    Args:
+        grad: (N, ...).
+        count: how many values, 1 to D, for all or for each example (N,); ties at the last place are all in, and values
+            without gradient are not.
+    """
+    size = grad.abs().flatten(1)
+    rows = torch.as_tensor(count, device=grad.device).expand(len(size))
+    most = count if isinstance(count, int) else int(rows.max())
+    least = size.topk(most, dim=1).values.gather(1, rows[:, None] - 1)
+    sign = grad.sign().masked_fill_((size < least).reshape(grad.shape), 0)
+    return L1().normalise(sign)
 
 
-def momentum(norm: Norm, size: Size, decay: float) -> Step[Memory]:
+def uphill(norm: Norm, grad: Tensor, size: float | Tensor, bounds: tuple[float, float]) -> Tensor:
+    """The direction in which a step of a size goes.
+
+    That is the steepest one, except in L1, where it would be that of a single value, which its bound soon stops: there
+    the step goes alike to the values with the largest gradients, so many that none moves by more than a sixth of the
+    width of the bounds, but at least a hundredth of all values, and at most a tenth.
+
+    Args:
+        norm: of the step.
+        grad: of the score (N, ...); may be overwritten.
+        size: of the step, in input units: of all examples, or of each (N, 1, ..., 1).
+        bounds: of the inputs; may be infinite.
+
+    Source: Tramer, Boneh, Adversarial Training and Robustness for Multiple Perturbations, NeurIPS 2019 (SLIDE), for the
+    values with the largest gradients; docs/decisions/0014-l1-steps.md for their number.
+    """
+    if not isinstance(norm, L1):
+        return norm.steepest_(grad)
+    fewest, most = (max(1, int(share * grad[0].numel())) for share in (_FEWEST, _MOST))
+    wanted = size / (_FURTHEST * (bounds[1] - bounds[0]))
+    if isinstance(wanted, Tensor):
+        return alike(grad, wanted.reshape(-1).ceil().clamp(fewest, most).long())
+    return alike(grad, min(max(math.ceil(wanted), fewest), most))
+
+
+def steepest(norm: Norm, size: Size, bounds: tuple[float, float] = _FREE) -> Step[Memory]:
+    """Moves by ``size`` uphill: for Linf by the sign of the gradient; for L1 see ``uphill``."""
+    sized = _Sized.by(size)
+    return Step(
+        sized.init,
+        lambda grad, memory: (sized.scaled(uphill(norm, grad, sized.of(memory), bounds), memory), memory),
+    )
+
+
+def momentum(norm: Norm, size: Size, decay: float, bounds: tuple[float, float] = _FREE) -> Step[Memory]:
     """Moves along a decaying sum of gradients, each divided by its L1 size.
 
-    m <- decay * m + g / ||g||_1,   move = size * steepest(m)
+    m <- decay * m + g / ||g||_1,   move = size * steepest(m), for L1 as in ``uphill``
 
     Source: Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018, equations 6 and 7.
     """
-    init, scaled = _sized(size)
+    sized = _Sized.by(size)
 
     def update(grad: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        total = memory[0] * decay + L1().normalise(grad)
-        return scaled(norm.steepest(total), memory[1:]), (total, *memory[1:])
+        total, rest = memory[0] * decay + L1().normalise(grad), memory[1:]
+        return sized.scaled(uphill(norm, total.clone(), sized.of(rest), bounds), rest), (total, *rest)
 
-    return Step(lambda x: (torch.zeros_like(x), *init(x)), update)
+    return Step(lambda x: (torch.zeros_like(x), *sized.init(x)), update)
 
 
 class Optimizer(Protocol):
@@ -126,7 +185,7 @@ class Adam:
 
 def adam(lr: Size, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Step[Memory]:
     """The step rule of ``Adam``, with one learning rate for all or one per example."""
-    (first, second), (init, scaled) = betas, _sized(lr)
+    (first, second), sized = betas, _Sized.by(lr)
 
     def update(grad: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         mean, square, count, *size = memory
@@ -134,9 +193,9 @@ def adam(lr: Size, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8)
         mean = mean * first + grad * (1 - first)
         square = square * second + grad.square() * (1 - second)
         root = (square / (1 - second**count)).sqrt_().add_(eps)
-        return scaled(mean / (1 - first**count) / root, tuple(size)), (mean, square, count, *size)
+        return sized.scaled(mean / (1 - first**count) / root, tuple(size)), (mean, square, count, *size)
 
-    return Step(lambda x: (*(torch.zeros_like(part) for part in (x, x, _one_value(x))), *init(x)), update)
+    return Step(lambda x: (*(torch.zeros_like(part) for part in (x, x, _one_value(x))), *sized.init(x)), update)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustlab.core.losses import answerable, finite_logits
+from robustlab.core.losses import answerable, classes_needed, finite_logits
+from robustlab.core.names import class_numbers
 from robustlab.core.random import Streams
 from robustlab.core.types import Labels, Logits
 
@@ -52,6 +53,18 @@ def least_likely_class(logits: Logits, y: Labels | None = None) -> Labels:
         _others(logits, y)
         kept = kept.scatter(1, y[:, None], torch.inf)
     return kept.argmin(dim=1)
+
+
+def check_classes(y: object, logits: Logits) -> Labels:
+    """Labels as class numbers of these logits (N, K), int64.
+
+    Raises: ValueError for anything but whole numbers 0..K-1, one for each row.
+    """
+    numbers = class_numbers(y, len(logits)).long()
+    needed = classes_needed(numbers)
+    if needed > logits.shape[1]:
+        raise ValueError(f"labels go up to {needed - 1}, but the model has {logits.shape[1]} classes")
+    return numbers
 
 
 def _others(logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:

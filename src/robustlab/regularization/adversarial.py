@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Labels, Logits, Metrics, RecipeState, frozen
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
-from robustlab.regularization.features import FREE, Inputs, Limits, leaf, named, rebuilt
+from robustlab.core.targets import check_classes
+from robustlab.regularization.distance import finite_weights
+from robustlab.regularization.features import FREE, Inputs, Limits, check_movable, leaf, named, rebuilt
 from robustlab.regularization.neighbours import Neighbourhood, TargetMethod, gradient_of, target_labels
 
 Loss: TypeAlias = Callable[[Logits, Tensor], Tensor]
@@ -83,9 +85,11 @@ class AdversarialRegularization:
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
         """One pass over the batch and one over its neighbours, each forward and back."""
         del state
+        if self.multiplier:
+            check_movable(batch.x)
         x, y = batch.x.detach().requires_grad_(self.starts_here), batch.y
         logits: Logits = model(x)
-        base = mean_loss(self.loss(logits, y))
+        base = mean_loss(labelled(self.loss, logits, y))
         aim = self.aim(logits, y, seed=batch.seed, ids=batch.ids)
         first = self.first(aim, logits, x) if self.starts_here and self.target != "true" else None
         backward(base)
@@ -196,15 +200,20 @@ class AdversariallyRegularized(nn.Module):
         Args:
             x: inputs, with examples first.
             y: labels (N,), or whatever the loss takes.
-            weights: of the examples (N,) or (N, 1), in both losses: sum_i w_i l_i / N.
+            weights: of the examples (N,) or (N, 1), finite, in both losses: sum_i w_i l_i / N.
             seed: of random starts and targets; another for each step, the number of the step say.
             ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
+
+        Raises: ValueError for inputs without a float, labels that are no class numbers, weights that are not finite or
+            do not fit, and ids that are no whole numbers.
         """
         how = self.how
+        if how.multiplier:
+            check_movable(x)
         if how.starts_here:
             x = rebuilt(x, {name: leaf(value) for name, value in named(x).items()})
         logits = self(x)
-        base = mean_loss(how.loss(logits, y), weights)
+        base = mean_loss(labelled(how.loss, logits, y), weights)
         if not how.multiplier:
             return Losses(base, base, torch.zeros_like(base), logits)
         aim = how.aim(logits, y, seed=seed, ids=ids)
@@ -216,13 +225,24 @@ class AdversariallyRegularized(nn.Module):
         return Losses(base + how.multiplier * hard, base, hard, logits)
 
 
+def labelled(loss: Loss, logits: Logits, y: Tensor) -> Tensor:
+    """The loss of labels.
+
+    Raises: ValueError for labels that the cross-entropy cannot take: class numbers (N,), or probabilities (N, K).
+    """
+    probabilities = isinstance(y, Tensor) and y.is_floating_point() and y.shape == logits.shape
+    return loss(logits, check_classes(y, logits) if loss == cross_entropy and not probabilities else y)
+
+
 def mean_loss(values: Tensor, weights: Tensor | None = None) -> Tensor:
     """sum_i w_i l_i / N of losses (N,); a scalar is left as it is.
 
-    Raises: ValueError for weights that are not one per example, or a scalar loss that they cannot be brought into.
+    Raises: ValueError for weights that are not finite, or not one per example, or a scalar loss that they cannot be
+        brought into.
     """
     if weights is None:
         return values.mean()
+    weights = finite_weights(weights)
     if weights.numel() != values.numel() or values.ndim != 1:
         raise ValueError(
             f"weights {tuple(weights.shape)} need a loss that gives one number per example, got {tuple(values.shape)}"

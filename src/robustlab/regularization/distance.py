@@ -157,7 +157,7 @@ def reduced(values: Tensor, weights: Tensor | float = 1.0, reduction: Reduction 
         weights: one for all, or of a shape that leads that of the values (trailing axes of 1 may be there or not).
         reduction: one of these. What is divided by 0 is 0.
 
-    Raises: ValueError for an unknown reduction, or weights that do not fit.
+    Raises: ValueError for an unknown reduction, or weights that are not finite or do not fit.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"there is no reduction {reduction!r}: choose one of {', '.join(get_args(Reduction))}")
@@ -186,8 +186,23 @@ def _ratio(total: Tensor, count: Tensor) -> Tensor:
     return total / torch.where(count == 0, 1, count)
 
 
+def finite_weights(weights: Tensor | float) -> Tensor:
+    """Weights as a tensor.
+
+    Raises: ValueError if one is NaN or infinite, with which every loss would be.
+    """
+    given = torch.as_tensor(weights)
+    wrong = int((~given.isfinite()).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong} of {given.numel()} weights are NaN or infinite: leave such edges or examples out, or give them 0"
+        )
+    return given
+
+
 def _spread(weights: Tensor | float, values: Tensor) -> Tensor:
     """Weights, one for each value."""
+    weights = finite_weights(weights)
     spread = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
     if spread.ndim == values.ndim + 1 and spread.shape[-1] == 1:
         spread = spread[..., 0]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Streams
+from robustlab.core.names import example_names
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
 """What a model takes: a tensor (N, ...), or several by name or by place, each with examples first."""
@@ -45,6 +46,8 @@ def named(x: Inputs) -> dict[str | int, Tensor]:
     """
     found: dict[str | int, Tensor] = {}
     found.update(x.items() if isinstance(x, dict) else enumerate(_sequence(x)))
+    if kinds := {type(value).__name__ for value in found.values() if not isinstance(value, Tensor)}:
+        raise ValueError(f"inputs are tensors with examples first, got {', '.join(sorted(kinds))}: use torch.as_tensor")
     sizes = {name: len(tensor) for name, tensor in found.items()}
     if not found or len(set(sizes.values())) > 1:
         raise ValueError(f"inputs are a tensor, or several with as many examples each, got {sizes}")
@@ -67,8 +70,26 @@ def leaf(value: Tensor) -> Tensor:
 
 
 def streams_of(rows: Tensor, seed: int, ids: Tensor | None) -> Streams:
-    """The draws of some examples, which are called 0..N-1 if nothing else is said."""
-    return Streams(seed, torch.arange(len(rows), device=rows.device) if ids is None else ids)
+    """The draws of some examples, which are called 0..N-1 if nothing else is said.
+
+    Raises: ValueError for ids that are no whole numbers, one for each example.
+    """
+    names = torch.arange(len(rows)) if ids is None else example_names(ids, len(rows))
+    return Streams(seed, names.to(rows.device))
+
+
+def check_movable(x: Inputs) -> None:
+    """Refuses inputs of which nothing can be moved a little.
+
+    Raises: ValueError if none of the tensors is of floating point.
+    """
+    kinds = {value.dtype for value in named(x).values()}
+    if not any(kind.is_floating_point for kind in kinds):
+        seen = ", ".join(sorted(map(str, kinds)))
+        raise ValueError(
+            f"inputs are {seen}, of which there are no neighbours nearby: give images as floats (x / 255), and move "
+            "what an embedding makes of tokens, not the tokens"
+        )
 
 
 def setting(settings: Settings, name: str | int, like: Tensor) -> Tensor | None:
@@ -103,4 +124,4 @@ def split(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _sequence(x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (x,) if isinstance(x, Tensor) else x
+    return x if isinstance(x, tuple) else (x,)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.core import DataError
 from robustlab.core.files import replace_atomically
+from robustlab.regularization.distance import finite_weights
 
 
 class Neighbours(NamedTuple):
@@ -33,7 +34,8 @@ class Graph:
         nodes: how many there are.
         names: of the nodes, in files; None: their numbers.
 
-    Raises: ValueError for edges of nodes that there are not, or that do not fit each other.
+    Raises: ValueError for edges of nodes that there are not, or that do not fit each other, and weights that are NaN or
+        infinite.
     """
 
     source: Tensor
@@ -47,8 +49,11 @@ class Graph:
             shapes = [tuple(part.shape) for part in (self.source, self.target, self.weight)]
             raise ValueError(f"an edge has a source, a target and a weight, got {shapes}")
         for ends in (self.source, self.target):
+            if ends.is_floating_point() or ends.dtype == torch.bool:
+                raise ValueError(f"ends of edges are numbers of nodes, int64, got {ends.dtype}")
             if len(ends) and not 0 <= int(ends.min()) <= int(ends.max()) < self.nodes:
                 raise ValueError(f"edges of nodes {int(ends.min())} to {int(ends.max())} among {self.nodes}")
+        finite_weights(self.weight)
         if self.names is not None and len(self.names) != self.nodes:
             raise ValueError(f"{len(self.names)} names for {self.nodes} nodes")
 
@@ -150,8 +155,11 @@ def _edge(line: str, number: int, path: str | Path) -> tuple[str, str, float]:
     words = line.rstrip("\n").split("\t")
     try:
         source, target, weight = (*words, "1.0") if len(words) == 2 else words
-        return source, target, float(weight)
+        found = source, target, float(weight)
     except ValueError as error:
         raise DataError(
             f"{path}, line {number}: an edge is source, target and weight with tabs between, got {line!r}"
         ) from error
+    if not abs(found[2]) <= torch.finfo(torch.float32).max:
+        raise DataError(f"{path}, line {number}: the weight of an edge is a finite number, got {line!r}")
+    return found

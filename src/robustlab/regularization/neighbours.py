@@ -11,11 +11,12 @@ from torch import Tensor
 
 from robustlab.core import L2, Labels, Logits, Norm
 from robustlab.core.gradients import dense
-from robustlab.core.targets import least_likely_class, random_class
+from robustlab.core.targets import check_classes, least_likely_class, random_class
 from robustlab.regularization.features import (
     FREE,
     Inputs,
     Limits,
+    check_movable,
     joined,
     leaf,
     named,
@@ -67,6 +68,7 @@ class Neighbourhood:
         """Where the search begins: the inputs themselves, unless the start is random."""
         if not self.random_start:
             return x
+        check_movable(x)
         tensors = {name: value for name, value in named(x).items() if value.is_floating_point()}
         rows = joined([value.detach() for value in tensors.values()])
         radius = self.step_size if self.eps is None else self.eps
@@ -173,13 +175,14 @@ def target_labels(
         seed: of random classes.
         ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
 
-    Raises: ValueError for an unknown method, or fewer than two classes.
+    Raises: ValueError for an unknown method, fewer than two classes, or labels that are no class numbers.
     """
     if method not in get_args(TargetMethod):
         raise ValueError(f"there is no target method {method!r}: choose one of {', '.join(get_args(TargetMethod))}")
     classes = logits.shape[1]
     if classes < 2:
         raise ValueError(f"a target needs at least two classes, got logits {tuple(logits.shape)}")
+    y = check_classes(y, logits)
     match method:
         case "second":
             return logits.topk(2, dim=1).indices[:, 1]

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
-from robustlab.regularization.adversarial import Loss, NormMode, mean_loss, passing
+from robustlab.regularization.adversarial import Loss, NormMode, labelled, mean_loss, passing
 from robustlab.regularization.graph import Graph, Neighbours
 from robustlab.regularization.graph_loss import GraphLoss
 
@@ -138,7 +138,7 @@ class GraphRegularization:
         """One pass over the batch and one over the neighbours that there are."""
         del state
         logits: Logits = model(batch.x)
-        base = mean_loss(self.loss(logits, batch.y))
+        base = mean_loss(labelled(self.loss, logits, batch.y))
         if not self.multiplier:
             backward(base)
             return measured(logits, base, batch.y)

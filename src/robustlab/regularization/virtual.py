@@ -11,7 +11,7 @@ from torch import Tensor
 from robustlab.attacks import random_direction, virtual_direction
 from robustlab.core import L2, Images, Logits, Model, Norm, Score, Scores
 from robustlab.regularization.distance import Distance, Reduction, SquaredL2Distance, distance_loss
-from robustlab.regularization.features import streams_of
+from robustlab.regularization.features import check_movable, streams_of
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,12 @@ def virtual_adversarial_loss(
         ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
 
     Returns: a scalar to be differentiated by the weights, on the side of the neighbours alone: what the model says of
-        the inputs themselves is a constant.
+        the inputs themselves is a constant. Where that does not change at the inputs at all, their neighbours are those
+        along the start.
+    Raises: ValueError for inputs that are no floats, and ids that are no whole numbers.
     """
     how = how or VirtualNeighbourhood()
+    check_movable(x)
     begin = random_direction(x, streams_of(x, seed, ids), how.norm) if start is None else start
     direction = virtual_direction(
         model,

@@ -109,7 +109,7 @@ class NearPGD:
         size = one_eps(self.threat) * _STEP if self.step_size is None else float(self.step_size)
         x = call.x.to(torch.promote_types(call.x.dtype, torch.float32))
         start = x + self.spread * self.threat.width * call.streams.normal(x.shape[1:], dtype=x.dtype)
-        region, step = self.threat.search_region(call.x), steepest(self.threat.norm, size)
+        region, step = self.threat.search_region(call.x), steepest(self.threat.norm, size, self.threat.bounds)
         return maximise(self._objective(call), region, start, step, steps=self.steps, stop=call.stop)
 
     def _objective(self, call: Call) -> Objective:
