@@ -46,7 +46,7 @@ def test_a_step_goes_alike_to_so_many_of_the_largest_gradients(
 
 def test_few_values_leave_the_steepest_one() -> None:
     grad = slopes(4, 12)
-    assert torch.equal(uphill(L1(), grad.clone(), 5.0, (0.0, 1.0)), L1().steepest(grad))
+    assert torch.equal(uphill(L1(), grad.clone(), 5.0, 1 / 6), L1().steepest(grad))
 
 
 def test_a_step_of_each_example_has_its_own_number_of_values() -> None:
@@ -62,6 +62,19 @@ def test_a_step_of_each_example_has_its_own_number_of_values() -> None:
 def test_values_without_gradient_do_not_move_and_ties_share() -> None:
     grad = torch.tensor([[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -2.0, 1.0, 2.0]])
     assert alike(grad, 3).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], pytest.approx([1 / 3, -1 / 3, 0, 1 / 3])]
+
+
+@pytest.mark.parametrize(("eps", "count"), [(2.0, 4), (9.5, 10), (99.0, 40)])
+def test_one_step_of_the_whole_budget_asks_no_value_to_leave_the_bounds(eps: float, count: int) -> None:
+    grad, y = slopes(3, 400), torch.zeros(3, dtype=torch.int64)
+
+    def model(x: Tensor) -> Tensor:
+        lead = (x * grad).sum(1)
+        return torch.stack([10 - lead, lead], dim=1)
+
+    moved = FGSM(ThreatModel(L1(), eps))(model, torch.full((3, 400), 0.5), y, stop="never") != 0.5
+    assert moved.sum(1).tolist() == [count] * 3
+    assert all(bool(g[m].abs().min() > g[~m].abs().max()) for g, m in zip(grad, moved, strict=True))
 
 
 @pytest.fixture

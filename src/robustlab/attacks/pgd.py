@@ -33,6 +33,9 @@ class FGSM:
 
         x_adv = clip(x + eps * steepest(grad_x score(x, y)));   for Linf, steepest is the sign
 
+    In L1 the step goes to the values with the largest gradients, so many that none is to move by more than the width of
+    the bounds, and at least to a hundredth of all.
+
     Args:
         threat: norm, eps and bounds.
         step_size: length of the step; None: eps.
@@ -52,7 +55,8 @@ class FGSM:
         """One step."""
         size = _length(self.threat, self.step_size, 1.0 / _checked(1, self.step_size))
         start = uniform if self.random_start else at_input
-        return Plan(self.threat, steepest(self.threat.norm, size, self.threat.bounds), 1, start, self.score)
+        step = steepest(self.threat.norm, size, self.threat.bounds, furthest=1.0)
+        return Plan(self.threat, step, 1, start, self.score)
 
     search = search
     __call__ = craft
@@ -90,6 +94,9 @@ class PGD:
     """Projected gradient method from a random point of the ball; restarts are a wrapper.
 
         x_{t+1} = project(x_t + step_size * steepest(grad_x score(x_t, y)))
+
+    In L1 a step goes alike to the values with the largest gradients (docs/decisions/0014-l1-steps.md); ``APGD`` finds
+    far more there.
 
     Args:
         threat: norm, eps and bounds.

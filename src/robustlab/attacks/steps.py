@@ -88,18 +88,18 @@ def alike(grad: Tensor, count: int | Tensor) -> Tensor:
     return L1().normalise(sign)
 
 
-def uphill(norm: Norm, grad: Tensor, size: float | Tensor, bounds: tuple[float, float]) -> Tensor:
+def uphill(norm: Norm, grad: Tensor, size: float | Tensor, furthest: float) -> Tensor:
     """The direction in which a step of a size goes.
 
     That is the steepest one, except in L1, where it would be that of a single value, which its bound soon stops: there
-    the step goes alike to the values with the largest gradients, so many that none moves by more than a sixth of the
-    width of the bounds, but at least a hundredth of all values, and at most a tenth.
+    the step goes alike to the values with the largest gradients, so many that none moves too far, but at least a
+    hundredth of all values, and at most a tenth.
 
     Args:
         norm: of the step.
         grad: of the score (N, ...); may be overwritten.
         size: of the step, in input units: of all examples, or of each (N, 1, ..., 1).
-        bounds: of the inputs; may be infinite.
+        furthest: how far a step in L1 moves a value, in input units; may be infinite.
 
     Source: Tramer, Boneh, Adversarial Training and Robustness for Multiple Perturbations, NeurIPS 2019 (SLIDE), for the
     values with the largest gradients; docs/decisions/0014-l1-steps.md for their number.
@@ -107,18 +107,28 @@ def uphill(norm: Norm, grad: Tensor, size: float | Tensor, bounds: tuple[float, 
     if not isinstance(norm, L1):
         return norm.steepest_(grad)
     fewest, most = (max(1, int(share * grad[0].numel())) for share in (_FEWEST, _MOST))
-    wanted = size / (_FURTHEST * (bounds[1] - bounds[0]))
+    wanted = size / furthest
     if isinstance(wanted, Tensor):
         return alike(grad, wanted.reshape(-1).ceil().clamp(fewest, most).long())
     return alike(grad, min(max(math.ceil(wanted), fewest), most))
 
 
-def steepest(norm: Norm, size: Size, bounds: tuple[float, float] = _FREE) -> Step[Memory]:
-    """Moves by ``size`` uphill: for Linf by the sign of the gradient; for L1 see ``uphill``."""
+def steepest(
+    norm: Norm, size: Size, bounds: tuple[float, float] = _FREE, *, furthest: float = _FURTHEST
+) -> Step[Memory]:
+    """Moves by ``size`` uphill.
+
+    Args:
+        norm: for Linf it moves by the sign of the gradient, for L2 along the gradient, for L1 as ``uphill`` has it.
+        size: length of the move.
+        bounds: of the inputs; may be infinite.
+        furthest: how far a step in L1 moves a value, as a share of the width of the bounds.
+    """
+    far = furthest * (bounds[1] - bounds[0])
     sized = _Sized.by(size)
     return Step(
         sized.init,
-        lambda grad, memory: (sized.scaled(uphill(norm, grad, sized.of(memory), bounds), memory), memory),
+        lambda grad, memory: (sized.scaled(uphill(norm, grad, sized.of(memory), far), memory), memory),
     )
 
 
@@ -131,9 +141,11 @@ def momentum(norm: Norm, size: Size, decay: float, bounds: tuple[float, float] =
     """
     sized = _Sized.by(size)
 
+    far = _FURTHEST * (bounds[1] - bounds[0])
+
     def update(grad: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         total, rest = memory[0] * decay + L1().normalise(grad), memory[1:]
-        return sized.scaled(uphill(norm, total.clone(), sized.of(rest), bounds), rest), (total, *rest)
+        return sized.scaled(uphill(norm, total.clone(), sized.of(rest), far), rest), (total, *rest)
 
     return Step(lambda x: (torch.zeros_like(x), *sized.init(x)), update)
 
