@@ -188,6 +188,18 @@ def test_sums_that_lead_elsewhere_are_not_followed(theirs: Path) -> None:
         read_copy(theirs / "copied")
 
 
+@pytest.mark.parametrize("name", ["outcomes.sqlite", "adversarial", "report.json", ".lock"])
+def test_links_that_lead_elsewhere_are_not_written_through(tmp_path: Path, name: str) -> None:
+    home, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "mine.partial").write_text("mine")
+    (home / name).symlink_to(elsewhere if name == "adversarial" else elsewhere / "mine.partial")
+    with pytest.raises(RobustlabError, match=f"{name} is a link that leads out of the run's directory"):
+        attacked(home)
+    assert [(path.name, path.read_text()) for path in elsewhere.iterdir()] == [("mine.partial", "mine")]
+
+
 def test_answers_that_do_not_fit_a_run_are_refused(theirs: Path) -> None:
     path, cells = theirs / "corrupted" / "answers.safetensors", [("clean", 0), ("contrast", 1), ("contrast", 2)]
     before = {name: value for name, value in load_file(path).items() if name != "check"}

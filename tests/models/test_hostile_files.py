@@ -252,6 +252,7 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a tensor": (lambda p: torch.save(torch.zeros(3), p), "does not hold a dictionary"),
     "nothing": (lambda p: torch.save({}, p), "does not hold a dictionary"),
     "itself": (lambda p: torch.save(_itself(), p), "does not hold a dictionary"),
+    "a long name": (lambda p: torch.save({".".join("a" * 5000): torch.zeros(1)}, p), "holds a name of 9,999 letters"),
     "sparse weights": (
         lambda p: torch.save({"a": torch.eye(2).to_sparse()}, p),
         "holds a, which is a tensor of kind sparse",
@@ -312,6 +313,12 @@ def test_weights_come_out_of_the_usual_containers(tmp_path: Path, kind: str) -> 
     assert all(torch.equal(found[name], value) for name, value in kept.items())
     with pytest.raises(CheckpointError, match=r"does not say .*load\(NAME, checkpoint=FILE\), --architecture NAME, or"):
         load(str(path))
+
+
+def test_names_of_weights_stay_on_their_line(tmp_path: Path) -> None:
+    torch.save({"a\x1b[31m\nb": torch.zeros(2)}, tmp_path / "theirs.pt")
+    with pytest.raises(CheckpointError, match=r"theirs.pt is of another .* it has besides a\[31m b$"):
+        load("shallow-cnn", checkpoint=tmp_path / "theirs.pt")
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, compiled], ids=["dp", "compiled"])

@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
+from robustlab.core.text import printable
+
 T = TypeVar("T")
 _HIDDEN = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """What wrappers call the model inside, and nobody else calls anything."""
@@ -19,6 +21,9 @@ _COUNTER = "n_averaged"
 _PACKED = "_packed_params"
 """What quantized layers of torch.ao call their weights."""
 _QUANTIZED = "quantized: save the weights before they are quantized, and quantize after loading"
+_OFTEN = 8  # first parts that are left out
+_WIDEST = 120  # letters of a difference in a message
+_LONGEST = 500  # letters of a name
 _SHOWN = 3  # differences named in a message
 
 
@@ -82,9 +87,11 @@ def check_plain(state: Mapping[str, object], before: str = "") -> None:
     Raises: ValueError that names the first entry that is no dense tensor, and says what to do.
     """
     for name, value in state.items():
+        if len(name) > _LONGEST:
+            raise ValueError(f"{before}a name of {len(name):,} letters, {_short(name)}: no model has such")
         fault = _QUANTIZED if _PACKED in name else _fault(value)
         if fault:
-            raise ValueError(f"{before}{name}, which is {fault}" if before else f"{name} is {fault}")
+            raise ValueError(f"{before}{_short(name)}, which is {fault}" if before else f"{_short(name)} is {fault}")
 
 
 def check_values(model: nn.Module) -> None:
@@ -181,12 +188,14 @@ def _without_wrappers(words: tuple[str, ...], alone: Collection[tuple[str, ...]]
 
 
 def _stripped(names: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Names, then the same without the first part that all of them have, as often as there is one."""
-    while names:
+    """Names, then the same without the first part that all of them have, as long as there is one."""
+    times = 0
+    while names and times <= _OFTEN:
         yield names
         parts = [name.partition(".") for name in names]
         if len({first for first, _, _ in parts}) > 1 or not all(rest for _, _, rest in parts):
             return
+        times += 1
         names = {rest: raw for (_, _, rest), raw in zip(parts, names.values(), strict=True)}
 
 
@@ -220,8 +229,14 @@ def _odd(given: Tensor, wanted: Tensor) -> bool:
 
 
 def _enumerated(found: list[str]) -> str:
-    more = len(found) - _SHOWN
-    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more, shown = len(found) - _SHOWN, [_short(one) for one in found[:_SHOWN]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _short(text: str) -> str:
+    """A text that holds names from a file, on one line and not long."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 3]}..."
 
 
 def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:

@@ -118,6 +118,17 @@ def inside(directory: Path, name: str) -> Path:
     return path
 
 
+def check_own(directory: Path) -> None:
+    """Looks whether all of a run's directory is in it, before something is written or removed there.
+
+    Raises: RunError for a link that leads elsewhere.
+    """
+    home = directory.resolve()
+    for path in directory.iterdir():
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise RunError(f"{path} is a link that leads out of the run's directory: put its files there instead")
+
+
 def read_tensors(path: Path, *names: str) -> dict[str, Tensor]:
     """Reads tensors that ``write_tensors`` wrote.
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.evaluation.files import disk, intact, sweep, write_tensors
+from robustlab.evaluation.files import check_own, disk, intact, sweep, write_tensors
 from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import KEY, Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, SCHEMA
@@ -260,6 +260,7 @@ def alone(directory: Path) -> Iterator[None]:
     """
     with disk(directory):
         directory.mkdir(parents=True, exist_ok=True)
+        check_own(directory)
     with locked(directory / ".lock", directory):
         with disk(directory):
             sweep(directory)

@@ -111,7 +111,10 @@ def _guesses(
     Classes are the rows of a layer that differs from the outline in nothing else, channels the inputs of a convolution.
     """
     seen: Architecture = {}
-    for found, drawn in files.pairs(outline, weights):
+    both = files.pairs(outline, weights)
+    if len(both) != len(weights):
+        return  # of other names
+    for found, drawn in both:
         if len(found) in (2, 4) and found[0] != drawn[0] and found[1:] == drawn[1:]:
             seen["classes"] = found[0]
         if len(found) == 4 and found[1] != drawn[1] and (found[0], *found[2:]) == (drawn[0], *drawn[2:]):
