@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: demo test check notebooks render format hooks constraints clean help
+.PHONY: demo test check notebooks notebooks-full render wheel format hooks constraints clean help
 
 help:
-	@echo "make demo       set up, then train, attack, harden and report on Fashion-MNIST (about two minutes)"
+	@echo "make demo       set up, then train, attack, harden and report on Fashion-MNIST (about two minutes on two cores of an Intel Xeon)"
 	@echo "make test       the tests, with coverage"
 	@echo "make check      lint, format and types"
 	@echo "make notebooks  execute the notebooks' quick budget and compare with the rendered ones"
+	@echo "make notebooks-full  execute the notebooks' long versions, one after the other, and write nothing"
 	@echo "make render     execute the notebooks and write the rendered ones"
+	@echo "make wheel      the package as one file, dist/robustlab-*.whl, to upload to Colab say"
 	@echo "make format     mend what lint and format can mend"
 	@echo "make hooks      check every commit before it is made"
 
@@ -36,8 +38,15 @@ check: $(READY)
 notebooks: $(READY)
 	$(BIN)/python notebooks/build.py --check
 
+notebooks-full: $(READY)
+	$(BIN)/python notebooks/build.py --budget full
+
 render: $(READY)
 	$(BIN)/python notebooks/build.py
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+	@ls dist/robustlab-*.whl
 
 format: $(READY)
 	$(BIN)/ruff check --fix
@@ -51,4 +60,4 @@ constraints: $(READY)
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
