@@ -5,7 +5,9 @@
 #
 # We train a small network on pictures of clothes, ask it for one gradient, and change every pixel by a few grey values
 # in the direction of the sign of that gradient. People hardly notice; the network loses much of its accuracy. The
-# reason is not that networks are wild functions. It is that they are nearly *linear* ones, of many inputs.
+# reason is not that networks are wild functions. It is that near an image they are close to *linear*, and have very
+# many inputs. How near is near depends on the network: for the small one here it is several grey values, for the large
+# one of the next notebook less than one.
 
 # %%
 import os
@@ -17,9 +19,11 @@ from robustlab import data
 from robustlab.attacks import FGSM, RandomNoise, at_eps
 from robustlab.core import L1, L2, Linf, ThreatModel, cross_entropy, margin, misclassified, subset
 from robustlab.models import ShallowCNN
+from robustlab.report import figure_style
 from robustlab.training import Settings, fit, standard
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
@@ -31,8 +35,8 @@ SEED = 0
 torch.manual_seed(SEED)
 model = ShallowCNN()
 train = data.load("fashion-mnist", split="train")
-fit(model, standard(), train, Settings(epochs=2 if QUICK else 10, seed=SEED))
-model.requires_grad_(requires_grad=False)
+fit(model, standard(), train, Settings(epochs=2 if QUICK else 6, seed=SEED))
+model = model.requires_grad_(requires_grad=False)
 
 # %% [markdown]
 # We attack 1,000 random images that it has not seen. Images are in [0, 1], and so is the budget of an attack.
@@ -110,6 +114,8 @@ def title(probabilities: torch.Tensor) -> str:
 
 
 # %%
+# alt: Three pictures side by side: the original, the change of every pixel in red and blue, and the attacked
+#   picture, which looks the same and is classified otherwise.
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
 axes[0].imshow(x[n, 0], cmap="gray", vmin=0, vmax=1)
 axes[1].imshow((x_adv - x)[n, 0], cmap="coolwarm", vmin=-eps, vmax=eps)
@@ -141,7 +147,9 @@ for budget in budgets:
     losses["noise"].append(cross_entropy(model(noisy), y).mean().item())
 
 # %%
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+# alt: Mean loss over eps: what one gradient predicts and what FGSM reaches rise together and FGSM ends higher;
+#   under noise the loss stays flat.
+figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for name, style in (("predicted", "--"), ("FGSM", "o-"), ("noise", "s-")):
     axis.plot(budgets, losses[name], style, label=name)
 axis.set(xlabel="eps", ylabel="mean loss")
@@ -154,7 +162,7 @@ assert 0.8 < gain["FGSM"][0] / gain["predicted"][0] < 1.3
 assert all(step > 10 * noise for step, noise in zip(gain["FGSM"], gain["noise"], strict=True))
 
 # %% [markdown]
-# For small budgets the prediction holds: around its inputs the network is close to linear. Further out the loss grows
+# For small budgets the prediction holds: around its inputs this network is close to linear. Further out the loss grows
 # even faster, because the cross-entropy of a sure mistake has no ceiling. Noise does nothing at any budget: its terms
 # $\delta_i g_i$ have random signs and cancel, while the attack gives all of them the same sign.
 #
@@ -168,7 +176,9 @@ attacked = [eps * w.norm(p=1).item() for w in weights]
 noise = [(w @ (eps * (2 * torch.rand(len(w), 200) - 1))).std().item() for w in weights]
 
 # %%
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+# alt: Change of a linear score over the number of inputs, both axes logarithmic: the sign of the gradient gains
+#   with the root of the number of inputs, noise does not.
+figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 axis.loglog(inputs, attacked, "o-", label="sign of the gradient")
 axis.loglog(inputs, noise, "s-", label="noise (standard deviation)")
 axis.set(xlabel="number of inputs", ylabel="change of the score")
@@ -193,7 +203,8 @@ for attack in (FGSM(threat), RandomNoise(threat)):
     errors[type(attack).__name__] = [misclassified(model(p), y).double().mean().item() for p in points]
 
 # %%
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+# alt: Accuracy over eps: under FGSM it falls steeply, under random noise it hardly moves.
+figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for name, values in errors.items():
     axis.plot(curve, [1 - value for value in values], "o-", label=name)
 axis.set(xlabel="eps", ylabel="accuracy", ylim=(0, 1))
@@ -213,6 +224,8 @@ assert errors["RandomNoise"][-1] < clean_error + 0.1
 # the pixels with the largest $|g_i|$. Only the norm object changes.
 
 # %%
+# alt: The change of one picture in three norms: every pixel by the same amount for Linf, a soft pattern for L2,
+#   one or a few single pixels for L1.
 threats = [ThreatModel(Linf(), 0.05), ThreatModel(L2(), 1.0), ThreatModel(L1(), 4.0)]
 deltas = [FGSM(t)(model, x, y, stop="never") - x for t in threats]
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
@@ -236,7 +249,8 @@ assert all((t.norm.size(d.double()) <= t.eps + 1e-6).all() for t, d in zip(threa
 # - The gain adds up over the inputs: many tiny changes, all with the right sign, make a large one.
 # - A budget belongs to a norm, and robustness is a curve over budgets, not a number.
 #
-# The prediction is not perfect, so one step is not the best that an attacker can do. That is the next notebook.
+# The prediction is not perfect, so one step is not the best that an attacker can do. The next notebook draws how far
+# one gradient reaches, for this network and for a large one, and takes many short steps instead.
 
 # %% [markdown]
 # ## Exercises

@@ -19,10 +19,12 @@ from robustlab import data
 from robustlab.attacks import PGD, SGD, Adagrad, Adam, OptimizerPGD, RMSprop, TorchOptimizer
 from robustlab.core import Linf, ThreatModel, cross_entropy, misclassified, subset
 from robustlab.models import ShallowCNN
+from robustlab.report import figure_style
 from robustlab.studies import sweep
 from robustlab.training import Settings, fit, standard
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
@@ -37,8 +39,8 @@ model = ShallowCNN()
 # %%
 train = data.load("fashion-mnist", split="train")
 examples = data.sample(train, 20000, seed=SEED) if QUICK else train
-fit(model, standard(), examples, Settings(epochs=1 if QUICK else 5, seed=SEED))
-model.requires_grad_(requires_grad=False)
+fit(model, standard(), examples, Settings(epochs=1 if QUICK else 3, seed=SEED))
+model = model.requires_grad_(requires_grad=False)
 
 # %%
 test = data.load("fashion-mnist", split="test")
@@ -79,7 +81,9 @@ leaf = x.clone().requires_grad_()
 sizes = gradients.abs().amax(dim=(1, 2, 3))
 
 # %%
-figure, axis = plt.subplots(figsize=(5, 2.8), layout="constrained")
+# alt: Histogram of the size of gradients on a logarithmic axis: it stretches over many orders of magnitude, with
+#   a dashed line at the median.
+figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 axis.hist(sizes.clamp_min(1e-12).log10(), bins=40)
 axis.axvline(sizes.median().log10(), color="black", ls="--", label="median")
 axis.set(xlabel="log10 of the largest entry of the gradient", ylabel="images")
@@ -114,8 +118,10 @@ same = {
 naive = {name: float((~misclassified(model(a(model, x, y, ids=ids)), y)).double().mean()) for name, a in same.items()}
 
 # %%
-figure, axis = plt.subplots(figsize=(5.5, 2.8), layout="constrained")
-axis.bar(list(naive), list(naive.values()), color="tab:gray")
+# alt: Share of images still right under six rules with the same learning rate: SGD leaves nearly all of them,
+#   the others far fewer.
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+axis.bar(list(naive), list(naive.values()), color="gray")
 axis.set(ylabel="still right", title=f"20 steps, learning rate {RATE} for all", ylim=(0, 1))
 plt.show()
 
@@ -134,19 +140,23 @@ assert naive["SGD"] > naive["Adam"] + 0.12
 # images: the best of many on the same images would flatter the rule with the luckiest grid.
 
 # %%
-spend = sweep.Spend(budgets=(3, 10), tuning=80, images=150, widen=1) if QUICK else sweep.Spend(images=1000)
+spend = sweep.Spend(tuning=200, images=400, widen=4)
+if QUICK:
+    spend = sweep.Spend(budgets=(3, 10), tuning=80, images=150, widen=1)
 subject = sweep.Given("ShallowCNN", at, model, test)
 with tempfile.TemporaryDirectory() as folder:
     found = sweep.attackers(subject, out=folder, seeds=2, spend=spend)
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
+# alt: Robust accuracy over the learning rate for six rules: it falls to about the same level for all, at rates
+#   that lie factors of hundreds apart.
+figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
 for one in found.swept:
     curve = one.curve()
     axis.semilogx(list(curve), list(curve.values()), ".-", label=one.title)
 axis.axvline(RATE, color="black", ls=":", lw=1)
 axis.set(xlabel="learning rate", ylabel="robust accuracy", title="images for tuning, all steps")
-axis.legend(fontsize=8)
+axis.legend(fontsize="small")
 plt.show()
 
 # %%
@@ -169,12 +179,14 @@ assert max(best.values()) - min(best.values()) < 0.12
 # Each step is one forward and one backward pass. Which rule needs fewest?
 
 # %%
-figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+# alt: Robust accuracy over the number of passes for six rules at their best rates: all fall steeply at first and
+#   end within a few points of each other.
+figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
 for one in found.swept:
     course = one.course()
     axis.plot([2 * k + 1 for k in range(len(course))], course, ".-", label=one.title)
 axis.set(xlabel="forward and backward passes", ylabel="robust accuracy of the reported images")
-axis.legend(fontsize=8)
+axis.legend(fontsize="small")
 plt.show()
 
 # %%
@@ -192,7 +204,7 @@ assert all(found.compared(one, one.steps).difference < 0.1 for one in found.swep
 # %% [markdown]
 # That intervals of the shares overlap tells little: all rules attack the same images from the same starts. The paired
 # difference and McNemar's exact test count only images where two rules disagree, and see more. But these are five tests
-# on 300 images, of one small network: enough to be curious, not enough to conclude.
+# on a few hundred images, of one small network: enough to be curious, not enough to conclude.
 #
 # ## At full budget
 #
@@ -202,7 +214,7 @@ assert all(found.compared(one, one.steps).difference < 0.1 for one in found.swep
 # %%
 known = {name: sweep.known_attackers(name) for name in ("standard", "robust")}
 
-# %%
+# %% tags=["stored"]
 for name, one in known.items():
     print(f"{name}, {one.threat}, {one.n} images, clean {one.clean.value:.3f}")
     for rule in one.swept:
@@ -210,14 +222,16 @@ for name, one in known.items():
         print(f"  {rule.title:18} {rule.course()[-1]:.3f}, over sign {seen.difference:+.3f}, corrected p {p:.2g}")
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), layout="constrained")
+# alt: Two panels, a standard and a robust network: robust accuracy over the number of passes; six curves that
+#   nearly coincide in the end, but for SGD on the standard network, which stays above.
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axis, (name, one) in zip(axes, known.items(), strict=True):
     for rule in one.swept:
         axis.plot([2 * k + 1 for k in range(21)], rule.course(), label=rule.title)
     start = one.swept[0].course()[3]
     axis.set(xlabel="passes", title=f"{name}, {one.threat}", ylim=(one.lowest - 0.01, start + 0.04))
 axes[0].set(ylabel="robust accuracy")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize="small")
 plt.show()
 
 # %%
@@ -242,16 +256,18 @@ assert min(robust_network.corrected(20).values()) > 0.05
 # tune. (Where a line ends at a dot, the search ended there, too.)
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 3), layout="constrained", sharey=True)
+# alt: Two panels, a standard and a robust network: for each rule a bar over the learning rates that come within
+#   two points of the best; they lie at rates that differ by factors of thousands.
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
 for axis, (name, one) in zip(axes, known.items(), strict=True):
     for row, rule in enumerate(one.swept):
         axis.plot(list(rule.tuning), [row] * len(rule.tuning), ".", color="lightgray")
-        axis.plot(rule.working(), [row, row], lw=4, color="tab:blue", solid_capstyle="butt")
+        axis.plot(rule.working(), [row, row], lw=4, color="C0", solid_capstyle="butt")
     axis.set(xscale="log", xlabel="learning rate", title=name)
 axes[0].set_yticks(range(6), [rule.title for rule in one.swept])
 plt.show()
 
-# %%
+# %% tags=["stored"]
 widths = {rule.rule: rule.working()[1] / rule.working()[0] for rule in known["standard"].swept}
 print(*(f"{name}: a factor of {width:,.0f}" for name, width in widths.items()), sep="\n")
 

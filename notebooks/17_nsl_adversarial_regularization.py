@@ -20,9 +20,11 @@ from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import L2, Linf, ThreatModel, cross_entropy
 from robustlab.evaluation import compare, evaluate
 from robustlab.models import ShallowCNN, Shape, efficientnet_lite0
+from robustlab.report import figure_style
 from robustlab.training import Settings, adamw, fit, standard
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
@@ -56,7 +58,7 @@ torch.testing.assert_close(gain, expected)
 # written out. The library's recipe leaves the same gradient in every weight.
 
 # %%
-train = data.sample(data.load("fashion-mnist", split="train"), 4_000 if QUICK else 60_000, seed=SEED)
+train = data.sample(data.load("fashion-mnist", split="train"), 4_000 if QUICK else 20_000, seed=SEED)
 batch = train.batch(torch.arange(64))
 torch.manual_seed(SEED)
 net = ShallowCNN()
@@ -96,7 +98,7 @@ recipes = {
     "step 0.001, L2": nsl.AdversarialRegularization(),
     "step 0.2, Linf": how,
 }
-settings = Settings(epochs=6 if QUICK else 10, optimizer=adamw(2e-3), seed=SEED)
+settings = Settings(epochs=6 if QUICK else 8, optimizer=adamw(2e-3), seed=SEED)
 nets = {}
 for name, recipe in recipes.items():
     torch.manual_seed(SEED)
@@ -104,8 +106,9 @@ for name, recipe in recipes.items():
     fit(nets[name], recipe, train, settings)
 
 # %%
+# alt: Six pictures above and their adversarial neighbours below, which carry a strong noise-like pattern.
 image = data.load("fashion-mnist", split="test").batch(torch.arange(6))
-figure, axes = plt.subplots(2, 6, figsize=(8, 2.9), layout="constrained")
+figure, axes = plt.subplots(2, 6, figsize=(9, 3.2), layout="constrained")
 step = nsl.Neighbourhood(Linf(), 0.2)
 beside = nsl.adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), image.y), image.x, step).clamp(0, 1)
 for column, pair in zip(axes.T, zip(image.x, beside, strict=True), strict=True):
@@ -123,7 +126,7 @@ plt.show()
 
 # %%
 test = data.load("fashion-mnist", split="test")
-count = 500 if QUICK else 5000
+count = 500 if QUICK else 1000
 threat = ThreatModel(Linf(), 0.2)
 one_step = {name: evaluate(net, test, attacks=[FGSM(threat)], n=count) for name, net in nets.items()}
 for name, seen in one_step.items():
@@ -149,7 +152,9 @@ attacks = [PGD(ThreatModel(Linf(), eps), steps=20) for eps in budgets]
 curves = {name: evaluate(net, test, attacks=attacks, n=count // 2) for name, net in nets.items()}
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
+# alt: Accuracy over eps for three networks under PGD-20: all fall; the star of FGSM at 0.2 stands far above the
+#   curve of the network that was trained with that step.
+figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
 for name, seen in curves.items():
     robust = [seen.clean.accuracy.value, *(one.robust.value for one in seen.results)]
     (line,) = axis.plot([0, *budgets], robust, "o-", label=f"{name}, PGD-20")
@@ -172,9 +177,10 @@ assert robust["step 0.2, Linf"][2] > robust["base"][2] + 0.12
 
 # %%
 suite = autoattack(ThreatModel(Linf(), 0.1), version="quick" if QUICK else "standard")
-strong = {name: evaluate(nets[name], test, attacks=[suite], n=100 if QUICK else 1000) for name in nets}
+strong = {name: evaluate(nets[name], test, attacks=[suite], n=100 if QUICK else 150) for name in nets}
 for name, seen in strong.items():
-    print(f"{name:15} AutoAttack 0.1: {seen.worst[-1].robust}")
+    one = seen.worst[-1].robust
+    print(f"{name:15} AutoAttack 0.1: {one.value:.1%} [{one.low:.1%}, {one.high:.1%}] of {one.n} images")
 
 # %%
 held = {name: seen.worst[-1].robust for name, seen in strong.items()}
@@ -193,7 +199,7 @@ print(
 
 # %%
 assert -0.12 < paired.difference < 0.05
-assert paired.low < paired.difference < paired.high
+assert paired.high - paired.low < 0.15
 
 # %% [markdown]
 # An interval around 0 would say: no difference was seen on this many images. One network each says nothing about the
@@ -205,7 +211,7 @@ assert paired.low < paired.difference < paired.high
 # colour and 64x64, for ten classes. Its steps must be smaller: it sees more of an image than the small network does.
 
 # %%
-few = data.sample(data.load("fashion-mnist", split="train"), 128 if QUICK else 4000, seed=SEED + 1)
+few = data.sample(data.load("fashion-mnist", split="train"), 128 if QUICK else 500, seed=SEED + 1)
 wide = torch.nn.functional.interpolate(few.batch(torch.arange(len(few))).x, size=64).expand(-1, 3, -1, -1)
 clothes = data.examples((wide.contiguous(), few.batch(torch.arange(len(few))).y), classes=few.classes)
 tuning = Settings(epochs=2 if QUICK else 3, batch_size=32, optimizer=adamw(1e-3), seed=SEED)
@@ -225,12 +231,19 @@ shown = torch.nn.functional.interpolate(held.x, size=64).expand(-1, 3, -1, -1).c
 attacks = [FGSM(ThreatModel(Linf(), 0.01)), PGD(ThreatModel(Linf(), 0.01), steps=10)]
 large = {name: evaluate(net, (shown, held.y), attacks=attacks) for name, net in tuned.items()}
 for name, seen in large.items():
-    print(name, f"clean {seen.clean.accuracy.value:.0%}", [f"{one.robust.value:.0%}" for one in seen.results])
+    told = [seen.clean.accuracy, *(one.robust for one in seen.results)]
+    print(f"{name:12}", *(f"{one.value:.0%} [{one.low:.0%}, {one.high:.0%}]" for one in told), sep="  ")
 
 # %%
-last = {name: [one.robust.value for one in seen.results] for name, seen in large.items()}
-assert all(pgd <= fgsm for fgsm, pgd in last.values())
-assert last["regularized"][1] >= last["base"][1]
+for seen in large.values():
+    one_step, ten_steps = (one.robust for one in seen.results)
+    assert ten_steps.high < seen.clean.accuracy.low
+    assert ten_steps.value < one_step.value - 0.03
+
+# %% [markdown]
+# (Clean; under FGSM and under PGD with the step of training, two and a half grey values.) The same picture: one step
+# leaves something, ten leave next to nothing, with regularization or without. Which of two networks that fall to the
+# attacker is the harder one to fool cannot be told where nothing is left.
 
 # %% [markdown]
 # ## What we saw

@@ -22,8 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from robustlab import attacks, data, evaluation, models, studies, training
 from robustlab.core import Linf, ThreatModel
+from robustlab.report import figure_style
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
@@ -93,7 +95,9 @@ published = {"weights": [5.3, 7.8, 9.2, 12, 19, 30, 43, 66], "work": [0.39, 0.70
 product = [work[0] * width**2 * depth * (side / 224) ** 2 for width, depth, side in scales]
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 3), layout="constrained")
+# alt: Two panels for EfficientNet B0 to B7, weights and multiply-adds on logarithmic axes: what was counted lies
+#   on what was published, and near the dotted rule of compound scaling.
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for axis, name, counted in zip(axes, published, (weights, work), strict=True):
     axis.semilogy(counted, "o-", label="counted")
     axis.semilogy(published[name], "kx", ms=9, label="published")
@@ -133,10 +137,10 @@ assert cost < 5
 # A few hundred to learn from, some more to decide when to stop, and test images to be looked at once.
 
 # %%
-few = data.sample(data.load("fashion-mnist", split="train"), 800 if QUICK else 6_000, seed=SEED)
-held, train = data.apart(few, 100 if QUICK else 1000, seed=SEED)
+few = data.sample(data.load("fashion-mnist", split="train"), 800 if QUICK else 2_000, seed=SEED)
+held, train = data.apart(few, 100 if QUICK else 500, seed=SEED)
 test = data.load("fashion-mnist", split="test")
-looks = data.sample(test, 350 if QUICK else 5_000, seed=SEED)
+looks = data.sample(test, 350 if QUICK else 1_000, seed=SEED)
 
 
 # %%
@@ -147,9 +151,9 @@ def accuracy(net):
 
 
 # %% [markdown]
-# `pretrained` takes EfficientNet-Lite0 (B0 without squeeze and excite) with its ImageNet weights, gives it a new last
-# layer for our ten classes, and puts first layers in front that make a grey image of 28 pixels a coloured one of 64:
-# the model takes our images as they are.
+# `pretrained` takes EfficientNet-Lite0 (B0 without squeeze and excite, and with ReLU6 in place of SiLU) with its
+# ImageNet weights, gives it a new last layer for our ten classes, and puts first layers in front that make a grey
+# image of 28 pixels a coloured one of 64: the model takes our images as they are.
 
 # %%
 model = studies.pretrained("efficientnet-lite0", train, seed=SEED)
@@ -212,9 +216,11 @@ done = training.finetune(tuned, training.standard(), train, plan, out=rooms / "b
 print("held-out images right after each epoch:", *(f"{value:.0%}" for value in done["validation_accuracy"]))
 
 # %%
+# alt: Map of layers over steps: the head learns from the start at the highest rate, layers below join one after
+#   the other at lower rates, and white ones are frozen.
 rates = torch.tensor([2e-3 * 0.7 ** (len(groups) - 1 - k) for k in range(len(groups))]).unsqueeze(1)
 when = torch.tensor(opened).T
-figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
+figure, axis = plt.subplots(figsize=(9.5, 4), layout="constrained")
 picture = axis.imshow((rates * when).where(when, math.nan), aspect="auto", origin="lower", interpolation="nearest")
 axis.set_yticks(range(len(groups)), [group.name.removeprefix("model.model.") for group in groups])
 axis.set(xlabel="step", title="which layers learn when, and the highest rate of each")
@@ -251,7 +257,9 @@ for name, (net, epochs) in alone.items():
     found[name] = accuracy(net)
 
 # %%
-figure, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
+# alt: Bars of test accuracy with intervals: frozen features, the fine-tuned network and the small network are
+#   ahead of the EfficientNet from scratch.
+figure, axis = plt.subplots(figsize=(9, 2.8), layout="constrained")
 for row, (name, share) in enumerate(found.items()):
     axis.barh(row, share.value, xerr=[[share.value - share.low], [share.high - share.value]], capsize=2)
     print(f"{name:28} {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
@@ -341,14 +349,16 @@ budgets = [2, 4]
 within = [ThreatModel(Linf(), eps / 255) for eps in budgets]
 both = [attack for at in within for attack in (attacks.FGSM(at), attacks.PGD(at, 10))]
 quick = evaluation.Settings(doctor=not QUICK)
-seen = evaluation.evaluate(tuned, test, attacks=both, n=50 if QUICK else 1000, settings=quick)
+seen = evaluation.evaluate(tuned, test, attacks=both, n=50 if QUICK else 200, settings=quick)
 robust = {name: [one.robust for one in seen.results[start::2]] for start, name in enumerate(("FGSM", "PGD"))}
 for name, shares in robust.items():
     told = (f"{s.value:.0%} [{s.low:.0%}, {s.high:.0%}] at {eps}/255" for eps, s in zip(budgets, shares, strict=True))
     print(f"{name:5}", *told, sep="  ")
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+# alt: Accuracy over eps under FGSM and PGD with intervals: under FGSM it falls slowly, under PGD to little at 4
+#   levels of 255.
+figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for name, shares in robust.items():
     shares = [seen.clean.accuracy, *shares]
     values = [share.value for share in shares]

@@ -22,9 +22,11 @@ from robustlab import data, evaluation, studies, training
 from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, ThreatModel, cross_entropy, taking
 from robustlab.models import exported, load, merged, split_norms
+from robustlab.report import figure_style
 from robustlab.training import adamw, advprop, fast_advprop, fit, standard
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5"
 
@@ -36,8 +38,8 @@ NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
-train = data.sample(train, 3_000 if QUICK else 5_000, seed=SEED)
-settings = training.Settings(3 if QUICK else 10, 64, adamw(2e-3), seed=SEED, precision="bf16" if QUICK else "fp32")
+train = data.sample(train, 3_000, seed=SEED)
+settings = training.Settings(3 if QUICK else 5, 64, adamw(2e-3), seed=SEED, precision="auto")
 at = ThreatModel(Linf(), 8 / 255)
 
 
@@ -47,7 +49,8 @@ def fresh():
 
 
 plain = fresh()
-fit(plain, standard(), train, settings)
+history = fit(plain, standard(), train, settings)
+print(f"trained in {history.precision}")
 
 # %% [markdown]
 # What comes into its norms when images are clean, and when the same images are attacked? And, to have something to
@@ -88,7 +91,9 @@ def shifts(these):
 
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+# alt: Left, shift of the means by norm layer: attacked images are shifted more than other clean ones, the more
+#   the larger the budget; right, the shift of each channel in the last norm.
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for name, these in populations.items():
     axes[0].plot(range(1, len(clean) + 1), shifts(these), "o-", label=name)
     axes[1].plot(clean[-1][0], these[-1][0] - clean[-1][0], ".")
@@ -230,7 +235,7 @@ assert not any(torch.equal(one, same) for one, same in zip(usual, mixed, strict=
 # Clean images, five corruptions, and a small attacker (PGD with ten steps, half the budget of training).
 
 # %%
-n = 400 if QUICK else 5000
+n = 400 if QUICK else 1000
 harm = ["gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression"]
 small = PGD(ThreatModel(Linf(), 4 / 255), steps=10)
 
@@ -242,7 +247,9 @@ for name, net in nets.items():
     table[name] = [seen.clean.accuracy, natural.mean_accuracy, seen.results[0].robust]
 
 # %%
-figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+# alt: Bars with intervals for four networks, clean, corrupted and under PGD: within each group most intervals
+#   overlap.
+figure, axis = plt.subplots(figsize=(9.5, 4), layout="constrained")
 for place, (name, row) in enumerate(table.items()):
     errors = [[one.value - one.low for one in row], [one.high - one.value for one in row]]
     spots = [k + 0.2 * place - 0.3 for k in range(3)]
@@ -257,7 +264,7 @@ plt.show()
 clean_shares = [row[0] for row in table.values()]
 assert min(one.value for one in clean_shares) > 0.7
 assert max(one.value for one in clean_shares) - min(one.value for one in clean_shares) < 0.08
-assert all(row[2].value <= row[0].value for row in table.values())
+assert all(row[2].value < row[0].value - 0.02 for row in table.values())
 
 # %% [markdown]
 # Look at the intervals before you look at the order. They are those of the *images*; another seed would give other
@@ -268,7 +275,7 @@ assert all(row[2].value <= row[0].value for row in table.values())
 # What can be said is in the claims, over seeds, with a small EfficientNet, and the smallest effect that counts written
 # down before the first run (docs/guide/claims.md has them all). What is known of them today:
 
-# %%
+# %% tags=["stored"]
 for outcome in studies.known(["advprop", "fast-advprop", "auxiliary-norms"]):
     print("\n".join(studies.words(outcome)), end="\n\n")
 
@@ -283,7 +290,8 @@ large = split_norms(load("timm:efficientnet_b0,stride=2", classes=10, channels=1
 step = advprop(at, steps=1, step_size=at.eps)
 fit(large, step, data.sample(train, 64, seed=SEED), training.Settings(1, 32, adamw(), seed=SEED))
 elsewhere = timm.create_model("efficientnet_b0", num_classes=10, in_chans=1).eval()
-elsewhere.load_state_dict(exported(large))
+missing = elsewhere.load_state_dict(exported(large))
+assert not missing.missing_keys
 
 # %%
 x = batch.x[:64]

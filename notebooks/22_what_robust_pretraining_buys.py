@@ -20,10 +20,12 @@ from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.evaluation import Settings as How
 from robustlab.evaluation import clopper_pearson, compare_natural, evaluate, evaluate_natural
+from robustlab.report import figure_style
 from robustlab.studies import known
 from robustlab.training import Settings, adamw, advprop, finetune, fit, self_train, standard
 
-QUICK = os.environ.get("ROBUSTLAB_BUDGET") == "quick"
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
 SEED = 0
 
 # %%
@@ -33,12 +35,14 @@ published = {
 }
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+# alt: Published accuracy on ImageNet and ImageNet-A of two EfficientNets trained as usual, with AdvProp and by
+#   Noisy Student: Noisy Student is highest in all.
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for axis, column, title in zip(axes, (0, 1), ("ImageNet", "ImageNet-A"), strict=True):
     for shift, (name, kinds) in zip((-0.2, 0.2), published.items(), strict=True):
         places = [number + shift for number in range(len(kinds))]
         bars = axis.bar(places, [value[column] for value in kinds.values()], width=0.38, label=name)
-        axis.bar_label(bars, fontsize="x-small")
+        axis.bar_label(bars, fontsize="small")
     axis.set_xticks(range(3), list(kinds))
     axis.set(title=f"{title}, accuracy in %", ylim=(70, 88) if column == 0 else (0, 42))
 axes[0].legend(fontsize="small", loc="upper left")
@@ -54,14 +58,14 @@ plt.show()
 # labels. Each network learns from about as many images: a student's epoch has four times as many.
 
 # %%
-LABELS, EPOCHS, RATIO = (1000, 8, 3) if QUICK else (5000, 12, 3)
-NAME = "residual-cnn" if QUICK else "timm:efficientnet_b0,stride=1,width=0.25"
+LABELS, EPOCHS, RATIO = (1000, 8, 3) if QUICK else (2000, 8, 3)
+NAME = "inverted-cnn" if QUICK else "timm:efficientnet_b0,stride=1,width=0.25"
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
 some = data.sample(train, 4 * LABELS, seed=SEED)
 labelled, unlabelled = data.apart(some, LABELS, seed=SEED)
-usual = Settings(EPOCHS, 64, seed=SEED, precision="bf16" if QUICK else "fp32")
+usual = Settings(EPOCHS, 64, seed=SEED, precision="auto")
 
 # %%
 small = ThreatModel(Linf(), 4 / 255)
@@ -73,11 +77,12 @@ def fresh():
 
 # %%
 standard_net = fresh()
-fit(standard_net, standard(), labelled, usual)
+history = fit(standard_net, standard(), labelled, usual)
+print(f"trained in {history.precision}")
 
 # %%
 split = models.split_norms(fresh())
-fit(split, advprop(small, steps=1, step_size=4 / 255), labelled, usual)
+history = fit(split, advprop(small, steps=1, step_size=4 / 255), labelled, usual)
 advprop_net = models.merged(split)
 
 # %% [markdown]
@@ -102,10 +107,10 @@ nets = {"usual": standard_net, "AdvProp": advprop_net, "Noisy Student": student_
 # ## Without an attacker
 #
 # Clean test images, the 15 corruptions of ImageNet-C at five severities, and Fashion-MNIST-A: real test images that
-# three other networks got wrong with confidence (notebook 01).
+# three networks of other kinds got wrong with confidence, and whose label is not suspected by one method (notebook 01).
 
 # %%
-n = 100 if QUICK else 1000
+n = 100 if QUICK else 200
 natural = {name: evaluate_natural(net, test, n=n) for name, net in nets.items()}
 
 # %%
@@ -126,10 +131,12 @@ for name, net in nets.items():
 pairs = {name: compare_natural(natural["usual"], natural[name]).mean for name in ("AdvProp", "Noisy Student")}
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 1.8), layout="constrained")
+# alt: Intervals of the accuracy under corruptions above the usual training, for AdvProp and Noisy Student, with
+#   a line at zero.
+figure, axis = plt.subplots(figsize=(8, 2.4), layout="constrained")
 for place, pair in enumerate(pairs.values()):
-    axis.plot([pair.low, pair.high], [place, place], color="tab:blue")
-    axis.plot(pair.value, place, "o", color="tab:blue")
+    axis.plot([pair.low, pair.high], [place, place], color="C0")
+    axis.plot(pair.value, place, "o", color="C0")
 axis.axvline(0, color="black", lw=0.8)
 axis.set_yticks(range(2), list(pairs))
 axis.set(xlabel="accuracy under corruptions, above the usual training", ylim=(-0.6, 1.6))
@@ -146,7 +153,7 @@ quiet = How(seed=SEED, doctor=False)
 tiny, large = ThreatModel(Linf(), 2 / 255), ThreatModel(Linf(), 0.1)
 
 # %%
-some_test, few_test = data.sample(test, n, seed=SEED), data.sample(test, 10 if QUICK else 200, seed=SEED)
+some_test, few_test = data.sample(test, n, seed=SEED), data.sample(test, 10 if QUICK else 40, seed=SEED)
 
 # %%
 attacked = {}
@@ -157,14 +164,18 @@ for name, net in nets.items():
     print(f"{name:14}", "  ".join(f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]" for one in attacked[name]))
 
 # %%
-kinds = ("clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 0.1")
-figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
+# alt: Accuracy with 95 % intervals of three networks, clean and under FGSM, PGD-10 and AutoAttack: clean and
+#   under the two small attacks the intervals overlap, under AutoAttack all are near zero, with wide
+#   intervals.
+kinds = ["clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 0.1"]
+kinds = [f"{kind}\n{one.n} images" for kind, one in zip(kinds, attacked["usual"], strict=True)]
+figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
 for shift, (name, shares) in zip((-0.25, 0.0, 0.25), attacked.items(), strict=True):
     values, low, high = ([getattr(one, part) for one in shares] for part in ("value", "low", "high"))
     errors = [[v - a for v, a in zip(values, low, strict=True)], [b - v for v, b in zip(values, high, strict=True)]]
-    axis.bar([k + shift for k in range(4)], values, width=0.23, yerr=errors, capsize=2, label=name)
+    axis.errorbar([k + 0.6 * shift for k in range(4)], values, errors, fmt="o", capsize=3, label=name)
 axis.set_xticks(range(4), kinds)
-axis.set(ylabel="accuracy", ylim=(0, 1))
+axis.set(ylabel="accuracy", ylim=(-0.02, 1))
 axis.legend(fontsize="small")
 plt.show()
 
@@ -174,7 +185,8 @@ assert all(shares[2].value < shares[0].value for shares in attacked.values())
 assert all(shares[3].value <= 0.3 for shares in attacked.values())
 
 # %% [markdown]
-# What helps against fog and noise helps against the weakest attackers too, and does not stop a strong one.
+# *Lines: exact 95 % intervals; those of AutoAttack are wide, as it saw few images.* Under so small a change, and on so
+# few images, the three can hardly be told apart; a strong attacker stops at none of them.
 #
 # ## On other data
 #
@@ -185,7 +197,7 @@ assert all(shares[3].value <= 0.3 for shares in attacked.values())
 numbers, others = (data.load("digits", split=split, size=28) for split in ("train", "test"))
 
 # %%
-step = replace(usual, epochs=3 if QUICK else 10, optimizer=adamw(1e-3))
+step = replace(usual, epochs=5 if QUICK else 8, optimizer=adamw(2e-3))
 course = training.Plan(head=step, body=step)
 
 # %%
@@ -202,7 +214,7 @@ for name, net in nets.items():
 
 # %%
 assert min(shares[0].value for shares in fooled.values()) > 0.8
-assert fooled["Noisy Student"][2].value > fooled["usual"][2].value + 0.05
+assert all(shares[2].value < shares[0].value - 0.1 for shares in fooled.values())
 
 # %% [markdown]
 # One seed, a small network and 359 digits: such a table is an impression, not a finding.
@@ -228,20 +240,20 @@ outcomes = {one.claim.name: one for one in known(names)}
 effects = [(one.claim.name, effect) for one in outcomes.values() for effect in one.effects]
 
 # %%
-figure, axis = plt.subplots(figsize=(9, 5.5), layout="constrained")
+# alt: Effects of six claims with 95 % intervals over three seeds, and a cross each for the smallest effect that
+#   counts: most intervals hold their cross.
+figure, axis = plt.subplots(figsize=(10, 9), layout="constrained")
 for place, (name, effect) in enumerate(reversed(effects)):
     color = f"C{names.index(name)}"
     axis.plot([effect.low, effect.high], [place, place], color=color)
     axis.plot(effect.mean, place, "o", color=color)
     axis.plot(effect.effect.smallest, place, "x", color="black", ms=5)
 axis.axvline(0, color="black", lw=0.8)
-axis.set_yticks(
-    range(len(effects)), [e.effect.what.removesuffix(",") for _, e in reversed(effects)], fontsize="x-small"
-)
+axis.set_yticks(range(len(effects)), [e.effect.what.removesuffix(",") for _, e in reversed(effects)], fontsize="small")
 axis.set(xlabel="difference of accuracies", xlim=(-0.3, 0.7))
 plt.show()
 
-# %%
+# %% tags=["stored"]
 for name, one in outcomes.items():
     print(f"{name:24} {one.verdict}")
 
@@ -252,7 +264,7 @@ for name, one in outcomes.items():
 # %%
 found = {(name, effect.effect.of.metric, effect.effect.over.arm): effect for name, effect in effects}
 
-# %%
+# %% tags=["stored"]
 helps = (
     found["advprop", "corrupted_accuracy", "vanilla"],
     found["student-noise", "corrupted_accuracy", "without-noise"],
@@ -269,8 +281,8 @@ assert all(one.low > 0 for one in helps)
 # ## What we saw
 #
 # - AdvProp and the noise of Noisy Student help on corrupted images; by how much, three seeds say roughly.
-# - Noisy Student also helps against attackers who may change next to nothing. Nothing here withstands AutoAttack:
-#   robust in nature is not robust against somebody.
+# - Attackers who may change next to nothing do not tell these three networks apart in so small a run, and nothing here
+#   withstands AutoAttack: robust in nature is not robust against somebody.
 # - After fine-tuning, weights from both were harder to fool with each seed, and yet three seeds are too few to say by
 #   how much: networks trained as usual differ too much among themselves.
 
@@ -282,7 +294,7 @@ assert all(one.low > 0 for one in helps)
 
 # %% tags=["solution"]
 noisy = fresh()
-fit(noisy, training.augmented(standard(), training.RandAugment()), labelled, usual)
+history = fit(noisy, training.augmented(standard(), training.RandAugment()), labelled, usual)
 there = evaluate_natural(noisy, test, severities=[3], n=n)
 print(f"clean {there.clean.accuracy.value:.1%}, corrupted {there.mean_accuracy.value:.1%} at severity 3")
 
