@@ -142,8 +142,7 @@ assert purity[-1] > purity[2] + 0.03 > purity[0] + 0.03
 assert kept[0.3].double().mean() > 0.95
 
 # %% [markdown]
-# A higher threshold buys fewer errors with fewer, and *easier*, images. At 0.3 the filter does almost nothing here, as
-# all our images belong to the ten classes. The paper's photographs came from everywhere.
+# A higher threshold buys fewer errors with fewer, *easier* images. At 0.3 it does almost nothing here.
 
 # %%
 # alt: Bars of the number of images of each class, as the teacher guesses, which is uneven, and balanced, which
@@ -223,8 +222,7 @@ assert survives[0] == 1
 assert max(abs(one - other) for one, other in zip(survives, planned, strict=True)) < 0.05
 
 # %% [markdown]
-# (Shares of 2,000 draws.) Blocks that change the size of the image, or the number of channels, have no way around them,
-# so their number has no effect. Our own small network has no way around any block, and does without this noise.
+# (Shares of 2,000 draws.) Blocks that change size or channels have no way around them; our own small network has none.
 #
 # ## The loss, by hand
 #
