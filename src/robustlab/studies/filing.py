@@ -17,6 +17,7 @@ import torch
 from robustlab.core import RunError
 from robustlab.core.files import json_in, replace_atomically
 from robustlab.core.provenance import versions
+from robustlab.evaluation.codec import decode
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -85,7 +86,9 @@ def read(path: Path, kind: type[R], what: str, sound: Callable[[R], bool]) -> R 
     if not path.exists():
         return None
     try:
-        record = kind(**cast("dict[str, Any]", json_in(path)))
+        found = cast("dict[str, Any]", json_in(path))
+        decode(kind, found)  # for its types
+        record = kind(**found)
         right = sound(record)
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is no result of {what} ({error}): remove it to have it computed again") from error

@@ -76,13 +76,13 @@ class Store:
         try:
             said = cast("dict[str, Any]", json_in(self.count))
             rows = int(said["rows"])
-            ours = said["shape"] == self.shape and rows <= self.examples
+            ours = said["shape"] == self.shape and 0 <= rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size
             if not (ours and sizes[0] >= rows * self._width and sizes[1] >= rows * 8):
                 return 0
             found = self._read(rows)
             whole = said.get("digests", found) == found  # older versions kept none
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return 0
         return rows if whole else 0
 

@@ -13,6 +13,7 @@ from robustlab.core import RunError
 from robustlab.core.files import json_in
 from robustlab.core.provenance import now
 from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
+from robustlab.evaluation.codec import decode
 from robustlab.studies.filing import commit, installed
 
 Group: TypeAlias = Literal["all", "members", "control", "suspects"]
@@ -134,6 +135,7 @@ def read(path: Path) -> Mined:
     """
     try:
         found = cast("dict[str, Any]", json_in(path))
+        decode(Mined, found)  # for its types
         judges = tuple(Judge(**one) for one in found.pop("judges"))
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
