@@ -102,7 +102,9 @@ def corrupt(
 
 def _one_of(what: str, typed: str | None, known: tuple[str, ...]) -> None:
     if typed is not None and typed not in known:
-        raise typer.BadParameter(f"there is no {what} {typed!r}: choose {' or '.join(known)}")
+        from robustlab.core.text import choice
+
+        raise typer.BadParameter(f"there is no {what} {typed!r}{choice(typed, known)}")
 
 
 def _progress(bar: Callable[[str, float, str], None], title: str) -> Callable[[CopyProgress], None]:

@@ -123,6 +123,7 @@ def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | 
 
     Raises: BadParameter for words that there are not, or if nothing says the size.
     """
+    from robustlab.core.text import choice
     from robustlab.data import Framing
     from robustlab.data.framing import Interpolation, Resize
 
@@ -131,7 +132,7 @@ def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | 
         ("--interpolation", images.interpolation, get_args(Interpolation)),
     ):
         if word is not None and word not in known:
-            raise typer.BadParameter(f"there is no {flag} {word!r}: choose {', '.join(known)}")
+            raise typer.BadParameter(f"there is no {flag} {word!r}{choice(word, known)}")
     if images.size is None and images.resize is None and images.interpolation is None:
         return own
     size = images.size or (None if own is None else own.size)

@@ -85,7 +85,9 @@ def severities(typed: str | None) -> list[int] | None:
 def variant(typed: str) -> Variant:
     """One of the variants."""
     if typed not in VARIANTS:
-        raise typer.BadParameter(f"there is no variant {typed!r}: choose {', '.join(VARIANTS)}")
+        from robustlab.core.text import choice
+
+        raise typer.BadParameter(f"there is no variant {typed!r}{choice(typed, VARIANTS)}")
     return cast("Variant", typed)
 
 

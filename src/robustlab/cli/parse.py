@@ -99,7 +99,10 @@ def attack(name: str, threat: ThreatModel, *, steps: int | None = None, restarts
 
     makers, kind = {**_stepped(), **_standard()}, name.removeprefix("targeted-")
     if kind not in makers or (kind != name and kind not in _TARGETED):
-        raise typer.BadParameter(f"there is no attack {name!r}: choose from {ATTACKS}")
+        from robustlab.core.text import meant
+
+        near = meant(name, [*makers, *(f"targeted-{word}" for word in _TARGETED)])
+        raise typer.BadParameter(f"there is no attack {name!r}{near or ':'} {'C' if near else 'c'}hoose from {ATTACKS}")
     made = makers[kind](threat, steps)
     made = Targeted(made) if kind != name else made
     return Restarts(made, restarts) if restarts > 1 and kind in _RESTARTED else made
@@ -146,7 +149,8 @@ def device(name: str) -> torch.device:
     if name == "auto":
         return found
     if name.partition(":")[0] not in {"cpu", found.type}:
-        raise typer.BadParameter(f"there is no device {name!r} here: choose auto, cpu or {found.type}")
+        there = ", ".join(dict.fromkeys(("auto", "cpu", found.type)))
+        raise typer.BadParameter(f"there is no device {name!r} here: choose {there}")
     return torch.device(name)
 
 

@@ -340,7 +340,9 @@ def checked(name: str, o: Options, *, also: tuple[str, ...] = ()) -> Way:
     Raises: typer.BadParameter for a name that there is not, or an option that it does not use.
     """
     if name not in RECIPES:
-        raise typer.BadParameter(f"there is no recipe {name!r}: choose from {NAMES}")
+        from robustlab.core.text import choice
+
+        raise typer.BadParameter(f"there is no recipe {name!r}{choice(name, RECIPES)}")
     way = RECIPES[name]
     for option in o.typed():
         if option not in way.uses and option not in also:

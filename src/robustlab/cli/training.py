@@ -230,8 +230,9 @@ def _kind(name: str) -> type[torch.optim.Optimizer]:
     if name in _UNFIT:
         raise typer.BadParameter(f"{name} does not fit the training loop, it {_UNFIT[name]}: choose sgd or adamw")
     if name not in found:
-        known = ", ".join(sorted(found.keys() - _UNFIT.keys()))
-        raise typer.BadParameter(f"there is no optimizer {name!r}: choose from {known}")
+        from robustlab.core.text import choice
+
+        raise typer.BadParameter(f"there is no optimizer {name!r}{choice(name, sorted(found.keys() - _UNFIT.keys()))}")
     return found[name]
 
 
@@ -248,7 +249,9 @@ def schedule(rule: Rule, preset: Rule) -> Schedule:
     }
     name = rule.schedule or preset.schedule or "one-cycle"
     if name not in schedules:
-        raise typer.BadParameter(f"there is no schedule {name!r}: choose {SCHEDULES}")
+        from robustlab.core.text import choice
+
+        raise typer.BadParameter(f"there is no schedule {name!r}{choice(name, schedules)}")
     for option, owner in (("drops", "multi-step"), ("cycles", "cyclic")):
         if getattr(rule, option) is not None and name != owner:
             raise typer.BadParameter(f"the schedule {name} does not use --{option}: it is for {owner}")

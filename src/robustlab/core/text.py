@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 _KEPT = "\t\n"
 _ORDERS = [*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _WITHOUT = {number: None for number in _ORDERS if chr(number) not in _KEPT}
@@ -14,3 +17,25 @@ def printable(text: str) -> str:
     'a[31mbc'
     """
     return text.translate(_WITHOUT)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Words that ask for the known name next to one that nobody knows; nothing if none is near.
+
+    >>> meant("Apdg", ["apgd", "fab"]), meant("xyz", ["apgd", "fab"])
+    ('; did you mean apgd?', '')
+    """
+    plain = {name.lower().replace("_", "-"): name for name in known}
+    found = get_close_matches(word.strip().lower().replace("_", "-"), plain, n=1)
+    return f"; did you mean {plain[found[0]]}?" if found else ""
+
+
+def choice(word: str, known: Iterable[str], *, told: str = "choose ") -> str:
+    """The end of a sentence about a name that nobody knows: the one that was meant, and all there are.
+
+    >>> choice("sqash", ["crop", "squash"])
+    '; did you mean squash? Choose crop, squash'
+    """
+    names = list(dict.fromkeys(known))
+    near, listed = meant(word, names), f"{told}{', '.join(names)}"
+    return f"{near} {listed[0].upper()}{listed[1:]}" if near else f": {listed}"

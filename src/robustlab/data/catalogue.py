@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robustlab.core.errors import DataError
+from robustlab.core.text import choice
 from robustlab.core.types import Examples
 from robustlab.data.cache import metadata_of
 from robustlab.data.digits import digits
@@ -96,7 +97,7 @@ def load(
     if name == "photographs":
         return labelled_photographs(size or 224)
     if name != "fashion-mnist":
-        raise ValueError(f"no data set is called {name!r}; there are {', '.join(names())}")
+        raise ValueError(f"no data set is called {name!r}{choice(name, names(), told='there are ')}")
     try:
         return fashion_mnist(split, root=place, progress=progress)
     except DataError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
+import os
+import pkgutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from robustlab.core.errors import UserCodeError
+from robustlab.core.text import meant
 from robustlab.core.user_code import called, no_model
 from robustlab.models.architecture import Architecture
 from robustlab.models.compact import InvertedCNN, ResidualCNN
@@ -128,9 +131,8 @@ def _from_python(path: str) -> nn.Module:
     module, _, attribute = path.partition(":")
     home = _imported(module, path)
     if not hasattr(home, attribute):
-        raise ValueError(
-            f"no model at {path!r}: module {module!r} has no attribute {attribute!r}{_closest(home, attribute)}"
-        )
+        near = meant(attribute, (name for name in dir(home) if name[0] != "_"))
+        raise ValueError(f"no model at {path!r}: module {module!r} has no attribute {attribute!r}{near}")
     make = getattr(home, attribute)
     if isinstance(make, nn.Module):
         return make
@@ -158,15 +160,17 @@ def _imported(module: str, path: str) -> object:
         lost = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
         if lost is None or not f"{module}.".startswith(f"{lost}."):
             raise
+        near = meant(lost.rpartition(".")[2], _beside(lost))
         raise ValueError(
-            f"no model at {path!r}: there is no module {lost!r} here; run it from the folder that holds {lost}, or "
-            "name that folder in the environment variable PYTHONPATH"
+            f"no model at {path!r}: there is no module {lost!r} here{f'{near} Else' if near else ';'} run it from the "
+            f"folder that holds {lost}, or name that folder in the environment variable PYTHONPATH"
         ) from error.__cause__
 
 
-def _closest(home: object, attribute: str) -> str:
-    found = get_close_matches(attribute, [name for name in dir(home) if not name.startswith("_")], 1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+def _beside(module: str) -> list[str]:
+    """Names of the modules in the folder where one was looked for."""
+    parent = sys.modules.get(module.rpartition(".")[0])
+    return [found.name for found in pkgutil.iter_modules(list(parent.__path__) if parent else [os.getcwd()])]
 
 
 def _wrapped(model: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from robustlab.core import Metrics
+from robustlab.core.text import choice
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim
@@ -127,7 +128,8 @@ def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
     """
     unknown = [name for name in claims if name not in {claim.name for claim in CLAIMS}]
     if unknown:
-        raise ValueError(f"no claim is called {unknown[0]!r}; there are {', '.join(claim.name for claim in CLAIMS)}")
+        near = choice(unknown[0], (claim.name for claim in CLAIMS), told="there are ")
+        raise ValueError(f"no claim is called {unknown[0]!r}{near}")
     return tuple(claim for claim in CLAIMS if not claims or claim.name in claims)
 
 

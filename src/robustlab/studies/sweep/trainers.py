@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from robustlab.core import Metrics
+from robustlab.core.text import choice
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab
@@ -159,7 +160,8 @@ def named(name: str) -> Regime:
     for one in REGIMES:
         if one.name == name:
             return one
-    raise ValueError(f"no recipe of this sweep is called {name!r}: there are {', '.join(r.name for r in REGIMES)}")
+    near = choice(name, (regime.name for regime in REGIMES), told="there are ")
+    raise ValueError(f"no recipe of this sweep is called {name!r}{near}")
 
 
 @dataclass(frozen=True)
