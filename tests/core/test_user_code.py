@@ -65,6 +65,23 @@ def test_whatever_a_model_raises_is_one_sentence_from_the_original(error: BaseEx
         assert type(error).__name__ in said
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+class Unwritten(Speechless):
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("error", [Speechless(), Unwritten()], ids=lambda error: type(error).__name__)
+def test_an_error_that_cannot_say_what_it_is_is_told_by_its_kind(error: Exception) -> None:
+    with pytest.raises(UserCodeError, match=rf"float32: {type(error).__name__} \(test_user_code.py") as caught:
+        asked(Raises(error), torch.zeros(2, 1, 8, 8))
+    assert caught.value.__cause__ is error
+
+
 def test_an_interrupt_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
         asked(Raises(KeyboardInterrupt()), torch.zeros(2, 1))

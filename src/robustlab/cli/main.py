@@ -6,11 +6,12 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
-from robustlab.cli import codes, failures, guard, interrupt
+from robustlab.cli import alone, codes, failures, guard, interrupt
 from robustlab.cli.codes import Code
 from robustlab.cli.memory import keep_freed_memory
 from robustlab.cli.show import say
@@ -90,6 +91,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(typed: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(str(message), "warning")
-        code = app(typed, prog_name="robustlab", standalone_mode=False)
+        with alone.results_alone() if "--json" in typed else nullcontext():
+            code = app(typed, prog_name="robustlab", standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else Code.DONE

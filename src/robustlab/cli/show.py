@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from robustlab.cli import alone
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -56,7 +58,7 @@ def _printable(text: str) -> str:
 
 def machine(record: object) -> None:
     """A result as JSON on standard output."""
-    print(json.dumps(record, indent=1, ensure_ascii=False))
+    alone.put(json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:

@@ -33,8 +33,16 @@ def reason(error: BaseException) -> str:
     """What an error says, in one line that begins with its kind."""
     if isinstance(error, SystemExit):
         return f"it ended the program with exit code {error.code if error.code is not None else 0}"
-    said = plain(str(error)).rstrip(".")
+    said = plain(_words(error)).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; nothing if asking it raises another."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 @contextmanager
