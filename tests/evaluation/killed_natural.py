@@ -83,7 +83,7 @@ def content(out: Path) -> dict[str, object]:
         f"{path.name} {name}": tensor.numpy().tobytes().hex()
         for path in sorted(out.glob("*.safetensors"))
         for name, tensor in load_file(path).items()
-        if name != "seconds"
+        if name not in ("seconds", "check")
     }
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.name != ".lock")
     return {"record": record, "tensors": tensors, "files": files}
