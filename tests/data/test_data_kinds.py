@@ -345,3 +345,31 @@ def test_pandas_itself(tmp_path: Path) -> None:
     numbers = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "label": [0, 1]})
     assert examples(numbers, columns=(["a", "b"], "label")).batch(torch.tensor([1])).x.tolist() == [[2.0, 4.0]]
     assert examples((numbers[["a", "b"]], numbers["label"])).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (lambda x: x.to_sparse(), "of layout sparse_coo: give plain values, as x.to_dense"),
+        (lambda x: x.flatten(1).to_sparse_csr(), "of layout sparse_csr"),
+        (lambda x: x.to("meta"), "device meta, which holds no values"),
+        (lambda x: x.to(torch.complex64), "inputs are torch.complex64"),
+        (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8), "inputs are torch.quint8"),
+    ],
+    ids=["sparse", "csr", "meta", "complex", "quantized"],
+)
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor")
+def test_tensors_of_other_kinds_are_refused(kind: Callable[[Tensor], Tensor], said: str) -> None:
+    x, y = kind(torch.rand(4, 1, 2, 2)), torch.tensor([0, 1, 1, 0])
+    for given in ((x, y), {"x": x, "y": y}):
+        with pytest.raises(ValueError, match=said):
+            examples(given)
+
+
+def test_inputs_that_take_part_in_a_gradient_are_read_without_it() -> None:
+    x, y = torch.rand(4, 1, 2, 2, requires_grad=True), torch.tensor([0, 1, 1, 0])
+    found = examples((x * 0.5, y)).batch(torch.arange(4))
+    assert not found.x.requires_grad
+    assert not examples(x, y).batch(torch.arange(4)).x.requires_grad
+    assert torch.equal(found.x, x.detach() * 0.5)

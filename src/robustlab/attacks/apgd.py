@@ -44,7 +44,8 @@ def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) ->
     Returns: x_adv (M, ...) and scores.
     Raises: ValueError if the model returns NaN.
     """
-    found = Attempted(torch.empty_like(job.x), torch.full((job.x.shape[0],), -torch.inf, device=job.x.device))
+    none = torch.full((job.x.shape[0],), -torch.inf, dtype=torch.float32, device=job.x.device)
+    found = Attempted(torch.empty_like(job.x), none)
     at = _Climb.begin(job, region, rule, start)
     due = rule.checkpoints(steps)
     for step in range(1, steps + 1):

@@ -70,7 +70,7 @@ def rule_for(x: Tensor, threat: ThreatModel, start: Tensor, *, rho: float, resta
     radius = threat.radius(x).to(x.dtype).expand(x.shape[0], *[1] * (x.ndim - 1))
     if isinstance(threat.norm, L1):
         return Sparse.begin(x, radius, start, restarted=restarted)
-    best_then = torch.full((x.shape[0],), -torch.inf, device=x.device)
+    best_then = torch.full((x.shape[0],), -torch.inf, dtype=torch.float32, device=x.device)
     return Halving(threat.norm, rho, 2 * radius, best_then, torch.ones_like(best_then, dtype=torch.bool))
 
 
@@ -154,7 +154,7 @@ class Sparse:
         """After an earlier search, k follows from the start; else it is a fifth of all values."""
         values = math.prod(x.shape[1:])
         if not restarted:
-            all_values = torch.full((x.shape[0],), float(values), device=x.device)
+            all_values = torch.full((x.shape[0],), float(values), dtype=torch.float32, device=x.device)
             return Sparse(x, radius, radius, all_values, torch.full_like(all_values, _TOP))
         changed = _changed(start, x)
         return Sparse(x, radius, radius, changed, changed / values / _SHRINK)

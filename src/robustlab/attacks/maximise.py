@@ -119,7 +119,7 @@ class Best:
     @staticmethod
     def of(x_adv: Tensor) -> Best:
         """Starts with points that nothing is known of."""
-        return Best(x_adv.clone(), torch.full((x_adv.shape[0],), -torch.inf, device=x_adv.device))
+        return Best(x_adv.clone(), torch.full((x_adv.shape[0],), -torch.inf, dtype=torch.float32, device=x_adv.device))
 
     def update(self, rows: Tensor, x_adv: Tensor, score: Tensor, finished: Tensor) -> None:
         """Takes over the points that are better.

@@ -43,7 +43,9 @@ def approach(job: Job, move: Move, start: Tensor, *, steps: int) -> Attempted:
     Returns: x_adv (M, ...), exactly inside budget and bounds, and scores.
     Raises: ValueError if the model returns NaN.
     """
-    nearest = _Nearest(job.x.clone(), torch.full((job.x.shape[0],), torch.inf, device=job.x.device))
+    nearest = _Nearest(
+        job.x.clone(), torch.full((job.x.shape[0],), torch.inf, dtype=torch.float32, device=job.x.device)
+    )
     at = _Way.begin(job, start)
     for _ in range(steps):
         at.settle(nearest, stop=job.stop)

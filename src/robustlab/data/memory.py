@@ -64,6 +64,11 @@ def unit(x: Tensor) -> Tensor:
 
 def check_inputs(x: Tensor) -> None:
     """Refuses what cannot be a set of inputs."""
+    if x.is_nested or x.layout is not torch.strided:
+        kind = "nested" if x.is_nested else f"of layout {str(x.layout).removeprefix('torch.')}"
+        raise ValueError(f"inputs are a tensor {kind}: give plain values, as x.to_dense() or one size for all")
+    if x.is_meta:
+        raise ValueError("inputs are on the device meta, which holds no values: give the images themselves")
     if x.dim() < 2 or x.numel() == 0:
         raise ValueError(f"inputs of shape {tuple(x.shape)}: there must be at least one example, shape (N, C, H, W)")
     if not x.is_floating_point() and x.dtype is not torch.uint8:

@@ -146,8 +146,14 @@ def _in_memory(x: object, y: object, wanted: Wanted) -> Examples:
     if isinstance(x, list | tuple) and len(x) == len(labels) and not isinstance(x[0], int | float | list):
         known = wanted._replace(classes=wanted.classes if wanted.classes is not None else words)
         return _of_items(list(zip(x, labels.tolist(), strict=True)), known)
-    inputs = as_array(x, "inputs")
-    if inputs.dim() == 4 and inputs.shape[-1] in (1, 3) and inputs.shape[1] > 4 and inputs.shape[2] > 4:
+    inputs = as_array(x, "inputs").detach()
+    if (
+        not inputs.is_nested
+        and inputs.dim() == 4
+        and inputs.shape[-1] in (1, 3)
+        and inputs.shape[1] > 4
+        and inputs.shape[2] > 4
+    ):
         raise ValueError(f"images of shape {tuple(inputs.shape)} look like (N, H, W, C): give x.permute(0, 3, 1, 2)")
     if inputs.dtype is torch.uint16:
         raise ValueError("inputs are torch.uint16: divide images of 16 bits by 65535, as floats in [0, 1]")
