@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -15,8 +16,8 @@ import pytest
 
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import Evaluation, Interval
-from robustlab.report import write
-from robustlab.report.chart import NARROW, WIDE, attacked, chart
+from robustlab.report import render, write
+from robustlab.report.chart import NARROW, WIDE, Frame, attacked, chart
 from robustlab.report.words import NOTHING, budget, count, duration, interval, number, p_value, percent, points
 
 Recorder = Callable[..., Evaluation]
@@ -109,6 +110,21 @@ def test_curve_places_points_where_they_were_measured(recorded: Recorder) -> Non
     assert all(m.high < m.y < m.low for m in marks), "upwards is smaller in a drawing"
     assert [m.hollow for m in marks] == [False, False, True, True]
     assert drawn.headline == WIDE.x(1)
+
+
+@pytest.mark.parametrize("frame", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("eps", [8 / 255, 254 / 255, 0.1, 0.123456, 12.0])
+def test_no_label_of_a_curve_is_cut_at_its_edge(recorded: Recorder, eps: float, frame: Frame) -> None:
+    curve = recorded().curves[-1]
+    one = replace(curve, points=(curve.points[0], replace(curve.points[1], eps=eps)))
+    drawn = chart([("small", one)], frame, id="c", title="t", axis=attacked("Linf"), headline=eps)
+    source = "{% from 'curve.svg.j2' import curve with context %}{{ curve(c) }}"
+    svg = render._environment().from_string(source).render(c=drawn)
+    texts = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="(\w+)">([^<]+)<', svg)
+    assert budget(eps) in [label for *_, label in texts]
+    for x, anchor, label in texts:
+        right = float(x) + 7 * len(label) * {"middle": 0.5, "end": 0}[anchor]
+        assert right <= frame.width, label
 
 
 def test_labels_that_would_overlap_are_left_out_but_never_the_last(recorded: Recorder) -> None:
