@@ -212,9 +212,8 @@ def test_a_step_size_may_be_a_whole_number() -> None:
 @pytest.mark.parametrize("steps", [0, -1, 2.0])
 @pytest.mark.parametrize("make", [BIM, PGD, MIFGSM, OptimizerPGD])
 def test_a_number_of_steps_that_is_none_is_refused(make: Callable[..., Attack], steps: int) -> None:
-    attack = make(ThreatModel(), steps=steps)
-    with pytest.raises(ValueError, match=rf"steps must be a whole number >= 1, got {steps}"):
-        attack(network, PIXELS, LABELS)
+    with pytest.raises(ValueError, match=rf"steps must be a whole number.*, got {steps}"):
+        make(ThreatModel(), steps=steps)(network, PIXELS, LABELS)
 
 
 @pytest.mark.parametrize("size", [0.0, -0.1, math.nan, math.inf])

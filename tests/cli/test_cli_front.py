@@ -128,7 +128,7 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("report absent", "absent"),
         ("compare absent absent", "absent"),
         ("runs absent", "there is no folder absent"),
-        ("demo --budget huge", "the demo has the budgets full, quick, not 'huge'"),
+        ("demo --budget huge", "budget must be one of full, quick, got 'huge'"),
         ("nonsense", "No such command"),
     ],
 )

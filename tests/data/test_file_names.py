@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 
 from robustlab.core import Examples
 from robustlab.data import examples, sample
-from robustlab.data.names import file_names
+from robustlab.data.file_names import file_names
 from robustlab.data.splits import Part
 
 NAMES = ("cats/1.png", "cats/2.png", "dogs/a b.png", "dogs/z.png")
@@ -56,3 +56,10 @@ def test_a_subset_of_a_torchvision_folder_names_its_own_files(folder: Path) -> N
 
 def test_tensors_have_no_files() -> None:
     assert file_names(examples(torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 0])), torch.arange(3)) == ()
+
+
+def test_the_names_of_data_sets_are_still_a_function() -> None:
+    """A module of the same name as a public function takes its place when it is imported."""
+    import robustlab.data
+
+    assert "digits" in robustlab.data.names()

@@ -123,7 +123,7 @@ def test_probabilities_become_logits_with_the_same_softmax_and_gradients() -> No
     (found,) = torch.autograd.grad(logits[0, 0], x)
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.0, 0.0]]) - LOGITS.softmax(dim=1))
     assert adapted(lambda x: x, output="probabilities")(torch.tensor([[1.0, 0.0]])).isfinite().all()
-    with pytest.raises(ValueError, match="output must be 'logits' or 'probabilities', got 'probs'"):
+    with pytest.raises(ValueError, match="output must be one of logits, probabilities, logit, got 'probs'"):
         adapted(lambda x: x, output="probs")  # type: ignore[arg-type]
 
 

@@ -115,7 +115,7 @@ def test_too_many_edges_are_refused_with_their_number() -> None:
     [
         ({"threshold": 1.5}, r"a cosine, in \[-1, 1\], got 1.5"),
         ({"top_k": 0}, "top_k is a number of neighbours, at least 1, got 0"),
-        ({"method": "hashing"}, "no method 'hashing': choose exact or approximate"),
+        ({"method": "hashing"}, "method must be one of exact, approximate, got 'hashing'"),
         ({"embeddings": torch.tensor([[1.0, torch.nan]])}, "finite floats"),
         ({"embeddings": torch.ones(3)}, r"finite floats \(N, D\), got torch.float32 \(3,\)"),
         ({"method": "approximate"}, "needs top_k"),

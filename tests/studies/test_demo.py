@@ -114,5 +114,5 @@ def test_missing_data_falls_back_loudly(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_unknown_budget_is_refused(tmp_path: Path) -> None:
     call: Callable[..., object] = demo
-    with pytest.raises(ValueError, match="the demo has the budgets full, quick, not 'huge'"):
+    with pytest.raises(ValueError, match="budget must be one of full, quick, got 'huge'"):
         call(tmp_path, budget="huge")

@@ -382,7 +382,7 @@ def test_weights_that_are_frozen_stay(squares: InMemory, make_net: MakeNet) -> N
         ({"batch_size": -2}, "batch_size must be at least 1, got -2"),
         ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
         ({"clip": 0.0}, r"clip is a length of the gradient, a finite number > 0, got 0\.0"),
-        ({"precision": "fp8"}, "precision must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+        ({"precision": "fp8"}, "precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
         ({"device": "tpu"}, "there is no device 'tpu' here: choose one of cpu, auto"),
     ],
 )

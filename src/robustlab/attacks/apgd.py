@@ -22,6 +22,7 @@ from robustlab.core import (
     cross_entropy,
     unfinished,
 )
+from robustlab.core.kinds import typed
 
 Phases = tuple[tuple[float, float], ...]
 _PLAIN: Phases = ((1.0, 1.0),)
@@ -185,6 +186,7 @@ def _divided(phases: Phases, steps: int) -> list[tuple[float, int]]:
     return [*first, (1.0, left)] if left > 0 else [(1.0, steps)]
 
 
+@typed
 @dataclass(frozen=True)
 class APGD:
     """Auto-PGD: projected gradient ascent with momentum that finds its own step size, from a random point.
@@ -219,6 +221,7 @@ class APGD:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class APGDT:
     """Auto-PGD towards each of the likeliest wrong classes in turn, by the targeted difference of logits ratio.

@@ -28,6 +28,7 @@ from robustlab.core import (
     untargeted,
 )
 from robustlab.core.bounds import outside
+from robustlab.core.kinds import typed
 from robustlab.core.losses import classes_needed
 from robustlab.core.names import example_names
 from robustlab.core.threat import NO_MASKS
@@ -107,6 +108,7 @@ class Searching(Protocol):
         """The adversarial inputs (N, ...) of a call, in any float dtype that holds them exactly."""
 
 
+@typed
 def craft(  # noqa: PLR0913 -- the arguments of every attack, and the attack itself
     self: Searching,
     model: Model,

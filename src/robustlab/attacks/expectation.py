@@ -10,12 +10,14 @@ from torch import Tensor
 
 from robustlab.attacks.call import Call, craft
 from robustlab.core import Attack, Logits, Model, Twin, fold_in
+from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 
 Transformation: TypeAlias = Callable[[Tensor], Tensor]
 _LABEL = 0xE07
 
 
+@typed
 @dataclass(frozen=True)
 class EOT:
     """An attack that climbs the mean score over random passes: expectation over transformations.

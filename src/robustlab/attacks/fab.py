@@ -16,6 +16,7 @@ from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
 from robustlab.core import Norm, Objective, ThreatModel, margin
 from robustlab.core.gradients import gradient_by
+from robustlab.core.kinds import typed
 from robustlab.core.losses import answerable, finite_logits
 
 Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
@@ -131,6 +132,7 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
     return leads[rows, nearest], slopes[nearest, rows]
 
 
+@typed
 @dataclass(frozen=True)
 class FAB:
     """Fast adaptive boundary attack towards whichever class is nearest; with a target in the call, towards that one.
@@ -176,6 +178,7 @@ class FAB:
         return (x + direction * (job.threat.radius(x) / 2).to(x.dtype)).clamp_(*self.threat.bounds)
 
 
+@typed
 @dataclass(frozen=True)
 class FABT:
     """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn, one backward pass a step.

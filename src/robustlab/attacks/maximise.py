@@ -12,22 +12,26 @@ from torch import Tensor
 from robustlab.attacks.call import Call
 from robustlab.attacks.steps import State, Step, taken
 from robustlab.core import Objective, Region, Score, Stop, Streams, ThreatModel
+from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
 
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
 
 
+@typed
 def at_input(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
     """Starts at the input itself."""
     del threat, streams
     return x.clone()
 
 
+@typed
 def uniform(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
     """Starts anywhere in the ball around the input, maybe out of bounds: the driver projects."""
     return threat.perturbed(x, streams)
 
 
+@typed
 def maximise(
     objective: Objective,
     region: Region,

@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 from torch import Tensor
 
 from robustlab.core import Attack, ThreatModel, fold_in
+from robustlab.core.kinds import typed
 
 A = TypeVar("A", bound=Attack)
 
@@ -50,6 +51,7 @@ def _with_threat(attack: A, change: Callable[[ThreatModel], ThreatModel]) -> A:
     return cast("A", replace(plain, **new))
 
 
+@typed
 def at_eps(attack: A, eps: float) -> A:
     """The same attack with another budget, through wrappers; step sizes that follow eps follow."""
     return _with_threat(attack, lambda threat: replace(threat, eps=eps))

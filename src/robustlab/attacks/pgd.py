@@ -10,6 +10,7 @@ from robustlab.attacks.call import craft
 from robustlab.attacks.maximise import Plan, at_input, search, uniform
 from robustlab.attacks.steps import Optimizer, Size, Step, adam, momentum, steepest
 from robustlab.core import Score, ThreatModel, cross_entropy
+from robustlab.core.kinds import typed
 
 
 def _length(threat: ThreatModel, step_size: float | None, factor: float) -> Size:
@@ -27,6 +28,7 @@ def _checked(steps: int, step_size: float | None = None) -> int:
     return steps
 
 
+@typed
 @dataclass(frozen=True)
 class FGSM:
     """Fast gradient method: one step of the whole budget along the direction of steepest ascent.
@@ -62,6 +64,7 @@ class FGSM:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class BIM:
     """Basic iterative method: FGSM in small steps from the input itself, projected after each.
@@ -89,6 +92,7 @@ class BIM:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class PGD:
     """Projected gradient method from a random point of the ball; restarts are a wrapper.
@@ -124,6 +128,7 @@ class PGD:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class MIFGSM:
     """Momentum iterative method: steps along a decaying sum of normalised gradients, which transfers better.
@@ -154,6 +159,7 @@ class MIFGSM:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class OptimizerPGD:
     """PGD whose moves are those of an optimizer instead of steps of equal length.
@@ -187,6 +193,7 @@ class OptimizerPGD:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class RandomNoise:
     """One uniform draw from the ball: what an attack without gradients reaches; wrap it in ``Restarts`` for more.

@@ -22,6 +22,7 @@ from robustlab.core import (
     margin,
     unfinished,
 )
+from robustlab.core.kinds import typed
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _FULL = 10_000  # queries for which the halvings were chosen
@@ -196,6 +197,7 @@ def _flat(x: Tensor, grid: Grid) -> Tensor:
     return x.reshape(x.shape[0], grid.channels, -1)
 
 
+@typed
 @dataclass(frozen=True)
 class Square:
     """Square attack: random search over windows, with logits alone.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import L1, Norm
+from robustlab.core.kinds import typed
 from robustlab.core.norms import per_example
 
 _FREE = (-math.inf, math.inf)
@@ -113,6 +114,7 @@ def uphill(norm: Norm, grad: Tensor, size: float | Tensor, furthest: float) -> T
     return alike(grad, min(max(math.ceil(wanted), fewest), most))
 
 
+@typed
 def steepest(
     norm: Norm, size: Size, bounds: tuple[float, float] = _FREE, *, furthest: float = _FURTHEST
 ) -> Step[Memory]:
@@ -132,6 +134,7 @@ def steepest(
     )
 
 
+@typed
 def momentum(norm: Norm, size: Size, decay: float, bounds: tuple[float, float] = _FREE) -> Step[Memory]:
     """Moves along a decaying sum of gradients, each divided by its L1 size.
 
@@ -157,6 +160,7 @@ class Optimizer(Protocol):
         """The step rule."""
 
 
+@typed
 @dataclass(frozen=True)
 class SGD:
     """Gradient ascent, with heavy-ball momentum if asked for.
@@ -179,6 +183,7 @@ class SGD:
         return Step(lambda x: (torch.zeros_like(x),), update)
 
 
+@typed
 @dataclass(frozen=True)
 class Adam:
     """Moves by the mean gradient over its root mean square, both bias-corrected.
@@ -210,6 +215,7 @@ def adam(lr: Size, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8)
     return Step(lambda x: (*(torch.zeros_like(part) for part in (x, x, _one_value(x))), *sized.init(x)), update)
 
 
+@typed
 @dataclass(frozen=True)
 class RMSprop:
     """Moves by the gradient over its root mean square.
@@ -231,6 +237,7 @@ class RMSprop:
         return Step(lambda x: (torch.zeros_like(x),), update)
 
 
+@typed
 @dataclass(frozen=True)
 class Adagrad:
     """Moves by the gradient over the root of the sum of its squares.

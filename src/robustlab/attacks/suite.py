@@ -16,6 +16,7 @@ from robustlab.attacks.parts import part_seed
 from robustlab.attacks.square import Square
 from robustlab.attacks.wrappers import Restarts, WorstOf
 from robustlab.core import L1, Attack, ThreatModel, cross_entropy, dlr
+from robustlab.core.kinds import typed
 
 Version = Literal["standard", "plus", "rand", "quick"]
 
@@ -32,6 +33,7 @@ class Stage(NamedTuple):
     attack: Attack
 
 
+@typed
 @dataclass(frozen=True)
 class AutoAttack:
     """Attacks in a fixed order, each on the examples that all before it failed on; any wrong class is a success.
@@ -74,6 +76,7 @@ class AutoAttack:
     __call__ = craft
 
 
+@typed
 def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack:
     """The suite that robust accuracy is compared by, with its standard parameters.
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.steps import Step
+from robustlab.core.kinds import typed
 
 
+@typed
 @dataclass(frozen=True)
 class TorchOptimizer:
     """A ``torch.optim`` class that drives an attack.

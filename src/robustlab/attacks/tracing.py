@@ -11,6 +11,7 @@ from torch import Tensor
 from robustlab.attacks.call import prepared
 from robustlab.attacks.parts import threat_of
 from robustlab.core import Attack, Look, Model, Norm, Stop, margin
+from robustlab.core.kinds import typed
 
 
 class TraceRow(NamedTuple):
@@ -47,6 +48,7 @@ class Trace(NamedTuple):
         return tuple(row for row in self.rows if row.id == example)
 
 
+@typed
 def trace(  # noqa: PLR0913 -- the arguments of every attack, and the attack
     attack: Attack,
     model: Model,

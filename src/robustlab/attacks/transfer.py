@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from robustlab.attacks.call import Call, craft
 from robustlab.attacks.maximise import Best
 from robustlab.core import Attack, Logits, Model, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows
 
 
+@typed
 @dataclass(frozen=True)
 class Transfer:
     """An attack on a surrogate, whose adversarial inputs are tried on the model.
@@ -52,6 +54,7 @@ class Transfer:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class StraightThrough:
     """An attack whose gradients pass straight through whatever a model does before its first weights.

@@ -12,6 +12,7 @@ from robustlab.attacks.call import Call, craft
 from robustlab.attacks.maximise import Best
 from robustlab.attacks.parts import threat_of
 from robustlab.core import Attack, Linf, Norm, Objective, Stop, ThreatModel
+from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows, row_chunks
 
 _TOP = 255
@@ -22,6 +23,7 @@ _OFF = 2.0**-20
 _HALVINGS = 24
 
 
+@typed
 @dataclass(frozen=True)
 class Uint8:
     """An attack whose results are 8-bit images: saved as PNG and loaded again, they still fool the model.

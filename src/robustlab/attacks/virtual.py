@@ -13,6 +13,7 @@ from torch import Tensor
 from robustlab.attacks.call import Call, craft, prepared
 from robustlab.core import L2, Logits, Model, Norm, Score, Streams, ThreatModel, Twin, frozen, kl
 from robustlab.core.gradients import gradient_by
+from robustlab.core.kinds import typed
 from robustlab.core.losses import classes_needed, finite_logits
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
@@ -21,6 +22,7 @@ _LABEL = 0x7A7
 _LARGEST = 500.0  # exp of more would overflow
 
 
+@typed
 @dataclass(frozen=True)
 class VirtualAdversarial:
     """A step of the whole budget along the direction in which the predicted distribution changes most.
@@ -64,12 +66,14 @@ class VirtualAdversarial:
     __call__ = craft
 
 
+@typed
 def random_direction(x: Tensor, streams: Streams, norm: Norm) -> Tensor:
     """A direction (N, ...) of unit size for each example, equally likely to all sides, in at least float32."""
     normal = streams.fork(_LABEL).normal(x.shape[1:], dtype=torch.float64)
     return norm.steepest(normal).to(torch.promote_types(x.dtype, torch.float32))
 
 
+@typed
 def virtual_direction(
     model: Model,
     x: Tensor,

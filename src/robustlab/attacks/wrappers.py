@@ -12,12 +12,14 @@ from robustlab.attacks.call import Call, checked_inputs, craft
 from robustlab.attacks.maximise import Best
 from robustlab.attacks.parts import part_seed, threats_of
 from robustlab.core import Attack, Model, Streams, as_twin, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows
 from robustlab.core.targets import least_likely_class, likeliest_class, next_class, random_class
 
 TargetRule = Literal["random", "next", "least_likely", "second_likely"]
 
 
+@typed
 @dataclass(frozen=True)
 class WorstOf:
     """The worst of several attacks for each example.
@@ -50,6 +52,7 @@ class WorstOf:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class Restarts:
     """An attack run several times with other random draws; each example keeps its worst.
@@ -73,6 +76,7 @@ class Restarts:
     __call__ = craft
 
 
+@typed
 @dataclass(frozen=True)
 class Targeted:
     """An attack towards a class chosen by a rule for each example; a ``target`` in the call is used instead.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 
 from robustlab.cli.codes import Code
 from robustlab.cli.show import say
@@ -25,6 +26,8 @@ def told(error: BaseException, *, debug: bool) -> int:
     if _closed(error):
         _pacify()
         return Code.CLOSED
+    if isinstance(error, SystemExit) and _from_typer(error):
+        return error.code if isinstance(error.code, int) else Code.DONE
     said = _sentence(error)
     if said is None or (debug and not isinstance(error, SystemExit)):
         raise error
@@ -69,6 +72,12 @@ def _closed(error: BaseException) -> bool:
     """Whether nobody reads what is said; typer turns that into an exit."""
     cause = error.__context__ if isinstance(error, SystemExit) else error
     return isinstance(cause, OSError) and cause.errno == errno.EPIPE and cause.filename is None
+
+
+def _from_typer(error: SystemExit) -> bool:
+    """Whether the program of the command line has ended it itself: completion of a shell has been said or installed."""
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return last.f_globals.get("__name__", "").partition(".")[0] == "typer"
 
 
 def _pacify() -> None:

@@ -14,7 +14,7 @@ import typer
 from robustlab.cli import alone, codes, failures, guard, interrupt
 from robustlab.cli.codes import Code
 from robustlab.cli.memory import keep_freed_memory
-from robustlab.cli.show import say
+from robustlab.cli.show import say, volume
 
 COMMANDS = (
     "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
@@ -24,7 +24,6 @@ COMMANDS = (
 app = typer.Typer(
     name="robustlab",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     epilog="Example: robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255",
@@ -43,13 +42,21 @@ Version = Annotated[
     bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only results, warnings and errors; works anywhere.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also what the library logs; works anywhere.")]
+_ANYWHERE = ("--debug", "--quiet", "--verbose")
 
 
 @app.callback(
     help="Measures how robust a classifier is, how far the number can be trusted, and what breaks it.\n\n"
     + codes.listed()
 )
-def robustlab(version: Version = False, debug: Debug = False) -> None:  # noqa: ARG001 -- they work by being there
+def robustlab(
+    version: Version = False,  # noqa: ARG001 -- they work by being there
+    debug: Debug = False,  # noqa: ARG001
+    quiet: Quiet = False,  # noqa: ARG001
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
     """The options that belong to no command."""
     keep_freed_memory()
 
@@ -78,9 +85,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     typed = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in typed
+    volume(0 if "--quiet" in typed else 2 if "--verbose" in typed else 1)
     with interrupt.taken(), guard.verdict_first():
         try:
-            code = _run([a for a in typed if a != "--debug"])
+            code = _run([a for a in typed if a not in _ANYWHERE])
         except KeyboardInterrupt:
             code = Code.STOPPED
         except BaseException as error:

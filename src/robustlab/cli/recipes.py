@@ -71,7 +71,9 @@ class Options:
         """Eps alone."""
         budgets = self.budgets(norm)
         if len(budgets) > 1:
-            raise typer.BadParameter(f"training needs one eps, got {', '.join(f'{eps:g}' for eps in budgets)}")
+            from robustlab.core.words import budget
+
+            raise typer.BadParameter(f"training needs one eps, got {', '.join(map(budget, budgets))}")
         return budgets[0]
 
     def budgets(self, norm: str = "linf") -> tuple[float, ...]:

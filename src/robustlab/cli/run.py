@@ -66,12 +66,12 @@ def tracked(result: Evaluation, place: Path) -> None:
 def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> None:
     """Ends with the exit code that a build gate looks at."""
     serious(result.findings, strict=strict)
+    from robustlab.core.words import budget
+
     worst = result.worst[-1]
     if fail_under is not None and not worst.robust.low >= fail_under:
-        say(
-            f"robust accuracy {share(worst.robust)} at eps {worst.eps:g}: the lower bound is below {fail_under:g}",
-            "error",
-        )
+        measured = f"robust accuracy {share(worst.robust)} at eps {budget(worst.eps)}"
+        say(f"{measured}: the lower bound is below {fail_under:g}", "error")
         raise typer.Exit(Code.BELOW)
 
 

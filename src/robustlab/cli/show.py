@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +16,7 @@ from robustlab.cli import alone
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from robustlab.evaluation import (
         Comparison,
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 Tone = Literal["plain", "good", "warning", "error"]
+_WIDE = 10_000
 _STYLES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "error": "bold red"}
 
 
@@ -32,7 +37,36 @@ _STYLES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    piped = not stderr and not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    width = _WIDE if piped else None  # nobody's lines are too long where there is no terminal
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, width=width)
+
+
+class _Said(logging.Handler):
+    """Puts what the library logs on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record, a line."""
+        say(record.getMessage())
+
+
+_LOGGED = _Said()
+
+
+class _Volume:
+    """How much is said beside results: 0 errors and warnings, 1 remarks and progress, 2 also what the library logs."""
+
+    level = 1
+
+
+def volume(level: int) -> None:
+    """Sets how much is said, see ``_Volume``."""
+    _Volume.level = level
+    ours = logging.getLogger("robustlab")
+    ours.setLevel(logging.DEBUG if level > 1 else logging.NOTSET)
+    ours.removeHandler(_LOGGED)
+    if level > 1:
+        ours.addHandler(_LOGGED)
 
 
 def notes() -> Console:
@@ -43,6 +77,8 @@ def notes() -> Console:
 def say(text: str, tone: Tone = "plain") -> None:
     """A remark on standard error."""
     head = {"error": "Error: ", "warning": "Warning: "}.get(tone, "")
+    if not head and not _Volume.level:
+        return
     notes().print(head, end="", style=_STYLES[tone], markup=False)
     notes().print(_printable(text), style=_STYLES[tone] if not head else "", markup=False)
 
@@ -62,36 +98,67 @@ def machine(record: object) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-    """A result as a table on standard output; columns after the first are numbers."""
-    from rich import box
-    from rich.measure import Measurement
-    from rich.table import Table
-    from rich.text import Text
+    """A result as a table on standard output; columns after the first are numbers.
 
+    No cell is ever cut: where a terminal is too narrow, headings stand word below word, then cells are folded between
+    words, and if that is not enough, each row is a list of its cells. What is no terminal is as wide as the table.
+    """
     if title:
         paragraph(title, [])
     head, rows = [_printable(cell) for cell in head], [[_printable(cell) for cell in row] for row in rows]
+    console = _console(stderr=False)
+    split = [head[0], *(name.replace(" ", "\n") for name in head[1:])]
+    for heads, least in ((head, _widest), (split, _widest), (split, _longest)):
+        if widths := _widths(heads, rows, least, console.width):
+            console.print(_drawn(heads, rows, widths), soft_wrap=False)
+            return
+    for row in rows:
+        paragraph(row[0], [f"{name}: {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell])
 
-    def drawn(headings: Sequence[str]) -> Table:
-        made = Table(box=box.SIMPLE_HEAD)
-        for number, heading in enumerate(headings):
-            shortest = min(8, max(len(row[number]) for row in (head, *rows))) if number == 0 else None
-            made.add_column(
-                Text(heading),
-                justify="right" if number else "left",
-                overflow="fold",
-                no_wrap=number > 0,
-                min_width=shortest,
-            )
-        for row in rows:
-            made.add_row(*(Text(cell) for cell in row))
-        return made
 
-    console, made = _console(stderr=False), drawn(head)
-    if Measurement.get(console, console.options.update(max_width=10_000), made).maximum > console.width:
-        # Headings stand word below word, and the first column is folded, not lost.
-        made = drawn([head[0], *(name.replace(" ", "\n") for name in head[1:])])
-    console.print(made, soft_wrap=False)
+def _widths(
+    head: Sequence[str], rows: Sequence[Sequence[str]], least: Callable[[str], int], whole: int
+) -> list[int] | None:
+    """How wide each column is, so that the table fits; None if it does not.
+
+    The first column needs no more than its longest word, the others what ``least`` says of their cells; what is left
+    goes to those that would like more, from the left.
+    """
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(map(least if number else _longest, cells)) for number, cells in enumerate(columns)]
+    left = whole - sum(widths) - 3 * len(head) - 1  # a blank on each side, and one between
+    for number, cells in enumerate(columns):
+        more = max(0, min(left, max(map(_widest, cells)) - widths[number]))
+        widths[number] += more
+        left -= more
+    return widths if left >= 0 else None
+
+
+def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD)
+    for number, (heading, width) in enumerate(zip(head, widths, strict=True)):
+        made.add_column(Text(heading), justify="right" if number else "left", overflow="fold", width=width)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def _widest(text: str) -> int:
+    """Columns of the longest line of a text."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.splitlines()), default=0)
+
+
+def _longest(text: str) -> int:
+    """Columns of the longest word of a text."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split()), default=0)
 
 
 @contextmanager
@@ -101,7 +168,7 @@ def evaluating(title: str) -> Iterator[Callable[[Progress], None]]:
 
         def tell(at: Progress) -> None:
             show(f"evaluate {title}", at.share, _going_on(at))
-            if at.stage and at.done == at.total and not at.rechecked:
+            if _Volume.level and at.stage and at.done == at.total and not at.rechecked:
                 notes().print(f"{_where(at)}: {at.fallen} of {at.total} fell, {at.standing} stand", markup=False)
 
         yield tell
@@ -135,6 +202,8 @@ def bars() -> Iterator[Callable[[str, float, str], None]]:
     tasks: dict[str, TaskID] = {}
 
     def show(task: str, share: float, words: str) -> None:
+        if not _Volume.level:
+            return
         if not tasks:
             drawn.start()
         if task not in tasks:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustlab.core.gradients import gradient_by
+from robustlab.core.kinds import typed
 from robustlab.core.names import class_numbers, seen
 from robustlab.core.twin import Look, Twin, as_twin
 from robustlab.core.types import Logits, Model, Scores, Stop
@@ -180,22 +181,26 @@ def kl(logits: Logits, reference: Logits) -> Scores:
     return F.kl_div(wide, fixed, reduction="none", log_target=True).sum(dim=1)
 
 
+@typed
 def misclassified(logits: Logits, y: Tensor) -> Tensor:
     """Whether the first largest logit is not that of the true class, (N,) bool: of equal ones the first counts."""
     return logits.argmax(dim=1) != class_numbers(y, len(logits))
 
 
+@typed
 def at_target(logits: Logits, target: Tensor) -> Tensor:
     """Whether the first largest logit is the target class, (N,) bool."""
     return logits.argmax(dim=1) == class_numbers(target, len(logits), "targets")
 
 
+@typed
 def unfinished(logits: Logits, truth: Tensor) -> Tensor:
     """Never: for objectives without a success, such as a divergence, (N,) bool."""
     del truth
     return torch.zeros(logits.shape[0], dtype=torch.bool, device=logits.device)
 
 
+@typed
 @dataclass(frozen=True)
 class Objective:
     """What an attack maximises for one batch: a score per example, and when an example is finished.
@@ -315,11 +320,13 @@ def _always(draws: list[Tensor]) -> Tensor:
     return draws[0] if len(draws) == 1 else torch.stack(draws).all(dim=0)
 
 
+@typed
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:
     """Any wrong class will do: maximises the score of the true labels (N,)."""
     return Objective(as_twin(model), _ordinary(y), score, misclassified, classes_needed(y))
 
 
+@typed
 def targeted(model: Model, target: Tensor, score: Score = cross_entropy) -> Objective:
     """Only the target class will do: maximises minus the score of the target labels (N,)."""
     return Objective(as_twin(model), _ordinary(target), -score, at_target, classes_needed(target))

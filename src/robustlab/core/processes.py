@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import Tensor, distributed, nn
 
+from robustlab.core.errors import RunError
 from robustlab.core.types import Metrics
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def joined() -> Iterator[Processes]:
 
         store, rank, size = _meeting()
         fresh = PrefixStore(f"robustlab {next(_TIMES)}", store)
-        distributed.init_process_group("gloo", store=fresh, rank=rank, world_size=size, timeout=_PATIENCE)
+        _heard(distributed.init_process_group, "gloo", store=fresh, rank=rank, world_size=size, timeout=_PATIENCE)
         made = Processes(rank, size)
     try:
         yield made
@@ -99,7 +100,7 @@ class Processes:
         if self.count > 1:
             for tensor in tensors:
                 held = tensor.data.contiguous()
-                distributed.broadcast(held, src=0, group=self.group)
+                _heard(distributed.broadcast, held, src=0, group=self.group)
                 tensor.data.copy_(held)
 
     def add_gradients(self, model: nn.Module) -> None:
@@ -111,7 +112,7 @@ class Processes:
 
     def _add(self, tensors: list[Tensor]) -> None:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        distributed.all_reduce(flat, group=self.group)
+        _heard(distributed.all_reduce, flat, group=self.group)
         for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view(tensor.shape))
 
@@ -129,7 +130,7 @@ class Processes:
             return metrics
         kind = torch.float32 if device.type == "mps" else torch.float64
         values = torch.tensor([value * weight for value in metrics.values()], dtype=kind, device=device)
-        distributed.all_reduce(values, group=self.group)
+        _heard(distributed.all_reduce, values, group=self.group)
         return dict(zip(metrics, values.tolist(), strict=True))
 
     def from_first(self, value: T) -> T:
@@ -137,7 +138,7 @@ class Processes:
         if self.count == 1:
             return value
         box = [value]
-        distributed.broadcast_object_list(box, src=0, group=self.group)
+        _heard(distributed.broadcast_object_list, box, src=0, group=self.group)
         return box[0]
 
     def by_first(self, work: Callable[[], T]) -> T:
@@ -159,7 +160,7 @@ class Processes:
             return work()
         value, error = tried(work)
         box: list[Exception | None] = [None] * self.count
-        distributed.all_gather_object(box, sendable(error), group=self.group)
+        _heard(distributed.all_gather_object, box, sendable(error), group=self.group)
         found = next((one for one in (error, *box) if one is not None), None)
         if found is not None:
             raise found
@@ -171,13 +172,27 @@ class Processes:
         if self.count == 1:
             return [own]
         box: list[dict[str, Tensor]] | None = [{}] * self.count if self.first else None
-        distributed.gather_object(own, box, dst=0, group=self.group)
+        _heard(distributed.gather_object, own, box, dst=0, group=self.group)
         return box or []
 
     def wait(self) -> None:
         """Goes on when all processes are here."""
         if self.count > 1:
-            distributed.barrier(group=self.group)
+            _heard(distributed.barrier, group=self.group)
+
+
+def _heard(talk: Callable[..., object], *given: object, **how: object) -> None:
+    """Talks to the other processes.
+
+    Raises: RunError if one of them has ended, which shows by its connection.
+    """
+    try:
+        talk(*given, **how)
+    except RuntimeError as error:
+        raise RunError(
+            "another of the processes that work together has ended, so this one ends too: look for its own last lines, "
+            "then start them again with the same command; what was done is kept"
+        ) from error
 
 
 def tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:

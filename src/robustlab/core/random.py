@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustlab.core.kinds import seen, typed
 from robustlab.core.names import example_names
 
 _MASK = (1 << 64) - 1
@@ -52,6 +53,9 @@ def fold_in(seed: int, *labels: int) -> int:
 
     Returns: an integer in 0..2**63 - 1.
     """
+    for one in (seed, *labels):
+        if not hasattr(one, "__index__"):
+            raise ValueError(f"fold_in: seed and labels must be whole numbers, got {seen(one)}")
     for label in labels:
         seed = _mix_int(_mix_int(seed) + _GOLDEN * (label + 1))
     return seed & (_MASK >> 1)
@@ -78,6 +82,8 @@ class Streams:
     ids: Tensor
 
     def __post_init__(self) -> None:
+        if not hasattr(self.seed, "__index__"):
+            raise ValueError(f"Streams: seed must be a whole number, got {seen(self.seed)}")
         example_names(self.ids)
 
     def take(self, rows: Tensor) -> Streams:
@@ -141,6 +147,7 @@ class Streams:
         return (halves * high) >> 32
 
 
+@typed
 def subset(population: int, size: int, seed: int = 0) -> Tensor:
     """Draws a simple random sample without replacement: the ids with the smallest hash.
 

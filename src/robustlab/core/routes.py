@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
+
 MAIN = 0
 """The route of clean images, and of every pass that does not say otherwise: testing, attacking, explaining."""
 
@@ -51,6 +53,7 @@ def routes_of(model: nn.Module) -> int:
     return min((part.routes for part in routed_parts(model)), default=1)
 
 
+@typed
 @contextmanager
 def taking(model: nn.Module, route: int) -> Iterator[None]:
     """Inside the block, every pass through the model takes one route; then as before.

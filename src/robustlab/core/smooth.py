@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
+
 
 class SmoothGradient(nn.Module):
     """ReLU in the forward pass; in the backward pass the derivative of a smooth activation, where that is switched on.
@@ -28,6 +30,7 @@ class SmoothGradient(nn.Module):
         return x.relu().detach() + (smooth - smooth.detach())
 
 
+@typed
 @contextmanager
 def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
     """Inside the block, whether the ``SmoothGradient`` parts of a model use the smooth derivative; then as before.

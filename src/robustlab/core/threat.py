@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.bounds import Bounds, at_least_, at_most_, limits, valid
+from robustlab.core.kinds import checked_kind
 from robustlab.core.norms import Linf, Norm, per_example
 from robustlab.core.random import Streams
 from robustlab.core.rows import kept_rows_, row_chunks
@@ -128,6 +129,7 @@ def checked_budget(norm: Norm, eps: object, bounds: object) -> tuple[float | tup
 
     Raises: ValueError for what is no budget in this norm and these bounds, with what is offered.
     """
+    checked_kind("ThreatModel", "norm", norm, Norm)
     ends = numbers(
         bounds, "bounds", "two numbers for all inputs, (low, high); bounds per channel or pixel are not offered"
     )
@@ -137,6 +139,8 @@ def checked_budget(norm: Norm, eps: object, bounds: object) -> tuple[float | tup
     if not low < high:
         raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
     radii = numbers(eps, "eps", f"one number for all inputs, or one per example, (N,); {NO_MASKS}")
+    if not radii.numel():
+        raise ValueError("eps must be one number for all inputs, or one per example, got none")
     kept = tuple(radii.tolist()) if radii.ndim else (radii.item(),)
     for value in kept:
         _check_eps(value, norm, high - low)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.fold import folded, pairs_of
+from robustlab.core.kinds import typed
 from robustlab.core.modes import random_state
 from robustlab.core.types import Logits, Model
 from robustlab.core.user_code import asked, output_advice
@@ -56,6 +57,7 @@ class Look(NamedTuple):
     """Of the scores, (N, ...); None where none was asked for."""
 
 
+@typed
 @dataclass(frozen=True)
 class Twin:
     """A model and what searches in its place; as a callable it is the user's own model.
@@ -134,11 +136,13 @@ def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:
     return logits
 
 
+@typed
 def as_twin(model: Model) -> Twin:
     """The model as a twin that searches with the model itself."""
     return model if isinstance(model, Twin) else Twin(model, model)
 
 
+@typed
 def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) -> Twin:
     """Builds the fastest twin of a model that agrees with it on the first examples of ``x``.
 
@@ -192,6 +196,7 @@ def _search(model: nn.Module, probe: Tensor, expected: Logits, heard: Heard, dty
     return search if _agree(search(probe), expected, dtype) else model
 
 
+@typed
 def own_twin(model: Model, x: Tensor) -> Twin:
     """A model by itself, in micro-batches that fit the cache where each example's logits are its own.
 

@@ -18,6 +18,7 @@ from robustlab.core.errors import DataError, RobustlabError, UserCodeError
 from robustlab.core.types import Batch, Examples, Model
 
 _LONGEST = 300
+_THEIRS = "the user's code"
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OURS = str(Path(__file__).resolve().parents[1])
@@ -158,29 +159,26 @@ def blamed(error: BaseException) -> str:
             return f"the model ({type(module).__name__})"
         if name == "_engine_run_backward":
             return "the gradient of the model"
-    return "the user's code" if user_place(error) or isinstance(error, SystemExit) else ""
+    return _THEIRS if user_place(error) or isinstance(error, SystemExit) else ""
 
 
 @contextmanager
 def model_called() -> Iterator[None]:
-    """Around work that calls the user's code in many places: an error that came through it is told like ``called``.
+    """Around work that calls a model in many places: an error that came through it is told like ``called``.
 
-    Raises: UserCodeError from what a module, a backward pass or other code of the user's raised.
+    What other code of the user's raises (a callback that stops a training, say) passes, but for the end of the program.
+
+    Raises: UserCodeError from what a module or a backward pass raised.
     """
     try:
         yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if explained := explanation(error):
-            raise explained from error
-        raise
-
-
-def explanation(error: BaseException) -> UserCodeError | None:
-    """The sentence about an error of the user's code; None if the error is no such or says it itself."""
-    what = "" if spoken(error) else blamed(error)
-    return UserCodeError(_sentence(what, "", error)) if what else None
+        what = "" if spoken(error) else blamed(error)
+        if not what or (what == _THEIRS and not isinstance(error, SystemExit)):
+            raise
+        raise UserCodeError(_sentence(what, "", error)) from error
 
 
 def _sentence(what: str, given: str, error: BaseException, advice: str = "") -> str:

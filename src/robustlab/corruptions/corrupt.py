@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Streams, fold_in
+from robustlab.core.kinds import typed
 from robustlab.core.names import example_names
 from robustlab.core.rows import row_chunks
 from robustlab.corruptions.kind import Apply, Kind, cut
@@ -26,6 +27,7 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 _LUMA = (0.299, 0.587, 0.114)
 
 
+@typed
 @dataclass(frozen=True)
 class Corrupt:
     """A corruption: a value that maps images to corrupted images and leaves no trace.
@@ -140,6 +142,7 @@ class Corrupt:
         return repr(self) if version == 1 else f"{repr(self)[:-1]}, version={version})"
 
 
+@typed
 def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
     """The corruption of that name; see ``Corrupt``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robustlab.core.kinds import typed
 from robustlab.corruptions import blur, colour, digital, elastic, frost, glass, noise, spatter, weather
 from robustlab.corruptions.kind import Family, Kind
 
@@ -18,6 +19,7 @@ _BY_NAME = {kind.name: kind for room in _MADE for kind in room.KINDS}
 KINDS: dict[str, Kind] = {name: _BY_NAME[name] for name in (*CORRUPTIONS, *EXTRA) if name in _BY_NAME}
 
 
+@typed
 def family(name: str) -> Family:
     """The family of a corruption: noise, blur, weather, digital or extra."""
     return KINDS[name].family

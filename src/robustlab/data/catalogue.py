@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.core.text import choice
 from robustlab.core.types import Examples
 from robustlab.data.cache import metadata_of
@@ -37,6 +38,7 @@ class Description(NamedTuple):
     """Where it was found, or the places that will be tried, in order."""
 
 
+@typed
 def names() -> tuple[str, ...]:
     """What ``load`` knows by name."""
     return (
@@ -50,6 +52,7 @@ def names() -> tuple[str, ...]:
     )
 
 
+@typed
 def load(
     name: str,
     *,
@@ -107,6 +110,7 @@ def load(
         return digits(split, enlarged=True)
 
 
+@typed
 def describe(root: str | Path | None = None) -> tuple[Description, ...]:
     """Every data set that ``load`` knows: what it is, its licence, and where it is or would come from."""
     return (

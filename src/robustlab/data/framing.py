@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_a
 
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
 from robustlab.data.images import plain, values
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Frames(Protocol):
         """Pixels of an image."""
 
 
+@typed
 @dataclass(frozen=True, repr=False)
 class Framing:
     """How an image becomes a square of fixed size.

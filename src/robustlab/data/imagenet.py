@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 
 _CLASSES = 1000
 
@@ -36,6 +37,7 @@ def imagenet_synsets() -> tuple[str, ...]:
     return tuple(info.index_to_label_name(k) for k in range(_CLASSES))
 
 
+@typed
 def imagenet_a_classes() -> Tensor:
     """Numbers of the 200 classes that ImageNet-A is made of (200,), int64, ascending.
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,6 +47,7 @@ _KEEP_SIXTEEN = frozenset({"PNG", "PPM", "JPEG2000"})  # formats that give mode 
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
 
 
+@typed
 def read_image(source: str | Path | Image.Image, *, channels: int | None = None) -> Tensor:
     """An image as values in [0, 1].
 

@@ -11,10 +11,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustlab.core.kinds import typed
 from robustlab.core.names import seen
 from robustlab.core.types import Batch
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class InMemory:
     """Labelled examples held as two tensors.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.core.types import Examples
 from robustlab.data.folder import ImageFolder, image_folder
 from robustlab.data.framing import PublishedFraming
@@ -86,6 +87,7 @@ def imagenet_o(path: str | Path, *, size: int = 224) -> ImageFolder:
     return image_folder(path, split="all", framing=PublishedFraming(size))
 
 
+@typed
 def of_classes(data: Examples, classes: Tensor) -> Part:
     """The examples of some classes, such as the validation images that go with ImageNet-O.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.images import read
@@ -120,6 +121,7 @@ class Photograph:
         return torch.tensor([self.label])
 
 
+@typed
 def photographs(size: int = 224) -> dict[str, Photograph]:
     """All photographs by name: the shorter side is scaled to ``size`` pixels and the centre cut out.
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from robustlab.core.kinds import typed
 from robustlab.data.sources import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+@typed
 @contextmanager
 def progress_bars(console: Console | None = None) -> Iterator[Progress]:
     """Shows a bar per file; what it gives goes into ``load(..., progress=)``."""

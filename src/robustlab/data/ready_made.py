@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.core.types import Batch, Examples
 from robustlab.data.class_order import is_synset
 from robustlab.data.folder import ImageFolder, image_folder
@@ -30,6 +31,7 @@ _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 _IMAGENET_C = "root/corruption/severity/wnid/*.JPEG"
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class CorruptedCopies:
     """The same images under several corruptions, each at the same severities.

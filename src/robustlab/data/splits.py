@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustlab.core.kinds import typed
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
 from robustlab.data.memory import check_ids
@@ -58,6 +59,7 @@ class Part:
         return hashlib.sha256(f"{whole}{self.rows.tolist()}".encode()).hexdigest()
 
 
+@typed
 def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict[str, Part]:
     """Divides a data set by a hash of the example's number.
 
@@ -91,11 +93,13 @@ def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict
     return divided
 
 
+@typed
 def sample(data: Examples, size: int, *, seed: int = 0) -> Part:
     """A simple random sample of a data set as a data set, its examples in the order of their numbers."""
     return Part(f"{data.name} ({size} of {len(data)})", data, subset(len(data), size, seed=seed))
 
 
+@typed
 def apart(data: Examples, size: int, *, seed: int = 0) -> tuple[Part, Part]:
     """Sets a simple random sample of a data set apart, the same as ``sample`` draws.
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustlab.core.kinds import typed
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
 from robustlab.data.memory import InMemory
@@ -17,6 +18,7 @@ from robustlab.data.splits import Part
 _HASHED, _READ = 256, 1000
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class WithoutLabels:
     """The inputs of a data set; every label is 0, whatever it was, and none is looked at.

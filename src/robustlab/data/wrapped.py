@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, SequentialSampler, default_collate
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
 from robustlab.core.user_code import called, reason
@@ -66,6 +67,7 @@ class Wanted(NamedTuple):
     """Number of classes by an input, where the data do not say it."""
 
 
+@typed
 def examples(
     data: Given,
     y: object = None,

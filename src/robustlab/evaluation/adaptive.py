@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from robustlab.attacks import APGD, EOT, PGD, Square, StraightThrough, Transfer, WorstOf, threat_of
 from robustlab.core import Attack, Model, ThreatModel, cross_entropy, margin
+from robustlab.core.kinds import typed
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.doctor import diagnose, opened_case
@@ -56,6 +57,7 @@ class Adapted:
         return {"attack": self.name, **shares, "low": self.low, "high": self.high, "p_value": self.p_value}
 
 
+@typed
 def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: Model | None = None) -> Attack:
     """The attack that findings ask for, the worst of these parts for each example:
 
@@ -97,6 +99,7 @@ def _parts(threat: ThreatModel, codes: set[str], surrogate: Model | None) -> Ite
         yield Square(threat, _QUERIES)
 
 
+@typed
 def run_adaptive(
     model: Model,
     data: Given,

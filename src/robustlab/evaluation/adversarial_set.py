@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core import L1, L2, Batch, Linf, Model, Norm, ThreatModel, frozen, margin
+from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data import examples
@@ -42,6 +43,7 @@ class _Verdicts(NamedTuple):
     """x_adv is x."""
 
 
+@typed
 def check_adversarial(
     model: Model,
     x: Tensor,
@@ -84,6 +86,7 @@ def check_adversarial(
     return tuple(found)
 
 
+@typed
 def check_adversarial_run(model: Model, directory: str | Path) -> tuple[Finding, ...]:
     """Whether what a run directory shows as fooled still fools a model; no finding: it may be the model of that run.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.metrics import mcnemar, paired_difference
 from robustlab.evaluation.queries import Reader, Value
@@ -54,6 +55,7 @@ class Comparison:
         return encode(self)
 
 
+@typed
 def compare(a: Evaluation | str | Path, b: Evaluation | str | Path) -> tuple[Comparison, ...]:
     """Compares two evaluations of the same examples, pair by pair.
 

@@ -16,6 +16,7 @@ import torch
 
 from robustlab.attacks import threat_of
 from robustlab.core import Attack, Model, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data.wrapped import Given
@@ -76,6 +77,7 @@ def opened_case(
         yield replace(case, fooled=fooled), int(found.undefined.sum())
 
 
+@typed
 def diagnose(
     model: Model,
     data: Given,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.evaluation.files import inside, read_row, read_tensors
 from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.plan import ranked
@@ -116,6 +117,7 @@ def _item(attack: str, eps: float, number: int, values: list[Any]) -> GalleryIte
     )
 
 
+@typed
 def pictures(evaluation: Evaluation, items: Sequence[GalleryItem]) -> tuple[Tensor, Tensor]:
     """Clean and adversarial inputs of gallery items, both (G, ...).
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.user_code import asked
+from robustlab.core.words import budget
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.intake import (
@@ -35,6 +37,7 @@ _PAIRED = 32  # examples whose distances to each other are taken
 _ENOUGH = 20  # examples below which an accuracy says nothing about chance
 
 
+@typed
 def inspect_inputs(
     model: Model, data: Given, threat: ThreatModel | None = None, *, ids: Tensor | None = None, seed: int = 0
 ) -> tuple[Finding, ...]:
@@ -133,7 +136,7 @@ def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
     eps = threat.eps if isinstance(threat.eps, float) else max(threat.eps)
     width = threat.bounds[1] - threat.bounds[0]
     if str(threat.norm) == "Linf" and width < float("inf") and 0 < eps < width / 1000:
-        title = f"eps {eps:g} is less than a thousandth of the range of the inputs ({width:g})."
+        title = f"eps {budget(eps)} is less than a thousandth of the range of the inputs ({width:g})."
         evidence = {"eps": eps, "range": width}
         yield Finding("eps-too-small", "serious", title, dict(evidence), "eps is in the units of the inputs: scale it.")
     nearest = _nearest(batch, threat)
@@ -142,7 +145,7 @@ def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
     yield Finding(
         "eps-too-large",
         "serious" if eps >= nearest else "warning",
-        f"eps {eps:g} is large: half of the inputs have one of another class within {nearest:g} ({threat.norm}).",
+        f"eps {budget(eps)} is large: half of the inputs have one of another class within {nearest:g} ({threat.norm}).",
         {"eps": eps, "distance": nearest, "n": min(_PAIRED, len(batch.x))},
         "Give eps in the units of the inputs, for images in [0, 1] as 8 / 255; at half the distance classes meet.",
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.record import ClassResult, Confusion, Interval, Spread
 
 Whole = NDArray[np.int64]
@@ -20,6 +21,7 @@ Real = NDArray[np.float64]
 _TINY = 1e-12
 
 
+@typed
 def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
     """The exact interval of a share.
 
@@ -45,6 +47,7 @@ def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
     return Interval(count / n if n else math.nan, low, high, count, n, level)
 
 
+@typed
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact McNemar test: are two paired verdicts equally often good?
 
@@ -64,6 +67,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
+@typed
 def paired_difference(only_a: int, only_b: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
     """Difference of two paired shares, b minus a, with Tango's score interval.
 
@@ -116,6 +120,7 @@ def _furthest(fewer: int, more: int, n: int, z: float) -> float:
     return high
 
 
+@typed
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for being several, in the order given.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.schema import outcomes
@@ -53,6 +54,7 @@ _ROWS = (
 )
 
 
+@typed
 def outcomes_of(directory: str | Path) -> Iterator[Outcome]:
     """Reads the outcomes of a run.
 

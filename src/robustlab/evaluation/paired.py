@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
+from robustlab.core.kinds import typed
+
 _TAIL = 1e-9  # of the number of discordant pairs that is left out of a power
 
 
+@typed
 def mcnemar_power(n: int, discordant: float, difference: float, level: float = 0.95) -> float:
     """Probability that the exact McNemar test tells two models apart.
 
@@ -42,6 +45,7 @@ def mcnemar_power(n: int, discordant: float, difference: float, level: float = 0
     return float((binom.pmf(m, n, discordant) * rejected).sum())
 
 
+@typed
 def examples_needed(discordant: float, difference: float, *, level: float = 0.95, power: float = 0.8) -> int:
     """How many examples are enough to tell two models apart by the exact McNemar test.
 

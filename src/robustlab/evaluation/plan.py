@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustlab.attacks import Restarts, Targeted, at_eps, threat_of
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
+from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
 from robustlab.evaluation.parts import Part, label, parts
 
@@ -50,6 +51,7 @@ SearchDtype: TypeAlias = torch.dtype | Literal["auto"] | None
 """What a search computes in: None is the model's own, "auto" bfloat16 where that is faster."""
 
 
+@typed
 @dataclass(frozen=True)
 class Settings:
     """How to evaluate; what is evaluated are arguments of ``evaluate``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from robustlab.core.words import budget
 from robustlab.evaluation.case import LOSS
 from robustlab.evaluation.intake import logit_faults
 from robustlab.evaluation.metrics import clopper_pearson
@@ -58,7 +59,7 @@ def _reuse(attack: str, eps: float, again: tuple[int, int], level: float) -> Fin
     return Finding(
         "reuse-disagrees",
         "warning" if share.low > _DISAGREEING else "info",
-        f"{attack} fooled {again[0]} of {again[1]} examples at a smaller eps, but not when run again at {eps:g}.",
+        f"{attack} fooled {again[0]} of {again[1]} examples at a smaller eps, but not when run again at {budget(eps)}.",
         {"attack": attack, "eps": eps, "disagreements": again[0], "n": again[1], "low": share.low},
         "A larger budget should never be worth less: use more steps, restarts, or an attack that adapts its steps.",
     )

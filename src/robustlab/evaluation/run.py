@@ -16,11 +16,12 @@ from torch import Tensor
 
 from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.processes import Processes
 from robustlab.core.provenance import now
 from robustlab.core.user_code import model_called
-from robustlab.data.names import file_names
+from robustlab.data.file_names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
@@ -74,6 +75,7 @@ class Worked(NamedTuple):
 Work: TypeAlias = Callable[[Tensor], Worked]
 
 
+@typed
 def evaluate(
     model: Model,
     data: Given,
@@ -137,6 +139,7 @@ def evaluate(
     return evaluation
 
 
+@typed
 def read_run(directory: str | Path) -> Evaluation:
     """The result of a finished run.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustlab.core import Model, RunError, as_twin, at_target, frozen, misclassified
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.core.names import class_numbers, example_names
 from robustlab.data.images import read_image
 
@@ -33,6 +34,7 @@ class Saved(NamedTuple):
     """The files, one per image; none if no directory was given."""
 
 
+@typed
 def verify_saved(
     model: Model,
     x_adv: Tensor,

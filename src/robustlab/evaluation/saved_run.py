@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Model, RunError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.files import disk, read_row, read_tensors
@@ -39,6 +40,7 @@ class SavedRun(NamedTuple):
     """Fooled examples whose adversarial input the run did not keep."""
 
 
+@typed
 def save_images(
     result: Evaluation, model: Model, data: Given, directory: str | Path, *, eps: float | None = None
 ) -> SavedRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.core.user_code import called, inputs, no_model
 
@@ -21,6 +22,7 @@ Predict: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """From images (N, ...) as a numpy array to logits or probabilities (N, K)."""
 
 
+@typed
 def adapted(
     model: Callable[[Tensor], object], *, field: str | int | None = None, output: Output = "logits"
 ) -> nn.Module:
@@ -40,6 +42,7 @@ def adapted(
     return _Adapted(model, field, output)
 
 
+@typed
 def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Module:
     """A classifier on numpy arrays (scikit-learn's ``predict_proba``, ONNX, a service), as a module without gradients.
 
@@ -50,15 +53,13 @@ def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Modul
         predict: from float32 images (N, ...) in [0, 1] to numbers (N, K); flatten inside if it wants rows.
         output: "probabilities" are turned into logits by their logarithm.
     """
-    return _Adapted(_Predictor(predict), None, output)
+    return _Adapted(_Predictor(predict, single=output == "logit"), None, output)
 
 
 class _Adapted(nn.Module):
     def __init__(self, model: Callable[[Tensor], object], field: str | int | None, output: Output) -> None:
         super().__init__()
-        if output not in get_args(Output):
-            raise ValueError(f"output is one of {', '.join(get_args(Output))}, got {output!r}")
-        if not callable(model) or isinstance(model, type):
+        if isinstance(model, type):
             raise ValueError(no_model(model))
         self.model = model
         self.field = field
@@ -72,9 +73,20 @@ class _Adapted(nn.Module):
         if self.output == "logit":
             return _column(found) * found.new_tensor([-0.5, 0.5])
         if found.shape[1:] in ((), (1,)):
-            found = torch.cat([1 - _column(found), _column(found)], dim=1)
+            found = _both(_column(found))
         # The smallest normal number keeps the logarithm finite where a probability is exactly zero.
         return found.clamp_min(torch.finfo(found.dtype).tiny).log()
+
+
+def _both(second: Tensor) -> Tensor:
+    """Probabilities of two classes (N, 2) from that of the second (N, 1).
+
+    Raises: ValueError if it is none.
+    """
+    low, high = (float(v) for v in second.detach().aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"one probability per input must be in [0, 1], got [{low:g}, {high:g}]: is it output='logit'?")
+    return torch.cat([1 - second, second], dim=1)
 
 
 def _column(found: Tensor) -> Tensor:
@@ -116,18 +128,19 @@ def _parts(answer: object) -> dict[str | int, object]:
 
 
 class _Predictor(nn.Module):
-    def __init__(self, predict: Predict) -> None:
+    def __init__(self, predict: Predict, *, single: bool) -> None:
         super().__init__()
-        self.predict = predict
+        self.predict, self.single = predict, single
 
     def forward(self, x: Tensor) -> Tensor:
         given = np.array(x.detach().to("cpu", torch.float32).numpy(), order="C")  # a copy: whatever is done with it
         with called("predict of the black box", inputs(x)):
             answer = np.asarray(self.predict(given))
-        if len(answer.shape) not in (1, 2) or len(answer) != len(x) or answer.dtype.kind not in "fiub":
+        fits = answer.ndim == 2 or (self.single and answer.ndim == 1)
+        if not fits or len(answer) != len(x) or answer.dtype.kind not in "fiub":
             raise ValueError(
-                f"predict returned {answer.dtype} of shape {answer.shape} for {len(x)} inputs, expected "
-                "numbers (N, K): give the method that returns probabilities, such as predict_proba, not class names"
+                f"predict returned shape {answer.shape} for {len(x)} inputs, expected (N, K) numbers ({answer.dtype}): "
+                "give the method that returns probabilities, such as predict_proba, not the one that returns classes"
             )
         wide = np.float32 if answer.dtype == np.float32 else np.float64
         own = np.array(answer, wide, order="C")  # a copy: the function may write over what it returned before

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustlab.core.errors import CheckpointError
+from robustlab.core.kinds import typed
 from robustlab.core.weights import bare
 from robustlab.models.architecture import Architecture, architecture_of
 from robustlab.models.checkpoint import fill
@@ -16,6 +17,7 @@ from robustlab.models.load import built
 from robustlab.models.transfer import for_images, without_first_layers
 
 
+@typed
 def at_size(model: nn.Module, side: int) -> nn.Module:
     """A copy of a model that sees images larger than before.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustlab.core.architecture import Architecture, metadata_of, read_architecture
 from robustlab.core.errors import CheckpointError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.core.weights import bare, check_plain, differences, fitted, plain, put_in, state_of, tensors_of
 from robustlab.models import foreign
 
@@ -21,6 +22,7 @@ class Checkpoint(NamedTuple):
     architecture: Architecture | None
 
 
+@typed
 def save(model: nn.Module, path: str | Path, *, metadata: dict[str, str] | None = None) -> None:
     """Writes weights and buffers as safetensors, in one step, with the architecture that ``load`` builds again.
 

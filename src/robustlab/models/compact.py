@@ -5,12 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
 
 _WIDTHS = (32, 64, 128)
 
 
+@typed
 class ResidualCNN(nn.Module):
     """A residual network: a convolution with stride 2, then a residual block each of 32, 64 and 128 channels.
 
@@ -64,6 +66,7 @@ class Residual(nn.Module):
         return F.relu(self.path(x) + self.shortcut(x))
 
 
+@typed
 class InvertedCNN(nn.Module):
     """A small EfficientNetV2: inverted residual blocks whose first two convolutions are fused into one.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import DataError
+from robustlab.core.kinds import typed
 from robustlab.models.scaled import Fit
 from robustlab.models.timm_models import Shape, timm_model, with_first_layers
 
@@ -21,6 +22,7 @@ _FILE = "efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
+@typed
 def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True, fit: Fit | None = None) -> nn.Module:
     """EfficientNet-Lite0 for images in [0, 1] (224x224 as published), its normalisation baked in, in eval mode.
 

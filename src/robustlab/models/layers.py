@@ -9,6 +9,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
 from robustlab.models.architecture import architecture_of, described
 
 
@@ -40,6 +41,7 @@ def _hint(x: Tensor, mean: Tensor) -> str:
     return "; channels at the end are moved with x.movedim(-1, 1)" if x.shape[-1:] == (mean.numel(),) else ""
 
 
+@typed
 class Normalise(nn.Module):
     """Subtracts a mean and divides by a standard deviation, per channel, in inputs (N, C, ...) of any number of axes.
 
@@ -101,6 +103,7 @@ class Enlarge(nn.Module):
         return f"side={self.side}"
 
 
+@typed
 def normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
     """The model with normalisation as its first layer: the result takes images in [0, 1].
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from robustlab.core.errors import UserCodeError
+from robustlab.core.kinds import typed
 from robustlab.core.text import meant
 from robustlab.core.user_code import called, no_model
 from robustlab.models.architecture import Architecture
@@ -40,11 +41,13 @@ _SMALL = {
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 
 
+@typed
 def names() -> tuple[str, ...]:
     """What ``load`` knows by name."""
     return (*_SMALL, LITE0, "timm:NAME", "package.module:function")
 
 
+@typed
 def load(
     name: str | None = None,
     *,

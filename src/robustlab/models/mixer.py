@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
 
 _PATCH, _WIDTH, _BLOCKS = 4, 96, 4
 
 
+@typed
 class PatchMixer(nn.Module):
     """An MLP-Mixer: the image is cut into patches, and dense layers mix patches and features in turn.
 

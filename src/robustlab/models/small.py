@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
 
 
+@typed
 class ShallowCNN(nn.Module):
     """The workshop's network: two strided convolutions, two poolings, two dense layers.
 
@@ -44,6 +46,7 @@ class ShallowCNN(nn.Module):
         return logits
 
 
+@typed
 class BatchNormCNN(nn.Module):
     """Four convolutions with batch normalisation, then two dense layers.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import SmoothGradient
+from robustlab.core.kinds import typed
 from robustlab.models.architecture import architecture_of, described
 
 Activation = Literal["silu", "gelu", "softplus", "parametric_softplus", "elu", "smooth_relu"]
@@ -23,6 +24,7 @@ _FUNCTIONS = {"relu", "relu_", "relu6"}
 _CALL = re.compile(r"\b(?:F|functional|torch)\.relu6?_?\(|\.relu_?\(\)")
 
 
+@typed
 class ParametricSoftplus(nn.Module):
     """A softplus that comes nearer to ReLU the larger alpha is.
 
@@ -43,6 +45,7 @@ class ParametricSoftplus(nn.Module):
         return F.softplus(x, beta=self.alpha)
 
 
+@typed
 class SmoothReLU(nn.Module):
     """ReLU with a continuous derivative, whose sharpness is learned.
 
@@ -74,6 +77,7 @@ _MAKE: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@typed
 def smooth(model: nn.Module, activation: Activation = "silu", *, only_gradient: bool = False) -> nn.Module:
     """A copy of a model with every ReLU and ReLU6 replaced by a smooth activation; all weights are kept.
 
@@ -107,6 +111,7 @@ def smooth(model: nn.Module, activation: Activation = "silu", *, only_gradient: 
     return described(copied, {**known, "activation": activation}) if known and not only_gradient else copied
 
 
+@typed
 def functional_relus(model: nn.Module) -> tuple[str, ...]:
     """Names of the sub-modules whose own code calls ReLU as a function, by their source or, in a notebook, bytecode."""
     found = []

@@ -9,12 +9,14 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robustlab.core.kinds import typed
 from robustlab.core.routes import Routed, routed_parts
 from robustlab.core.weights import bare, state_of
 from robustlab.core.weights import plain as dense
 from robustlab.models.architecture import architecture_of, described
 
 
+@typed
 def split_norms(model: nn.Module, routes: int = 2) -> nn.Module:
     """A copy of a model in which every BatchNorm is one of several: the main one, and an auxiliary one per other route.
 
@@ -45,6 +47,7 @@ def split_norms(model: nn.Module, routes: int = 2) -> nn.Module:
     return described(split, {**known, "routes": routes}) if known else split
 
 
+@typed
 def merged(model: nn.Module) -> nn.Module:
     """A copy of a model without its auxiliary norms: the plain network of the main route, as it was before the split.
 
@@ -58,6 +61,7 @@ def merged(model: nn.Module) -> nn.Module:
     return described(plain, {name: value for name, value in known.items() if name != "routes"})
 
 
+@typed
 def exported(model: nn.Module) -> dict[str, Tensor]:
     """The weights of the main route under the names of the network alone, as timm and others load them.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Labels, Logits, Metrics, RecipeState, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
 from robustlab.core.targets import check_classes
@@ -37,6 +38,7 @@ class Losses(NamedTuple):
     """Of the examples themselves (N, K)."""
 
 
+@typed
 @dataclass(frozen=True)
 class AdversarialRegularization:
     """Training on examples and on their adversarial neighbours; a recipe for ``training.fit``.

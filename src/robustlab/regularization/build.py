@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import subset
+from robustlab.core.kinds import typed
 from robustlab.regularization.distance import unit_length
 from robustlab.regularization.graph import Graph
 
@@ -24,6 +25,7 @@ _SLACK = 1e-5
 """By which a similarity may be off in float32 before it is computed in float64."""
 
 
+@typed
 def build_graph(
     embeddings: Tensor,
     threshold: float = 0.8,

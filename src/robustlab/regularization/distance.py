@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robustlab.core.kinds import typed
+
 Reduction: TypeAlias = Literal["none", "sum", "mean", "weighted_mean", "mean_nonzero"]
 """How weighted distances w_i d_i become one number: see ``reduced``."""
 _FLOOR = 1e-7
@@ -24,6 +26,7 @@ class Distance(Protocol):
         """One number per element (..., D), or per pair of rows (...)."""
 
 
+@typed
 @dataclass(frozen=True)
 class L1Distance:
     """|s_i - t_i| of each element, or the sum over the last axis.
@@ -42,6 +45,7 @@ class L1Distance:
         return _per_pair((source - target).abs(), self.per_pair)
 
 
+@typed
 @dataclass(frozen=True)
 class SquaredL2Distance:
     """(s_i - t_i)**2 of each element, or the sum over the last axis: what the original calls L2.
@@ -60,6 +64,7 @@ class SquaredL2Distance:
         return _per_pair((source - target).square(), self.per_pair)
 
 
+@typed
 @dataclass(frozen=True)
 class CosineDistance:
     """1 - cos(s, t); 1 where one of them is 0.
@@ -76,6 +81,7 @@ class CosineDistance:
         return 1 - (unit_length(source) * unit_length(target)).sum(dim=-1)
 
 
+@typed
 @dataclass(frozen=True)
 class KLDistance:
     """KL(s || t) = sum_i s_i log(s_i + 1e-7) - s_i log(t_i + 1e-7).
@@ -93,6 +99,7 @@ class KLDistance:
         return _kl(*_distributions(source, target, softmax=self.softmax))
 
 
+@typed
 @dataclass(frozen=True)
 class JensenShannonDistance:
     """KL(s || m) / 2 + KL(t || m) / 2 with m = (s + t) / 2.
@@ -112,6 +119,7 @@ class JensenShannonDistance:
         return (_kl(source, middle) + _kl(target, middle)) / 2
 
 
+@typed
 def distance_loss(
     source: Tensor,
     target: Tensor,
@@ -143,6 +151,7 @@ def distance_loss(
     return reduced(values, weights, reduction)
 
 
+@typed
 def reduced(values: Tensor, weights: Tensor | float = 1.0, reduction: Reduction = "mean_nonzero") -> Tensor:
     """What weighted values come to.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Streams
+from robustlab.core.kinds import typed
 from robustlab.core.names import example_names
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
@@ -20,6 +21,7 @@ Settings: TypeAlias = Setting | Mapping[str, Setting] | Sequence[Setting]
 """One setting for all tensors, or one for each, by name or place; names that are missing have None."""
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Limits:
     """What of the inputs may change, and how far.

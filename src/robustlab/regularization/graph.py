@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.core import DataError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.regularization.distance import finite_weights
 
 
@@ -23,6 +24,7 @@ class Neighbours(NamedTuple):
     """Of these edges (N, K), float32; 0 where there are no more."""
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Weighted edges between nodes that are called 0..n-1.
@@ -115,6 +117,7 @@ class Graph:
         return rank
 
 
+@typed
 def write_graph(graph: Graph, path: str | Path) -> None:
     """Writes a graph as the original does: a line ``source TAB target TAB weight`` for each edge, weights as "%f".
 
@@ -130,6 +133,7 @@ def write_graph(graph: Graph, path: str | Path) -> None:
     replace_atomically(Path(path), fill)
 
 
+@typed
 def read_graph(path: str | Path, names: tuple[str, ...] | None = None) -> Graph:
     """Reads a graph that ``write_graph`` or the original's ``build_graph`` wrote.
 

@@ -7,12 +7,14 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from robustlab.core.kinds import typed
 from robustlab.regularization.distance import Distance, Reduction, SquaredL2Distance, distance_loss
 
 Sides: TypeAlias = Literal["both", "example", "neighbour"]
 """Through which outputs the gradient goes."""
 
 
+@typed
 @dataclass(frozen=True)
 class GraphLoss:
     """How far a model's outputs for examples and for their neighbours in a graph are apart.

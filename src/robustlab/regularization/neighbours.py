@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.core import L2, Labels, Logits, Norm
 from robustlab.core.gradients import dense
+from robustlab.core.kinds import typed
 from robustlab.core.targets import check_classes, least_likely_class, random_class
 from robustlab.regularization.features import (
     FREE,
@@ -33,6 +34,7 @@ TargetMethod: TypeAlias = Literal["true", "second", "least", "random"]
 _START, _TARGET = 0x57A27, 0x7A26E7
 
 
+@typed
 @dataclass(frozen=True)
 class Neighbourhood:
     """How adversarial neighbours are searched.
@@ -109,6 +111,7 @@ class Neighbourhood:
         return rebuilt(x, placed)
 
 
+@typed
 def adversarial_neighbour(
     loss_of: LossOf,
     x: Inputs,
@@ -162,6 +165,7 @@ def gradient_of(loss_of: LossOf, x: Inputs) -> dict[str | int, Tensor]:
     return {name: slope for name, slope in zip(asked, slopes, strict=True) if slope is not None}
 
 
+@typed
 def target_labels(
     logits: Logits, y: Labels, method: TargetMethod = "true", *, seed: int = 0, ids: Tensor | None = None
 ) -> Labels:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams
+from robustlab.core.kinds import typed
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
 from robustlab.regularization.adversarial import Loss, NormMode, labelled, mean_loss, passing
@@ -51,6 +52,7 @@ class Packed(Dataset[PackedExample]):
         return PackedExample(own.x[0], own.y[0], beside.x, self.found.weights[number])
 
 
+@typed
 def pack_neighbours(
     examples: Examples,
     graph: Graph,
@@ -77,6 +79,7 @@ def pack_neighbours(
     return Packed(examples, whole, graph.neighbours(neighbours, of=rows))
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class GraphRegularization:
     """Training on examples, and on saying alike of them and their neighbours; a recipe for ``training.fit``.

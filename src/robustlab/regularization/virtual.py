@@ -10,10 +10,12 @@ from torch import Tensor
 
 from robustlab.attacks import random_direction, virtual_direction
 from robustlab.core import L2, Images, Logits, Model, Norm, Score, Scores
+from robustlab.core.kinds import typed
 from robustlab.regularization.distance import Distance, Reduction, SquaredL2Distance, distance_loss
 from robustlab.regularization.features import check_movable, streams_of
 
 
+@typed
 @dataclass(frozen=True)
 class VirtualNeighbourhood:
     """How virtual adversarial neighbours are searched, and what is compared there.
@@ -46,6 +48,7 @@ class VirtualNeighbourhood:
             raise ValueError(f"step_size is a length > 0 in input units, got {self.step_size}")
 
 
+@typed
 def virtual_adversarial_loss(
     model: Model,
     x: Images,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.record import Evaluation, Finding, WorstCase
 from robustlab.report.plain import both, xml_text
 from robustlab.report.words import budget
 
 
+@typed
 def to_junit(evaluations: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> str:
     """A test suite per model: its clean accuracy, its robust accuracy at each eps, and each finding.
 

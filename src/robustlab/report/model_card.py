@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.plain import both, md_table, md_text
 from robustlab.report.words import budget, percent, sample
 
 
+@typed
 def to_model_card(evaluations: Sequence[Evaluation]) -> str:
     """The section "Adversarial robustness", with headings of the second and third level.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.natural.record import NaturalEvaluation
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.words import number
@@ -18,6 +19,7 @@ MASKED = {
 """Findings after which an attack made for the model is the next step."""
 
 
+@typed
 def next_steps(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     """Sentences on what to do next, the most important first.
 

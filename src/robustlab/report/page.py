@@ -175,7 +175,8 @@ def _headline(evaluations: Sequence[Evaluation], eps: float | None) -> float | N
     if eps is None:
         return common[-1] if common else None
     if eps not in common:
-        raise ValueError(f"eps {eps} for the headline was not measured for every model; there are {common}")
+        there = ", ".join(map(budget, common))
+        raise ValueError(f"eps {budget(eps)} for the headline was not measured for every model; there are {there}")
     return eps
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.record import Evaluation, GalleryItem
 from robustlab.report.confusion import class_name
@@ -84,6 +85,7 @@ def selected(items: Sequence[GalleryItem], most: int, eps: float | None) -> tupl
     return tuple(sorted(chosen, key=items.index))
 
 
+@typed
 def is_image_shape(shape: Sequence[int]) -> bool:
     """Whether an input can be looked at: (1 or 3, H, W) or (H, W)."""
     return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))

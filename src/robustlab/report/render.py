@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.files import read_json
 from robustlab.evaluation.natural.compare import NaturalComparison
@@ -34,6 +35,7 @@ Fill: TypeAlias = Callable[[Path], None]
 """Writes the content of a file."""
 
 
+@typed
 def write(
     evaluations: Sequence[Evaluation],
     out: Path | str,
@@ -73,6 +75,7 @@ def write(
     return _written(Path(out), rows | _texts(files))
 
 
+@typed
 def write_natural(
     evaluations: Sequence[NaturalEvaluation],
     out: Path | str,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.record import Evaluation, Finding
 from robustlab.report.plain import both
 from robustlab.report.words import budget
@@ -15,6 +16,7 @@ GATE = "robust-accuracy"
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
+@typed
 def to_sarif(evaluations: Sequence[Evaluation], *, fail_under: float | None = None) -> str:
     """A SARIF log with a rule per kind of finding and a result per finding.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.report.pictures import amplification, as_array, is_image_shape
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Row(NamedTuple):
     """What is written over the adversarial image."""
 
 
+@typed
 def sheet(rows: Sequence[Row], path: str | Path) -> Path:
     """Writes a sheet of examples; the change between the images is amplified alike for all, and says how much.
 

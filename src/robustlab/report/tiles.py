@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.report.pictures import as_array, is_image_shape
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _INCHES = 0.85
 _DPI = 110
 
 
+@typed
 def tiles(x: Tensor, words: Sequence[str], path: str | Path, *, columns: int = 10) -> Path:
     """Writes images in rows and columns, in their order.
 

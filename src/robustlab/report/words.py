@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
+from robustlab.core.words import budget as budget
 from robustlab.evaluation.natural.estimate import Estimate
 from robustlab.evaluation.record import DataInfo, Interval
 
@@ -12,8 +13,6 @@ Share: TypeAlias = Interval | Estimate
 """A share, or a mean of shares, with its interval."""
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
-_SAME = 1e-4
-"""Of a 255th: budgets for 8-bit images hold a little more than that, for the rounding of levels."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -35,19 +34,6 @@ def interval(share: Share, digits: int = 1) -> str:
 def points(difference: float, digits: int = 1) -> str:
     """A difference of two shares in percentage points, with its sign."""
     return NOTHING if math.isnan(difference) else f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def budget(eps: float) -> str:
-    """Eps as it was probably typed: whole 255ths as a fraction, else the shortest decimal.
-
-    >>> budget(8 / 255), budget(0.1)
-    ('8/255', '0.1')
-    """
-    whole = round(eps * 255)
-    short = f"{eps:g}"
-    if 0 < whole < 255 and abs(eps * 255 - whole) < _SAME and float(short) != eps:
-        return f"{whole}/255"
-    return short
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -15,6 +15,8 @@ from torch import nn
 from robustlab import training
 from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import Attack, Examples, Linf, Recipe, ThreatModel
+from robustlab.core.kinds import typed
+from robustlab.core.words import budget
 from robustlab.data import load, sample
 from robustlab.evaluation import Comparison, Evaluation, Progress, Settings, compare, evaluate
 from robustlab.models import load as load_model
@@ -82,6 +84,7 @@ class Demo:
 Show: TypeAlias = Callable[[Step], None]
 
 
+@typed
 def demo(
     out: str | Path = "runs/demo",
     *,
@@ -172,7 +175,7 @@ def _training(tell: Show, name: str, at: training.Progress) -> None:
 
 
 def _measuring(tell: Show, name: str, at: Progress) -> None:
-    said = at.what if at.eps is None else f"{at.what}, eps {at.eps:g}"
+    said = at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
     tell(Step(f"attack {name}", at.share, said))
 
 

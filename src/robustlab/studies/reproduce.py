@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from robustlab.core import Metrics
+from robustlab.core.kinds import typed
 from robustlab.core.text import choice
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, Budget
@@ -50,6 +51,7 @@ class Job(NamedTuple):
     seed: int
 
 
+@typed
 def reproduce(
     claims: Sequence[str] = (),
     *,
@@ -133,6 +135,7 @@ def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
     return tuple(claim for claim in CLAIMS if not claims or claim.name in claims)
 
 
+@typed
 def known(claims: Sequence[str] = (), *, out: str | Path | None = None) -> tuple[Outcome, ...]:
     """What is known of claims without computing anything.
 

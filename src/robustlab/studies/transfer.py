@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustlab.core import Examples
+from robustlab.core.kinds import typed
 from robustlab.models import load, names
 from robustlab.models.architecture import architecture_of, described
 from robustlab.models.transfer import check_normalisation, for_images
@@ -17,6 +18,7 @@ _LEAST = 64  # pixels: the usual five halvings leave nothing of less
 _BARE = frozenset(names()) - {"efficientnet-lite0"}
 
 
+@typed
 def pretrained(
     name: str,
     examples: Examples,

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.attacks import PGD
 from robustlab.core import Batch, Labels, Linf, Metrics, RecipeState, Streams, ThreatModel, fold_in
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.core.routes import MAIN, routes_of, taking
 from robustlab.training.crafting import Backward, Crafting, no_memory
@@ -21,6 +22,7 @@ from robustlab.training.trades import check_weight
 _TARGET = 0x7A26  # names the draws of targets
 
 
+@typed
 def advprop(
     threat: ThreatModel | Sequence[ThreatModel],
     *,
@@ -74,6 +76,7 @@ def _level(threat: ThreatModel, name: str) -> float:
     return threat.width / 255
 
 
+@typed
 @dataclass(frozen=True)
 class AdvProp:
     """The recipe that ``advprop`` makes, with any attacks.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, fold_in
+from robustlab.core.kinds import typed
 from robustlab.training import seeds
 from robustlab.training.around import Around
 from robustlab.training.crafting import Backward
@@ -18,6 +19,7 @@ from robustlab.training.crafting import Backward
 _LABEL = 0xA06
 
 
+@typed
 def augmented(recipe: Recipe, change: Callable[[Tensor], Tensor]) -> Augmented:
     """Another recipe, on images that are changed at random, each on its own.
 
@@ -32,6 +34,7 @@ def augmented(recipe: Recipe, change: Callable[[Tensor], Tensor]) -> Augmented:
     return Augmented(recipe, change)
 
 
+@typed
 @dataclass(frozen=True)
 class RandAugment:
     """Random operations of equal strength, one after the other, by torchvision.
@@ -52,6 +55,7 @@ class RandAugment:
         return _transform("RandAugment", num_ops=self.operations, magnitude=self.magnitude)(image)
 
 
+@typed
 @dataclass(frozen=True)
 class AugMix:
     """A mixture of chains of random operations with the image itself, by torchvision.
@@ -86,6 +90,7 @@ def _transform(name: str, **options: float) -> Callable[[Tensor], Tensor]:
     return cast("Callable[[Tensor], Tensor]", getattr(transforms, name)(**options))
 
 
+@typed
 @dataclass(frozen=True)
 class Augmented(Around):
     """The recipe that ``augmented`` makes."""

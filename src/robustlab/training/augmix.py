@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import Batch, Metrics, RecipeState, Scores, fold_in
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.augment import AugMix, changed
 from robustlab.training.crafting import Backward, no_memory
@@ -19,6 +20,7 @@ from robustlab.training.trades import check_weight
 _TINY = 1e-7  # as in the released code: keeps the logarithm of a probability finite
 
 
+@typed
 def augmix(*, weight: float = 12.0, views: int = 2, change: Callable[[Tensor], Tensor] | None = None) -> Consistent:
     """AugMix: cross-entropy on the image itself, and predictions that agree with those on views of it.
 
@@ -40,6 +42,7 @@ def augmix(*, weight: float = 12.0, views: int = 2, change: Callable[[Tensor], T
     return Consistent(AugMix() if change is None else change, weight, views)
 
 
+@typed
 @dataclass(frozen=True)
 class Consistent:
     """The recipe that ``augmix`` makes.

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from robustlab.core import CheckpointError, RecipeState, RunError
 from robustlab.core.architecture import metadata_of
 from robustlab.core.files import sha256_of, with_usual_rights
+from robustlab.core.kinds import typed
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
@@ -34,6 +35,7 @@ _OPTIMIZER, _RECIPE = "optimizer/", "recipe/"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
 
 
+@typed
 def latest(out: str | Path) -> Path | None:
     """The checkpoint of the last complete epoch in a run's directory, if there is one."""
     found = _checkpoints(Path(out))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robustlab.core import Batch, Corruption, Images, Metrics, Recipe, RecipeState, Streams, fold_in
+from robustlab.core.kinds import typed
 from robustlab.corruptions import corruption
 from robustlab.training.around import Around
 from robustlab.training.crafting import Backward
@@ -16,6 +17,7 @@ from robustlab.training.crafting import Backward
 _LABEL = 0xC0
 
 
+@typed
 def corrupted(
     recipe: Recipe, corruptions: Sequence[str | Corruption], severities: Sequence[int] = (1, 2, 3)
 ) -> Corrupted:
@@ -36,6 +38,7 @@ def corrupted(
     return Corrupted(recipe, values, tuple(severities))
 
 
+@typed
 @dataclass(frozen=True)
 class Corrupted(Around):
     """The recipe that ``corrupted`` makes.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import at_eps, threat_of
 from robustlab.core import Attack, Batch, Images, Labels, Metrics, RecipeState, Streams
+from robustlab.core.kinds import typed
 from robustlab.training.follower import following, forget
 
 Backward: TypeAlias = Callable[[Tensor], None]
@@ -56,6 +57,7 @@ def no_memory(self: object, model: nn.Module) -> RecipeState:  # noqa: ARG001 --
     return {}
 
 
+@typed
 @dataclass(frozen=True)
 class Crafting:
     """An attack as part of a training step.
@@ -135,6 +137,7 @@ def _changed(attack: Attack, **values: float) -> Attack:
     return replace(attack, **values)  # type: ignore[type-var]
 
 
+@typed
 @dataclass(frozen=True)
 class GaussianNoise:
     """Makes noisy inputs: x + sigma * N(0, I), not cut to any bounds.

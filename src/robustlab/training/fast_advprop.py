@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, RecipeState, Streams, ThreatModel, fold_in
 from robustlab.core.gradients import own_gradient
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.core.routes import MAIN, routed_parts, taking
 from robustlab.training.advprop import check_routes
@@ -22,6 +23,7 @@ _START = 0xFA57  # names the draws of starting points
 _LEAST = 2  # examples of which a BatchNorm can take statistics
 
 
+@typed
 def fast_advprop(
     threat: ThreatModel,
     *,
@@ -52,6 +54,7 @@ def fast_advprop(
     return FastAdvProp(threat, share, step_size, weights, smoothing)
 
 
+@typed
 @dataclass(frozen=True)
 class FastAdvProp:
     """The recipe that ``fast_advprop`` makes.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from robustlab.core import Batch, DataError, Examples, frozen, subset
 from robustlab.core.content import content as pieces
 from robustlab.core.content import titled
+from robustlab.core.kinds import typed
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import model_called
 from robustlab.training.feature_store import Store
@@ -42,6 +43,7 @@ _PROBED = 8
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Features:
     """The inputs of a network's head for a data set, memory-mapped; a data set itself, on which a head can be trained.
@@ -68,6 +70,7 @@ class Features:
         return Batch(self.x.index_select(0, ids), self.y.index_select(0, ids), ids)
 
 
+@typed
 def cached_features(
     model: nn.Module, examples: Examples, folder: str | Path, settings: Settings, *, progress: Tell | None = None
 ) -> Features:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Examples, Recipe, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
@@ -31,6 +32,7 @@ Watcher: TypeAlias = Callable[[Stage, Progress], None]
 """Told of each step: of which stage, and where it is."""
 
 
+@typed
 @dataclass(frozen=True)
 class Plan:
     """How a pretrained network is brought to other data.
@@ -79,6 +81,7 @@ class FineTuned(NamedTuple):
     """The stage whose weights came back: the first, if what is best was higher after it."""
 
 
+@typed
 def finetune(
     model: nn.Module,
     recipe: Recipe,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, RecipeState, ThreatModel
 from robustlab.core.gradients import own_gradient
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, check_warmup, risen
 from robustlab.training.recipes import one_eps, passed
@@ -16,6 +17,7 @@ from robustlab.training.recipes import one_eps, passed
 _DELTA = "delta"
 
 
+@typed
 def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = None, eps_warmup: float = 0.0) -> Free:
     """Free adversarial training: each batch is trained on m times, each time with the perturbation one step further.
 
@@ -37,6 +39,7 @@ def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = Non
     return Free(threat, replays, step_size, eps_warmup)
 
 
+@typed
 @dataclass(frozen=True)
 class Free:
     """The recipe that ``free`` makes; its state is the perturbation (N, ...), empty before the first batch.

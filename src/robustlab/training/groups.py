@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from robustlab.core.kinds import typed
 from robustlab.core.routes import Routed, routed_parts
 
 Named: TypeAlias = tuple[str, nn.Module]
@@ -25,6 +26,7 @@ class Group(NamedTuple):
     parameters: tuple[nn.Parameter, ...]
 
 
+@typed
 def layer_groups(model: nn.Module) -> tuple[Group, ...]:
     """The layers of a model in groups, from the one next to the images to the classifier.
 
@@ -120,6 +122,7 @@ def head_of(model: nn.Module) -> nn.Module:
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
 
 
+@typed
 def new_head(model: _M, classes: int, *, seed: int = 0) -> _M:
     """Puts a new last layer into a model, for other classes than it was trained on.
 

@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from robustlab.core import Examples, Metrics
+from robustlab.core.kinds import typed
 from robustlab.training.stream import fetched
 
 
+@typed
 @dataclass(frozen=True)
 class HeldOut:
     """Accuracy and mean cross-entropy on held-out examples, as ``validate`` of ``fit``.

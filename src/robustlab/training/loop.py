@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked, model_called
 from robustlab.core.weights import check_plain, check_values, state_of
@@ -36,6 +37,7 @@ AVERAGE, BEST = checkpoint.AVERAGE, checkpoint.BEST
 _LOG = logging.getLogger(__name__)
 
 
+@typed
 def fit(
     model: nn.Module,
     recipe: Recipe,

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
 from robustlab.core import Batch, Metrics, Recipe, RecipeState
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.around import Around
 from robustlab.training.augment import RandAugment, changed
@@ -27,6 +28,7 @@ NOISE = RandAugment()
 _BESIDE = 1 << 40  # names of examples beside the labelled ones, for draws; data sets are smaller
 
 
+@typed
 def noisy_student(
     pseudo: PseudoLabelled, *, ratio: int = 1, noise: Noise | None = NOISE, recipe: Recipe | None = None
 ) -> NoisyStudent:
@@ -54,6 +56,7 @@ def noisy_student(
     return NoisyStudent(pseudo, ratio, noise, recipe)
 
 
+@typed
 @dataclass(frozen=True)
 class NoisyStudent:
     """The recipe that ``noisy_student`` makes."""
@@ -125,6 +128,7 @@ def check_ratio(ratio: int) -> None:
         )
 
 
+@typed
 def unnoised(recipe: Recipe) -> Unnoised:
     """Another recipe, without the model's own noise: only norm layers are in training mode.
 
@@ -136,6 +140,7 @@ def unnoised(recipe: Recipe) -> Unnoised:
     return Unnoised(recipe)
 
 
+@typed
 @dataclass(frozen=True)
 class Unnoised(Around):
     """The recipe that ``unnoised`` makes."""

@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
+from robustlab.core.kinds import typed
+
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Option: TypeAlias = bool | float | tuple[float, float]
 
@@ -39,11 +41,13 @@ def _fusible(parameter: nn.Parameter) -> bool:
     return parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
 
 
+@typed
 def tuned(kind: type[torch.optim.Optimizer], **options: Option) -> TorchOptimizer:
     """Any optimizer of torch, e.g. ``tuned(torch.optim.NAdam, lr=1e-3)``."""
     return TorchOptimizer(kind, tuple(options.items()))
 
 
+@typed
 def sgd(
     learning_rate: float = 0.1, *, momentum: float = 0.9, nesterov: bool = True, weight_decay: float = 5e-4
 ) -> TorchOptimizer:
@@ -64,6 +68,7 @@ def sgd(
     )
 
 
+@typed
 def adamw(
     learning_rate: float = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.01
 ) -> TorchOptimizer:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from robustlab.core.kinds import typed
 from robustlab.training.settings import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+@typed
 @contextmanager
 def progress_bar(title: str = "training", *, console: Console | None = None) -> Iterator[Callable[[Progress], None]]:
     """Draws one bar over all epochs, with loss and accuracy of the latest step.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, search_twin
 from robustlab.core.files import json_in, write_atomically
+from robustlab.core.kinds import typed
 from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
@@ -111,6 +112,7 @@ class Choice:
     soft: bool
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class PseudoLabelled:
     """Examples that a student learns from; one may be there more than once.
@@ -162,6 +164,7 @@ class PseudoLabelled:
         }
 
 
+@typed
 def pseudo_labels(
     teacher: nn.Module,
     examples: Examples,

@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from robustlab.attacks import PGD
 from robustlab.core import Attack, Batch, Images, Labels, Logits, Metrics, ThreatModel
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, GaussianNoise, NormMode, both_phases, no_memory
 
 
+@typed
 def standard(*, smoothing: float = 0.0) -> Standard:
     """Training on the data as they are: the mean cross-entropy of each batch.
 
@@ -28,6 +30,7 @@ def standard(*, smoothing: float = 0.0) -> Standard:
     return Standard(smoothing)
 
 
+@typed
 def adversarial(
     attack: Attack,
     *,
@@ -56,6 +59,7 @@ def adversarial(
     return Adversarial(Crafting(attack, norm_mode, eps_warmup, steps_warmup), mix, smoothing)
 
 
+@typed
 def madry(
     threat: ThreatModel,
     *,
@@ -88,6 +92,7 @@ def madry(
     return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
 
 
+@typed
 def gaussian_noise(sigma: float, *, mix: float = 1.0) -> Adversarial:
     """Training on noisy inputs, which are not cut to the bounds of images.
 
@@ -103,6 +108,7 @@ def gaussian_noise(sigma: float, *, mix: float = 1.0) -> Adversarial:
     return Adversarial(GaussianNoise(sigma), mix)
 
 
+@typed
 @dataclass(frozen=True)
 class Standard:
     """The recipe that ``standard`` makes.
@@ -131,6 +137,7 @@ class Standard:
         return measured(logits, loss, batch.y)
 
 
+@typed
 @dataclass(frozen=True)
 class Adversarial:
     """The recipe that ``adversarial`` makes, with any way to make the inputs.

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from robustlab.core.kinds import typed
+
 Schedule: TypeAlias = Callable[[int, int], float]
 """Maps (step, steps in all), step in 0..steps-1, to a factor in [0, 1] of the optimizer's learning rate."""
 
 
+@typed
 @dataclass(frozen=True)
 class Constant:
     """The full learning rate at every step."""
@@ -20,6 +23,7 @@ class Constant:
         return 1.0
 
 
+@typed
 @dataclass(frozen=True)
 class Cosine:
     """Half a cosine from 1 down to 0, after an optional linear warm-up.
@@ -50,6 +54,7 @@ class Cosine:
         return (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
 
 
+@typed
 @dataclass(frozen=True)
 class OneCycle:
     """Linear up to 1, then linear down to 0; momentum stays as it is.
@@ -81,6 +86,7 @@ class OneCycle:
         return (steps - step) / (steps - top)
 
 
+@typed
 @dataclass(frozen=True)
 class MultiStep:
     """The full rate, multiplied by a factor at each of some points.
@@ -113,6 +119,7 @@ class MultiStep:
         return self.factor ** sum(step >= round(drop * steps, 6) for drop in self.drops)
 
 
+@typed
 @dataclass(frozen=True)
 class Cyclic:
     """Linear up to 1 and down again, some times over.

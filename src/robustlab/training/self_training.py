@@ -19,6 +19,7 @@ from torch import nn
 
 from robustlab.core import Examples, Recipe, RunError
 from robustlab.core.files import write_atomically
+from robustlab.core.kinds import typed
 from robustlab.core.processes import launched as processes
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.training.checkpoint import latest
@@ -39,6 +40,7 @@ Watcher: TypeAlias = Callable[[str, Progress], None]
 CHOSEN = "chosen.json"
 
 
+@typed
 @dataclass(frozen=True)
 class SelfTraining:
     """How teachers and students are trained.
@@ -112,6 +114,7 @@ class SelfTrained:
     seconds: dict[str, float]
 
 
+@typed
 def self_train(
     make: Make,
     labelled: Examples,

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from robustlab.core import Metrics
+from robustlab.core.kinds import typed
 from robustlab.training.optimizers import MakeOptimizer, sgd
 from robustlab.training.schedule import OneCycle, Schedule
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+@typed
 @dataclass(frozen=True)
 class Settings:
     """How long, with what, and from which seed a model is trained.

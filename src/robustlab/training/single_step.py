@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Batch, Images, Metrics, Recipe, RecipeState, Streams, ThreatModel, frozen
 from robustlab.core.gradients import dense
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Crafting, NormMode, both_phases, in_eval_mode, no_memory
 from robustlab.training.follower import following
@@ -23,6 +24,7 @@ _ETA = 0x97AD  # names the draws of GradAlign's second point
 _X, _Y, _IDS, _BEST, _FIRED, _STEP = (f"alarm/{name}" for name in ("x", "y", "ids", "best", "fired", "step"))
 
 
+@typed
 def fast(
     threat: ThreatModel,
     *,
@@ -51,6 +53,7 @@ def fast(
     return overfitting_alarm(adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup), threat)
 
 
+@typed
 def grad_align(
     threat: ThreatModel,
     *,
@@ -83,6 +86,7 @@ def grad_align(
     return GradAlign(Crafting(attack, norm_mode, eps_warmup), threat, weight)
 
 
+@typed
 @dataclass(frozen=True)
 class GradAlign:
     """The recipe that ``grad_align`` makes.
@@ -136,6 +140,7 @@ def mean_cosine(a: Tensor, b: Tensor) -> Tensor:
     return cosines.mean()
 
 
+@typed
 def overfitting_alarm(
     recipe: Recipe, threat: ThreatModel, *, every: int = 100, examples: int = 64, drop: float = 0.2
 ) -> OverfittingAlarm:
@@ -164,6 +169,7 @@ def overfitting_alarm(
     return OverfittingAlarm(recipe, FGSM(threat), PGD(threat, 10), every, examples, drop)
 
 
+@typed
 @dataclass(frozen=True)
 class OverfittingAlarm:
     """The recipe that ``overfitting_alarm`` makes.

@@ -9,6 +9,7 @@ from torch import nn
 
 from robustlab.attacks import PGD
 from robustlab.core import Batch, Images, Metrics, RecipeState, ThreatModel, smooth_gradients
+from robustlab.core.kinds import typed
 from robustlab.core.smooth import smooth_parts
 from robustlab.training.crafting import Backward, NormMode, TwoPhase, both_phases
 from robustlab.training.recipes import Adversarial, adversarial, one_eps
@@ -16,6 +17,7 @@ from robustlab.training.recipes import Adversarial, adversarial, one_eps
 Where: TypeAlias = Literal["attack", "update", "both", "neither"]
 
 
+@typed
 def smooth_adversarial(
     threat: ThreatModel,
     *,

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from robustlab.core import Attack, Examples, frozen, subset
+from robustlab.core.kinds import typed
 from robustlab.data import InMemory
 
 
+@typed
 def perturbed_once(
     model: nn.Module, examples: Examples, attack: Attack, *, share: float = 1.0, batch_size: int = 256, seed: int = 0
 ) -> InMemory:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from robustlab.core.files import replace_atomically
+from robustlab.core.kinds import typed
 from robustlab.core.processes import launched
 from robustlab.training.settings import Progress
 
@@ -21,6 +22,7 @@ _EVERY = 10
 """MLflow writes to a database each time, so it is told of each so-manieth step, and of all epochs."""
 
 
+@typed
 @contextmanager
 def trackers(folder: str | Path) -> Iterator[Show]:
     """Writes the numbers of a run to whatever is installed of TensorBoard and MLflow.
@@ -112,6 +114,7 @@ def _mlflow_scalars(folder: str | Path, experiment: str) -> Iterator[Put]:
         yield put
 
 
+@typed
 @contextmanager
 def tensorboard(folder: str | Path) -> Iterator[Show]:
     """Writes the numbers of each step as ``step/NAME``, and those of each epoch with its validation as ``epoch/NAME``.
@@ -128,6 +131,7 @@ def tensorboard(folder: str | Path) -> Iterator[Show]:
         yield lambda at: put(*_curves(at))
 
 
+@typed
 @contextmanager
 def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Show]:
     """Writes the numbers of every tenth step and of each epoch to MLflow, through Accelerate, named as in TensorBoard.
@@ -162,6 +166,7 @@ def _curves(at: Progress) -> tuple[str, int, dict[str, float]]:
     return "epoch", at.epoch, dict(at.summary)
 
 
+@typed
 def together(*shows: Show) -> Show:
     """One callback that calls several, in their order."""
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from robustlab.attacks import maximise, steepest
 from robustlab.attacks.call import Call, craft
 from robustlab.core import Batch, Images, Logits, Metrics, Objective, ThreatModel, cross_entropy, kl, unfinished
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, both_phases, no_memory
 from robustlab.training.recipes import one_eps
@@ -21,6 +22,7 @@ _STEP = 0.007 / 0.031  # of eps: the step size of both papers
 _SURE = 1.0001  # MART's released code: keeps log(1 - p) finite where a wrong class has all the probability
 
 
+@typed
 def trades(
     threat: ThreatModel,
     *,
@@ -53,6 +55,7 @@ def trades(
     return TRADES(Crafting(attack, norm_mode, eps_warmup, steps_warmup), beta)
 
 
+@typed
 def mart(
     threat: ThreatModel,
     *,
@@ -84,6 +87,7 @@ def mart(
     return MART(Crafting(attack, norm_mode, eps_warmup, steps_warmup), beta)
 
 
+@typed
 @dataclass(frozen=True)
 class NearPGD:
     """PGD from a point very close to the input: the attack inside TRADES and MART.
@@ -134,6 +138,7 @@ def _crafted(self: _Crafts, model: nn.Module, batch: Batch) -> Images:
     return self.crafting(model, batch)
 
 
+@typed
 @dataclass(frozen=True)
 class TRADES:
     """The recipe that ``trades`` makes.
@@ -161,6 +166,7 @@ class TRADES:
         return compared(clean, hard, loss, batch, divergence)
 
 
+@typed
 @dataclass(frozen=True)
 class MART:
     """The recipe that ``mart`` makes.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from robustlab.attacks.virtual import VirtualAdversarial
 from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams, ThreatModel, frozen, kl
+from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, no_memory
 from robustlab.training.identity import content
@@ -20,6 +21,7 @@ from robustlab.training.trades import check_weight
 _DRAWN = 0xD7A
 
 
+@typed
 def vat(
     threat: ThreatModel,
     *,
@@ -56,6 +58,7 @@ def vat(
     return VAT(crafting, weight, entropy, unlabelled)
 
 
+@typed
 @dataclass(frozen=True)
 class Unlabelled:
     """Examples whose labels are not looked at, some of which go with each labelled one.
@@ -97,6 +100,7 @@ class Unlabelled:
         return Batch(x, torch.zeros_like(found.y).to(batch.y), found.ids.to(batch.ids), batch.seed, batch.progress)
 
 
+@typed
 @dataclass(frozen=True)
 class VAT:
     """The recipe that ``vat`` makes.

@@ -11,6 +11,8 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
+
 Cell = tuple[str, int]
 """A corruption and its severity."""
 Wrong = NDArray[np.bool_]
@@ -78,6 +80,7 @@ def alexnet() -> Baseline:
     return Baseline(table["name"], cells, table["means"], table["clean"], table["source"])
 
 
+@typed
 def baseline_of(name: str, wrong: Mapping[Cell, Wrong], clean: Wrong | None = None) -> Baseline:
     """A baseline from the verdicts on another model.
 

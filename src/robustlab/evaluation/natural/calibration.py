@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.natural.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
 
 BIN = 100
@@ -26,6 +27,7 @@ class Calibration:
     perfectly: bins of 100 examples are small, and so the measured error is never 0."""
 
 
+@typed
 def rms_calibration_error(confidence: Real, correct: NDArray[np.bool_], *, drop_last: bool = False) -> float:
     """Root of the mean squared difference of confidence and accuracy, over bins of examples of like confidence.
 
@@ -46,6 +48,7 @@ def rms_calibration_error(confidence: Real, correct: NDArray[np.bool_], *, drop_
     return _rms(*_sorted(confidence, correct), drop_last=drop_last)
 
 
+@typed
 def calibration(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, level: float = 0.95) -> Calibration:
     """RMS calibration error as published and corrected, with intervals.
 
@@ -73,6 +76,7 @@ def calibration(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, 
     return Calibration(published, estimated(drop_last=False), float(np.sqrt(chance)))
 
 
+@typed
 def aurra(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, level: float = 0.95) -> Estimate:
     """Area under the response rate accuracy curve: how well confidence tells right from wrong.
 

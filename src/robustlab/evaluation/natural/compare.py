@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.metrics import holm, mcnemar, paired_difference
 from robustlab.evaluation.natural.answers import CLEAN, Everything, read_everything
@@ -69,6 +70,7 @@ class NaturalComparison:
         return next((c for c in self.cells if (c.corruption, c.severity) == (corruption, severity)), None)
 
 
+@typed
 def compare_natural(a: NaturalEvaluation | str | Path, b: NaturalEvaluation | str | Path) -> NaturalComparison:
     """Compares two evaluations of the same corrupted images, image by image.
 

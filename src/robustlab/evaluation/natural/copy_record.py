@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustlab.core import DataError, Examples, RunError
 from robustlab.core.files import sha256_of
+from robustlab.core.kinds import typed
 from robustlab.corruptions import Variant
 from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
@@ -51,6 +52,7 @@ class CopyProgress(NamedTuple):
         return self.done / self.total if self.total else 1.0
 
 
+@typed
 @dataclass(frozen=True)
 class CopySettings:
     """How a corrupted copy is made.
@@ -146,6 +148,7 @@ def seal(manifest: CopyManifest, directory: Path, *, whole: bool) -> CopyManifes
     return sealed
 
 
+@typed
 def is_copy(directory: Path) -> bool:
     """Whether a directory holds a corrupted copy made here."""
     path = directory / "manifest.json"
@@ -194,6 +197,7 @@ def read_sums(directory: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
+@typed
 def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None = None) -> tuple[str, ...]:
     """Names of the files of a finished copy that are missing, or not what was written.
 
@@ -210,6 +214,7 @@ def _wrong(directory: Path, sums: dict[str, str], told: Callable[[CopyProgress],
             told(CopyProgress("check", number, len(sums)))
 
 
+@typed
 def read_copy(directory: str | Path) -> CorruptedSets:
     """A finished corrupted copy as a data set under corruptions, its classes by name and its clean images beside it.
 

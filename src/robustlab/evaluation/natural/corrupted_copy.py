@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.core.provenance import now, versions
 from robustlab.data.folder import ImageFolder
 from robustlab.data.wrapped import Given, sampled_sha256
@@ -45,6 +46,7 @@ _COPIER: list[Copier] = []
 """What a worker process works with."""
 
 
+@typed
 def write_corrupted(
     data: Given,
     out: str | Path,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, Corruption, DataError, Examples
+from robustlab.core.kinds import typed
 from robustlab.corruptions import CORRUPTIONS, EXTRA, Corrupt, Variant, corruption, family
 from robustlab.data import CorruptedCopies
 from robustlab.data import examples as as_examples
@@ -181,6 +182,7 @@ class CorruptedSets:
         return found
 
 
+@typed
 def corrupted_sets(
     data: Given,
     corruptions: Corruptions | None = None,
@@ -211,6 +213,7 @@ def corrupted_sets(
     return CorruptedSets(clean.name, cells, infos, variant, clean)
 
 
+@typed
 def ready_made(copies: CorruptedCopies, clean: Given | None = None) -> CorruptedSets:
     """Images that were corrupted before, as ImageNet-C and CIFAR-C are published.
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustlab.core import Model, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.user_code import model_called
 from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
@@ -26,6 +27,7 @@ from robustlab.evaluation.subject import asked_only
 from robustlab.evaluation.together import home_of
 
 
+@typed
 def evaluate_natural(
     model: Model,
     data: Given | CorruptedSets,

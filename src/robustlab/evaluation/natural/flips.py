@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.natural.estimate import Estimate, Real
 from robustlab.evaluation.natural.weighted import check_sizes, weighted_sum
 
@@ -53,6 +54,7 @@ def flips(predictions: NDArray[np.int64], *, first: bool = False, step: int = 1)
     return found
 
 
+@typed
 def flip_rates(
     predictions: Mapping[str, NDArray[np.int64]],
     *,

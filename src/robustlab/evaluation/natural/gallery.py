@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.kinds import typed
 from robustlab.evaluation.files import disk, read_tensors, write_tensors
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural.answers import CLEAN, Everything
@@ -62,6 +63,7 @@ def _shown(found: Everything, cell: Cell, place: int, number: int, row: int) -> 
     )
 
 
+@typed
 def natural_pictures(evaluation: NaturalEvaluation, items: Sequence[Shown]) -> Tensor:
     """The images of gallery items, float32 (G, C, H, W) in [0, 1].
 

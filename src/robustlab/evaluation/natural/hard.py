@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import Examples, Model, frozen
+from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data import imagenet_a_classes
@@ -82,6 +83,7 @@ class NaturalOutliers:
         return encode(self)
 
 
+@typed
 def natural_adversarial(
     model: Model,
     data: Given,
@@ -123,6 +125,7 @@ def natural_adversarial(
     )
 
 
+@typed
 def natural_outliers(
     model: Model,
     unknown: Given,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.files import sha256_of
+from robustlab.core.kinds import typed
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import Asked, check_same, identify
@@ -132,12 +133,14 @@ def read_natural_manifest(directory: Path) -> NaturalManifest:
         ) from error
 
 
+@typed
 def is_natural(directory: str | Path) -> bool:
     """Whether a directory holds a run over corrupted images."""
     path = Path(directory)
     return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get("measures") == NATURAL
 
 
+@typed
 def read_natural(directory: str | Path) -> NaturalEvaluation:
     """The result of a finished run under corruptions.
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from robustlab.core.kinds import typed
 from robustlab.corruptions import EXTRA
 from robustlab.evaluation.natural.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
 from robustlab.evaluation.natural.estimate import Estimate
@@ -55,6 +56,7 @@ class CorruptionErrors:
     relative_mce: Estimate | None
 
 
+@typed
 def corruption_errors(
     wrong: Mapping[Cell, Wrong],
     *,

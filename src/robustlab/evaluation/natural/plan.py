@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Examples
+from robustlab.core.kinds import typed
 from robustlab.corruptions import Variant
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
@@ -47,6 +48,7 @@ Normaliser: TypeAlias = Baseline | NaturalEvaluation | str | Path | None
 """Whose errors corruption errors are divided by."""
 
 
+@typed
 @dataclass(frozen=True)
 class NaturalSettings:
     """How to evaluate under corruptions; what is evaluated are arguments of ``evaluate_natural``.
@@ -123,6 +125,7 @@ def _complete(baseline: Baseline, sets: CorruptedSets) -> Baseline:
     return baseline
 
 
+@typed
 def numbers_of(part: Given, whole: Given) -> Tensor:
     """Numbers, in a data set, of the examples of another one: the same images with the same labels.
 

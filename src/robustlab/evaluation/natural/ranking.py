@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.evaluation.natural.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
 
 
@@ -22,6 +23,7 @@ class Detection:
     known: int
 
 
+@typed
 def average_precision(score: Real, positive: NDArray[np.bool_]) -> float:
     """Area under the precision-recall curve, as a sum without interpolation.
 
@@ -42,6 +44,7 @@ def average_precision(score: Real, positive: NDArray[np.bool_]) -> float:
     return _average_precision(-values[order], wanted[order])
 
 
+@typed
 def detection(unknown: Real, known: Real, *, seed: int = 0, level: float = 0.95) -> Detection:
     """Average precision of a score that ought to be larger for unknown inputs, with its interval.
 

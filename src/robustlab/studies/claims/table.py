@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from robustlab.core.kinds import typed
 from robustlab.report.words import NOTHING, duration
 from robustlab.studies.claims.outcome import Judged, Outcome
 
@@ -69,6 +70,7 @@ def _sized(one: Judged, value: float) -> str:
     return f"{value:{sign}.3f}"
 
 
+@typed
 def words(one: Outcome) -> list[str]:
     """A claim and what is known of it, in lines for the terminal."""
     claim = one.claim

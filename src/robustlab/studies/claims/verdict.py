@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from robustlab.core.kinds import typed
+
 Verdict: TypeAlias = Literal["reproduced", "not reproduced", "not enough evidence"]
 FEWEST_SEEDS = 3
 """With fewer there is no verdict."""
@@ -20,6 +22,7 @@ class TInterval(NamedTuple):
     high: float
 
 
+@typed
 def t_interval(values: Sequence[float], level: float = LEVEL) -> TInterval:
     """The interval of the mean of normal draws.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Examples, Labels, RunError
+from robustlab.core.kinds import typed
 from robustlab.core.provenance import now, versions
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
@@ -29,6 +30,7 @@ from robustlab.studies.mining.record import FILE, Mined
 MANIFEST = "manifest.json"
 
 
+@typed
 def mine(
     models: Mapping[str, Network],
     dataset: Given,

@@ -1,0 +1,28 @@
+"""Numbers as somebody typed them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+_SAME = 1e-4
+"""Of a 255th: budgets for 8-bit images hold a little more than that, for the rounding of levels."""
+_SMALL, _LARGEST = 16, 1024
+"""Denominators of fractions that somebody may have typed; small ones rather than 255ths: 1/3, not 85/255."""
+
+
+def budget(eps: float) -> str:
+    """Eps as it was probably typed: whole 255ths and other fractions as such, else the shortest decimal.
+
+    >>> budget(8 / 255), budget(0.1), budget(1 / 3), budget(0.0625)
+    ('8/255', '0.1', '1/3', '0.0625')
+    """
+    whole, short = round(eps * 255), f"{eps:g}"
+    if float(short) == eps:
+        return short
+    for largest in (_SMALL, _LARGEST):
+        fraction = Fraction(eps).limit_denominator(largest) if 0 < eps < _LARGEST else Fraction(0)
+        if fraction.denominator > 1 and fraction.numerator / fraction.denominator == eps:
+            return f"{fraction.numerator}/{fraction.denominator}"
+        if 0 < whole < 255 and abs(eps * 255 - whole) < _SAME:
+            return f"{whole}/255"
+    return short
