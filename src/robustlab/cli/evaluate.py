@@ -14,7 +14,7 @@ from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.natural import Asked, Plain, natural_result, told
-from robustlab.cli.run import directory, resumable, tracked, verdict
+from robustlab.cli.run import directory, inspected, resumable, tracked, verdict
 
 if TYPE_CHECKING:
     from robustlab.core.processes import Processes
@@ -68,6 +68,7 @@ def evaluate(
     sarif: x.Sarif = None,
     model_card: x.Card = None,
     fail_under: o.FailUnder = None,
+    force: o.Force = False,
     strict: o.Strict = False,
     json: o.Json = False,
 ) -> None:
@@ -86,7 +87,7 @@ def evaluate(
     images = i.Images(size, resize, interpolation, classes_from)
     if natural:
         _no_attack(attack, eps, exports, quick=quick or bf16)
-        plain = Plain(model, architecture, classes, data, split, images, limit, batch_size, seed, device, out)
+        plain = Plain(model, architecture, classes, data, split, images, limit, batch_size, seed, device, out, force)
         told(natural_result(plain, asked), fail_under, strict=strict, json=json)
         return
     if asked.any:
@@ -110,6 +111,7 @@ def evaluate(
             name=name or model,
             together=processes.count > 1,
             progress=progress,
+            inspected=inspected(model, force=force),
         )
         result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
         if not processes.first:
@@ -163,7 +165,7 @@ def _no_attack(attack: list[str] | None, eps: list[str] | None, exports: x.Expor
 def _told(result: Evaluation, page: Path, *, json: bool) -> None:
     """The result on standard output, and where its report is."""
     if json:
-        show.machine(result.to_json())
+        show.marked(result)
     else:
         show.evaluations([result])
         show.stages(result)

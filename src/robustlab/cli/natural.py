@@ -12,7 +12,7 @@ import typer
 
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
-from robustlab.cli.run import directory, resumable, serious
+from robustlab.cli.run import directory, inspected, resumable, serious
 from robustlab.cli.show_natural import evaluating_natural, natural
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Plain:
     seed: int
     device: str
     out: Path | None
+    force: bool = False
 
 
 def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
@@ -131,6 +132,7 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
             baseline=asked.baseline,
             subsets=subsets,
             progress=progress,
+            inspected=inspected(plain.model, force=plain.force),
         )
         result = evaluate_natural(
             subject, sets, corruptions=names, severities=levels, n=plain.limit, out=place, settings=settings
@@ -173,7 +175,7 @@ def _subsets(typed: Sequence[str], sets: Examples | CorruptedSets, split: str) -
 def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, json: bool) -> None:
     """Shows a result on standard output, and ends with the exit code that a build gate looks at."""
     if json:
-        show.machine(result.to_json())
+        show.marked(result)
     else:
         natural(result)
         show.findings([result])

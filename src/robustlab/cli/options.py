@@ -123,6 +123,14 @@ Runs = Annotated[list[Path], typer.Argument(help="Directories of runs.", show_de
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 4 if there is a serious finding.", rich_help_panel=OUTPUT)
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Go on although something serious was found about model or data before the attack.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 FailUnder = Annotated[
     float | None,
     typer.Option(

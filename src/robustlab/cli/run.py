@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import combinations
@@ -73,6 +73,26 @@ def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> No
         measured = f"robust accuracy {share(worst.robust)} at eps {budget(worst.eps)}"
         say(f"{measured}: the lower bound is below {fail_under:g}", "error")
         raise typer.Exit(Code.BELOW)
+
+
+def inspected(name: str, *, force: bool) -> Callable[[Sequence[Finding]], None]:
+    """Says what was found about a model and its data before they are attacked, and ends there if it is serious.
+
+    Args:
+        name: of the model.
+        force: go on.
+    """
+
+    def told(findings: Sequence[Finding]) -> None:
+        for one in findings:
+            said = f"{name}: {one.title.removesuffix('.')} ({one.code}). {one.advice}"
+            say(said, "plain" if one.severity == "info" else "warning")
+        codes = [f.code for f in findings if f.severity == "serious"]
+        if codes and not force:
+            say(f"nothing was attacked: the numbers would mean nothing ({', '.join(codes)}); --force goes on", "error")
+            raise typer.Exit(Code.SERIOUS)
+
+    return told
 
 
 def serious(findings: Sequence[Finding], *, strict: bool) -> None:

@@ -27,7 +27,7 @@ def runs(
     if json:
         show.machine(found)
         return
-    head = ("run", "model", "data", "n", "clean", "robust", "at")
+    head = ("run", "model", "data", "n", "clean", "robust", "at", "mark")
     show.table(head, [[str(line.get(name, "")) for name in head] for line in found])
     for line in found:
         if "problem" in line:
@@ -37,7 +37,7 @@ def runs(
 def _line(place: Path) -> dict[str, object]:
     from robustlab.core import RobustlabError
     from robustlab.evaluation import is_natural, read_natural, read_run
-    from robustlab.report.words import budget, percent
+    from robustlab.report.words import budget, mark, percent
 
     try:
         if is_natural(place):
@@ -53,12 +53,13 @@ def _line(place: Path) -> dict[str, object]:
         "n": e.data.n,
         "clean": percent(e.clean.accuracy.value),
         "robust": show.share(worst.robust),
+        "mark": mark(e.findings),
         "at": f"{e.threat.norm} {budget(worst.eps)}",
     }
 
 
 def _natural(place: Path, e: NaturalEvaluation) -> dict[str, object]:
-    from robustlab.report.words import percent
+    from robustlab.report.words import mark, percent
 
     return {
         "run": str(place),
@@ -67,5 +68,6 @@ def _natural(place: Path, e: NaturalEvaluation) -> dict[str, object]:
         "n": e.data.n,
         "clean": "" if e.clean is None else percent(e.clean.accuracy.value),
         "robust": show.share(e.mean_accuracy),
+        "mark": mark(e.findings),
         "at": f"{len(e.corruptions)} corruptions",
     }

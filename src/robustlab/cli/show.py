@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,13 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
+def marked(result: Evaluation | NaturalEvaluation) -> None:
+    """A result as JSON on standard output, with the codes of what it is not to be trusted for."""
+    from robustlab.report.words import doubts
+
+    machine({**result.to_json(), "not_to_be_trusted": list(doubts(result.findings))})
+
+
 def machine(record: object) -> None:
     """A result as JSON on standard output."""
     alone.put(json.dumps(record, indent=1, ensure_ascii=False))
@@ -158,7 +166,7 @@ def _longest(text: str) -> int:
     """Columns of the longest word of a text."""
     from rich.cells import cell_len
 
-    return max(map(cell_len, text.split()), default=0)
+    return max(map(cell_len, re.split(r"[ \n]+", text)), default=0)  # not at a no-break space
 
 
 @contextmanager
@@ -218,8 +226,8 @@ def bars() -> Iterator[Callable[[str, float, str], None]]:
 
 
 def evaluations(results: Sequence[Evaluation]) -> None:
-    """Clean accuracy and the worst case at each eps, a column per model."""
-    from robustlab.report.words import budget, percent, sample
+    """Clean accuracy and the worst case at each eps, a column per model, marked where they are not to be trusted."""
+    from robustlab.report.words import budget, mark, percent, sample
 
     first = results[0]
     rows = [["clean", *(share(e.clean.accuracy) for e in results)]]
@@ -229,6 +237,8 @@ def evaluations(results: Sequence[Evaluation]) -> None:
     attacks = ", ".join(a.name for a in first.attacks)
     level = percent(first.clean.accuracy.level, 0)
     title = f"{sample(first.data)} Attacks: {attacks}. Brackets: exact {level} intervals."
+    if any(mark(e.findings) for e in results):
+        rows.append(["mark", *(mark(e.findings) for e in results)])
     table(["accuracy", *(e.model.name for e in results)], rows, title=title)
     for caveat in dict.fromkeys(caveat for e in results for caveat in e.caveats):
         paragraph(caveat, [])

@@ -31,15 +31,15 @@ def evaluating_natural(title: str) -> Iterator[Callable[[NaturalProgress], None]
 
 def natural(e: NaturalEvaluation) -> None:
     """Accuracy by corruption and severity; then what must be known."""
-    from robustlab.report.words import percent, sample
+    from robustlab.report.words import mark, percent, sample
 
     severities = e.errors.severities
     rows = []
     for info, one in zip(e.corruptions, e.errors.each, strict=True):
         cells = [f"{100 * e.cell(info.name, s).accuracy.value:.1f}" for s in severities]
         ce = [] if one.ce is None else [f"{100 * one.ce.value:.1f}"]
-        mark = " *" if info.not_comparable else ""
-        rows.append([info.name + mark, *cells, f"{100 * (1 - one.error.value):.1f}", *ce])
+        star = " *" if info.not_comparable else ""
+        rows.append([info.name + star, *cells, f"{100 * (1 - one.error.value):.1f}", *ce])
     level = percent(e.errors.mean_error.level, 0)
     clean = "" if e.clean is None else f"Clean {show.share(e.clean.accuracy)}; "
     mce = "" if e.errors.mce is None else f"; mCE {show.share(e.errors.mce)}, divided by {e.normalised_by}"
@@ -49,6 +49,8 @@ def natural(e: NaturalEvaluation) -> None:
     )
     head = ["accuracy in %", *map(str, severities), "mean", *(["CE"] if e.errors.mce is not None else [])]
     show.table(head, rows, title=title)
+    if why := mark(e.findings):
+        show.paragraph(f"{e.model.name} is {why}", [])
     for caveat in e.caveats:
         show.paragraph(caveat, [])
 

@@ -15,8 +15,11 @@ from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
 from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
 from robustlab.evaluation.parts import Part, label, parts
+from robustlab.evaluation.record import Finding
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
+Inspected: TypeAlias = Callable[[Sequence[Finding]], None]
+"""Told of what was found before an evaluation."""
 Attacks: TypeAlias = Sequence[Attack] | Mapping[str, Attack]
 BATCH_PLAN = "ids ascending, cut into batches; only examples not fooled yet, cut anew for each eps, stage and restart"
 RECHECKED = 32
@@ -71,6 +74,8 @@ class Settings:
         together: whether all processes that ``torchrun`` or ``accelerate launch`` started share the batches. Each of
             them must then call ``evaluate`` with the same arguments and a run directory that all of them see.
         progress: called after every batch, in the first process.
+        inspected: called with what the input doctor found, serious or not, before anything is attacked, in the first
+            process; what it raises ends the evaluation. None: the evaluation goes on, and the findings are in it.
         command: how this was called, for the manifest; empty: the command line of the process.
     """
 
@@ -84,6 +89,7 @@ class Settings:
     doctor: bool = True
     together: bool = False
     progress: Callable[[Progress], None] | None = None
+    inspected: Inspected | None = None
     command: str = ""
 
     def __post_init__(self) -> None:

@@ -135,8 +135,10 @@ def _company(asked: Asked) -> float:
     found = [_differ(asked.answer(x[rows]), asked.logits[rows]) for rows in (shuffled, half)]
     try:
         found += [_differ(asked.answer(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
-    except (ValueError, RuntimeError):  # BatchNorm in training mode refuses a single example
-        return float("inf")
+    except UserCodeError as error:
+        if not isinstance(error.__cause__, ValueError | RuntimeError):
+            raise
+        return float("inf")  # BatchNorm in training mode refuses a single example
     return max(found)
 
 

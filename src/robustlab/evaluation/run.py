@@ -122,6 +122,8 @@ def evaluate(
         look = partial(inspect_inputs, model, examples, threat, ids=ids, seed=settings.seed)
         findings = processes.by_first(look) if settings.doctor else ()
         refuse(findings)
+        if settings.inspected is not None:
+            processes.by_first(partial(settings.inspected, findings))
         with home_of(out) as home, frozen(model, training=False), model_called():
             settings = replace(settings, search_dtype=processes.by_first(partial(searched_in, settings, model, home)))
             make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)

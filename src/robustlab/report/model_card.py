@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from robustlab.core.kinds import typed
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.plain import both, md_table, md_text
-from robustlab.report.words import budget, percent, sample
+from robustlab.report.words import budget, mark, percent, sample
 
 
 @typed
@@ -27,6 +27,8 @@ def to_model_card(evaluations: Sequence[Evaluation]) -> str:
 def _table(e: Evaluation) -> str:
     rows = [["clean", both(e.clean.accuracy)]]
     rows += [[f"{e.threat.norm} eps {budget(w.eps)}, worst of all attacks", both(w.robust)] for w in e.worst]
+    why = mark(e.findings)
+    rows += [["**Mark**", f"**{why}**"]] if why else []
     return md_table(["Accuracy", f"{md_text(e.data.name)} (n = {e.data.n})"], rows)
 
 

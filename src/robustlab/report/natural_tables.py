@@ -12,11 +12,11 @@ from robustlab.evaluation.record import CleanResult
 from robustlab.report.heat import Heat, spoken
 from robustlab.report.natural import NaturalPage
 from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
-from robustlab.report.words import p_value, percent, points, sample
+from robustlab.report.words import mark, p_value, percent, points, sample
 
 COLUMNS = (
     *("model", "data", "n", "variant", "corruption", "family", "severity", "correct", "accuracy", "low", "high"),
-    *("level", "mean_confidence", "nonfinite", "seconds"),
+    *("level", "mean_confidence", "nonfinite", "seconds", "mark"),
 )
 
 
@@ -28,6 +28,7 @@ def natural_csv(evaluations: Sequence[NaturalEvaluation]) -> str:
     for e in evaluations:
         families = {info.name: info.family for info in e.corruptions}
         common = {"model": csv_text(e.model.name), "data": csv_text(e.data.name), "n": e.data.n, "variant": e.variant}
+        common |= {"mark": mark(e.findings)}
         rows: list[tuple[str, int, CleanResult | CellResult]] = [("clean", 0, e.clean)] if e.clean else []
         rows += [(cell.corruption, cell.severity, cell) for cell in e.cells]
         for name, severity, one in rows:

@@ -6,7 +6,8 @@ import html
 import re
 from collections.abc import Sequence
 
-from robustlab.report.words import Share, interval, percent
+from robustlab.evaluation.record import Finding
+from robustlab.report.words import Share, interval, mark, percent
 
 
 def csv_text(text: str) -> str:
@@ -34,6 +35,12 @@ def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def next_part(steps: Sequence[str]) -> list[str]:
     """A section of Markdown on what to do next; nothing where there are no steps."""
     return ["## What to do next", "\n".join(f"1. {md_text(step)}" for step in steps)] if steps else []
+
+
+def marked(name: str, findings: Sequence[Finding]) -> str:
+    """The name of a model in Markdown, with the reason why its numbers are not to be trusted, if there is one."""
+    why = mark(findings)
+    return f"{md_text(name)} **({why})**" if why else md_text(name)
 
 
 def both(share: Share) -> str:

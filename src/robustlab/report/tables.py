@@ -11,19 +11,21 @@ from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Inter
 from robustlab.report.looks import Look
 from robustlab.report.made import Findings
 from robustlab.report.page import Page
-from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
+from robustlab.report.plain import both, csv_text, marked, md_table, md_text, next_part
 from robustlab.report.stages import StageTable
-from robustlab.report.words import budget, duration, number, p_value, percent, points, sample
+from robustlab.report.words import budget, duration, mark, number, p_value, percent, points, sample
 
 COLUMNS = (
     *("model", "data", "n", "norm", "attack", "eps", "stage", "correct", "accuracy", "low", "high", "level"),
     *("attacked", "fell", "reused", "success", "success_low", "success_high", "target_reached"),
-    *("median_linf", "median_l2", "median_l1", "forward", "backward", "seconds"),
+    *("median_linf", "median_l2", "median_l1", "forward", "backward", "seconds", "mark"),
 )
 
 
 def to_csv(evaluations: Sequence[Evaluation]) -> str:
     """One line per model, attack and eps, and one per stage of it; the clean accuracy is the attack "clean" at eps 0.
+
+    Each line says at its end if the numbers of that model are not to be trusted, and why.
 
     A stage's share is that of the examples that stand after it; it has no interval of its own.
     """
@@ -32,6 +34,7 @@ def to_csv(evaluations: Sequence[Evaluation]) -> str:
     writer.writeheader()
     for e in evaluations:
         common = {"model": csv_text(e.model.name), "data": csv_text(e.data.name), "n": e.data.n, "norm": e.threat.norm}
+        common |= {"mark": mark(e.findings)}
         clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_share(e.clean.accuracy)}
         writer.writerow(common | clean)
         for r in e.results:
@@ -100,7 +103,11 @@ def _sample(page: Page) -> str:
 def _headline(page: Page) -> str:
     robust = "" if page.eps is None else f"Robust accuracy at {page.first.threat.norm} eps {budget(page.eps)}"
     rows = [
-        [md_text(s.name), both(s.evaluation.clean.accuracy), both(s.worst.robust) if s.worst else ""]
+        [
+            marked(s.name, s.evaluation.findings),
+            both(s.evaluation.clean.accuracy),
+            both(s.worst.robust) if s.worst else "",
+        ]
         for s in page.subjects
     ]
     return md_table(["Model", "Clean accuracy", robust], rows)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from robustlab.core.words import budget as budget
 from robustlab.evaluation.natural.estimate import Estimate
-from robustlab.evaluation.record import DataInfo, Interval
+from robustlab.evaluation.record import DataInfo, Finding, Interval
 
 Share: TypeAlias = Interval | Estimate
 """A share, or a mean of shares, with its interval."""
@@ -34,6 +35,17 @@ def interval(share: Share, digits: int = 1) -> str:
 def points(difference: float, digits: int = 1) -> str:
     """A difference of two shares in percentage points, with its sign."""
     return NOTHING if math.isnan(difference) else f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def doubts(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Codes of the findings for which numbers are not to be trusted: the serious ones."""
+    return tuple(dict.fromkeys(f.code for f in findings if f.severity == "serious"))
+
+
+def mark(findings: Sequence[Finding]) -> str:
+    """A phrase that goes with numbers that are not to be trusted; empty: nothing serious was found."""
+    codes = doubts(findings)
+    return f"not to be trusted: {', '.join(codes)}" if codes else ""
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -75,6 +75,8 @@ def evaluate_natural(
     sets = sets.told()
     findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
     refuse(findings)
+    if settings.inspected is not None:
+        settings.inspected(findings)
     with home_of(out) as home, frozen(model, training=False), model_called():
         one = asked_only(model, sets.examples, device=settings.device)
         settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))

@@ -21,7 +21,7 @@ from robustlab.evaluation.natural.baseline import Baseline, alexnet
 from robustlab.evaluation.natural.corrupted_set import READY, CorruptedSets
 from robustlab.evaluation.natural.manifest import read_natural
 from robustlab.evaluation.natural.record import NaturalEvaluation
-from robustlab.evaluation.plan import batches
+from robustlab.evaluation.plan import Inspected, batches
 
 _BYTES, _MOST = 64 << 20, 1024
 _IMAGENET = (3, 224, 224)
@@ -65,6 +65,7 @@ class NaturalSettings:
         subsets: numbers of examples that get a line of their own, by name, such as those that were mined.
         level: of all intervals.
         progress: called after every batch under every corruption.
+        inspected: called with what the input doctor found before anything else; what it raises ends the evaluation.
         command: how this was called, for the manifest; empty: the command line of the process.
     """
 
@@ -77,6 +78,7 @@ class NaturalSettings:
     subsets: Mapping[str, Tensor] = field(default_factory=dict)
     level: float = 0.95
     progress: Callable[[NaturalProgress], None] | None = None
+    inspected: Inspected | None = None
     command: str = ""
 
     def __post_init__(self) -> None:
