@@ -153,6 +153,7 @@ def test_ordinary_networks_are_folded_whole(make: Callable[[], nn.Module]) -> No
     model, x = settled(make()), torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     twin = search_twin(model, x)
     assert norms(twin.search) == 0
+    assert not any(part.training for part in cast("nn.Module", twin.search).modules())
     ours, theirs = twin.searched(x), model(x)
     assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max().item())
 

@@ -201,7 +201,7 @@ def folded(copied: nn.Module, pairs: list[Pair], own: nn.Module, dtype: torch.dt
         for pair in pairs:
             rule(pair)
     _put(copied, work.stands)
-    return Folded(copied, folds, work.meetings, own, dtype)
+    return Folded(copied, folds, work.meetings, own, dtype).eval()
 
 
 class _Rewriting:
