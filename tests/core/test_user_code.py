@@ -18,6 +18,13 @@ class OwnError(BaseException):
     """An error that no ``except Exception`` sees."""
 
 
+class Speechless(Exception):
+    """An error that fails when it is to be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 class Raises(nn.Module):
     """A model that fails."""
 
@@ -46,6 +53,7 @@ ERRORS = [
     SystemExit(None),
     SystemExit("good bye"),
     OwnError("theirs"),
+    Speechless(),
 ]
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.types import Model
+from robustlab.core.weights import check_values
 
 
 @contextmanager
@@ -25,17 +26,34 @@ def frozen(model: Model, *, training: bool | None = None) -> Iterator[None]:
     Args:
         model: any callable; only the random state is looked after if it is not a module.
         training: True or False puts every sub-module into that mode inside the block; None leaves the modes.
+
+    Raises: ValueError for a model without values, see ``check_values``.
     """
     module = model if isinstance(model, nn.Module) else nn.Identity()
+    check_values(module)
     with _same_random_state(module), _same_buffers(module), _same_gradients(module), _same_modes(module):
         if training is not None:
-            module.train(training)
+            put_in_mode(module, training=training)
         yield
+
+
+def in_training(part: nn.Module) -> bool:
+    """Whether a module is in training mode; one that has no modes, as frozen TorchScript, is not."""
+    return bool(getattr(part, "training", False))
+
+
+def put_in_mode(module: nn.Module, *, training: bool) -> None:
+    """Does what ``module.train(training)`` does, also where a part refuses that, as exported programs do."""
+    try:
+        module.train(training)
+    except NotImplementedError:
+        for part in module.modules():
+            part.training = training
 
 
 @contextmanager
 def _same_modes(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     try:
         yield
     finally:
@@ -53,7 +71,8 @@ def _same_gradients(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for parameter, requires_grad, grad in kept:
-            parameter.requires_grad_(requires_grad)
+            if parameter.requires_grad != requires_grad:  # those made in inference mode cannot be told even the same
+                parameter.requires_grad_(requires_grad)
             parameter.grad = grad
 
 

@@ -19,9 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.fold import folded, pairs_of
 from robustlab.core.kinds import typed
-from robustlab.core.modes import random_state
+from robustlab.core.modes import in_training, random_state
 from robustlab.core.types import Logits, Model
-from robustlab.core.user_code import asked, output_advice
+from robustlab.core.user_code import asked, called, output_advice
 from robustlab.core.witness import Heard, listening
 
 _PROBED_ROWS = 2
@@ -109,11 +109,7 @@ def _passed(model: Model, x: Tensor, classes: int = 0) -> Logits:
 
     Raises: ValueError if the model writes over its input, which is the attack's only copy.
     """
-    before = None if x.is_inference() else x._version
-    logits = checked_logits(asked(model, x), x, classes)
-    if before is not None and x._version != before:
-        raise ValueError("the model changes its input in place: let it work on a copy, x = x - mean say, not x -= mean")
-    return logits
+    return checked_logits(asked(model, x, untouched=True), x, classes)
 
 
 def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:
@@ -172,11 +168,14 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
 
 def _heard(model: nn.Module, probe: Tensor) -> tuple[Logits, Heard | None]:
     """The model's own logits, and what it did for them unless it may do something else another time."""
-    before = random_state(model)
+    before, given = random_state(model), probe.clone()
     try:
-        with listening() as heard:
-            expected = _passed(model, probe)
+        with called("the model"), listening() as heard:
+            output = model(given)
+        expected = checked_logits(output, probe).clone()
     except Exception:  # the model's own fault is to be seen as the model's
+        return _passed(model, probe), None
+    if not torch.equal(given, probe):
         return _passed(model, probe), None
     return expected, None if heard.doubtful or before.moved(random_state(model)) else heard
 
@@ -211,7 +210,7 @@ def _separable(model: nn.Module) -> bool:
     """Whether each example's logits are its own: no statistics of the batch, no hooks that might look around."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return not any(
-        part.training or _by_batch(part) or any(getattr(part, hook) for hook in hooks) for part in model.modules()
+        in_training(part) or _by_batch(part) or any(getattr(part, hook) for hook in hooks) for part in model.modules()
     )
 
 

@@ -85,15 +85,28 @@ def spoken(error: BaseException) -> bool:
     return isinstance(error, ValueError | TypeError) and _raised_by_us(error.__traceback__)
 
 
-def asked(model: Model, x: Tensor) -> object:
+def asked(model: Model, x: Tensor, *, untouched: bool = False) -> object:
     """What a model returns for inputs (N, ...), whatever that is.
 
-    Raises: UserCodeError if it fails; ValueError if it is nothing that can be called.
+    The model works on a copy of the inputs, as it may write over what it gets in ways that torch does not count
+    (``x.data``, a NumPy view, C code); and what comes without a graph is a copy, as the model may use its memory again.
+
+    Args:
+        model: whatever was given as one.
+        x: inputs (N, ...).
+        untouched: whether a model that changes its input in place is refused.
+
+    Raises: UserCodeError if it fails; ValueError if it is nothing that can be called, or changes its input.
     """
     if not callable(model) or isinstance(model, type):
         raise ValueError(no_model(model))
-    with called(f"the model ({model_name(model)})", inputs(x)):
-        return model(x)
+    given = x.clone()
+    before = None if given.is_inference() else given._version
+    with torch.set_grad_enabled(torch.is_grad_enabled()), called(f"the model ({model_name(model)})", inputs(x)):
+        output = model(given)  # one that switches gradients off does so for itself
+    if untouched and before is not None and given._version != before:
+        raise ValueError("the model changes its input in place: let it work on a copy, x = x - mean say, not x -= mean")
+    return output.clone() if isinstance(output, Tensor) and not output.requires_grad else output
 
 
 def batch_of(examples: Examples, ids: Tensor) -> Batch:

@@ -56,7 +56,7 @@ def own_name(model: nn.Module, name: str) -> str | None:
             return None
         if inside is None:
             kept.append(word)
-        part = None if part is None else part._modules.get(word)
+        part = part._modules[word] if part is not None and word in part._modules else None  # no dict in TorchScript
     return ".".join(kept)
 
 
@@ -97,9 +97,14 @@ def check_plain(state: Mapping[str, object], before: str = "") -> None:
 def check_values(model: nn.Module) -> None:
     """Looks whether a model has weights at all.
 
-    Raises: ValueError for one on the meta device.
+    Raises: ValueError for one on the meta device, or with lazy layers that no input has shaped yet.
     """
     for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(value):
+            raise ValueError(
+                f"{name} of the model is of a lazy layer and has no shape yet: call the model once with some inputs, "
+                "and load its weights, if there are any, after that"
+            )
         if value.is_meta:
             raise ValueError(f"{name} of the model is on the meta device, without values: load the weights first")
 

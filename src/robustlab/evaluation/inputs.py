@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
 from robustlab.core.kinds import typed
+from robustlab.core.modes import in_training
 from robustlab.core.user_code import asked
 from robustlab.core.words import budget
 from robustlab.data.wrapped import Given
@@ -74,7 +75,7 @@ def inspect_inputs(
 def _training(model: Model) -> Iterator[Finding]:
     if not isinstance(model, nn.Module):
         return
-    left = Counter(type(m).__name__ for m in model.modules() if m.training and _mode_matters(m))
+    left = Counter(type(m).__name__ for m in model.modules() if in_training(m) and _mode_matters(m))
     if left:
         names = ", ".join(f"{count} {name}" for name, count in sorted(left.items()))
         yield Finding(

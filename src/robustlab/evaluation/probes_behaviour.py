@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, Streams, UserCodeError, user_code
+from robustlab.core.modes import in_training
 from robustlab.core.twin import checked_logits
 from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.record import Finding
@@ -175,7 +176,7 @@ def _cause(asked: Asked, apart: float, allowed: float) -> Finding:
 def _batch_norms(model: Model) -> int:
     """How many BatchNorm layers normalise by the batch, the model being asked for eval mode."""
     parts = model.modules() if isinstance(model, nn.Module) else []
-    return sum(isinstance(part, _BatchNorm) and (part.training or part.running_mean is None) for part in parts)
+    return sum(isinstance(part, _BatchNorm) and (in_training(part) or part.running_mean is None) for part in parts)
 
 
 def _label_order(asked: Asked) -> Finding | None:

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Twin, search_twin
 from robustlab.core.fold import Folded, Weighted, merge
+from robustlab.core.modes import in_training
 from robustlab.core.routes import routed_parts
 from robustlab.core.smooth import smooth_parts
 
@@ -40,7 +41,7 @@ def following(model: nn.Module, x: Tensor) -> Twin:
     Returns: a twin that also decides by itself, as nothing is decided while training; it must not be kept beyond the
         next update of the weights.
     """
-    if any(part.training for part in model.modules()):
+    if any(in_training(part) for part in model.modules()):
         return Twin(model, model)
     followers, switches = _FOLLOWERS.setdefault(model, {}), _switches(model)
     follower = followers.get(switches)
