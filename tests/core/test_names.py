@@ -92,7 +92,7 @@ def test_cross_entropy_takes_class_numbers_or_shares(y: Tensor) -> None:
     torch.testing.assert_close(cross_entropy(logits, ONE_HOT.float()), cross_entropy(logits, Y))
 
 
-@pytest.mark.parametrize("score", [margin, dlr, misclassified], ids=str)
+@pytest.mark.parametrize("score", [margin, dlr, misclassified], ids=["margin", "dlr", "misclassified"])
 def test_one_label_per_row(score: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="one for each of 6 rows, got 3"):
         score(model()(X), Y[:3])
