@@ -149,7 +149,7 @@ def test_train_then_evaluate_the_directory_it_wrote(command: Command, place: Pat
     other = command(*words, "--epochs", "1", "--recipe", "standard")
     assert other.code == 2
     assert "net" in other.err
-    assert command("evaluate", "net", *SMALL, "--attack", "fgsm", "--out", "measured").code == 0
+    assert command("evaluate", "net", *SMALL, "--attack", "fgsm", "--out", "measured", "--force").code == 0
 
 
 def test_attack_writes_what_it_made_within_the_budget(command: Command, place: Path) -> None:

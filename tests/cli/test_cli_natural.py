@@ -101,7 +101,7 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
         ("--natural --corruptions ,", "no corruption was given"),
         (
             "--natural --variant imagenet",
-            "there is no variant 'imagenet': choose imagenet-c, corrected, cifar-c, imagecorruptions",
+            "there is no variant 'imagenet'; did you mean imagenet-c? Choose imagenet-c, corrected",
         ),
         ("--natural --attack pgd", "--natural goes without attacks"),
         ("--natural --clean digits", "--clean goes with images that were corrupted before"),
@@ -154,8 +154,8 @@ def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--layout tar", "there is no layout 'tar': choose arrays or folders"),
-        ("--format gif", "there is no format 'gif': choose png or jpeg"),
+        ("--layout tar", "there is no layout 'tar': choose arrays, folders"),
+        ("--format gif", "there is no format 'gif': choose png, jpeg"),
         ("--corruptions fogg", "did you mean fog?"),
         ("--corruptions contrast --severities 2 --layout arrays", "arrays hold all five severities"),
         ("--check", "the copy in digits-c is not finished"),
