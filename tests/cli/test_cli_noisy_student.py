@@ -43,7 +43,9 @@ def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, 
     other = command(*SMALL, "--rounds", "2", "--ratio", "3")
     assert other.code == 2
     assert "belongs to another run: recipe was NoisyStudent" in other.err
-    shown = command("evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e")
+    shown = command(
+        "evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e", "--force"
+    )
     assert shown.code == 0, shown.err
 
 
@@ -194,7 +196,9 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
     assert (made["name"], made["size"], made["from_size"]) == ("residual-cnn", 12, 8)
     again = command(*words)
     assert again.code == 0, again.err
-    shown = command("evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e")
+    shown = command(
+        "evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e", "--force"
+    )
     assert shown.code == 0, shown.err
 
 
