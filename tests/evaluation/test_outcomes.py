@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -135,3 +136,16 @@ def test_the_gallery_names_the_files(folder: Path, tmp_path: Path) -> None:
     assert {item.source for item in result.gallery} == {"light/0.png", "dark/1.png"}
     with reading(tmp_path / "run") as reader:
         assert dict(reader.all("SELECT id, name FROM files")) == dict(enumerate(LEVELS))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("eps", [[0.07, 0.15], [0.3]]), ("parts", []), ("attacks", []), ("eps", [[]]), ("parts", [[]])]
+)
+def test_a_manifest_whose_parts_do_not_belong_together_is_refused(
+    folder: Path, tmp_path: Path, field: str, value: object
+) -> None:
+    run(folder, tmp_path / "run")
+    path = tmp_path / "run" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(RunError, match=r"manifest.json cannot be used: (it has|one of its attacks has)"):
+        list(outcomes_of(tmp_path / "run"))

@@ -153,11 +153,24 @@ def read_manifest(directory: Path) -> Manifest:
         if content.get("schema") not in READABLE:
             known = " and ".join(map(str, READABLE))
             raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
-        return decode(Manifest, {"sealed": None, **content})
+        return _consistent(decode(Manifest, {"sealed": None, **content}))
     except ValueError as error:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
         ) from error
+
+
+def _consistent(manifest: Manifest) -> Manifest:
+    """The manifest, if budgets and stages belong to its attacks.
+
+    Raises: ValueError if there are more or fewer of them, or an attack has none.
+    """
+    count = len(manifest.attacks)
+    if not count or len(manifest.eps) != count or len(manifest.parts) != count:
+        raise ValueError(f"it has {count} attacks, budgets of {len(manifest.eps)} and stages of {len(manifest.parts)}")
+    if not all(manifest.eps) or not all(manifest.parts):
+        raise ValueError("one of its attacks has no budget or no stage")
+    return manifest
 
 
 def searched_in(settings: Settings, model: Model, directory: Path) -> torch.dtype | None:
