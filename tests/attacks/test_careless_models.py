@@ -122,3 +122,37 @@ def test_a_model_that_leaves_gradients_switched_off_is_climbed_all_the_same() ->
     y = plain(x).argmax(dim=1)
     assert torch.equal(FGSM(_LINF)(switching, x, y), FGSM(_LINF)(plain, x, y))
     assert torch.is_grad_enabled()
+
+
+def test_the_callers_own_modes_decide_nothing() -> None:
+    model, x = _Linear(lambda _: None).eval(), _inputs()
+    y = model(x).argmax(dim=1)
+    plain = evaluate(model, (x, y), attacks=[PGD(_LINF, 3)])
+    layer = nn.Linear(16, 3)
+    trained, before = nn.Sequential(nn.Flatten(), layer), layer.weight.detach().clone()
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            again = evaluate(model, (x.clone(), y.clone()), attacks=[PGD(_LINF, 3)])
+            fit(trained, standard(), (x.clone(), y.clone()), Training(epochs=1))
+        assert [p.robust for p in again.curves[0].points] == [p.robust for p in plain.curves[0].points]
+        assert not torch.equal(layer.weight, before)
+        before = layer.weight.detach().clone()
+
+
+@pytest.mark.parametrize("made", [Tensor.to_sparse, Tensor.to_mkldnn, lambda x: x.to("meta")])
+def test_inputs_that_are_not_dense_are_refused(made: Callable[[Tensor], Tensor]) -> None:
+    x = made(_inputs().flatten(1))
+    with pytest.raises(ValueError, match="inputs must be a dense tensor with values"):
+        FGSM(_LINF)(lambda x: x, x, torch.zeros(5).long())
+
+
+@pytest.mark.parametrize("attack", _ATTACKS, ids=lambda attack: type(attack).__name__)
+def test_torchs_default_dtype_changes_nothing(attack: Attack) -> None:
+    model, x = _Linear(lambda _: None).eval(), _inputs()
+    y = model(x).argmax(dim=1)
+    expected = attack(model, x, y)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(attack(model, x, y), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -175,10 +175,7 @@ def checked_inputs(
         that are no class numbers, ids that are no whole numbers, labels, targets, ids or eps of another number than the
         inputs, and an unknown stop.
     """
-    if x.ndim < 2 or not x.numel():
-        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
+    _check_dense(x, threat)
     low, high = (float(v) for v in x.detach().aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("inputs contain NaN or infinite values")
@@ -194,3 +191,13 @@ def checked_inputs(
     if isinstance(threat.eps, tuple) and len(threat.eps) != x.shape[0]:
         raise ValueError(f"one eps per example: got {len(threat.eps)} for {x.shape[0]} examples; {NO_MASKS}")
     return torch.arange(x.shape[0], device=x.device) if ids is None else example_names(ids, len(x)).to(x.device)
+
+
+def _check_dense(x: Tensor, threat: ThreatModel) -> None:
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"inputs must be floating point in {threat.bounds}, got {x.dtype}: for images write x / 255")
+    if x.layout != torch.strided or x.is_meta:
+        kind = "without values, on the meta device" if x.is_meta else f"a tensor of layout {x.layout}"
+        raise ValueError(f"inputs must be a dense tensor with values, got {kind}: write x.to_dense() for a sparse one")

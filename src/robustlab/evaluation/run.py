@@ -117,7 +117,7 @@ def evaluate(
     threat = common_threat(plan)
     ids, how = drawn(len(examples), n, settings.seed)
     settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))
-    with team(out, together=settings.together) as processes:
+    with torch.inference_mode(mode=False), team(out, together=settings.together) as processes:
         settings = settings if processes.first else replace(settings, progress=None)
         look = partial(inspect_inputs, model, examples, threat, ids=ids, seed=settings.seed)
         findings = processes.by_first(look) if settings.doctor else ()

@@ -97,7 +97,7 @@ def fit(
     check_values(model)
     if folder is not None:
         check_plain(state_of(model), "the checkpoints would hold ")
-    with ExitStack() as stack:
+    with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as stack:
         before = recorded(folder) if settings.precision == "auto" and settings.resume else None
         accelerator, settings = stack.enter_context(launched(settings, before))
         reseed = stack.enter_context(seeds.private_generators(accelerator.device))
