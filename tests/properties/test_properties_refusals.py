@@ -100,5 +100,5 @@ def test_models_that_write_over_their_input(row: Row, case: Case) -> None:
 
 
 def test_a_stop_that_is_none(row: Row, case: Case) -> None:
-    with pytest.raises(ValueError, match="stop must be 'success' or 'never', got 'sucess'"):
+    with pytest.raises(ValueError, match="stop must be one of success, never, got 'sucess'"):
         case.under(row.attack, stop="sucess")  # type: ignore[arg-type] # that is the fault
