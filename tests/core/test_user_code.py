@@ -73,11 +73,6 @@ def test_whatever_a_model_raises_is_one_sentence_from_the_original(error: BaseEx
         assert type(error).__name__ in said
 
 
-class Speechless(Exception):
-    def __str__(self) -> str:
-        raise KeyError("no words")
-
-
 class Unwritten(Speechless):
     def __repr__(self) -> str:
         raise RuntimeError

@@ -77,7 +77,7 @@ def _closed(error: BaseException) -> bool:
 def _from_typer(error: SystemExit) -> bool:
     """Whether the program of the command line has ended it itself: completion of a shell has been said or installed."""
     last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
-    return last.f_globals.get("__name__", "").partition(".")[0] == "typer"
+    return str(last.f_globals.get("__name__", "")).partition(".")[0] == "typer"
 
 
 def _pacify() -> None:
