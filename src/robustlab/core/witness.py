@@ -81,6 +81,11 @@ class _Done(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.heard = heard
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: what is skipped is wrapped by torch, and the wrapper imports its compiler, more than a second."""
+        return False
+
     def __torch_dispatch__(
         self, func: torch._ops.OpOverload, _types: object, args: tuple[object, ...] = (), kwargs: object = None
     ) -> object:
