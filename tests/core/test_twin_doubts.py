@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import linecache
 import random
 from collections import OrderedDict, deque
@@ -21,7 +22,8 @@ from torchvision.models import resnet18
 from robustlab.attacks import FGSM
 from robustlab.core import Linf, ThreatModel, own_twin, search_twin
 
-OF_MODULE = random.Random(0)
+OF_MODULE, OF_DEFAULT = random.Random(0), random.Random(1)
+OUT_OF_SIGHT = itertools.cycle([torch.Generator().manual_seed(0)])
 X = torch.rand(8, 3, 10, 8, generator=torch.Generator().manual_seed(1))
 
 
@@ -81,6 +83,8 @@ MOVING = {
     "own numpy": lambda net, *_: net.numpy.random() >= 0,
     "own legacy numpy": lambda net, *_: net.legacy.rand() >= 0,
     "own torch": lambda net, *_: torch.rand((), generator=net.torch) is not None,
+    "out of sight": lambda *_: torch.rand((), generator=next(OUT_OF_SIGHT)) is not None,
+    "a default": lambda *_, own=OF_DEFAULT: own.random() >= 0,
     "of the module": lambda *_: OF_MODULE.random() >= 0,
     "dropout": lambda _, x, __: F.dropout(x, training=True) is not None,
     "a counter": counted,
@@ -124,6 +128,25 @@ def test_a_model_that_cannot_is_folded(way: Callable[..., object]) -> None:
 
 def norms(model: object) -> int:
     return sum("BatchNorm" in type(part).__name__ for part in cast("nn.Module", model).modules())
+
+
+class Masked(nn.Module):
+    """Uses what the convolution returned a second time, which makes no difference for small inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x)
+        return cast("Tensor", (self.norm(out) + out * (x.amax() > 1)).mean(dim=(2, 3)))
+
+
+def test_a_layer_that_is_used_twice_is_not_folded_even_where_that_makes_no_difference() -> None:
+    model = settled(Masked())
+    twin = search_twin(model, X)
+    assert norms(twin.search) == 1
+    assert torch.allclose(twin.searched(X + 1), model(X + 1), rtol=1e-4, atol=1e-5)
 
 
 class Residual(nn.Module):
@@ -186,7 +209,7 @@ def doubled(kind: str) -> nn.Module:
             if len(x) > 2 and kind == "norm of another":
                 out = self.norm(out * 2)
             elif len(x) > 2 and kind == "act of the input":
-                return cast("Tensor", (self.pool(self.norm(out)).mean(dim=(2, 3)) + self.act(x - 0.5).mean()))
+                return cast("Tensor", (self.pool(self.norm(out)).mean(dim=(2, 3)) + self.act(x).mean()))
             elif len(x) > 2 and kind == "no pooling":
                 return cast("Tensor", self.act(self.norm(out)).mean(dim=(2, 3)))
             else:
@@ -207,6 +230,23 @@ def test_layers_that_meet_others_than_before_are_left_to_the_model(kind: str) ->
     assert torch.allclose(twin.searched(X[:2]), model(X[:2]), rtol=1e-4, atol=1e-5)
     narrow = search_twin(model, X, dtype=torch.bfloat16)
     assert torch.equal(narrow.searched(X), model(X.bfloat16().float()))
+
+
+class Rectified(nn.Module):
+    """Rectifies what a convolution returns, in large batches the input as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 5, 3), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", (self.act(self.conv(x)) + (self.act(x).mean() if len(x) > 2 else 0)).mean(dim=(2, 3)))
+
+
+def test_nothing_is_written_over_that_is_another_layers() -> None:
+    model, x = settled(Rectified()), X - 0.5
+    assert torch.equal(search_twin(model, x).searched(x), model(x))
+    assert torch.equal(x, X - 0.5)
 
 
 class Tied(nn.Module):

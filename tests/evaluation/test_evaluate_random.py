@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.data import InMemory
 from robustlab.evaluation import evaluate, evaluate_natural
 
+R = TypeVar("R")
 THREAT = ThreatModel(Linf(), 0.1)
 DATA = InMemory("grey", ("a", "b"), torch.full((48, 1, 8, 8), 0.5), torch.arange(48) % 2)
 GENERATORS: dict[str, Callable[[int], list[float]]] = {
@@ -34,6 +36,18 @@ def drawing(draw: Callable[[int], list[float]]) -> Callable[[Tensor], Tensor]:
     return model
 
 
+def twice(work: Callable[[], R]) -> tuple[R, R]:
+    """The work done twice, with other draws before; each time the generators are left where they were."""
+    found = []
+    for _ in range(2):
+        for draw in GENERATORS.values():
+            draw(3)
+        before = following()
+        found.append(work())
+        assert following() == before
+    return found[0], found[1]
+
+
 def following() -> list[object]:
     """What each generator draws next."""
     return [
@@ -46,9 +60,7 @@ def following() -> list[object]:
 @pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
 def test_an_evaluation_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
     attacks: list[Attack] = [RandomNoise(THREAT), EOT(PGD(THREAT, 2), 3)]
-    before = following()
-    first, again = (evaluate(drawing(draw), DATA, attacks=attacks) for _ in range(2))
-    assert following() == before
+    first, again = twice(lambda: evaluate(drawing(draw), DATA, attacks=attacks))
     assert 0 < first.clean.accuracy.value < 1
     assert again.clean.accuracy == first.clean.accuracy
     assert again.clean.mean_confidence == first.clean.mean_confidence
@@ -57,9 +69,7 @@ def test_an_evaluation_draws_the_same_again(draw: Callable[[int], list[float]]) 
 
 @pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
 def test_an_evaluation_on_corrupted_images_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
-    before = following()
-    first, again = (evaluate_natural(drawing(draw), DATA, corruptions=["brightness"], severities=[1]) for _ in range(2))
-    assert following() == before
+    first, again = twice(lambda: evaluate_natural(drawing(draw), DATA, corruptions=["brightness"], severities=[1]))
     assert again.cells[0].accuracy == first.cells[0].accuracy
     assert again.cells[0].mean_confidence == first.cells[0].mean_confidence
 
@@ -67,7 +77,5 @@ def test_an_evaluation_on_corrupted_images_draws_the_same_again(draw: Callable[[
 @pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
 def test_expectation_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
     x, y = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(6, dtype=torch.int64)
-    before = following()
-    first, again = (EOT(PGD(THREAT, 3), 3)(drawing(draw), x, y) for _ in range(2))
-    assert following() == before
+    first, again = twice(lambda: EOT(PGD(THREAT, 3), 3)(drawing(draw), x, y))
     assert torch.equal(first, again)

@@ -193,6 +193,7 @@ def _inside(value: object) -> Iterable[object]:
 def _reached(function: types.FunctionType) -> Iterator[object]:
     """What a function sees around it."""
     yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+    yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     yield from (function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__)
 
 
