@@ -72,7 +72,7 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("reproduce magic", "no claim is called 'magic'; there are fgsm-fools-linear-and-maxout"),
+        ("reproduce magic", "no claim is called 'magic': there are fgsm-fools-linear-and-maxout"),
         ("reproduce magic --list", "no claim is called 'magic'"),
         ("reproduce --seeds 0", "--seeds"),
     ],

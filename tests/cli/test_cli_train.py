@@ -42,7 +42,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--recipe vat --labels 61", "--labels 61 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label, so leave it out"),
         ("--recipe pgd --eps-warmup 1.5", "eps_warmup is a share of the training, in [0, 1], got 1.5"),
-        ("--recipe pgd --norm-mode test", "norm_mode must be 'eval' or 'train', got 'test'"),
+        ("--recipe pgd --norm-mode test", "norm_mode must be one of eval, train, got 'test'"),
         ("--hold-out 60", "--hold-out 60 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--patience 2", "--patience counts epochs without better robust accuracy: say --hold-out N, too"),
         ("--accumulate 40", "batches of 30 examples cannot be cut into 40 parts (1 processes, 40 accumulated)"),

@@ -159,14 +159,14 @@ def test_functions_and_modules_on_tensors_get_tensors(attack: Attack) -> None:
 @pytest.mark.parametrize(
     ("answer", "seen"),
     [
-        (lambda x: np.zeros((len(x), 2, 1)), r"float64 of shape \(24, 2, 1\)"),
-        (lambda _: np.zeros((1, 2)), r"float64 of shape \(1, 2\)"),
-        (lambda x: [["a", "b"]] * len(x), r"<U1 of shape \(24, 2\)"),
-        (lambda x: [[None, 1.0]] * len(x), r"object of shape \(24, 2\)"),
+        (lambda x: np.zeros((len(x), 2, 1)), r"shape \(24, 2, 1\) for 24 inputs, expected .* numbers \(float64\)"),
+        (lambda _: np.zeros((1, 2)), r"shape \(1, 2\) for 24 inputs, expected .* numbers \(float64\)"),
+        (lambda x: [["a", "b"]] * len(x), r"shape \(24, 2\) for 24 inputs, expected .* numbers \(<U1\)"),
+        (lambda x: [[None, 1.0]] * len(x), r"shape \(24, 2\) for 24 inputs, expected .* numbers \(object\)"),
     ],
 )
 def test_what_is_no_table_of_numbers_is_refused(answer: Callable[[object], object], seen: str) -> None:
-    with pytest.raises(ValueError, match=f"predict returned {seen} for 24 inputs, expected numbers"):
+    with pytest.raises(ValueError, match=f"predict returned {seen}"):
         black_box(cast("Callable[..., NDArray[np.floating]]", answer))(X)
 
 

@@ -92,7 +92,7 @@ def commanded(out: Path) -> tuple[int, str]:
     """Exit code and standard output of the command."""
     typed = ["evaluate", "together_runs:digit_net", "--data", "digits", "--attack", "fgsm", "--eps", "0.01"]
     with redirect_stdout(StringIO()) as shown:
-        code = command([*typed, "--limit", "40", "--batch-size", "16", "--json", "--out", str(out)])
+        code = command([*typed, "--force", "--limit", "40", "--batch-size", "16", "--json", "--out", str(out)])
     return code, shown.getvalue()
 
 

@@ -175,7 +175,7 @@ def test_directory_that_cannot_be_written_is_a_clear_error(tmp_path: Path, bench
 
 
 def test_wrong_use_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no claim is called 'magic'; there are fgsm-fools-linear-and-maxout, "):
+    with pytest.raises(ValueError, match="no claim is called 'magic': there are fgsm-fools-linear-and-maxout, "):
         reproduce(["magic"], out=tmp_path)
     with pytest.raises(ValueError, match="at least one seed is needed, for a verdict 3, got 0"):
         reproduce(out=tmp_path, seeds=0)

@@ -35,6 +35,7 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState, PartialState
+    from accelerate.utils import parse_flag_from_env
 
     _check(settings)
     shared = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
@@ -42,7 +43,8 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
     for state in shared:
         state.clear()
     try:
-        PartialState(cpu=settings.device == "cpu")  # connects the processes
+        # Connects the processes; told of the CPU as ``Accelerator`` tells it, or each would train by itself.
+        PartialState(cpu=settings.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU"))
         precision = processes().by_first(lambda: chosen(settings.precision, settings.device, [before]))
         settings = replace(settings, precision=precision)
         accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[precision])
