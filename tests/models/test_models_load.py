@@ -222,3 +222,10 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         metadata = file.metadata()
     assert metadata["epoch"] == "3"
     assert json.loads(metadata["architecture"]) == {"name": "shallow-cnn", "classes": 3, "channels": 1, "size": 28}
+
+
+def test_a_checkpoint_may_be_named_by_a_path(tmp_path: Path) -> None:
+    model = load("shallow-cnn", seed=3)
+    save(model, tmp_path / "weights.safetensors")
+    for name in (tmp_path / "weights.safetensors", str(tmp_path / "weights.safetensors")):
+        assert torch.equal(next(load(name).parameters()), next(model.parameters()))

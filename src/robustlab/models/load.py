@@ -49,7 +49,7 @@ def names() -> tuple[str, ...]:
 
 @typed
 def load(
-    name: str | None = None,
+    name: str | Path | None = None,
     *,
     classes: int | None = None,
     channels: int | None = None,
@@ -78,6 +78,7 @@ def load(
         CheckpointError: the file is damaged, or of another architecture.
         DataError: published weights cannot be had.
     """
+    name = str(name) if isinstance(name, Path) else name
     if name is not None and checkpoint is None and _is_file(name):
         name, checkpoint = None, name
     wanted = {"name": name, "classes": classes, "channels": channels, "size": size}

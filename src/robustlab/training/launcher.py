@@ -43,11 +43,13 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
     for state in shared:
         state.clear()
     try:
-        # Connects the processes; told of the CPU as ``Accelerator`` tells it, or each would train by itself.
-        PartialState(cpu=settings.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU"))
+        # Without a word of the CPU, Accelerate does not connect processes there, and each would train by itself.
+        accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+        cpu = settings.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated
+        PartialState(cpu=cpu)
         precision = processes().by_first(lambda: chosen(settings.precision, settings.device, [before]))
         settings = replace(settings, precision=precision)
-        accelerator = Accelerator(cpu=settings.device == "cpu", mixed_precision=_PRECISIONS[precision])
+        accelerator = Accelerator(cpu=cpu, mixed_precision=_PRECISIONS[precision])
         if settings.precision == "fp16" and accelerator.device.type == "cpu":
             _scale_on_cpu(accelerator)
         yield accelerator, settings
