@@ -22,8 +22,9 @@ from benchmarks.timing import interleaved, machine, table
 from robustlab import data, models
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Batch, Examples, Linf, Recipe, ThreatModel
-from robustlab.evaluation import Finding, Settings, clopper_pearson, evaluate
+from robustlab.evaluation import Finding, Settings, evaluate
 from robustlab.models import faults
+from robustlab.statistics import clopper_pearson
 from robustlab.training import Settings as Training
 from robustlab.training import adversarial, fit, sgd, standard
 

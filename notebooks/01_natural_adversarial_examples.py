@@ -16,8 +16,9 @@ import torch
 from robustlab import data, models
 from robustlab.core import subset
 from robustlab.corruptions import CORRUPTIONS, corruption, family
-from robustlab.evaluation import clopper_pearson, evaluate_natural
+from robustlab.evaluation import evaluate_natural
 from robustlab.report import figure_style
+from robustlab.statistics import clopper_pearson
 from robustlab.training import Settings, adamw, fit, sgd, standard
 
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"

@@ -15,10 +15,10 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from robustlab import data, evaluation, training
+from robustlab import data, statistics, training
 from robustlab.attacks import EOT, FGSM, PGD, StraightThrough, autoattack, trace
 from robustlab.core import Linf, ThreatModel, margin, misclassified
-from robustlab.evaluation import Settings, adaptive, clopper_pearson, compare, evaluate
+from robustlab.evaluation import Settings, adaptive, compare, evaluate
 from robustlab.models import ShallowCNN
 from robustlab.report import figure_style
 from robustlab.training import madry, standard
@@ -267,7 +267,7 @@ people = torch.randint(1000, (2000, 100), generator=draw)
 
 # %%
 truth = runs[0].double().mean().item()
-intervals = [clopper_pearson(count, 100) for count in runs[0][people].sum(dim=1).tolist()]
+intervals = [statistics.clopper_pearson(count, 100) for count in runs[0][people].sum(dim=1).tolist()]
 covered = sum(i.low <= truth <= i.high for i in intervals) / len(intervals)
 print(f"{covered:.1%} of the intervals hold the truth, {truth:.1%}")
 
@@ -290,7 +290,7 @@ assert 0.94 < covered < 0.99
 # attacks the same 100 images from three random seeds and reports 300 trials. Does that keep the promise?
 
 # %%
-pooled = [clopper_pearson(count, 300) for count in runs.sum(dim=0)[people].sum(dim=1).tolist()]
+pooled = [statistics.clopper_pearson(count, 300) for count in runs.sum(dim=0)[people].sum(dim=1).tolist()]
 average = runs.double().mean().item()
 kept = sum(i.low <= average <= i.high for i in pooled) / len(pooled)
 same = (runs == runs[0]).all(dim=0).double().mean().item()
@@ -305,7 +305,7 @@ assert kept < covered - 0.1
 # %%
 family = [trained(attacked, parts[5000], seed=seed) for seed in range(3)]
 every_x, every_y = test.batch(torch.arange(len(test)))[:2]
-by_image = [clopper_pearson(int((~misclassified(net(every_x), every_y)).sum()), len(test)) for net in family]
+by_image = [statistics.clopper_pearson(int((~misclassified(net(every_x), every_y)).sum()), len(test)) for net in family]
 for seed, i in enumerate(by_image):
     print(f"seed {seed}: clean accuracy {i.value:.1%} [{i.low:.1%}, {i.high:.1%}]")
 assert max(i.low for i in by_image) > min(i.high for i in by_image)
@@ -353,7 +353,7 @@ def finds(size):
     """Shares of 500 people who find the difference: paired, unpaired."""
     mine, others = torch.randint(1000, (2, 500, size), generator=draw)
     wins, losses = (second & ~first)[mine].sum(dim=1).tolist(), (first & ~second)[mine].sum(dim=1).tolist()
-    paired = [evaluation.mcnemar(win, loss) <= 0.05 for win, loss in zip(wins, losses, strict=True)]
+    paired = [statistics.mcnemar(win, loss) <= 0.05 for win, loss in zip(wins, losses, strict=True)]
     p, q = first[mine].double().mean(dim=1), second[others].double().mean(dim=1)
     error = ((p + q) * (2 - p - q) / (2 * size)).sqrt()
     return sum(paired) / 500, ((p - q).abs() > 1.96 * error).double().mean().item()
@@ -362,10 +362,10 @@ def finds(size):
 # %%
 counts = [50, 100, 200, 400, 800, 1600]
 same_images, other_images = zip(*map(finds, counts), strict=True)
-promised = [evaluation.mcnemar_power(size, share, gap) for size in counts]
-needed = evaluation.examples_needed(share, gap)
+promised = [statistics.mcnemar_power(size, share, gap) for size in counts]
+needed = statistics.examples_needed(share, gap)
 print(f"the networks differ by {gap:+.1%}, discordant on {share:.1%}: a power of 80 % needs {needed} images")
-print(f"with {look} images such a difference is found in {evaluation.mcnemar_power(look, share, gap):.0%} of the cases")
+print(f"with {look} images such a difference is found in {statistics.mcnemar_power(look, share, gap):.0%} of the cases")
 
 # %%
 # alt: Share of people who find the difference over the number of test images: with the same images it rises
@@ -404,7 +404,7 @@ assert max(p - q for p, q in zip(same_images, other_images, strict=True)) > 0.2
 # %% tags=["solution"]
 p = (torch.rand(5000, 100, generator=draw) < 0.98).double().mean(dim=1)
 shortcut = ((p - 0.98).abs() <= 1.96 * (p * (1 - p) / 100).sqrt()).double().mean().item()
-exact = [clopper_pearson(round(100 * v), 100) for v in p.tolist()]
+exact = [statistics.clopper_pearson(round(100 * v), 100) for v in p.tolist()]
 holds = sum(i.low <= 0.98 <= i.high for i in exact) / len(exact)
 print(f"shortcut {shortcut:.1%}, exact {holds:.1%}")
 assert shortcut < 0.9 < 0.94 < holds

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from robustlab import attacks, data, evaluation, models, studies, training
+from robustlab import attacks, data, evaluation, models, statistics, studies, training
 from robustlab.core import Linf, ThreatModel
 from robustlab.report import figure_style
 
@@ -147,7 +147,7 @@ looks = data.sample(test, 350 if QUICK else 1_000, seed=SEED)
 def accuracy(net):
     """Share of the test images that are classified correctly, with its interval."""
     count = round(training.HeldOut(looks)(net.eval())["accuracy"] * len(looks))
-    return evaluation.clopper_pearson(count, len(looks))
+    return statistics.clopper_pearson(count, len(looks))
 
 
 # %% [markdown]

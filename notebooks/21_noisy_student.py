@@ -21,8 +21,9 @@ from robustlab import data, models, training
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.corruptions import corruption
-from robustlab.evaluation import Settings, clopper_pearson, evaluate, paired_difference
+from robustlab.evaluation import Settings, evaluate
 from robustlab.report import figure_style
+from robustlab.statistics import clopper_pearson, paired_difference
 from robustlab.studies import known, words
 from robustlab.training import RandAugment, SelfTraining, noisy_student, self_train
 

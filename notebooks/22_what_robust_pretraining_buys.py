@@ -19,8 +19,9 @@ from robustlab import data, models, training
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.evaluation import Settings as How
-from robustlab.evaluation import clopper_pearson, compare_natural, evaluate, evaluate_natural
+from robustlab.evaluation import compare_natural, evaluate, evaluate_natural
 from robustlab.report import figure_style
+from robustlab.statistics import clopper_pearson
 from robustlab.studies import known
 from robustlab.training import Settings, adamw, advprop, finetune, fit, self_train, standard
 

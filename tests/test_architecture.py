@@ -19,16 +19,19 @@ import robustlab
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "robustlab"
 
+GROUND = {"core", "statistics"}
+"""Rooms near the ground: neither knows what an attack is, and every room above may import both."""
 SIBLINGS = {"attacks", "corruptions", "models", "data", "text", "explain"}
 JOBS = {"training", "evaluation"}
-BELOW_STUDIES = {"core", "regularization", "report", *SIBLINGS, *JOBS}
+BELOW_STUDIES = {*GROUND, "regularization", "report", *SIBLINGS, *JOBS}
 ARROWS: dict[str, set[str]] = {
     "core": set(),
-    **{room: {"core"} for room in SIBLINGS},
-    "regularization": {"core", "attacks"},
-    "training": {"core", "attacks", "corruptions", "data", "regularization"},
-    "evaluation": {"core", "attacks", "corruptions", "data"},
-    "report": {"core", "attacks", "corruptions", "data", "evaluation"},
+    "statistics": {"core"},
+    **dict.fromkeys(SIBLINGS, GROUND),
+    "regularization": {*GROUND, "attacks"},
+    "training": {*GROUND, "attacks", "corruptions", "data", "regularization"},
+    "evaluation": {*GROUND, "attacks", "corruptions", "data"},
+    "report": {*GROUND, "attacks", "corruptions", "data", "evaluation"},
     "studies": BELOW_STUDIES,
     "cli": {*BELOW_STUDIES, "studies"},
     "app": {*BELOW_STUDIES, "studies"},

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import L2, Attack, Linf, RunError, ThreatModel
-from robustlab.evaluation import WORST, Evaluation, Settings, compare, evaluate, mcnemar
+from robustlab.evaluation import WORST, Evaluation, Settings, compare, evaluate
+from robustlab.statistics import mcnemar
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Points

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural.flips import flip_rates, flips
+from robustlab.statistics.intervals import clopper_pearson
 
 SEQUENCES = np.array([[1, 1, 2, 1], [3, 4, 4, 4]])
 

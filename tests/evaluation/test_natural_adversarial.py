@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from robustlab.data import InMemory, sample
 from robustlab.evaluation.codec import decode
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural.hard import NaturalAdversarial, natural_adversarial, natural_outliers
-from robustlab.evaluation.natural.ranking import average_precision
 from robustlab.evaluation.plan import Settings
+from robustlab.statistics.intervals import clopper_pearson
+from robustlab.statistics.ranking import average_precision
 
 CLASSES = tuple("abcdef")
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from robustlab.core import RunError
 from robustlab.corruptions import corruption
-from robustlab.evaluation import NaturalSettings, compare_natural, evaluate_natural, holm
+from robustlab.evaluation import NaturalSettings, compare_natural, evaluate_natural
+from robustlab.statistics import holm
 
 NAMES = ("gaussian_noise", "contrast")
 SEVERITIES = (2, 5)

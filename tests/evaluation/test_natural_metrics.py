@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from robustlab.corruptions import EXTRA
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.natural.baseline import Baseline, Cell, alexnet, baseline_of
-from robustlab.evaluation.natural.estimate import beta_interval, bootstrap_variance, mean_interval
 from robustlab.evaluation.natural.metrics import corruption_errors
+from robustlab.statistics.estimate import beta_interval, bootstrap_variance, mean_interval
+from robustlab.statistics.intervals import clopper_pearson
 
 Wrong = NDArray[np.bool_]
 

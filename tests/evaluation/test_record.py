@@ -21,7 +21,6 @@ from robustlab.evaluation.record import (
     Evaluation,
     Finding,
     GalleryItem,
-    Interval,
     ModelInfo,
     Queries,
     Recheck,
@@ -32,6 +31,7 @@ from robustlab.evaluation.record import (
     ThreatInfo,
     WorstCase,
 )
+from robustlab.statistics.intervals import Interval
 
 
 def interval(count: int, n: int) -> Interval:

@@ -24,7 +24,6 @@ from robustlab.evaluation.record import (
     Evaluation,
     Finding,
     GalleryItem,
-    Interval,
     ModelInfo,
     Queries,
     Recheck,
@@ -34,6 +33,7 @@ from robustlab.evaluation.record import (
     ThreatInfo,
     WorstCase,
 )
+from robustlab.statistics.intervals import Interval
 
 EPS = (0.02, 0.05, 0.1)
 N = 200

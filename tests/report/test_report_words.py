@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.record import Evaluation, Interval
+from robustlab.evaluation.record import Evaluation
 from robustlab.report import render, write
 from robustlab.report.chart import NARROW, WIDE, Frame, attacked, chart
 from robustlab.report.words import NOTHING, budget, count, duration, interval, number, p_value, percent, points
+from robustlab.statistics.intervals import Interval
 
 Recorder = Callable[..., Evaluation]
 

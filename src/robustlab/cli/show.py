@@ -19,15 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robustlab.evaluation import (
-        Comparison,
-        Estimate,
-        Evaluation,
-        Finding,
-        Interval,
-        NaturalEvaluation,
-        Progress,
-    )
+    from robustlab.evaluation import Comparison, Evaluation, Finding, NaturalEvaluation, Progress
+    from robustlab.statistics import Estimate, Interval
 
 Tone = Literal["plain", "good", "warning", "error"]
 _WIDE = 10_000

@@ -11,11 +11,12 @@ from robustlab.core.kinds import typed
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.doctor import diagnose, opened_case
-from robustlab.evaluation.metrics import clopper_pearson, mcnemar, paired_difference
 from robustlab.evaluation.parts import label
 from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.probes_gradients import relative_margin
-from robustlab.evaluation.record import Finding, Interval
+from robustlab.evaluation.record import Finding
+from robustlab.statistics.intervals import Interval, clopper_pearson
+from robustlab.statistics.paired import mcnemar, paired_difference
 
 _STEPS = 40
 _DRAWS = 20

@@ -17,12 +17,12 @@ from robustlab.core.user_code import model_called
 from robustlab.data import examples
 from robustlab.evaluation.case import STANDING, Case, ahead, may_be_chance
 from robustlab.evaluation.gallery import pictures
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.plan import Settings, batches
 from robustlab.evaluation.probes_records import undefined
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.run import read_run
 from robustlab.evaluation.subject import Subject, subject
+from robustlab.statistics.intervals import clopper_pearson
 
 _DISAGREEING = 0.01  # share of recorded successes that may fail, by another machine's rounding
 _BEHIND = 0.1  # share of examples by which a fresh attack may be ahead for certain

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from robustlab.attacks import RandomNoise, Square, threat_of
 from robustlab.core import Attack, Batch, Model, Stop, ThreatModel, Twin, fold_in
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.plan import Settings, batches, chosen
 from robustlab.evaluation.subject import Subject
+from robustlab.statistics.intervals import clopper_pearson
 
 PROBED = 64
 """Examples for a cheap probe."""

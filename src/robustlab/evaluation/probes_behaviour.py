@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustlab.core import Batch, Model, Streams, UserCodeError, user_code
 from robustlab.core.modes import in_training
 from robustlab.core.twin import checked_logits
-from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.record import Finding
+from robustlab.statistics.paired import mcnemar
 
 SURE = 1e-3
 """p-value below which another treatment of the inputs certainly changes how often the model is right."""

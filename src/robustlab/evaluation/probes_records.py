@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from robustlab.core.words import budget
 from robustlab.evaluation.case import LOSS
 from robustlab.evaluation.intake import logit_faults
-from robustlab.evaluation.metrics import clopper_pearson
 from robustlab.evaluation.probes_search import square_improves
 from robustlab.evaluation.record import AttackResult, Evaluation, Evidence, Finding
+from robustlab.statistics.intervals import clopper_pearson
 
 _DISAGREEING = 0.01  # share of rechecked examples: far more than an iterative attack shows
 

@@ -19,8 +19,9 @@ from robustlab.evaluation.case import (
     gradient_free,
     may_be_chance,
 )
-from robustlab.evaluation.metrics import clopper_pearson, mcnemar
 from robustlab.evaluation.record import Finding, Severity
+from robustlab.statistics.intervals import clopper_pearson
+from robustlab.statistics.paired import mcnemar
 
 _DRAWS = 8  # of noise for each example
 _STEPS = 40  # of the unbounded attack

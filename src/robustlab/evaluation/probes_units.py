@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import Labels
-from robustlab.evaluation.metrics import mcnemar
 from robustlab.evaluation.probes_behaviour import SURE, Asked
 from robustlab.evaluation.record import Finding
+from robustlab.statistics.paired import mcnemar
 
 _CHANCE = 0.05  # p-value below which accuracy is certainly not that of always giving one class
 

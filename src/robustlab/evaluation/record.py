@@ -20,24 +20,13 @@ from typing import Literal, TypeAlias
 
 from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.upgrade import SCHEMA_VERSION, upgraded
+from robustlab.statistics.intervals import Interval
 
 WORST = "worst case"
 """What the curve over the worst of all attacks is called."""
 
 Severity: TypeAlias = Literal["info", "warning", "serious"]
 Evidence: TypeAlias = dict[str, float | int | str]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A share ``count / n`` and its exact (Clopper-Pearson) interval."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-    n: int
-    level: float = 0.95
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from robustlab.evaluation.record import (
     ClassResult,
     Curve,
     Evaluation,
-    Interval,
     Recheck,
     WorstCase,
 )
@@ -24,6 +23,7 @@ from robustlab.report.next_steps import next_steps
 from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.stages import StageTable, stage_tables
 from robustlab.report.words import budget
+from robustlab.statistics.intervals import Interval
 
 GALLERY = {True: 6, False: 3}
 """Pictures per model: of one alone, of each of several."""

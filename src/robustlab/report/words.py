@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from robustlab.core.words import budget as budget
-from robustlab.evaluation.natural.estimate import Estimate
-from robustlab.evaluation.record import DataInfo, Finding, Interval
+from robustlab.evaluation.record import DataInfo, Finding
+from robustlab.statistics.estimate import Estimate
+from robustlab.statistics.intervals import Interval
 
 Share: TypeAlias = Interval | Estimate
 """A share, or a mean of shares, with its interval."""

@@ -1,12 +1,12 @@
 """What needs both jobs, training and evaluation: the demo, claims of the literature done again, sweeps, mining."""
 
+from robustlab.statistics.intervals import t_interval
 from robustlab.studies import mining, sweep
 from robustlab.studies.claims import CLAIMS
 from robustlab.studies.claims.budget import FULL, QUICK, Budget
 from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.outcome import Judged, Outcome
 from robustlab.studies.claims.table import words
-from robustlab.studies.claims.verdict import t_interval
 from robustlab.studies.demo import Demo, Step, demo
 from robustlab.studies.mining import mine
 from robustlab.studies.reproduce import Doing, known, reproduce

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.natural.estimate import Estimate, Real
-from robustlab.evaluation.natural.weighted import check_sizes, weighted_sum
+from robustlab.statistics.estimate import Estimate, Real
+from robustlab.statistics.weighted import check_sizes, weighted_sum
 
 
 @dataclass(frozen=True)

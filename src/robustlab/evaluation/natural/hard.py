@@ -21,13 +21,12 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.codec import encode
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.intake import label_faults, refuse, refuse_unstable
-from robustlab.evaluation.metrics import clopper_pearson
-from robustlab.evaluation.natural.calibration import Calibration, aurra, calibration
-from robustlab.evaluation.natural.estimate import Estimate, Real
-from robustlab.evaluation.natural.ranking import Detection, detection
 from robustlab.evaluation.plan import Settings, batches, drawn
-from robustlab.evaluation.record import Interval
 from robustlab.evaluation.subject import UNDEFINED, Subject, answers_of, asked_only
+from robustlab.statistics.calibration import Calibration, aurra, calibration
+from robustlab.statistics.estimate import Estimate, Real
+from robustlab.statistics.intervals import Interval, clopper_pearson
+from robustlab.statistics.ranking import Detection, detection
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 from robustlab.core.kinds import typed
 from robustlab.corruptions import EXTRA
 from robustlab.evaluation.natural.baseline import ALL_SEVERITIES, Baseline, Cell, Wrong
-from robustlab.evaluation.natural.estimate import Estimate
-from robustlab.evaluation.natural.weighted import WeightedSum, check_sizes, weighted_sum
+from robustlab.statistics.estimate import Estimate
+from robustlab.statistics.weighted import WeightedSum, check_sizes, weighted_sum
 
 CLEAN: Cell = ("", 0)
 

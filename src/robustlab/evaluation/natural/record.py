@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.natural.estimate import Estimate
 from robustlab.evaluation.natural.metrics import CorruptionErrors
-from robustlab.evaluation.record import CleanResult, DataInfo, Finding, Interval, ModelInfo, RunInfo
+from robustlab.evaluation.record import CleanResult, DataInfo, Finding, ModelInfo, RunInfo
+from robustlab.statistics.estimate import Estimate
+from robustlab.statistics.intervals import Interval
 
 NATURAL_SCHEMA = 1
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustlab.evaluation.metrics import ClassTally, ConfusionTally, clopper_pearson
+from robustlab.evaluation.metrics import ClassTally, ConfusionTally
 from robustlab.evaluation.natural.answers import CLEAN, Everything
 from robustlab.evaluation.natural.baseline import Baseline
 from robustlab.evaluation.natural.corrupted_set import READY, Cell
@@ -29,6 +29,7 @@ from robustlab.evaluation.natural.record import (
 )
 from robustlab.evaluation.record import CleanResult
 from robustlab.evaluation.subject import UNDEFINED
+from robustlab.statistics.intervals import clopper_pearson
 
 _VALIDATION = 50_000
 Wrong = dict[Cell, NDArray[np.bool_]]

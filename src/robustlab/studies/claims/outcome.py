@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustlab.statistics.intervals import TInterval, t_interval
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Claim, Effect
 from robustlab.studies.claims.record import Unit, by_seed
-from robustlab.studies.claims.verdict import TInterval, Verdict, judged, t_interval, together
+from robustlab.studies.claims.verdict import Verdict, judged, together
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from robustlab.report.words import NOTHING
+from robustlab.statistics.intervals import t_interval
 from robustlab.studies.claims.outcome import Outcome
 from robustlab.studies.claims.record import Unit
-from robustlab.studies.claims.verdict import t_interval
 
 _NATURAL = {
     "clean_accuracy": "clean, %",

@@ -12,8 +12,8 @@ import torch
 from robustlab.core import RunError
 from robustlab.core.files import json_in
 from robustlab.core.provenance import now
-from robustlab.evaluation import Interval, clopper_pearson, mcnemar, paired_difference
 from robustlab.evaluation.codec import decode
+from robustlab.statistics import Interval, clopper_pearson, mcnemar, paired_difference
 from robustlab.studies.filing import commit, installed
 
 Group: TypeAlias = Literal["all", "members", "control", "suspects"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from robustlab.evaluation import Interval
 from robustlab.report.words import NOTHING, count, interval, p_value, percent, points
+from robustlab.statistics import Interval
 from robustlab.studies.mining.record import Group, Judge, Mined
 from robustlab.studies.sweep.table import Table
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from robustlab.evaluation import Interval, clopper_pearson, holm, mcnemar, paired_difference
+from robustlab.statistics import Interval, clopper_pearson, holm, mcnemar, paired_difference
 from robustlab.studies.sweep.rates import around
 from robustlab.studies.sweep.rules import SIGN
 

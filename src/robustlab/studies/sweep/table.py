@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from robustlab.report.words import NOTHING, number, p_value, percent, points
-from robustlab.studies.claims.verdict import TInterval
+from robustlab.statistics.intervals import TInterval
 from robustlab.studies.sweep.outcome import CLOSE, NEAR, Attackers, Swept, cost
 from robustlab.studies.sweep.rules import SIGN
 from robustlab.studies.sweep.teachers import BASELINE

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from robustlab.core import Metrics
 from robustlab.core.text import choice
+from robustlab.statistics.intervals import TInterval, t_interval
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.claims.measures import accuracy, attacked
 from robustlab.studies.claims.network import Network, Sampled
-from robustlab.studies.claims.verdict import TInterval, t_interval
 from robustlab.studies.sweep.ledger import Ledger, Show
 from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, norm
 
-from robustlab.evaluation import examples_needed, mcnemar, mcnemar_power, paired_difference
+from robustlab.statistics import examples_needed, mcnemar, mcnemar_power, paired_difference
 
 
 def coverage(n: int, only_a: float, only_b: float, level: float) -> float:

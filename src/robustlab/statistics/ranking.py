@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.natural.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
+from robustlab.statistics.estimate import Estimate, Real, Rows, beta_interval, bootstrap_variance
 
 
 @dataclass(frozen=True)

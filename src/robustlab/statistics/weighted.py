@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustlab.evaluation.natural.estimate import Estimate, beta_interval, mean_interval
+from robustlab.statistics.estimate import Estimate, beta_interval, mean_interval
 
 Verdicts = NDArray[np.bool_] | NDArray[np.float64]
 """One number in [0, 1] for each image (N,): whether it is wrong, say."""

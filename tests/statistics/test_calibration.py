@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robustlab.evaluation.metrics import clopper_pearson
-from robustlab.evaluation.natural.calibration import aurra, calibration, rms_calibration_error
-from robustlab.evaluation.natural.estimate import Estimate, Real
-from robustlab.evaluation.natural.ranking import average_precision, detection
+from robustlab.statistics.calibration import aurra, calibration, rms_calibration_error
+from robustlab.statistics.estimate import Estimate, Real
+from robustlab.statistics.intervals import clopper_pearson
+from robustlab.statistics.ranking import average_precision, detection
 
 
 def test_both_versions_of_the_calibration_error_by_hand() -> None:
