@@ -19,13 +19,14 @@ import robustlab
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "robustlab"
 
-GROUND = {"core", "statistics"}
+GROUND = {"core", "runs", "statistics"}
 """Rooms near the ground: neither knows what an attack is, and every room above may import both."""
 SIBLINGS = {"attacks", "corruptions", "models", "data", "text", "explain"}
 JOBS = {"training", "evaluation"}
 BELOW_STUDIES = {*GROUND, "regularization", "report", *SIBLINGS, *JOBS}
 ARROWS: dict[str, set[str]] = {
     "core": set(),
+    "runs": {"core"},
     "statistics": {"core"},
     **dict.fromkeys(SIBLINGS, GROUND),
     "regularization": {*GROUND, "attacks"},

@@ -20,8 +20,9 @@ from torch import nn
 
 from robustlab.attacks import APGD, APGDT, FABT, FGSM, PGD, AutoAttack, Restarts, Square
 from robustlab.core import Attack, Linf, ThreatModel
-from robustlab.evaluation import Settings, evaluate, files, store
+from robustlab.evaluation import Settings, evaluate, store
 from robustlab.evaluation.plan import Pass
+from robustlab.runs import run_files as files
 
 POINTS = 24
 LATER = 4

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts, Targeted, WorstOf
 from robustlab.core import Attack, Linf, Stop, ThreatModel, subset
 from robustlab.core.types import Model
-from robustlab.evaluation import WORST, Evaluation, Settings, evaluate, files
+from robustlab.evaluation import WORST, Evaluation, Settings, evaluate
+from robustlab.runs import run_files as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Moved, Points, Threshold

@@ -9,7 +9,8 @@ from torch import nn
 
 from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import L2, Linf, ThreatModel
-from robustlab.evaluation import Settings, evaluate, files, pictures
+from robustlab.evaluation import Settings, evaluate, pictures
+from robustlab.runs import run_files as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Points, Threshold

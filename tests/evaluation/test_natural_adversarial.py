@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.data import InMemory, sample
-from robustlab.evaluation.codec import decode
 from robustlab.evaluation.natural.hard import NaturalAdversarial, natural_adversarial, natural_outliers
 from robustlab.evaluation.plan import Settings
+from robustlab.runs.codec import decode
 from robustlab.statistics.intervals import clopper_pearson
 from robustlab.statistics.ranking import average_precision
 

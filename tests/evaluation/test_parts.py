@@ -25,9 +25,9 @@ from robustlab.attacks import (
 )
 from robustlab.core import L1, L2, Attack, Linf, Norm, ThreatModel, dlr
 from robustlab.evaluation import Settings, evaluate
-from robustlab.evaluation.files import read_tensors
 from robustlab.evaluation.parts import label, left_out, parts, passes_needed
 from robustlab.evaluation.store import reading
+from robustlab.runs.run_files import read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path

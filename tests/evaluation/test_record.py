@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from robustlab.evaluation.codec import encode
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     AttackInfo,
@@ -31,6 +30,7 @@ from robustlab.evaluation.record import (
     ThreatInfo,
     WorstCase,
 )
+from robustlab.runs.codec import encode
 from robustlab.statistics.intervals import Interval
 
 

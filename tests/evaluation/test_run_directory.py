@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, RunError, ThreatModel
-from robustlab.evaluation import Evaluation, Settings, evaluate, files, pictures, read_run, store
+from robustlab.evaluation import Evaluation, Settings, evaluate, pictures, read_run, store
+from robustlab.runs import run_files as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Points, Threshold

@@ -133,7 +133,7 @@ def _write(made: Made, home: Path) -> None:
     from safetensors.torch import save_file
 
     from robustlab.core import RunError
-    from robustlab.core.files import replace_atomically
+    from robustlab.runs.files import replace_atomically
 
     tensors = {"x": made.batch.x, "x_adv": made.x_adv, "y": made.batch.y, "ids": made.batch.ids}
     tensors |= {"prediction": made.before.argmax(1), "prediction_adv": made.after.argmax(1)}

@@ -139,7 +139,7 @@ def _checked(place: Path) -> None:
 
 
 def _told(manifest: CopyManifest, place: Path, *, json: bool) -> None:
-    from robustlab.evaluation.codec import encode
+    from robustlab.runs.codec import encode
 
     if json:
         show.machine(encode(manifest))

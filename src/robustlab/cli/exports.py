@@ -80,7 +80,7 @@ class Exports:
 
 def _put(path: Path, text: str) -> None:
     from robustlab.core import RunError
-    from robustlab.core.files import replace_atomically
+    from robustlab.runs.files import replace_atomically
 
     try:
         replace_atomically(path, lambda part: _fill(part, text))

@@ -9,7 +9,6 @@ from typing import TypeAlias, TypeVar, cast
 
 from torch import nn
 
-from robustlab.core.files import parsed
 from robustlab.core.weights import bare
 
 Architecture: TypeAlias = dict[str, str | int | list[float]]
@@ -32,7 +31,6 @@ _NAME = re.compile(r"(timm:)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?(,[a-z_]+=[0-9.]+)
 """No colon beside timm's, no path, no address: nothing that could be imported, opened or fetched."""
 _WORD = re.compile(r"[a-z_]+")
 _LONGEST = 200  # letters
-_MOST = 1 << 16  # bytes of JSON
 _HUGE = 1e6
 _M = TypeVar("_M", bound=nn.Module)
 
@@ -56,23 +54,6 @@ def metadata_of(model: nn.Module) -> dict[str, str]:
     """
     known = architecture_of(model)
     return {KEY: json.dumps(known)} if known is not None and not faults(known) else {}
-
-
-def read_architecture(metadata: Mapping[str, str]) -> Architecture | None:
-    """The architecture in the metadata of a weight file, after every value was looked at.
-
-    Returns: None if the file does not say any.
-    Raises: ValueError for broken JSON, and for values that no model of ours has.
-    """
-    if KEY not in metadata:
-        return None
-    found = parsed(metadata[KEY], most=_MOST)
-    if not isinstance(found, dict):
-        raise ValueError(f"it is a JSON {type(found).__name__}, not an object")
-    wrong = faults(found)
-    if wrong:
-        raise ValueError("; ".join(wrong[:3]))
-    return cast(Architecture, found)
 
 
 def faults(found: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustlab.core.files import replace_atomically
+from robustlab.runs.files import replace_atomically
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 900.0

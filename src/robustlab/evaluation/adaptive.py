@@ -9,12 +9,12 @@ from robustlab.attacks import APGD, EOT, PGD, Square, StraightThrough, Transfer,
 from robustlab.core import Attack, Model, ThreatModel, cross_entropy, margin
 from robustlab.core.kinds import typed
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.codec import encode
 from robustlab.evaluation.doctor import diagnose, opened_case
 from robustlab.evaluation.parts import label
 from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.probes_gradients import relative_margin
 from robustlab.evaluation.record import Finding
+from robustlab.runs.codec import encode
 from robustlab.statistics.intervals import Interval, clopper_pearson
 from robustlab.statistics.paired import mcnemar, paired_difference
 

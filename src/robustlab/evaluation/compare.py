@@ -9,13 +9,13 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.codec import encode
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.run import read_run
 from robustlab.evaluation.schema import COUNTED
 from robustlab.evaluation.sealed import check_rows
 from robustlab.evaluation.store import reading
+from robustlab.runs.codec import encode
 from robustlab.statistics.paired import mcnemar, paired_difference
 
 _CLEAN = "SELECT correct FROM examples ORDER BY id"

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.files import inside, read_row, read_tensors
 from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.queries import Reader
@@ -22,6 +21,7 @@ from robustlab.evaluation.schema import outcomes
 from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
+from robustlab.runs.run_files import inside, read_row, read_tensors
 
 CANDIDATES = 100
 """Examples whose x_adv are kept for pictures if not all are."""

@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Examples, RunError
 from robustlab.core.content import content, titled
 from robustlab.core.modes import seed_generators
-from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.core.weights import bare, state_of
-from robustlab.evaluation.files import digest
 from robustlab.evaluation.intake import REREAD, fetched, unstable
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
+from robustlab.runs.provenance import now, versions
+from robustlab.runs.run_files import digest
 
 _SAMPLED = 256  # examples whose content is compared on resume
 _ANSWERED = "logits:"  # before the digest of a model without weights, which is that of its answers

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Model, RunError
-from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import check_same, differences, identify, plain
 from robustlab.evaluation.parts import left_out
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings
@@ -20,6 +18,8 @@ from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, Finding,
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
+from robustlab.runs.codec import decode, encode
+from robustlab.runs.run_files import disk, read_json, write_json
 
 RESULTS = ("report.json", "natural.json", "mined.json")
 """Results of each kind of run."""

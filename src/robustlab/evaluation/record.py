@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.upgrade import SCHEMA_VERSION, upgraded
+from robustlab.runs.codec import decode, encode
 from robustlab.statistics.intervals import Interval
 
 WORST = "worst case"

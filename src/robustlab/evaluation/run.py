@@ -19,13 +19,11 @@ from robustlab.core import Model, Passes, RunError, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.processes import Processes
-from robustlab.core.provenance import now
 from robustlab.core.user_code import model_called
 from robustlab.data.file_names import file_names
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.case import Case, Rival
 from robustlab.evaluation.doctor import probe_findings, strongest
-from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
@@ -61,6 +59,8 @@ from robustlab.evaluation.subject import Judged, Subject, subject
 from robustlab.evaluation.together import begun, home_of, team
 from robustlab.evaluation.traced import traces
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
+from robustlab.runs.provenance import now
+from robustlab.runs.run_files import disk, write_json
 
 
 class Worked(NamedTuple):

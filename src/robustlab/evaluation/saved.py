@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Model, RunError, as_twin, at_target, frozen, misclassified
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.core.names import class_numbers, example_names
 from robustlab.data.images import read_image
+from robustlab.runs.files import replace_atomically
 
 if TYPE_CHECKING:
     from PIL import Image

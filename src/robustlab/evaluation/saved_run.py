@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Model, RunError
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.files import disk, read_row, read_tensors
 from robustlab.evaluation.gallery import file_of
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.saved import verify_saved
 from robustlab.evaluation.store import reading
+from robustlab.runs.files import replace_atomically
+from robustlab.runs.run_files import disk, read_row, read_tensors
 
 INDEX = "index.csv"
 _COLUMNS = ("id", "file", "png", "attack", "eps", "label", "label_name", "prediction", "fools_as_png", "linf_as_png")

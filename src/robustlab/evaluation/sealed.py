@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustlab.core import RunError
-from robustlab.core.files import sha256_of
-from robustlab.evaluation.codec import encode
-from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.manifest import Manifest, older, read_manifest
 from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation
@@ -17,6 +14,9 @@ from robustlab.evaluation.results import assemble
 from robustlab.evaluation.sound import fingerprint, unsound
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
+from robustlab.runs.codec import encode
+from robustlab.runs.files import sha256_of
+from robustlab.runs.run_files import disk, read_json, write_json
 
 REPORT = "report.json"
 OUTCOMES = "rows of outcomes.sqlite"

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from robustlab.evaluation.files import disk
 from robustlab.evaluation.plan import Pass
 from robustlab.evaluation.queries import KEY
 from robustlab.evaluation.store import Cost, Store, locked, writing
+from robustlab.runs.run_files import disk
 
 _WAIT = 20.0
 """Seconds for a process of an earlier session to notice that the others have ended."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
-from robustlab.evaluation.files import digest
 from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import KEY, Reader
+from robustlab.runs.run_files import digest
 
 Batch: TypeAlias = tuple[Any, ...]
 """Which batch: its ``Pass``, and its number in it."""

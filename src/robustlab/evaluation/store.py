@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.evaluation.files import check_own, disk, intact, sweep, write_tensors
 from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import KEY, Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, SCHEMA
 from robustlab.evaluation.sound import Batch, batch_content, unsound
+from robustlab.runs.run_files import check_own, disk, intact, sweep, write_tensors
 
 Columns: TypeAlias = Mapping[str, list[Value]]
 """Equally long lists by column name."""

@@ -1,7 +1,29 @@
-"""What a model is called and how big it is, as ``core.architecture`` keeps it."""
+"""What a model is called and how big it is, as ``core.architecture`` keeps it and a weight file says it."""
 
 from __future__ import annotations
 
-from robustlab.core.architecture import Architecture, architecture_of, described
+from collections.abc import Mapping
+from typing import cast
 
-__all__ = ["Architecture", "architecture_of", "described"]
+from robustlab.core.architecture import KEY, Architecture, architecture_of, described, faults
+from robustlab.runs.files import parsed
+
+__all__ = ["Architecture", "architecture_of", "described", "read_architecture"]
+_MOST = 1 << 16  # bytes of JSON
+
+
+def read_architecture(metadata: Mapping[str, str]) -> Architecture | None:
+    """The architecture in the metadata of a weight file, after every value was looked at.
+
+    Returns: None if the file does not say any.
+    Raises: ValueError for broken JSON, and for values that no model of ours has.
+    """
+    if KEY not in metadata:
+        return None
+    found = parsed(metadata[KEY], most=_MOST)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is a JSON {type(found).__name__}, not an object")
+    wrong = faults(found)
+    if wrong:
+        raise ValueError("; ".join(wrong[:3]))
+    return cast(Architecture, found)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from robustlab.core.architecture import Architecture, metadata_of, read_architecture
+from robustlab.core.architecture import Architecture, metadata_of
 from robustlab.core.errors import CheckpointError
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.core.weights import bare, check_plain, differences, fitted, plain, put_in, state_of, tensors_of
 from robustlab.models import foreign
+from robustlab.models.architecture import read_architecture
+from robustlab.runs.files import replace_atomically
 
 
 class Checkpoint(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robustlab.core import DataError
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.regularization.distance import finite_weights
+from robustlab.runs.files import replace_atomically
 
 
 class Neighbours(NamedTuple):

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from robustlab.core.errors import RunError
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.files import read_json
 from robustlab.evaluation.natural.compare import NaturalComparison
 from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
@@ -27,6 +25,8 @@ from robustlab.report.natural_tables import natural_csv, natural_markdown
 from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.tables import to_csv, to_markdown
+from robustlab.runs.files import replace_atomically
+from robustlab.runs.run_files import read_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment

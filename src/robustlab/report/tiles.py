@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from robustlab.core.errors import RunError
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.report.pictures import as_array, is_image_shape
+from robustlab.runs.files import replace_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in, replace_atomically
-from robustlab.core.provenance import versions
-from robustlab.evaluation.codec import decode
+from robustlab.runs.codec import decode
+from robustlab.runs.files import json_in, replace_atomically
+from robustlab.runs.provenance import versions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

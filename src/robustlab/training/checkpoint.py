@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from robustlab.core import CheckpointError, RecipeState, RunError
 from robustlab.core.architecture import metadata_of
-from robustlab.core.files import sha256_of, with_usual_rights
 from robustlab.core.kinds import typed
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
+from robustlab.runs.files import sha256_of, with_usual_rights
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
 
 MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import CheckpointError, Metrics
-from robustlab.core.files import json_in, sha256_of
+from robustlab.runs.files import json_in, sha256_of
 
 NUMBERS = "state.json"
 FORMAT = 2

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in, replace_atomically
+from robustlab.runs.files import json_in, replace_atomically
 
 _PIECE = 1 << 22  # bytes
 Digest: TypeAlias = blake2b

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, search_twin
-from robustlab.core.files import json_in, write_atomically
 from robustlab.core.kinds import typed
-from robustlab.core.provenance import now, versions
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
 from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
+from robustlab.runs.files import json_in, write_atomically
+from robustlab.runs.provenance import now, versions
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.identity import check_same, digest, weights_sha256
 from robustlab.training.launcher import launched, placed

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from robustlab.core import Examples, Recipe, RunError
-from robustlab.core.files import write_atomically
 from robustlab.core.kinds import typed
 from robustlab.core.processes import launched as processes
 from robustlab.data.unlabelled import WithoutLabels
+from robustlab.runs.files import write_atomically
 from robustlab.training.checkpoint import latest
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit

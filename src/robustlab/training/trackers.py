@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
-from robustlab.core.files import replace_atomically
 from robustlab.core.kinds import typed
 from robustlab.core.processes import launched
+from robustlab.runs.files import replace_atomically
 from robustlab.training.settings import Progress
 
 Show: TypeAlias = Callable[[Progress], None]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in
-from robustlab.evaluation.files import digest, read_tensors, write_bytes, write_tensors
+from robustlab.runs.files import json_in
+from robustlab.runs.run_files import digest, read_tensors, write_bytes, write_tensors
 
 FILE = "answers.safetensors"
 CLEAN = ("clean", 0)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.codec import encode
 from robustlab.evaluation.natural.answers import CLEAN, Everything, read_everything
 from robustlab.evaluation.natural.corrupted_set import Cell
 from robustlab.evaluation.natural.manifest import read_natural, read_natural_manifest
 from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.runs.codec import encode
 from robustlab.statistics.estimate import Estimate, mean_interval
 from robustlab.statistics.paired import holm, mcnemar, paired_difference
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import Examples, RunError
-from robustlab.core.files import replace_atomically, sha256_of
 from robustlab.data.folder import ImageFolder
-from robustlab.evaluation.files import disk, read_json, write_bytes
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural.copy_record import CLEAN, CopyManifest
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.plan import batches
+from robustlab.runs.files import replace_atomically, sha256_of
+from robustlab.runs.run_files import disk, read_json, write_bytes
 
 PARTS = ".parts"
 _IMAGES = 256

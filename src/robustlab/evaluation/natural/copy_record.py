@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import DataError, Examples, RunError
-from robustlab.core.files import sha256_of
 from robustlab.core.kinds import typed
 from robustlab.corruptions import Variant
 from robustlab.data import InMemory
 from robustlab.data.folder import ImageFolder
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
-from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.files import disk, inside, read_json, write_bytes, write_json
 from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets, ready_made
 from robustlab.evaluation.natural.record import CorruptionInfo
 from robustlab.evaluation.record import Evidence
+from robustlab.runs.codec import decode, encode
+from robustlab.runs.files import sha256_of
+from robustlab.runs.run_files import disk, inside, read_json, write_bytes, write_json
 
 COPY = "nothing: a corrupted copy"
 """What its manifest says that it measures."""

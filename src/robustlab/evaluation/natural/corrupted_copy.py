@@ -20,7 +20,6 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.core.provenance import now, versions
 from robustlab.data.folder import ImageFolder
 from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.intake import batch_faults, fetched, refuse, refuse_unstable
@@ -41,6 +40,7 @@ from robustlab.evaluation.natural.copy_record import (
 from robustlab.evaluation.natural.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
 from robustlab.evaluation.record import Evidence
 from robustlab.evaluation.store import alone
+from robustlab.runs.provenance import now, versions
 
 _COPIER: list[Copier] = []
 """What a worker process works with."""

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.files import disk, read_tensors, write_tensors
 from robustlab.evaluation.intake import fetched
 from robustlab.evaluation.natural.answers import CLEAN, Everything
 from robustlab.evaluation.natural.corrupted_set import Cell, CorruptedSets
@@ -18,6 +17,7 @@ from robustlab.evaluation.natural.manifest import NaturalManifest, read_natural_
 from robustlab.evaluation.natural.record import NaturalEvaluation, Shown
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.sealed import check_file
+from robustlab.runs.run_files import disk, read_tensors, write_tensors
 
 IMAGES = 4
 FILE = "gallery.safetensors"

@@ -18,11 +18,11 @@ from robustlab.core.user_code import model_called
 from robustlab.data import imagenet_a_classes
 from robustlab.data.natural_sets import labels_of
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.codec import encode
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.intake import label_faults, refuse, refuse_unstable
 from robustlab.evaluation.plan import Settings, batches, drawn
 from robustlab.evaluation.subject import UNDEFINED, Subject, answers_of, asked_only
+from robustlab.runs.codec import encode
 from robustlab.statistics.calibration import Calibration, aurra, calibration
 from robustlab.statistics.estimate import Estimate, Real
 from robustlab.statistics.intervals import Interval, clopper_pearson

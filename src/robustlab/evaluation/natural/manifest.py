@@ -9,10 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.files import sha256_of
 from robustlab.core.kinds import typed
-from robustlab.evaluation.codec import decode, encode
-from robustlab.evaluation.files import disk, read_json, write_json
 from robustlab.evaluation.identity import Asked, check_same, identify
 from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.natural.corrupted_set import CorruptedSets
@@ -20,6 +17,9 @@ from robustlab.evaluation.natural.record import NATURAL_SCHEMA, CorruptionInfo, 
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.subject import Subject
+from robustlab.runs.codec import decode, encode
+from robustlab.runs.files import sha256_of
+from robustlab.runs.run_files import disk, read_json, write_json
 
 RECORD = "natural.json"
 BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from robustlab.evaluation.codec import decode, encode
 from robustlab.evaluation.natural.metrics import CorruptionErrors
 from robustlab.evaluation.record import CleanResult, DataInfo, Finding, ModelInfo, RunInfo
+from robustlab.runs.codec import decode, encode
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
 

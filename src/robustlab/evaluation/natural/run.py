@@ -18,7 +18,6 @@ from torch import Tensor
 
 from robustlab.core import Batch, RunError, fold_in
 from robustlab.core.modes import seed_generators
-from robustlab.evaluation.files import disk, write_json
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.intake import batch_faults, fetched, label_faults, logit_faults, refuse
 from robustlab.evaluation.natural.answers import (
@@ -41,6 +40,7 @@ from robustlab.evaluation.natural.record import NaturalEvaluation
 from robustlab.evaluation.natural.results import assemble
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
+from robustlab.runs.run_files import disk, write_json
 
 _BOUNDS = (0.0, 1.0)
 _BYTES = 64 << 20  # of images that wait for the model, at least one cell for each thread

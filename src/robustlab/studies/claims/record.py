@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from robustlab.core import Metrics
-from robustlab.core.provenance import now
+from robustlab.runs.provenance import now
 from robustlab.studies import filing
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.claim import Arm, Claim

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Examples, RunError
-from robustlab.core.files import replace_atomically
-from robustlab.core.provenance import now
 from robustlab.data.cache import stored
 from robustlab.data.wrapped import sampled_sha256
+from robustlab.runs.files import replace_atomically
+from robustlab.runs.provenance import now
 from robustlab.studies.claims.budget import FULL, Budget
 from robustlab.studies.claims.definition import fingerprint
 from robustlab.studies.claims.lab import Lab

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in
-from robustlab.core.provenance import now
-from robustlab.evaluation.codec import decode
+from robustlab.runs.codec import decode
+from robustlab.runs.files import json_in
+from robustlab.runs.provenance import now
 from robustlab.statistics import Interval, clopper_pearson, mcnemar, paired_difference
 from robustlab.studies.filing import commit, installed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in, write_atomically
+from robustlab.runs.files import json_in, write_atomically
 from robustlab.studies.claims.network import Network
 from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision

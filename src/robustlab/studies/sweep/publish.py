@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from robustlab.core.files import replace_atomically
+from robustlab.runs.files import replace_atomically
 from robustlab.studies.claims.lab import Lab
 from robustlab.studies.sweep.attackers import SEEDS, Spend, Sweep
 from robustlab.studies.sweep.ledger import path_of

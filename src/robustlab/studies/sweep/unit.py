@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import torch
 
 from robustlab.core import Metrics, RunError
-from robustlab.core.files import json_in
-from robustlab.core.provenance import now
+from robustlab.runs.files import json_in
+from robustlab.runs.provenance import now
 from robustlab.studies import filing
 from robustlab.studies.filing import commit, installed
 

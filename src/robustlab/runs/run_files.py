@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.files import json_in
+from robustlab.runs.files import json_in
 
 _PARTIAL = ".partial"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robustlab.core.files import replace_atomically, with_usual_rights
+from robustlab.runs.files import replace_atomically, with_usual_rights
 
 
 def _write(text: str, part: Path) -> None:
