@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from robustlab.studies import CLAIMS, known
-from robustlab.studies.claims.outcome import outcome
-from robustlab.studies.claims.pretraining import filled
-from robustlab.studies.claims.record import PUBLISHED
-from robustlab.studies.claims.table import page
+from robustlab.studies.claim_engine.outcome import outcome
+from robustlab.studies.claim_engine.pretraining import filled
+from robustlab.studies.claim_engine.record import PUBLISHED
+from robustlab.studies.claim_engine.table import page
 
 GUIDE = Path(__file__).parent / "guide"
 CLAIMS_PAGE, PRETRAINING_PAGE = GUIDE / "claims.md", GUIDE / "pretraining.md"

@@ -17,13 +17,12 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from robustlab import data, models, training
+from robustlab import data, models, statistics, training
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.corruptions import corruption
 from robustlab.evaluation import Settings, evaluate
 from robustlab.report import figure_style
-from robustlab.statistics import clopper_pearson, paired_difference
 from robustlab.studies import known, words
 from robustlab.training import RandAugment, SelfTraining, noisy_student, self_train
 
@@ -279,7 +278,7 @@ hits = {name: right(net.requires_grad_(requires_grad=False)) for name, net in ne
 
 # %%
 # alt: Share of test images right with intervals for five networks: the teacher is last.
-shares = [clopper_pearson(int(one.sum()), len(one)) for one in hits.values()]
+shares = [statistics.clopper_pearson(int(one.sum()), len(one)) for one in hits.values()]
 figure, axis = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
 errors = [[one.value - one.low for one in shares], [one.high - one.value for one in shares]]
 names = [f"{name} {one.value:.1%}" for name, one in zip(nets, shares, strict=True)]
@@ -295,7 +294,7 @@ plt.show()
 # %%
 def gain(one, other):
     """By how much the other is better, with a 95 % interval over images."""
-    return paired_difference(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
+    return statistics.paired_difference(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
 
 
 for name in list(nets)[1:]:

@@ -59,7 +59,7 @@ def test_json_of_others_is_read_in_one_place() -> None:
     own = {
         "runs/files.py",
         "data/fashion_mnist_a.py",
-        "evaluation/natural/baseline.py",
+        "evaluation/corruptions/baseline.py",
     }
     assert {where for name, _, where in CALLS if name in ("json.load", "json.loads")} == own
 

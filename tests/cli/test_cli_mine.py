@@ -33,7 +33,7 @@ def test_a_dry_run_says_what_it_found_and_is_not_done_twice(command: Command, pl
 
 
 def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustlab.studies.claims.lab import Lab
+    from robustlab.studies.claim_engine.lab import Lab
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt

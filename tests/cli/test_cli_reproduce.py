@@ -22,7 +22,7 @@ Command = Callable[..., Any]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits, and a dry run of next to nothing."""
     import robustlab.studies as studies
-    import robustlab.studies.claims.lab as lab
+    import robustlab.studies.claim_engine.lab as lab
     from robustlab.data.digits import digits
 
     monkeypatch.setattr(lab, "_fetched", lambda split: digits(split, enlarged=True))
@@ -58,7 +58,7 @@ def test_dry_run_ends_with_a_warning_and_is_not_done_twice(command: Command, pla
 
 
 def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustlab.studies.claims.lab import Lab
+    from robustlab.studies.claim_engine.lab import Lab
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt

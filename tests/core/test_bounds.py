@@ -14,7 +14,7 @@ from robustlab.attacks import APGD, FAB, PGD, Square, Uint8, VirtualAdversarial,
 from robustlab.attacks.call import checked_inputs
 from robustlab.core import L1, L2, Attack, Batch, Linf, Norm, ThreatModel
 from robustlab.core.bounds import outside, widened
-from robustlab.evaluation.intake import batch_faults
+from robustlab.evaluation.input_checks import batch_faults
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustlab.attacks.ranked import ahead, gap, targeted_dlr
 from robustlab.core import Score, cross_entropy, dlr, kl, margin, misclassified
 from robustlab.core.losses import answerable
-from robustlab.evaluation.probes_gradients import relative_margin
+from robustlab.evaluation.doctor.gradients import relative_margin
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 CLASSES = pytest.mark.parametrize("classes", [2, 3, 4, 10])

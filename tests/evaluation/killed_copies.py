@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from killed_natural import forked  # type: ignore[import-not-found]
+from killed_corruptions import forked  # type: ignore[import-not-found]
 
 from robustlab.evaluation import CopySettings, write_corrupted
-from robustlab.evaluation.natural import copy_files
-from robustlab.evaluation.natural.copy_record import Layout
+from robustlab.evaluation.copies import files as copy_files
+from robustlab.evaluation.copies.manifest import Layout
 
 
 def run(out: Path) -> None:

@@ -14,8 +14,8 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.evaluation import CopyProgress, CopySettings, damaged_files, read_copy, write_corrupted
-from robustlab.evaluation.natural import copy_files
-from robustlab.evaluation.natural.copy_record import Layout
+from robustlab.evaluation.copies import files as copy_files
+from robustlab.evaluation.copies.manifest import Layout
 
 Damage: TypeAlias = Callable[[Path], object]
 LAYOUTS: tuple[Layout, ...] = ("arrays", "folders")

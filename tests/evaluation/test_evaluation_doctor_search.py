@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustlab.attacks import APGD, PGD, AutoAttack, RandomNoise, Restarts, Square, Transfer
 from robustlab.core import Attack, Linf, Model, Stop, Streams, ThreatModel, cross_entropy
 from robustlab.evaluation import Finding, diagnose, evaluate
-from robustlab.evaluation.doctor import concluded
+from robustlab.evaluation.doctor.diagnose import concluded
 from robustlab.models import black_box
 from robustlab.models.faults import Faulty
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustlab.evaluation.natural.flips import flip_rates, flips
+from robustlab.evaluation.corruptions.flips import flip_rates, flips
 from robustlab.statistics.intervals import clopper_pearson
 
 SEQUENCES = np.array([[1, 1, 2, 1], [3, 4, 4, 4]])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.data import InMemory, sample
-from robustlab.evaluation.natural.hard import NaturalAdversarial, natural_adversarial, natural_outliers
+from robustlab.evaluation.corruptions.hard import NaturalAdversarial, natural_adversarial, natural_outliers
 from robustlab.evaluation.plan import Settings
 from robustlab.runs.codec import decode
 from robustlab.statistics.intervals import clopper_pearson

@@ -31,7 +31,7 @@ from robustlab.evaluation import (
     read_run,
     write_corrupted,
 )
-from robustlab.evaluation.natural.answers import read_everything
+from robustlab.evaluation.corruptions.answers import read_everything
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\u202e\r"
 NET = nn.Sequential(nn.Flatten(), nn.Linear(1024, 3)).eval()

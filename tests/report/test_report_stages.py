@@ -14,8 +14,8 @@ import pytest
 
 from robustlab.evaluation.record import Evaluation, Queries, StageResult, TracePoint, TraceRecord
 from robustlab.report import write
-from robustlab.report.looks import HEIGHT, looks
 from robustlab.report.stages import stage_tables
+from robustlab.report.trace_panels import HEIGHT, looks
 
 Recorder = Callable[..., Evaluation]
 EVIL = "<script>alert(1)</script>"

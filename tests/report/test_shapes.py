@@ -16,7 +16,7 @@ from robustlab.core import L2, Linf, Recipe, ThreatModel
 from robustlab.corruptions import corruption
 from robustlab.data import examples
 from robustlab.evaluation import corrupted_sets, evaluate, evaluate_natural, inspect_inputs, write_corrupted
-from robustlab.evaluation.saved import verify_saved
+from robustlab.evaluation.png import verify_saved
 from robustlab.models import faults
 from robustlab.report import write
 from robustlab.report.pictures import gallery

@@ -13,10 +13,10 @@ TINY = Budget("tiny", images=64, epochs=1, test=4)
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Budget:
     """What an experiment may use in tests."""
-    import robustlab.studies.claims.lab as lab
+    import robustlab.studies.claim_engine.lab as lab
     from robustlab.data import sample
     from robustlab.data.digits import digits
-    from robustlab.studies.claims.network import HARD
+    from robustlab.studies.claim_engine.network import HARD
 
     def enlarged(split: str) -> Examples:
         return sample(digits("all", enlarged=True), 40) if split == HARD else digits(split, enlarged=True)

@@ -15,13 +15,13 @@ from torch import nn
 
 from robustlab.core import Metrics, RunError
 from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Doing, Effect, Term, known, reproduce
-from robustlab.studies.claims import pretraining, table
-from robustlab.studies.claims.claim import LONGEST
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import Balanced, Network, Sampled, Site, Trained
+from robustlab.studies.claim_engine import pretraining, table
+from robustlab.studies.claim_engine.claim import LONGEST
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Balanced, Network, Sampled, Site, Trained
+from robustlab.studies.claim_engine.outcome import outcome
+from robustlab.studies.claim_engine.record import PUBLISHED
 from robustlab.studies.claims.networks import Maxout, linear, maxout
-from robustlab.studies.claims.outcome import outcome
-from robustlab.studies.claims.record import PUBLISHED
 from robustlab.training import standard
 
 
@@ -231,7 +231,7 @@ def test_outcome_as_json_and_page(tmp_path: Path, bench: Bench) -> None:
 
 
 def test_definitions_hold_no_addresses_of_this_process() -> None:
-    from robustlab.studies.claims.definition import described
+    from robustlab.studies.claim_engine.definition import described
 
     assert " at 0x" in repr(rows_of)
     assert described(rows_of, 1) == "<function rows_of>\n1"
@@ -239,7 +239,7 @@ def test_definitions_hold_no_addresses_of_this_process() -> None:
 
 
 def test_definition_stays_when_a_class_gets_another_argument_with_a_default() -> None:
-    from robustlab.studies.claims.definition import described
+    from robustlab.studies.claim_engine.definition import described
 
     before = make_dataclass("Recipe", [("eps", float)], frozen=True)
     more: list[tuple[str, type, Any]] = [
@@ -317,7 +317,7 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
 
 
 def test_new_networks_leave_the_precision_open_and_results_of_bf16_are_found_still() -> None:
-    from robustlab.studies.claims.definition import described
+    from robustlab.studies.claim_engine.definition import described
 
     fresh = Network(standard())
     assert fresh.precision == "auto"

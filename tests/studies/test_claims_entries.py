@@ -9,8 +9,8 @@ import pytest
 
 from robustlab.core import Recipe
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import Network, PerturbedOnce, Sampled
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Network, PerturbedOnce, Sampled
 from robustlab.training import VAT, standard
 
 NAMES = [claim.name for claim in CLAIMS]

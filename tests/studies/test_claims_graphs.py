@@ -15,10 +15,10 @@ from robustlab.data import examples
 from robustlab.data.digits import digits
 from robustlab.models import load
 from robustlab.studies import Budget
-from robustlab.studies.claims import graphs
-from robustlab.studies.claims.graphs import BesideGraph, PretrainedFeatures
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import Balanced, Sampled
+from robustlab.studies.claim_engine import graphs
+from robustlab.studies.claim_engine.graphs import BesideGraph, PretrainedFeatures
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Balanced, Sampled
 
 
 @dataclass(frozen=True)

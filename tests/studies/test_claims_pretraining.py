@@ -18,13 +18,13 @@ from robustlab.core.routes import routes_of
 from robustlab.data.digits import digits
 from robustlab.models import load, split_norms
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
+from robustlab.studies.claim_engine.hard import OnHard, WithoutHard
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Site, Trained
+from robustlab.studies.claim_engine.taught import TaughtBy
+from robustlab.studies.claim_engine.transferred import OnDigits
 from robustlab.studies.claims import efficientnets
-from robustlab.studies.claims.hard import OnHard, WithoutHard
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import HARD, Network, Sampled, Site, Trained
 from robustlab.studies.claims.networks import resnet_of_equal_time, resnet_of_equal_work
-from robustlab.studies.claims.taught import TaughtBy
-from robustlab.studies.claims.transferred import OnDigits
 from robustlab.training import NoisyStudent, standard
 
 SMALL = Budget("small", images=300, epochs=1)

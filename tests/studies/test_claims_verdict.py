@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robustlab.studies import t_interval
-from robustlab.studies.claims.verdict import Verdict, judged, together
+from robustlab.studies.claim_engine.verdict import Verdict, judged, together
 
 
 def test_interval_of_two_values_in_closed_form() -> None:

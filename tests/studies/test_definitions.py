@@ -13,11 +13,11 @@ import pytest
 
 from robustlab.data.fashion_mnist_a import RECORD
 from robustlab.studies import mining
+from robustlab.studies.claim_engine.budget import FULL
+from robustlab.studies.claim_engine.definition import described
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.record import PUBLISHED, by_seed
 from robustlab.studies.claims import CLAIMS
-from robustlab.studies.claims.budget import FULL
-from robustlab.studies.claims.definition import described
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.record import PUBLISHED, by_seed
 from robustlab.studies.mining.page import AGAIN
 from robustlab.studies.sweep.attackers import SEEDS, Spend, Sweep
 from robustlab.studies.sweep.subject import SUBJECTS

@@ -11,7 +11,7 @@ import pytest
 
 from robustlab.core import RunError
 from robustlab.studies import filing
-from robustlab.studies.claims.record import Unit as ClaimUnit
+from robustlab.studies.claim_engine.record import Unit as ClaimUnit
 from robustlab.studies.mining import record
 from robustlab.studies.sweep.precision import _read as precision_of
 from robustlab.studies.sweep.unit import Unit as SweepUnit

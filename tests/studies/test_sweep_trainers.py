@@ -13,8 +13,8 @@ from torch import nn
 
 from robustlab.core import Examples, RunError
 from robustlab.studies import Budget, t_interval
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import Network, Trained
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Network, Trained
 from robustlab.studies.sweep import TEACHERS, At, Trainers, table, trainers
 from robustlab.studies.sweep.precision import kept
 from robustlab.studies.sweep.rates import rate

@@ -19,8 +19,9 @@ from robustlab.core import L2, Batch, Linf, Model, Streams, ThreatModel, Twin, s
 from robustlab.core.routes import routed_parts
 from robustlab.data import InMemory
 from robustlab.models import BatchNormCNN, ShallowCNN, load, merged, split_norms
-from robustlab.training import AdvProp, Crafting, Settings, advprop, fit, follower, standard
-from robustlab.training.advprop import wrong_classes
+from robustlab.training import AdvProp, Crafting, Settings, advprop, fit, standard
+from robustlab.training import training_twin as follower
+from robustlab.training.recipes.advprop import wrong_classes
 
 THREAT = ThreatModel(Linf(), 0.1)
 DRAW = torch.Generator().manual_seed(8)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from robustlab.core import Batch
 from robustlab.data import InMemory
 from robustlab.training import Augmented, AugMix, Settings, augmented, augmix, fit, standard
-from robustlab.training.augmix import jensen_shannon
+from robustlab.training.recipes.augmix import jensen_shannon
 
 MakeNet = Callable[..., nn.Sequential]
 

@@ -14,7 +14,7 @@ from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, ThreatModel
 from robustlab.data import InMemory
 from robustlab.training import AugMix, RandAugment, Settings, augmented, fit, free, perturbed_once, standard
-from robustlab.training.augment import changed
+from robustlab.training.recipes.augment import changed
 
 MakeNet = Callable[..., nn.Sequential]
 THREAT = ThreatModel(Linf(), 0.1)

@@ -16,7 +16,7 @@ from robustlab.core.routes import routed_parts
 from robustlab.data import InMemory
 from robustlab.models import BatchNormCNN, split_norms
 from robustlab.training import FastAdvProp, Settings, fast_advprop, fit
-from robustlab.training.fast_advprop import divided
+from robustlab.training.recipes.fast_advprop import divided
 
 EPS = 0.1
 THREAT = ThreatModel(Linf(), EPS)

@@ -29,7 +29,7 @@ from robustlab.training import (
     sgd,
     standard,
 )
-from robustlab.training.recipes import Standard
+from robustlab.training.recipes.cross_entropy import Standard
 
 MakeNet = Callable[..., nn.Sequential]
 HEAD = Settings(3, batch_size=10, optimizer=adamw(0.01), device="cpu", resume=True)

@@ -16,7 +16,7 @@ from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Batch, Linf, Streams, ThreatModel
 from robustlab.data import InMemory
 from robustlab.training import Constant, Settings, adversarial, fast, fit, grad_align, overfitting_alarm, sgd, standard
-from robustlab.training.single_step import OverfittingAlarm, mean_cosine
+from robustlab.training.recipes.single_step import OverfittingAlarm, mean_cosine
 
 MakeNet = Callable[..., nn.Sequential]
 EPS = 0.1

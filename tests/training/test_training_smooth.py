@@ -25,9 +25,9 @@ from robustlab.training import (
     smooth_in,
     standard,
 )
-from robustlab.training.follower import following
+from robustlab.training.recipes.smooth import Where
 from robustlab.training.settings import Settings
-from robustlab.training.smooth import Where
+from robustlab.training.training_twin import following
 
 EPS = 0.1
 THREAT = ThreatModel(Linf(), EPS)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from robustlab.evaluation import CopyManifest, CopyProgress
-    from robustlab.evaluation.natural.copy_record import Format, Layout
+    from robustlab.evaluation.copies.manifest import Format, Layout
 
 EXAMPLE = "robustlab corrupt fashion-mnist --out fashion-mnist-c"
 LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")

@@ -190,6 +190,6 @@ def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, j
 def compared(results: Sequence[NaturalEvaluation]) -> list[NaturalComparison]:
     """Every pair of evaluations that saw the same images, compared."""
     from robustlab.evaluation import compare_natural
-    from robustlab.evaluation.natural.compare import same_images
+    from robustlab.evaluation.corruptions.compare import same_images
 
     return [compare_natural(a, b) for a, b in combinations(results, 2) if same_images(a, b)]

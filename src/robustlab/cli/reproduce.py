@@ -70,7 +70,7 @@ def _told(found: Sequence[Outcome], *, json: bool) -> None:
     if json:
         show.machine([one.to_json() for one in found])
         return
-    from robustlab.studies.claims.table import words
+    from robustlab.studies.claim_engine.table import words
 
     for one in found:
         show.paragraph(one.claim.name, words(one))

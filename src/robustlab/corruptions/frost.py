@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustlab.core import Streams
-from robustlab.corruptions.frost_looks import LOOKS, Look
+from robustlab.corruptions.frost_patterns import LOOKS, Look
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.severity import Constants
 

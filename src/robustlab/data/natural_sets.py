@@ -39,7 +39,7 @@ def imagenet_a(path: str | Path, *, size: int = 224) -> ImageFolder:
     """ImageNet-A as published: root/wnid/*, 7,500 photographs of 200 of ImageNet's classes.
 
     Labels are ImageNet's 1,000 numbers. Published accuracies are among the 200 classes alone (``imagenet_a_classes``);
-    ``robustlab.evaluation.natural.hard`` gives both.
+    ``robustlab.evaluation.corruptions.hard`` gives both.
 
     Args:
         path: the root.

@@ -1,14 +1,7 @@
 """Measures how robust a model is, and how far the measurement can be trusted."""
 
-from robustlab.evaluation.adaptive import Adapted, adaptive, run_adaptive
-from robustlab.evaluation.adversarial_set import check_adversarial, check_adversarial_run
 from robustlab.evaluation.compare import Comparison, compare
-from robustlab.evaluation.doctor import diagnose
-from robustlab.evaluation.gallery import pictures
-from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.natural.baseline import Baseline, alexnet, baseline_of
-from robustlab.evaluation.natural.compare import NaturalComparison, compare_natural
-from robustlab.evaluation.natural.copy_record import (
+from robustlab.evaluation.copies.manifest import (
     CopyManifest,
     CopyProgress,
     CopySettings,
@@ -16,24 +9,33 @@ from robustlab.evaluation.natural.copy_record import (
     is_copy,
     read_copy,
 )
-from robustlab.evaluation.natural.corrupted_copy import write_corrupted
-from robustlab.evaluation.natural.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
-from robustlab.evaluation.natural.evaluate import evaluate_natural
-from robustlab.evaluation.natural.flips import FlipRate, FlipRates, flip_rates
-from robustlab.evaluation.natural.gallery import natural_pictures
-from robustlab.evaluation.natural.hard import (
+from robustlab.evaluation.copies.write import write_corrupted
+from robustlab.evaluation.corruptions.baseline import Baseline, alexnet, baseline_of
+from robustlab.evaluation.corruptions.compare import NaturalComparison, compare_natural
+from robustlab.evaluation.corruptions.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
+from robustlab.evaluation.corruptions.evaluate import evaluate_natural
+from robustlab.evaluation.corruptions.flips import FlipRate, FlipRates, flip_rates
+from robustlab.evaluation.corruptions.gallery import natural_pictures
+from robustlab.evaluation.corruptions.hard import (
     NaturalAdversarial,
     NaturalOutliers,
     ProtocolResult,
     natural_adversarial,
     natural_outliers,
 )
-from robustlab.evaluation.natural.manifest import is_natural, read_natural
-from robustlab.evaluation.natural.metrics import CorruptionError, CorruptionErrors, corruption_errors
-from robustlab.evaluation.natural.plan import NaturalProgress, NaturalSettings, numbers_of
-from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.manifest import is_natural, read_natural
+from robustlab.evaluation.corruptions.metrics import CorruptionError, CorruptionErrors, corruption_errors
+from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings, numbers_of
+from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.doctor.adaptive import Adapted, adaptive, run_adaptive
+from robustlab.evaluation.doctor.adversarial_set import check_adversarial, check_adversarial_run
+from robustlab.evaluation.doctor.diagnose import diagnose
+from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.plan import Progress, Settings
+from robustlab.evaluation.png import Saved, verify_saved
+from robustlab.evaluation.png_files import SavedRun, save_images
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,
@@ -60,8 +62,6 @@ from robustlab.evaluation.record import (
     WorstCase,
 )
 from robustlab.evaluation.run import evaluate, read_run
-from robustlab.evaluation.saved import Saved, verify_saved
-from robustlab.evaluation.saved_run import SavedRun, save_images
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",

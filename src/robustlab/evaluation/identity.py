@@ -22,7 +22,7 @@ from robustlab.core.modes import seed_generators
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.core.weights import bare, state_of
-from robustlab.evaluation.intake import REREAD, fetched, unstable
+from robustlab.evaluation.input_checks import REREAD, fetched, unstable
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject

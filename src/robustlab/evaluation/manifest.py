@@ -12,9 +12,9 @@ from torch import Tensor
 
 from robustlab.core import Model, RunError
 from robustlab.evaluation.identity import check_same, differences, identify, plain
-from robustlab.evaluation.parts import left_out
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings
 from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, Finding, ModelInfo, RunInfo, ThreatInfo
+from robustlab.evaluation.stages import left_out
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION

@@ -14,8 +14,8 @@ from robustlab.attacks import Restarts, Targeted, at_eps, threat_of
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
 from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
-from robustlab.evaluation.parts import Part, label, parts
 from robustlab.evaluation.record import Finding
+from robustlab.evaluation.stages import Part, label, parts
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
 Inspected: TypeAlias = Callable[[Sequence[Finding]], None]

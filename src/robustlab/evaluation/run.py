@@ -22,16 +22,16 @@ from robustlab.core.processes import Processes
 from robustlab.core.user_code import model_called
 from robustlab.data.file_names import file_names
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.case import Case, Rival
-from robustlab.evaluation.doctor import probe_findings, strongest
+from robustlab.evaluation.distributed import begun, home_of, team
+from robustlab.evaluation.doctor.case import Case, Rival
+from robustlab.evaluation.doctor.diagnose import probe_findings, strongest
+from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.doctor.records import record_findings
 from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
-from robustlab.evaluation.inputs import inspect_inputs
-from robustlab.evaluation.intake import fetched, label_faults, logit_faults, refuse, with_finding
+from robustlab.evaluation.input_checks import fetched, label_faults, logit_faults, refuse, with_finding
 from robustlab.evaluation.manifest import Manifest, describe, older, read_manifest, searched_in
-from robustlab.evaluation.pace import Pace, Walk
-from robustlab.evaluation.parts import Part
 from robustlab.evaluation.plan import (
     CLEAN,
     Attacks,
@@ -46,7 +46,7 @@ from robustlab.evaluation.plan import (
     entries,
     rechecked,
 )
-from robustlab.evaluation.probes_records import record_findings
+from robustlab.evaluation.progress import Pace, Walk
 from robustlab.evaluation.queries import KEY, Value
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
@@ -54,10 +54,10 @@ from robustlab.evaluation.schema import COUNTED, finished
 from robustlab.evaluation.sealed import REPORT, broken, older_result, read_result, seal
 from robustlab.evaluation.shards import take_in
 from robustlab.evaluation.sound import unsound
+from robustlab.evaluation.stages import Part
 from robustlab.evaluation.store import Columns, Cost, Store
 from robustlab.evaluation.subject import Judged, Subject, subject
-from robustlab.evaluation.together import begun, home_of, team
-from robustlab.evaluation.traced import traces
+from robustlab.evaluation.traces import traces
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.runs.provenance import now
 from robustlab.runs.run_files import disk, write_json

@@ -30,7 +30,7 @@ from robustlab.core.speed import bf16_is_faster
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.core.weights import check_values
-from robustlab.evaluation.intake import batch_faults, fetched, output_faults, refuse
+from robustlab.evaluation.input_checks import batch_faults, fetched, output_faults, refuse
 from robustlab.evaluation.plan import SearchDtype
 
 UNDEFINED = -1

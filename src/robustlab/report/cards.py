@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural.compare import same_images
-from robustlab.evaluation.natural.gallery import natural_pictures
-from robustlab.evaluation.natural.record import NaturalEvaluation, Shown
+from robustlab.evaluation.corruptions.compare import same_images
+from robustlab.evaluation.corruptions.gallery import natural_pictures
+from robustlab.evaluation.corruptions.record import NaturalEvaluation, Shown
 from robustlab.report.confusion import class_name
 from robustlab.report.heat import spoken
 from robustlab.report.pictures import is_image_shape, png

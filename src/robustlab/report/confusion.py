@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.record import AttackResult, Confusion, Evaluation
 
 MOST_CLASSES = 12

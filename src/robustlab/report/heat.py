@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.natural.compare import CellPair, NaturalComparison
-from robustlab.evaluation.natural.record import CorruptionInfo, NaturalEvaluation, correct
+from robustlab.evaluation.corruptions.compare import CellPair, NaturalComparison
+from robustlab.evaluation.corruptions.record import CorruptionInfo, NaturalEvaluation, correct
 from robustlab.report.words import NOTHING, interval, p_value, percent, points
 
 _FULL = 0.3

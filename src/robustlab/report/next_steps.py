@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.natural.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.words import number
 

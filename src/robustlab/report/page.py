@@ -17,11 +17,11 @@ from robustlab.evaluation.record import (
 )
 from robustlab.report.chart import NARROW, SMALL, WIDE, Chart, Charts, Frame, attacked, chart
 from robustlab.report.confusion import BeforeAfter, before_after
-from robustlab.report.looks import Look, looks
-from robustlab.report.made import Fact, Findings, facts_of, gathered, in_rows
 from robustlab.report.next_steps import next_steps
 from robustlab.report.pictures import Triptych, gallery
+from robustlab.report.provenance import Fact, Findings, facts_of, gathered, in_rows
 from robustlab.report.stages import StageTable, stage_tables
+from robustlab.report.trace_panels import Look, looks
 from robustlab.report.words import budget
 from robustlab.statistics.intervals import Interval
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from robustlab.core.errors import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.natural.compare import NaturalComparison
-from robustlab.evaluation.natural.record import NATURAL_SCHEMA, NaturalEvaluation
+from robustlab.evaluation.corruptions.compare import NaturalComparison
+from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, NaturalEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
-from robustlab.report import looks, words
 from robustlab.report import rows as rows_file
+from robustlab.report import trace_panels as looks
+from robustlab.report import words
 from robustlab.report.chart import mark_of
+from robustlab.report.corruption_tables import natural_csv, natural_markdown
+from robustlab.report.corruptions import natural_page
 from robustlab.report.heat import spoken
-from robustlab.report.natural import natural_page
-from robustlab.report.natural_tables import natural_csv, natural_markdown
 from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.tables import to_csv, to_markdown

@@ -8,11 +8,11 @@ import io
 from collections.abc import Sequence
 
 from robustlab.evaluation.record import AttackResult, Evaluation, Finding, StageResult
-from robustlab.report.looks import Look
-from robustlab.report.made import Findings
 from robustlab.report.page import Page
 from robustlab.report.plain import both, csv_text, marked, md_table, md_text, next_part
+from robustlab.report.provenance import Findings
 from robustlab.report.stages import StageTable
+from robustlab.report.trace_panels import Look
 from robustlab.report.words import budget, duration, mark, number, p_value, percent, points, sample
 from robustlab.statistics.intervals import Interval
 

@@ -2,11 +2,11 @@
 
 from robustlab.statistics.intervals import t_interval
 from robustlab.studies import mining, sweep
+from robustlab.studies.claim_engine.budget import FULL, QUICK, Budget
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.outcome import Judged, Outcome
+from robustlab.studies.claim_engine.table import words
 from robustlab.studies.claims import CLAIMS
-from robustlab.studies.claims.budget import FULL, QUICK, Budget
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.outcome import Judged, Outcome
-from robustlab.studies.claims.table import words
 from robustlab.studies.demo import Demo, Step, demo
 from robustlab.studies.mining import mine
 from robustlab.studies.reproduce import Doing, known, reproduce

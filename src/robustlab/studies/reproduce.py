@@ -10,14 +10,14 @@ from typing import NamedTuple, TypeAlias
 from robustlab.core import Metrics
 from robustlab.core.kinds import typed
 from robustlab.core.text import choice
+from robustlab.studies.claim_engine.budget import FULL, Budget
+from robustlab.studies.claim_engine.claim import Arm, Claim
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.outcome import Outcome, outcome
+from robustlab.studies.claim_engine.record import PUBLISHED, Unit, read, write
+from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
 from robustlab.studies.claims import CLAIMS
-from robustlab.studies.claims.budget import FULL, Budget
-from robustlab.studies.claims.claim import Arm, Claim
-from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.outcome import Outcome, outcome
-from robustlab.studies.claims.record import PUBLISHED, Unit, read, write
-from robustlab.studies.claims.verdict import FEWEST_SEEDS
 
 
 class Doing(NamedTuple):

@@ -1,34 +1,34 @@
 """Training: one loop, many recipes."""
 
-from robustlab.training.advprop import AdvProp, advprop
-from robustlab.training.augment import Augmented, AugMix, RandAugment, augmented
-from robustlab.training.augmix import Consistent, augmix
-from robustlab.training.awp import AWP, awp
 from robustlab.training.checkpoint import latest
-from robustlab.training.corrupted import Corrupted, corrupted
 from robustlab.training.crafting import Crafting, GaussianNoise
-from robustlab.training.fast_advprop import FastAdvProp, fast_advprop
 from robustlab.training.feature_cache import Features, cached_features
 from robustlab.training.finetune import FineTuned, Plan, finetune
-from robustlab.training.free import Free, free
 from robustlab.training.groups import Group, layer_groups, new_head
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
-from robustlab.training.noisy_student import NoisyStudent, Unnoised, noisy_student, unnoised
 from robustlab.training.optimizers import adamw, sgd, tuned
+from robustlab.training.perturbed_once import perturbed_once
 from robustlab.training.progress import progress_bar
 from robustlab.training.pseudo_labels import PseudoLabelled, PseudoLabels, pseudo_labels
-from robustlab.training.recipes import Adversarial, Standard, adversarial, gaussian_noise, madry, standard
+from robustlab.training.recipes.advprop import AdvProp, advprop
+from robustlab.training.recipes.augment import Augmented, AugMix, RandAugment, augmented
+from robustlab.training.recipes.augmix import Consistent, augmix
+from robustlab.training.recipes.awp import AWP, awp
+from robustlab.training.recipes.corrupted import Corrupted, corrupted
+from robustlab.training.recipes.cross_entropy import Adversarial, Standard, adversarial, gaussian_noise, madry, standard
+from robustlab.training.recipes.fast_advprop import FastAdvProp, fast_advprop
+from robustlab.training.recipes.free import Free, free
+from robustlab.training.recipes.noisy_student import NoisyStudent, Unnoised, noisy_student, unnoised
+from robustlab.training.recipes.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
+from robustlab.training.recipes.smooth import SmoothIn, smooth_adversarial, smooth_in
+from robustlab.training.recipes.trades import MART, TRADES, NearPGD, mart, trades
+from robustlab.training.recipes.virtual import VAT, Unlabelled, vat
 from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
 from robustlab.training.self_training import SelfTrained, SelfTraining, self_train
 from robustlab.training.settings import History, Progress, Settings
-from robustlab.training.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
-from robustlab.training.smooth import SmoothIn, smooth_adversarial, smooth_in
-from robustlab.training.stale import perturbed_once
 from robustlab.training.trackers import mlflow, tensorboard, together, trackers
-from robustlab.training.trades import MART, TRADES, NearPGD, mart, trades
 from robustlab.training.update import DivergedError
-from robustlab.training.virtual import VAT, Unlabelled, vat
 
 __all__ = [
     "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustlab.attacks import at_eps, threat_of
 from robustlab.core import Attack, Batch, Images, Labels, Metrics, RecipeState, Streams
 from robustlab.core.kinds import typed
-from robustlab.training.follower import following, forget
+from robustlab.training.training_twin import following, forget
 
 Backward: TypeAlias = Callable[[Tensor], None]
 NormMode: TypeAlias = Literal["eval", "train"]

@@ -22,7 +22,7 @@ from robustlab.training.feature_cache import Features, Tell, cached_features, ke
 from robustlab.training.groups import Group, head_of, layer_groups
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
-from robustlab.training.recipes import Standard, standard
+from robustlab.training.recipes.cross_entropy import Standard, standard
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import fetched
 from robustlab.training.unfreezing import Layered, Unfreezing, trainable

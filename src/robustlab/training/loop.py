@@ -23,12 +23,12 @@ from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.checkpoint_numbers import Numbers, read_numbers
-from robustlab.training.follower import forget
 from robustlab.training.identity import check_same, differences, run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import recorded
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import Reader, fetched
+from robustlab.training.training_twin import forget
 from robustlab.training.update import DivergedError, Updater, checked
 
 Validate: TypeAlias = Callable[[nn.Module], Metrics]

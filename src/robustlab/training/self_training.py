@@ -25,9 +25,9 @@ from robustlab.runs.files import write_atomically
 from robustlab.training.checkpoint import latest
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
-from robustlab.training.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
 from robustlab.training.pseudo_labels import PerClass, PseudoLabelled, check_choice, check_classes, pseudo_labels
-from robustlab.training.recipes import standard
+from robustlab.training.recipes.cross_entropy import standard
+from robustlab.training.recipes.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import fetched
 

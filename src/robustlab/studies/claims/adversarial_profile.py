@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import PGD_TRAINED
-from robustlab.studies.claims.natural_measures import UnderCorruptions
-from robustlab.studies.claims.network import Network
 from robustlab.training import standard
 
 

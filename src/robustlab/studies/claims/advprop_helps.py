@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, NATURAL, SETTING, SHARED_NORMS, VANILLA
 
 _VANILLA, _ADVPROP = Arm("vanilla", VANILLA), Arm("advprop", ADVPROP)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claims.common import OVERFITTED, THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
 from robustlab.training import awp, madry
 
 CLAIM = Claim(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import FGSM_TRAINED_LARGE, LARGE_THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
 from robustlab.training import madry
 
 CLAIM = Claim(

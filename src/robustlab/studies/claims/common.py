@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Linf, ThreatModel
-from robustlab.studies.claims.network import Network, Sampled
+from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.training import Cosine, adversarial, madry
 
 EPS, LARGE = 0.1, 0.2

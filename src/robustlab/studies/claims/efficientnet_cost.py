@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.efficientnets import NATURAL, SETTING, VANILLA
 
 _PLACE = "robustlab.studies.claims.networks"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robustlab.core import Linf, Recipe, ThreatModel
-from robustlab.studies.claims.hard import OnHard, WithoutHard
-from robustlab.studies.claims.measures import Clean
-from robustlab.studies.claims.natural_measures import UnderCorruptions
-from robustlab.studies.claims.network import Network
-from robustlab.studies.claims.taught import TaughtBy
+from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
+from robustlab.studies.claim_engine.hard import OnHard, WithoutHard
+from robustlab.studies.claim_engine.measures import Clean
+from robustlab.studies.claim_engine.network import Network
+from robustlab.studies.claim_engine.taught import TaughtBy
 from robustlab.training import advprop, fast_advprop, standard
-from robustlab.training.augment import RandAugment, augmented
+from robustlab.training.recipes.augment import RandAugment, augmented
 
 _PLAIN = "timm:efficientnet_b0,stride=1,width=0.25"
 _NOISY = f"{_PLAIN},dropout=0.2,drop_path=0.2"

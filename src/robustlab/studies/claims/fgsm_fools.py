@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM
 from robustlab.core import Linf, ThreatModel
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.training import adamw, standard
 
 _HERE = "robustlab.studies.claims.networks"

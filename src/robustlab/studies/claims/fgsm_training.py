@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM
 from robustlab.core import Recipe
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
 from robustlab.training import adamw, adversarial, standard
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.graphs import BesideGraph
-from robustlab.studies.claims.measures import Clean
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.graphs import BesideGraph
+from robustlab.studies.claim_engine.measures import Clean
 from robustlab.studies.claims.vat_few_labels import few_labels, supervised, virtual
 
 

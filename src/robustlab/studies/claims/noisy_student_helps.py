@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.transferred import OnDigits
 from robustlab.studies.claims.advprop_helps import better
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
 from robustlab.studies.claims.common import THREAT
 from robustlab.studies.claims.efficientnets import (
     ADVPROP,
@@ -17,8 +19,6 @@ from robustlab.studies.claims.efficientnets import (
     STUDENT,
     VANILLA,
 )
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.transferred import OnDigits
 
 _PAPER = "Xie, Luong, Hovy, Le, Self-training with Noisy Student Improves ImageNet Classification, CVPR 2020"
 _OURS = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robustlab.attacks import FGSM
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import OnPerturbedOnce, Under
+from robustlab.studies.claim_engine.network import Network, PerturbedOnce
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import OnPerturbedOnce, Under
-from robustlab.studies.claims.network import Network, PerturbedOnce
 from robustlab.training import standard
 
 _FIRST = Network(standard(), epochs=2, precision="bf16")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robustlab.attacks import PGD, autoattack
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import PGD_TRAINED, THREAT
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
 from robustlab.training import standard
 
 CLAIM = Claim(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claims.common import OVERFITTED, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
 
 CLAIM = Claim(
     name="robust-overfitting",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from robustlab.corruptions import CORRUPTIONS, EXTRA
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.natural_measures import UnderCorruptions
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
+from robustlab.studies.claim_engine.network import Network
 from robustlab.training import standard
 
 _ALL = (*CORRUPTIONS, *EXTRA)

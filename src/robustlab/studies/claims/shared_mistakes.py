@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.natural_measures import OnMistakesOf
-from robustlab.studies.claims.network import Half, Network
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.corruption_measures import OnMistakesOf
+from robustlab.studies.claim_engine.network import Half, Network
 from robustlab.training import sgd, standard
 
 _OTHER = Network(standard(), Half(), epochs=6, optimizer=sgd(0.1), precision="bf16")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
 from robustlab.training import smooth_adversarial, smooth_in
-from robustlab.training.smooth import Where
+from robustlab.training.recipes.smooth import Where
 
 
 def _arm(where: Where) -> Arm:

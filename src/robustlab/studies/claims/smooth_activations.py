@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robustlab.attacks import FGSM
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import EPS, THREAT, N, weak_and_strong
-from robustlab.studies.claims.measures import Under
-from robustlab.studies.claims.network import Network
 from robustlab.training import adversarial
 
 _RELU = Network(adversarial(FGSM(THREAT, step_size=EPS, random_start=True)), epochs=4, precision="bf16")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from robustlab.core import L2, Recipe, ThreatModel
-from robustlab.studies.claims.claim import Arm, Claim, Effect, Term
-from robustlab.studies.claims.measures import Clean
-from robustlab.studies.claims.network import Balanced, Network, Planned
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Clean
+from robustlab.studies.claim_engine.network import Balanced, Network, Planned
 from robustlab.training import adamw, standard, vat
 
 _BATCH = 32

@@ -1,6 +1,6 @@
 """Natural adversarial examples mined from any data set: real, unmodified, and wrong by a whole committee of models."""
 
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.mining.committee import COMMITTEE, HELD_OUT, network
 from robustlab.studies.mining.label_errors import LabelErrors, label_errors
 from robustlab.studies.mining.out_of_fold import At, Work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.network import Network
 from robustlab.training import adamw, sgd, standard
 
 

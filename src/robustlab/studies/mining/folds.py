@@ -11,7 +11,7 @@ from torch import Tensor
 from robustlab.core import Examples, Labels, Streams, fold_in
 from robustlab.data.memory import check_labels
 from robustlab.data.splits import Part
-from robustlab.studies.claims.network import Site
+from robustlab.studies.claim_engine.network import Site
 
 _LABEL = 0xF01D
 _READ = 1000  # examples at a time

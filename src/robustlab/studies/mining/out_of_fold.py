@@ -17,11 +17,11 @@ from robustlab.data.cache import stored
 from robustlab.data.wrapped import sampled_sha256
 from robustlab.runs.files import replace_atomically
 from robustlab.runs.provenance import now
-from robustlab.studies.claims.budget import FULL, Budget
-from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.measures import answers
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.budget import FULL, Budget
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.measures import answers
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.mining.folds import OutsideFold
 
 

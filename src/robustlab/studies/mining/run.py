@@ -14,12 +14,12 @@ from robustlab.core.kinds import typed
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.identity import check_same
-from robustlab.evaluation.intake import refuse_unstable
+from robustlab.evaluation.input_checks import refuse_unstable
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.provenance import now, versions
 from robustlab.runs.run_files import disk, read_json, write_json
-from robustlab.studies.claims.definition import described
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.definition import described
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.filing import write
 from robustlab.studies.mining.choice import asked, choose
 from robustlab.studies.mining.folds import dealt, labels

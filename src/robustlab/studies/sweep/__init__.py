@@ -2,10 +2,10 @@
 
 from robustlab.studies.sweep.attackers import QUICK_SPEND, SEEDS, Spend, attackers, fallen, known_attackers
 from robustlab.studies.sweep.ledger import At
+from robustlab.studies.sweep.optimizers import REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.outcome import Attackers, Compared, Swept
 from robustlab.studies.sweep.rules import RULES, Rule
 from robustlab.studies.sweep.subject import SUBJECTS, Given, Own, Subject
-from robustlab.studies.sweep.teachers import REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.trainers import Taught, Trainers, known_trainers, trainers
 
 __all__ = [

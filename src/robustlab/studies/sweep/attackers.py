@@ -15,9 +15,9 @@ from torch import nn
 from robustlab.attacks import trace
 from robustlab.core import Attack, Examples, Metrics, frozen, misclassified
 from robustlab.data import parts
-from robustlab.studies.claims.budget import FULL, QUICK, Budget
-from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import Lab
+from robustlab.studies.claim_engine.budget import FULL, QUICK, Budget
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.sweep.ledger import Ledger, Show
 from robustlab.studies.sweep.outcome import NEAR, STANDS, Attackers, Passes, Swept, cost, left, spent
 from robustlab.studies.sweep.precision import PUBLISHED, kept

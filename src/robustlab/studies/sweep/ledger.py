@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from robustlab.studies import filing
-from robustlab.studies.claims.budget import FULL, Budget
+from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.sweep.unit import Compute, Part, Trial, Unit, read
 
 

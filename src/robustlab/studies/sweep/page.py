@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from robustlab.report.words import duration
 from robustlab.studies.sweep import table
 from robustlab.studies.sweep.attackers import known_attackers
+from robustlab.studies.sweep.optimizers import REGIMES, N, Regime
 from robustlab.studies.sweep.outcome import Attackers
 from robustlab.studies.sweep.subject import SUBJECTS, Own
 from robustlab.studies.sweep.table import NEARLY, Table
-from robustlab.studies.sweep.teachers import REGIMES, N, Regime
 from robustlab.studies.sweep.trainers import Trainers, known_trainers
 
 _HEAD = f"""\

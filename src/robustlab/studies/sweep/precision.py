@@ -9,7 +9,7 @@ from typing import cast
 
 from robustlab.core import RunError
 from robustlab.runs.files import json_in, write_atomically
-from robustlab.studies.claims.network import Network
+from robustlab.studies.claim_engine.network import Network
 from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision
 

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from robustlab.runs.files import replace_atomically
-from robustlab.studies.claims.lab import Lab
+from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.sweep.attackers import SEEDS, Spend, Sweep
 from robustlab.studies.sweep.ledger import path_of
+from robustlab.studies.sweep.optimizers import REGIMES
 from robustlab.studies.sweep.subject import SUBJECTS
-from robustlab.studies.sweep.teachers import REGIMES
 from robustlab.studies.sweep.trainers import SEEDS as TRAINED
 from robustlab.studies.sweep.trainers import School
 from robustlab.studies.sweep.unit import RESULTS, Compute, MissingError, Trial, Unit, read

@@ -11,8 +11,8 @@ from torch import nn
 from robustlab.core import Examples, Linf, ThreatModel
 from robustlab.core.content import content, titled
 from robustlab.core.weights import state_of
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.network import Network, Sampled
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.precision import trained_in
 from robustlab.training import madry, standard
 from robustlab.training.settings import Precision

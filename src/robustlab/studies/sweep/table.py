@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from robustlab.report.words import NOTHING, number, p_value, percent, points
 from robustlab.statistics.intervals import TInterval
+from robustlab.studies.sweep.optimizers import BASELINE
 from robustlab.studies.sweep.outcome import CLOSE, NEAR, Attackers, Swept, cost
 from robustlab.studies.sweep.rules import SIGN
-from robustlab.studies.sweep.teachers import BASELINE
 from robustlab.studies.sweep.trainers import Taught, Trainers
 
 SURE = 0.05

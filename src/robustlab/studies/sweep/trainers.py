@@ -11,15 +11,15 @@ from pathlib import Path
 from robustlab.core import Metrics
 from robustlab.core.text import choice
 from robustlab.statistics.intervals import TInterval, t_interval
-from robustlab.studies.claims.budget import FULL, Budget
-from robustlab.studies.claims.definition import fingerprint
-from robustlab.studies.claims.lab import Lab
-from robustlab.studies.claims.measures import accuracy, attacked
-from robustlab.studies.claims.network import Network, Sampled
+from robustlab.studies.claim_engine.budget import FULL, Budget
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.measures import accuracy, attacked
+from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.optimizers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate
-from robustlab.studies.sweep.teachers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Trial, published
 from robustlab.training import DivergedError
 from robustlab.training.settings import Precision

@@ -1,0 +1,1 @@
+"""Corrupted copies of data sets on disk: written an image at a time, resumable, checked when they are read."""

@@ -1,0 +1,92 @@
+"""The evaluation of one model under corruptions: each image is read once, corrupted in memory, and asked about."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from robustlab.core import Model, frozen
+from robustlab.core.kinds import typed
+from robustlab.core.user_code import model_called
+from robustlab.data import CorruptedCopies
+from robustlab.data.wrapped import Given
+from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
+from robustlab.evaluation.corruptions.manifest import describe, settle
+from robustlab.evaluation.corruptions.plan import NaturalSettings, check_subsets, fitting, normaliser
+from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.run import NaturalRun
+from robustlab.evaluation.distributed import home_of
+from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.given import for_model
+from robustlab.evaluation.input_checks import refuse, with_finding
+from robustlab.evaluation.plan import batches, drawn
+from robustlab.evaluation.store import alone
+from robustlab.evaluation.subject import asked_only
+
+
+@typed
+def evaluate_natural(
+    model: Model,
+    data: Given | CorruptedSets,
+    *,
+    corruptions: Corruptions | None = None,
+    severities: Sequence[int] | None = None,
+    n: int | None = None,
+    out: str | Path | None = None,
+    settings: NaturalSettings | None = None,
+) -> NaturalEvaluation:
+    """Measures how a model does on images that weather, a camera or a disk has harmed.
+
+    The model is asked in eval mode and left as it was found. Each image is read once, corrupted in memory and never
+    written. Draws follow the numbers of the examples, so that images are the same whatever the batch size.
+
+    Args:
+        model: from images (N, C, H, W) in [0, 1] to logits (N, K).
+        data: labelled images, or what ``robustlab.data.examples`` makes some of; or images that were corrupted before,
+            such as ``load("imagenet-c:PATH")`` (``ready_made`` puts the clean ones beside them).
+        corruptions: by name, or own ones by the names that reports shall use; None: the 15 of the benchmark, or all
+            that there are of those corrupted before.
+        severities: of 1 to 5; None: all.
+        n: size of a simple random sample to be evaluated, the same that ``evaluate`` draws; None: all examples.
+        out: run directory; if it holds the same run, unfinished, the run goes on. None: nothing is kept beyond this
+            process.
+        settings: batch size, seed, device and so on.
+
+    Raises:
+        ValueError: for what no number should be computed from, with what was seen.
+        RunError: the run directory cannot be written, or holds another run.
+        DataError: the data set does not give what it promises.
+    """
+    settings = settings or NaturalSettings()
+    data = ready_made(data) if isinstance(data, CorruptedCopies) else data
+    sets = (
+        data.only(corruptions, severities)
+        if isinstance(data, CorruptedSets)
+        else corrupted_sets(
+            for_model(model, data), corruptions, severities, variant=settings.variant, seed=settings.seed
+        )
+    )
+    ids, how = drawn(len(sets.examples), n, settings.seed)
+    check_subsets(settings.subsets, ids)
+    sets.check_sizes()
+    sets = sets.told()
+    findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
+    refuse(findings)
+    if settings.inspected is not None:
+        settings.inspected(findings)
+    with home_of(out) as home, frozen(model, training=False), model_called():
+        one = asked_only(model, sets.examples, device=settings.device)
+        settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))
+        own = describe(one, sets, ids, how, settings)
+        findings = with_finding(findings, own.unstable)
+        baseline = normaliser(settings.baseline, sets, own.data.shape)
+        with alone(home):
+            manifest = settle(own, home, durable=out is not None)
+            run = NaturalRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings, baseline)
+            evaluation = run.concluded(run.answers(), findings)
+    if out is None:
+        weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)
+    return evaluation

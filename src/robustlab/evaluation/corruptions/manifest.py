@@ -1,0 +1,163 @@
+"""Who, what, when and with what of a run under corruptions: written first, compared before it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from robustlab.core import RunError
+from robustlab.core.kinds import typed
+from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets
+from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
+from robustlab.evaluation.identity import Asked, check_same, identify
+from robustlab.evaluation.manifest import NATURAL
+from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
+from robustlab.evaluation.sealed import check_file
+from robustlab.evaluation.subject import Subject
+from robustlab.runs.codec import decode, encode
+from robustlab.runs.files import sha256_of
+from robustlab.runs.run_files import disk, read_json, write_json
+
+RECORD = "natural.json"
+BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"
+
+
+@dataclass(frozen=True)
+class NaturalManifest:
+    """What is known of a run before its first batch."""
+
+    model: ModelInfo
+    data: DataInfo
+    """Its sha256 is empty: it is known once all examples were seen."""
+    run: RunInfo
+    corruptions: tuple[CorruptionInfo, ...]
+    severities: tuple[int, ...]
+    variant: str
+    clean: bool
+    """Whether there are clean images."""
+    essentials: Evidence
+    """What must be the same for a run to be resumed, by a name that a message can use."""
+    sealed: dict[str, str] | None = field(default_factory=dict)
+    """SHA-256 of the files of a finished run, by name; empty: not finished; None: an older version wrote it."""
+    measures: str = NATURAL
+    schema: int = NATURAL_SCHEMA
+    unstable: Finding | None = field(default=None, compare=False)
+    """That the data read differently each time; not written."""
+
+
+def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> NaturalManifest:
+    """Describes a run that is about to start.
+
+    Args:
+        subject: model and clean images, or the first ones there are.
+        sets: the corrupted images.
+        ids: of the examples to be evaluated.
+        drawn: how they were drawn.
+        settings: of the run.
+    """
+    model, data, run, essentials, unstable = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
+    essentials = {
+        **essentials,
+        "corruptions": "; ".join(f"{info.name}: {info.repr}" for info in sets.corruptions),
+        "severities": ", ".join(map(str, sets.severities)),
+        "variant": sets.variant,
+        "clean images": "yes" if sets.clean is not None else "no",
+    }
+    return NaturalManifest(
+        model,
+        data,
+        run,
+        sets.corruptions,
+        sets.severities,
+        sets.variant,
+        sets.clean is not None,
+        essentials,
+        unstable=unstable,
+    )
+
+
+def settle(manifest: NaturalManifest, directory: Path, *, durable: bool) -> NaturalManifest:
+    """Writes the manifest of a new run, or reads that of one to be resumed.
+
+    Returns: the manifest that counts: on resume the one that the run was begun with.
+    Raises: RunError if the directory holds another run, naming the first differences, or something that is no run.
+    """
+    path = directory / "manifest.json"
+    if not path.exists():
+        others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
+        if others:
+            raise RunError(f"{directory} holds {others[0]} without a manifest: choose another directory")
+        with disk(directory):
+            write_json(path, encode(manifest), durable=durable)
+        return manifest
+    before = read_natural_manifest(directory)
+    check_same(directory, before.essentials, manifest.essentials, manifest.unstable)
+    model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
+    return replace(manifest, model=model, data=data, run=before.run, sealed=before.sealed)
+
+
+def seal(manifest: NaturalManifest, directory: Path, files: Sequence[str]) -> None:
+    """Files in the manifest what the files of a run are that has just been finished.
+
+    Args:
+        manifest: of the run.
+        directory: of the run.
+        files: their names.
+    """
+    found = {name: sha256_of(directory / name) for name in files}
+    if manifest.sealed != found:
+        write_json(directory / "manifest.json", encode(replace(manifest, sealed=found)), durable=True)
+
+
+def read_natural_manifest(directory: Path) -> NaturalManifest:
+    """The manifest of a run directory.
+
+    Raises: RunError if there is none, or it is damaged, of another version, or of another kind of run.
+    """
+    content = read_json(directory / "manifest.json")
+    if content.get("measures") != NATURAL:
+        raise RunError(f"{directory} holds no run over corrupted images: choose another directory")
+    try:
+        if content.get("schema") != NATURAL_SCHEMA:
+            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {NATURAL_SCHEMA}")
+        found = decode(NaturalManifest, {"sealed": None, **content})
+        if not found.corruptions or not found.severities:
+            raise ValueError("it names no corruptions")
+        return found
+    except ValueError as error:
+        raise RunError(
+            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
+        ) from error
+
+
+@typed
+def is_natural(directory: str | Path) -> bool:
+    """Whether a directory holds a run over corrupted images."""
+    path = Path(directory)
+    return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get("measures") == NATURAL
+
+
+@typed
+def read_natural(directory: str | Path) -> NaturalEvaluation:
+    """The result of a finished run under corruptions.
+
+    Raises: RunError if there is no run, it is not finished, or its record is damaged, changed or of another run.
+    """
+    path = Path(directory)
+    manifest = read_natural_manifest(path)
+    if not (path / RECORD).exists() or manifest.sealed == {}:
+        raise RunError(f"the run in {path} is not finished: call evaluate_natural with the same arguments to go on")
+    check_file(path, RECORD, manifest.sealed)
+    try:
+        found = NaturalEvaluation.from_json(read_json(path / RECORD), path)
+    except ValueError as error:
+        raise RunError(f"{path / RECORD} cannot be used: {error}; delete it and run the evaluation again") from error
+    if found.run.id != manifest.run.id:
+        raise RunError(
+            f"{path / RECORD} is the result of another run than the manifest.json beside it: run the evaluation again "
+            "with the same arguments to have it written anew"
+        )
+    return found

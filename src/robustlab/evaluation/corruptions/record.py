@@ -1,0 +1,196 @@
+"""What an evaluation under corruptions says: the result as frozen values, written to and read from ``natural.json``.
+
+A run directory holds
+
+    manifest.json           who, what, when, with what: enough to run it again
+    answers/*.safetensors   while it goes on: what the model said, a file per batch and cell (corruption and severity)
+    answers.safetensors     once it is finished: all of them
+    gallery.safetensors     the same few images under every corruption
+    natural.json            ``NaturalEvaluation.to_json()``
+
+Shares are between 0 and 1. A number over nothing is NaN in Python and null in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from robustlab.evaluation.corruptions.metrics import CorruptionErrors
+from robustlab.evaluation.record import CleanResult, DataInfo, Finding, ModelInfo, RunInfo
+from robustlab.runs.codec import decode, encode
+from robustlab.statistics.estimate import Estimate
+from robustlab.statistics.intervals import Interval
+
+NATURAL_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CorruptionInfo:
+    """One corruption of the evaluation."""
+
+    name: str
+    family: str
+    """noise, blur, weather, digital or extra; "own" for one that is not ours."""
+    repr: str
+    """The corruption as a value; of ready-made images, where they came from."""
+    not_comparable: str = ""
+    """Why its numbers are not comparable with published ones, as a sentence; empty: nothing is known against it."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One corruption at one severity."""
+
+    corruption: str
+    severity: int
+    accuracy: Interval
+    mean_confidence: float
+    """Mean softmax probability of the predicted class."""
+    nonfinite: int
+    """Images with a NaN or infinite logit; they count as wrong."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SeverityResult:
+    """All corruptions of one severity, those of which means are made (``CorruptionErrors.over``)."""
+
+    severity: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class FamilyResult:
+    """All corruptions of one family, at all severities."""
+
+    family: str
+    corruptions: tuple[str, ...]
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class NaturalClass:
+    """One class: how often it is recognised, clean and corrupted."""
+
+    label: int
+    name: str
+    n: int
+    clean: int | None
+    """Correct on clean images; None: there were none."""
+    corrupted: float
+    """Mean accuracy over all corruptions and severities."""
+    worst: str
+    """The corruption that harms it most, averaged over severities."""
+    worst_accuracy: float
+
+
+@dataclass(frozen=True)
+class SubsetResult:
+    """Some of the examples by themselves, such as those that were mined because they are hard."""
+
+    name: str
+    n: int
+    clean: Interval | None
+    corrupted: Estimate
+    """Mean accuracy over corruptions and severities."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the model says to one picture of the gallery."""
+
+    corruption: str
+    """Empty: the clean image."""
+    severity: int
+    image: int
+    """Position among the images of the gallery."""
+    id: int
+    label: int
+    prediction: int
+    confidence: float
+    row: int
+    """Of the tensor ``x``, uint8 (R, C, H, W), in the file of the gallery."""
+
+
+@dataclass(frozen=True)
+class NaturalEvaluation:
+    """The result of ``evaluate_natural``: everything that a report draws."""
+
+    model: ModelInfo
+    data: DataInfo
+    run: RunInfo
+    corruptions: tuple[CorruptionInfo, ...]
+    variant: str
+    """Of the corruptions: "imagenet-c", "corrected", "cifar-c", "imagecorruptions"; "ready-made": corrupted before."""
+    clean: CleanResult | None
+    """None: there were no clean images."""
+    cells: tuple[CellResult, ...]
+    """By corruption in the order of ``corruptions``, then by severity ascending."""
+    errors: CorruptionErrors
+    """Mean error, and with a baseline corruption errors, mCE and relative mCE."""
+    normalised_by: str
+    """What corruption errors are divided by, in words; empty: by nothing, only mean errors are given."""
+    severities: tuple[SeverityResult, ...]
+    families: tuple[FamilyResult, ...]
+    per_class: tuple[NaturalClass, ...]
+    subsets: tuple[SubsetResult, ...]
+    findings: tuple[Finding, ...]
+    gallery: tuple[Shown, ...]
+    caveats: tuple[str, ...]
+    """Sentences without which the numbers would say too much, such as that frost is not comparable."""
+    schema: int = NATURAL_SCHEMA
+    directory: Path | None = field(default=None, compare=False)
+    """Where the run directory is; not written to JSON."""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        return encode(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> NaturalEvaluation:
+        """Reads what ``to_json`` wrote.
+
+        Raises: ValueError for another schema version, or where something is missing.
+        """
+        if data.get("schema") != NATURAL_SCHEMA or "cells" not in data:
+            raise ValueError(
+                f"the result has schema {data.get('schema')!r}, this version of robustlab reads {NATURAL_SCHEMA}"
+            )
+        found = decode(cls, data)
+        _check_whole(found)
+        return replace(found, directory=directory)
+
+    @property
+    def mean_accuracy(self) -> Estimate:
+        """Accuracy averaged over corruptions and severities: one less the mean error."""
+        return correct(self.errors.mean_error)
+
+    def cell(self, corruption: str, severity: int) -> CellResult:
+        """The result at one corruption and severity.
+
+        Raises: ValueError if there is none.
+        """
+        for one in self.cells:
+            if (one.corruption, one.severity) == (corruption, severity):
+                return one
+        names = ", ".join(info.name for info in self.corruptions)
+        raise ValueError(f"{corruption!r} at severity {severity} was not evaluated; there are {names}")
+
+
+def _check_whole(found: NaturalEvaluation) -> None:
+    """Looks whether every corruption was measured at every severity.
+
+    Raises: ValueError if not: somebody changed the file.
+    """
+    names = {info.name for info in found.corruptions}
+    expected = {(name, severity) for name in names for severity in found.errors.severities}
+    each = {error.corruption for error in found.errors.each}
+    if not expected or {(one.corruption, one.severity) for one in found.cells} != expected or each != names:
+        raise ValueError("its corruptions, cells and errors do not belong together")
+
+
+def correct(error: Estimate) -> Estimate:
+    """The accuracy that belongs to an error."""
+    return replace(error, value=1 - error.value, low=1 - error.high, high=1 - error.low)

@@ -1,0 +1,241 @@
+"""A run under corruptions that goes on: what is asked, how far it is, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, Protocol
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Batch, RunError, fold_in
+from robustlab.core.modes import seed_generators
+from robustlab.evaluation.corruptions.answers import (
+    CLEAN,
+    FILE,
+    Clock,
+    Everything,
+    Parts,
+    Said,
+    read_everything,
+    write_everything,
+)
+from robustlab.evaluation.corruptions.baseline import Baseline
+from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
+from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
+from robustlab.evaluation.corruptions.gallery import hang
+from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, read_natural, seal
+from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings
+from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.results import assemble
+from robustlab.evaluation.identity import row_digests
+from robustlab.evaluation.input_checks import batch_faults, fetched, label_faults, logit_faults, refuse
+from robustlab.evaluation.record import Finding
+from robustlab.evaluation.subject import UNDEFINED, Subject
+from robustlab.runs.run_files import disk, write_json
+
+_BOUNDS = (0.0, 1.0)
+_BYTES = 64 << 20  # of images that wait for the model, at least one cell for each thread
+_ORDER = {"serious": 0, "warning": 1, "info": 2}
+
+
+class Made(NamedTuple):
+    """Images of one batch in one cell, ready to be asked about."""
+
+    x: Tensor
+    ids: Tensor
+    seconds: float
+    """That it took to make them."""
+
+
+class Hands(Protocol):
+    """Calls a function for each of several cells, in their order; perhaps several at a time."""
+
+    def __call__(self, work: Callable[[Cell], Made], cells: Sequence[Cell], /) -> Iterable[Made]:
+        """The results, in the order of the cells."""
+
+
+@contextmanager
+def hands(sets: CorruptedSets, device: torch.device) -> Iterator[Hands]:
+    """As many threads as torch has, one cell each, where images are made by our own corruptions on a CPU.
+
+    Corruptions are many small operations: threads inside each of them would wait for each other most of the time.
+    What is not ours may not stand several threads, and is called by one.
+    """
+    count, ours = torch.get_num_threads(), all(map(pure, sets.cells.values()))
+    if count == 1 or device.type != "cpu" or not ours:
+        yield lambda work, cells: map(work, cells)
+        return
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield lambda work, cells: list(pool.map(work, cells))
+    finally:
+        torch.set_num_threads(count)
+
+
+@dataclass
+class NaturalRun:
+    """A run that goes on.
+
+    Args:
+        subject: the model in eval mode, and the examples that speak for all.
+        sets: the corrupted images.
+        manifest: of the run.
+        home: its directory.
+        batches: ids of each batch.
+        settings: how to evaluate.
+        baseline: what corruption errors are divided by, and how to say it.
+    """
+
+    subject: Subject
+    sets: CorruptedSets
+    manifest: NaturalManifest
+    home: Path
+    batches: Sequence[Tensor]
+    settings: NaturalSettings
+    baseline: tuple[Baseline | None, str]
+
+    def __post_init__(self) -> None:
+        clean = [CLEAN] if self.sets.clean is not None else []
+        self.cells: list[Cell] = [*clean, *self.sets.cells]
+        self.parts = Parts(self.home, self.batches, self.cells[0], self.manifest.run.id)
+        self.clock = Clock(self.home)
+
+    def answers(self) -> Everything:
+        """What the model says in all cells: read, or asked for where it is not known yet."""
+        if (known := self.known()) is not None:
+            return known
+        self.clock.start()
+        pace = Pace(self.settings.progress, sum(map(len, self.batches)), len(self.cells))
+        with hands(self.sets, self.subject.device) as work:
+            for number, ids in enumerate(self.batches):
+                missing = self.parts.missing(self.cells, number)
+                pace.known((len(self.cells) - len(missing)) * len(ids))
+                if missing:
+                    self.batch(number, missing, pace, work)
+        found = self.parts.everything(self.cells)
+        with disk(self.home):
+            write_everything(self.home, found, self.manifest.run.id)
+        return found
+
+    def known(self) -> Everything | None:
+        """The answers of a run that has all of them; None if they are not there, damaged, or of another run."""
+        sealed = self.manifest.sealed
+        if not (self.home / FILE).exists():
+            return None
+        try:
+            found = read_everything(self.home, self.cells, self.manifest.run.id, signed=sealed is not None)
+            if sealed is None:  # an older version's: the result must follow from it
+                before = read_natural(self.home)
+                drawn = assemble(self.manifest, found, baseline=(None, ""), subsets={}, level=self.settings.level)
+                same = _counted(before) == _counted(drawn) and torch.equal(found.ids, torch.cat([*self.batches]))
+                return found if same else None
+        except (RunError, KeyError):
+            return None
+        return found
+
+    def batch(self, number: int, cells: Sequence[Cell], pace: Pace, work: Hands) -> None:
+        """Asks about one batch in some cells; each cell is filed by itself.
+
+        First images of several cells are made, by all threads; then the model is asked, which has all threads, too.
+        """
+        clean = fetched(self.sets.examples, self.batches[number])
+        refuse([*batch_faults(clean, _BOUNDS), *label_faults(clean.y, self.manifest.model.classes)])
+        placed = clean._replace(x=clean.x.to(self.subject.device))
+        together = max(torch.get_num_threads(), _BYTES // max(1, placed.x.numel() * placed.x.element_size()))
+        for some in (cells[start : start + together] for start in range(0, len(cells), together)):
+            for cell, made in zip(some, work(partial(self.made, placed), some), strict=True):
+                found = self.ask(cell, number, made)
+                if cell == self.cells[0]:
+                    digests = torch.frombuffer(bytearray(b"".join(row_digests(clean))), dtype=torch.uint8)
+                    found = found._replace(label=clean.y, digest=digests.view(len(clean.y), -1))
+                with disk(self.home):
+                    self.parts.write(cell, number, found)
+                    self.clock.keep()
+                pace.tell(cell, float((found.prediction == clean.y).double().mean()), len(clean.y))
+
+    def made(self, clean: Batch, cell: Cell) -> Made:
+        """The images of one batch in one cell."""
+        start = perf_counter()
+        batch = clean if cell == CLEAN else self.sets.batch(cell, clean)
+        if batch is not clean:
+            refuse(batch_faults(batch, _BOUNDS))
+        return Made(batch.x, clean.ids.cpu(), perf_counter() - start)
+
+    def ask(self, cell: Cell, number: int, made: Made) -> Said:
+        """What the model says to one batch in one cell."""
+        start = perf_counter()
+        seed_generators(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
+        answers = self.subject.answers(made.x.to(self.subject.device, self.subject.dtype))
+        seconds = made.seconds + perf_counter() - start
+        return Said(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
+
+    def concluded(self, found: Everything, findings: Sequence[Finding]) -> NaturalEvaluation:
+        """The result, with findings and pictures, written to the run directory."""
+        settings, manifest = self.settings, self.manifest
+        result = assemble(manifest, found, baseline=self.baseline, subsets=settings.subsets, level=settings.level)
+        first = found.prediction[self.cells[0]]
+        every = [*findings, *logit_faults(int((first == UNDEFINED).sum()), len(first))]
+        refuse(every)
+        gallery = hang(self.sets, found, manifest, self.home)
+        with disk(self.home):
+            seconds, sessions = self.clock.keep()
+            result = replace(
+                result,
+                run=replace(result.run, seconds=seconds, sessions=sessions),
+                findings=tuple(sorted(every, key=lambda finding: _ORDER[finding.severity])),
+                gallery=gallery,
+            )
+            write_json(self.home / RECORD, result.to_json(), durable=True)
+            seal(self.manifest, self.home, (FILE, PICTURES, RECORD))
+            self.parts.remove()
+        return replace(result, directory=self.home)
+
+
+def _counted(result: NaturalEvaluation) -> list[object]:
+    """What follows from the answers alone."""
+    clean = result.clean.confusion if result.clean is not None else None
+    return [clean, *((cell.accuracy.count, cell.mean_confidence) for cell in result.cells)]
+
+
+@dataclass
+class Pace:
+    """How far a run is, and how long the rest may take.
+
+    Args:
+        told: called after every batch of every cell; None: nobody is told.
+        images: to be evaluated.
+        cells: that each is asked about in.
+    """
+
+    told: Callable[[NaturalProgress], None] | None
+    images: int
+    cells: int
+    asked: int = field(default=0, init=False)
+    """Answers that are there, those of earlier sessions among them."""
+    here: int = field(default=0, init=False)
+    """Answers of this session."""
+
+    def __post_init__(self) -> None:
+        self.start = perf_counter()
+
+    def known(self, answers: int) -> None:
+        """Counts answers of earlier sessions."""
+        self.asked += answers
+
+    def tell(self, cell: Cell, accuracy: float, answers: int) -> None:
+        """Counts answers, and says how far the run is."""
+        self.asked, self.here = self.asked + answers, self.here + answers
+        whole = self.images * self.cells
+        left = (whole - self.asked) * (perf_counter() - self.start) / self.here if self.here else math.nan
+        if self.told is not None:
+            share = self.asked / whole
+            self.told(NaturalProgress(*cell, self.asked // self.cells, self.images, share, accuracy, left))

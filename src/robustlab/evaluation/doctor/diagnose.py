@@ -1,0 +1,160 @@
+"""The evaluation doctor: looks for signs that the attacks failed rather than the model held.
+
+It has three sources: how the model answers (``inputs``, ``probes_behaviour``), what gradients and other attacks do on
+a few examples (``probes_gradients``, ``probes_search``), and the recorded outcomes (``probes_records``). Each says
+something only where exact statistics leave no room for chance, and one cause is one serious finding: what another
+finding explains is no more than a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from robustlab.attacks import threat_of
+from robustlab.core import Attack, Model, frozen
+from robustlab.core.kinds import typed
+from robustlab.core.modes import seed_generators
+from robustlab.core.user_code import model_called
+from robustlab.data.wrapped import Given
+from robustlab.evaluation.doctor import search
+from robustlab.evaluation.doctor.case import Case, gradient_free
+from robustlab.evaluation.doctor.gradients import gradients, no_gradients
+from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.doctor.records import undefined
+from robustlab.evaluation.given import for_model
+from robustlab.evaluation.input_checks import FATAL
+from robustlab.evaluation.plan import Entry, Settings, batches, chosen
+from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.subject import subject
+
+Probe = Callable[[Case], Finding | None]
+
+_CAUSES: tuple[tuple[str, ...], ...] = (
+    ("optimisation-at-inference",),
+    ("nan-logits", "random-outputs"),
+    ("label-order-leak", "training-mode-batchnorm", "batch-dependence"),
+    ("model-expects-0-255", "model-expects-normalised", "model-normalises-otherwise", "near-chance"),
+    ("probabilities-for-logits", "nan-under-attack"),
+    ("saturated-softmax", "gradient-underflow", "shattered-gradients", "zero-gradients"),
+)
+"""Codes of causes; each explains what comes after it, and every symptom."""
+_BEATEN = ("noise-as-good", "square-improves", "black-box-beats-white-box", "transfer-beats-white-box")
+_SYMPTOMS = ("accuracy-above-clean", "more-steps-help", "restarts-help", "unbounded-attack-fails", "reuse-disagrees",
+             *_BEATEN)  # fmt: skip
+_EXPLAINS: dict[str, tuple[str, ...]] = {
+    "unstable-data": _SYMPTOMS,
+    "eps-too-large": ("noise-as-good",),
+    "accuracy-above-clean": ("unbounded-attack-fails", "more-steps-help", "restarts-help", *_BEATEN),
+    "more-steps-help": _BEATEN,
+    "restarts-help": _BEATEN,
+    "noise-as-good": ("unbounded-attack-fails", *_BEATEN[1:]),
+    "black-box-beats-white-box": ("unbounded-attack-fails", "square-improves"),
+    "transfer-beats-white-box": ("unbounded-attack-fails", "square-improves"),
+    "unbounded-attack-fails": ("square-improves",),
+}
+"""Which symptoms explain which others: an attack that is too weak is beaten by everything."""
+
+
+@contextmanager
+def opened_case(
+    model: Model, data: Given, attack: Attack, n: int, settings: Settings, surrogate: Model | None = None
+) -> Iterator[tuple[Case, int]]:
+    """A case on a simple random sample, and how many examples got undefined logits under attack."""
+    every = for_model(model, data)
+    ids, threat = chosen(torch.arange(len(every)), n, "doctor", settings.seed), threat_of(attack)
+    with frozen(model, training=False), model_called():
+        seed_generators(settings.seed)
+        one = subject(model, every, threat, device=settings.device, search_dtype=settings.search_dtype)
+        parts = [one.load(part) for part in batches(ids, settings.batch_size)]
+        correct = torch.cat([one.answers(part.x).prediction == part.y for part in parts]).cpu()
+        case = Case(one, attack, ids, correct, torch.zeros_like(correct), settings, surrogate=surrogate)
+        found = case.attacked(attack, ids[correct])
+        fooled = correct.masked_scatter(correct, found.fooled)
+        yield replace(case, fooled=fooled), int(found.undefined.sum())
+
+
+@typed
+def diagnose(
+    model: Model,
+    data: Given,
+    *,
+    attack: Attack,
+    n: int = 128,
+    settings: Settings | None = None,
+    surrogate: Model | None = None,
+) -> tuple[Finding, ...]:
+    """Looks for signs that an attack says little about a model, on a simple random sample.
+
+    ``evaluate`` does this by itself, for the strongest of its attacks. Thresholds are constants of the modules that
+    are named above, and docs/decisions/0008-doctor.md has the reasons.
+
+    Args:
+        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        data: labelled examples, or what ``robustlab.data.examples`` makes some of.
+        attack: at the eps to be trusted.
+        n: size of the sample, or all examples if there are fewer.
+        settings: batch size, seed and device.
+        surrogate: another model for the same task, without the suspected fault; its adversarial inputs are tried too.
+
+    Returns: findings, serious first; empty if nothing was found.
+    """
+    settings = settings or Settings()
+    found = list(inspect_inputs(model, data, threat_of(attack), seed=settings.seed))
+    if not any(f.code in FATAL for f in found):
+        with opened_case(model, data, attack, n, settings, surrogate) as (case, nan):
+            found += [undefined(nan, type(attack).__name__, {"n": len(case.ids)})] if nan else []
+            found = probe_findings(case, found)
+    rank = ("serious", "warning", "info").index
+    return tuple(sorted(found, key=lambda f: rank(f.severity)))
+
+
+def strongest(plan: Sequence[Entry], evaluation: Evaluation) -> int:
+    """Position of the attack whose word counts most: the lowest robust accuracy at its largest eps.
+
+    Attacks without the model's gradients, or towards a target, count only if there is no other.
+    """
+
+    def rank(number: int) -> tuple[bool, bool, float]:
+        entry = plan[number]
+        blind = search.blind(entry.at(entry.eps[-1]))
+        return blind, entry.targeted, evaluation.result(entry.name, entry.eps[-1]).robust.value
+
+    return min(range(len(plan)), key=rank)
+
+
+def probe_findings(case: Case, before: Sequence[Finding] = ()) -> list[Finding]:
+    """What was found before and what all probes find, each cause serious once.
+
+    Nothing is said where too few examples are left for a probe. No random search is spent on what is known already.
+    """
+    seeing: tuple[Probe, ...] = (gradients, search.unbounded)
+    if gradient_free(case.attack) and (hidden := no_gradients(case)) is not None:
+        before, seeing = [*before, hidden], ()
+    found = list(before)
+    for probe in (*seeing, search.above_clean, search.noise, search.convergence, search.rivals):
+        found += _answered(case, probe)
+    if not any("square-improves" in (f.code, *_explains(f.code)) for f in found if f.severity == "serious"):
+        found += _answered(case, search.square)
+    return concluded([*found, *_answered(case, search.transfer)])
+
+
+def _answered(case: Case, probe: Probe) -> list[Finding]:
+    finding = probe(case)
+    return [finding] if finding is not None else []
+
+
+def concluded(found: Sequence[Finding]) -> list[Finding]:
+    """The findings, those that others explain as warnings."""
+    explained = {code for f in found if f.severity == "serious" for code in _explains(f.code)}
+    return [replace(f, severity="warning") if f.severity == "serious" and f.code in explained else f for f in found]
+
+
+def _explains(code: str) -> tuple[str, ...]:
+    for rank, causes in enumerate(_CAUSES):
+        if code in causes:
+            return (*(later for codes in _CAUSES[rank + 1 :] for later in codes), *_SYMPTOMS)
+    return _EXPLAINS.get(code, ())

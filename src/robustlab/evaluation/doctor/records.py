@@ -1,0 +1,65 @@
+"""What the recorded outcomes of an evaluation give away by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from robustlab.core.words import budget
+from robustlab.evaluation.doctor.case import LOSS
+from robustlab.evaluation.doctor.search import square_improves
+from robustlab.evaluation.input_checks import logit_faults
+from robustlab.evaluation.record import AttackResult, Evaluation, Evidence, Finding
+from robustlab.statistics.intervals import clopper_pearson
+
+_DISAGREEING = 0.01  # share of rechecked examples: far more than an iterative attack shows
+
+
+def record_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    """What the recorded outcomes themselves give away."""
+    yield from logit_faults(evaluation.clean.nonfinite, evaluation.data.n)
+    for result in evaluation.results:
+        yield from _result(result)
+    for curve in evaluation.curves:
+        for point in curve.points:
+            if point.recheck is not None and point.recheck.disagreements:
+                again = (point.recheck.disagreements, point.recheck.n)
+                yield _reuse(curve.attack, point.eps, again, evaluation.clean.accuracy.level)
+
+
+def _result(result: AttackResult) -> Iterator[Finding]:
+    where: Evidence = {"attack": result.attack, "eps": result.eps}
+    if result.nonfinite:
+        yield undefined(result.nonfinite, result.attack, where)
+    if result.outside:
+        title = f"{result.attack} broke its budget or the bounds for {result.outside} inputs, which were refused."
+        advice = "They count as not fooled: correct the attack."
+        yield Finding("outside-budget", "serious", title, {**where, "outside": result.outside}, advice)
+    yield from _stages(result, where)
+
+
+def undefined(count: int, attack: str, where: Evidence) -> Finding:
+    """The model returned NaN or infinite logits under an attack."""
+    title = f"The model returned NaN or infinite logits for {count} inputs under {attack}."
+    advice = "They count as fooled. Find the operation that overflows, or the detector that returns NaN."
+    return Finding("nan-under-attack", "serious", title, {**where, "nan": count}, advice)
+
+
+def _stages(result: AttackResult, where: Evidence) -> Iterator[Finding]:
+    """Whether a stage of random search fooled what the stages with gradients before it left standing."""
+    before = [stage for stage in result.stages if "square" not in stage.stage.lower()]
+    for stage in result.stages[1:]:
+        at_least = clopper_pearson(stage.fooled, stage.attacked).low * stage.attacked / result.robust.n
+        if before and "square" in stage.stage.lower() and at_least > LOSS[0]:
+            found = square_improves(stage.fooled, stage.attacked, at_least, stage.stage)
+            yield Finding(found.code, found.severity, found.title, {**found.evidence, **where}, found.advice)
+
+
+def _reuse(attack: str, eps: float, again: tuple[int, int], level: float) -> Finding:
+    share = clopper_pearson(*again, level)
+    return Finding(
+        "reuse-disagrees",
+        "warning" if share.low > _DISAGREEING else "info",
+        f"{attack} fooled {again[0]} of {again[1]} examples at a smaller eps, but not when run again at {budget(eps)}.",
+        {"attack": attack, "eps": eps, "disagreements": again[0], "n": again[1], "low": share.low},
+        "A larger budget should never be worth less: use more steps, restarts, or an attack that adapts its steps.",
+    )

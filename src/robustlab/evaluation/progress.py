@@ -1,0 +1,148 @@
+"""How far an evaluation is and how long the rest may take, told after every batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass, Progress
+from robustlab.evaluation.queries import Reader
+from robustlab.evaluation.stages import passes_needed
+from robustlab.evaluation.store import Cost
+
+_ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few and are not counted
+
+
+class Walk(NamedTuple):
+    """A walk over some examples, so far."""
+
+    passed: Pass
+    name: str
+    """Of the attack."""
+    part: int
+    """Position among the attack's parts."""
+    done: int
+    total: int
+    fallen: int
+    """Of those done."""
+
+
+@dataclass
+class Pace:
+    """Keeps account of what has been spent.
+
+    The share is by passes of single examples through the model, forward and backward counted alike, since the stages of
+    a suite cost anything between one step and thousands of queries: spent / (spent + left). What is left is an upper
+    bound: every example that still stands goes through all that follows, and fails to fall until its last step
+    (``parts.passes_needed``). So the share only grows, the faster the more fall. Seconds left are the passes left at
+    the speed of the walk that is going on, and for later ones at that of all so far; they are a bound in the same way.
+
+    Args:
+        plan: what will be run.
+        classes: of the model.
+        told: called after every batch; None: nobody is told.
+        doctor: whether the doctor comes at the end.
+        processes: how many work at the same time.
+    """
+
+    plan: Sequence[Entry]
+    classes: int
+    told: Callable[[Progress], None] | None
+    doctor: bool
+    processes: int = 1
+    correct: int = field(default=0, init=False)
+    """Examples that are attacked at all."""
+    standing: int = field(default=0, init=False)
+    """Of the attack that is going on, after its last walk."""
+    spent: float = field(default=0.0, init=False)
+    seconds: float = field(default=0.0, init=False)
+    share: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = [
+            tuple(passes_needed(p.attack, self.classes) for p in entry.parts(entry.eps[0], 0)) for entry in self.plan
+        ]
+        self.here = (0.0, 0.0)
+
+    def resume(self, reader: Reader) -> None:
+        """Counts what earlier sessions did."""
+        self.spent, self.seconds = reader.one(
+            "SELECT coalesce(sum(forward + backward), 0), coalesce(sum(seconds), 0) FROM batches WHERE attack >= 0"
+        )
+
+    def enter(self) -> None:
+        """Begins a walk."""
+        self.here = (0.0, 0.0)
+
+    def add(self, passed: Pass, cost: Cost) -> None:
+        """Counts a batch."""
+        if passed == CLEAN:
+            return
+        passes = float(cost.forward + cost.backward)
+        self.here = (self.here[0] + passes, self.here[1] + cost.seconds)
+        self.spent, self.seconds = self.spent + passes, self.seconds + cost.seconds
+
+    def tell(self, walk: Walk) -> None:
+        """Says how far the run is."""
+        if self.told is None:
+            return
+        clean = walk.passed == CLEAN
+        here, later = self._left(walk)
+        share = self.spent / (self.spent + here + later) if self.spent + here + later else 1.0
+        self.share = max(self.share, share * (_ATTACKS if self.doctor else 1.0))
+        stage = "" if clean or len(self.weights[walk.passed.attack]) == 1 else self._stage(walk)
+        self.told(
+            Progress(
+                walk.name,
+                None if clean else walk.passed.eps,
+                walk.done,
+                walk.total,
+                self.share,
+                stage,
+                walk.fallen,
+                self.standing if walk.passed.kind == "recheck" else walk.total - walk.fallen,
+                walk.passed.kind == "recheck",
+                math.nan if clean else self._seconds(here, later),
+            )
+        )
+
+    def finish(self, done: int) -> None:
+        """Says that the doctor is at work, or has done."""
+        self.share = 1.0 if done else self.share
+        if self.told is not None:
+            self.told(Progress("doctor", None, done, 1, self.share))
+
+    def _stage(self, walk: Walk) -> str:
+        return self.plan[walk.passed.attack].parts(walk.passed.eps, 0)[walk.part].name
+
+    def _left(self, walk: Walk) -> tuple[float, float]:
+        """Passes that this walk and all later ones may still take."""
+        attack, kind = walk.passed.attack, walk.passed.kind
+        if attack < 0:
+            self.correct = walk.total - walk.fallen
+        elif kind == "run":
+            self.standing = walk.total - walk.fallen
+        later = sum(self._whole(number) for number in range(attack + 1, len(self.plan)))
+        if attack < 0:
+            return 0.0, later
+        weights, entry = self.weights[attack], self.plan[attack]
+        more = len(entry.eps) - 1 - entry.eps.index(walk.passed.eps)
+        checks = more + (kind == "run" and entry.eps[0] != walk.passed.eps)
+        later += sum(weights[walk.part + 1 :]) * (walk.total - walk.fallen)
+        later += more * sum(weights) * self.standing
+        later += checks * weights[0] * min(RECHECKED, self.correct - self.standing)
+        return float(weights[walk.part] * (walk.total - walk.done)), later
+
+    def _whole(self, number: int) -> float:
+        """Passes of an attack at all its eps if nobody falls."""
+        return float(sum(self.weights[number]) * len(self.plan[number].eps) * self.correct)
+
+    def _seconds(self, here: float, later: float) -> float:
+        """Seconds for so many passes in this walk and in later ones; NaN before anything was measured."""
+        if not self.spent:
+            return math.nan
+        overall = self.seconds / self.spent
+        own = self.here[1] / self.here[0] if self.here[0] else overall
+        return (here * own + later * overall) / self.processes

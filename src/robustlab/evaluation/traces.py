@@ -1,0 +1,80 @@
+"""A look inside the strongest attack: what it saw, point by point, of the hardest and of the easiest example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks import TraceRow, trace
+from robustlab.evaluation.plan import Entry, Pass, chosen
+from robustlab.evaluation.queries import KEY, Reader
+from robustlab.evaluation.record import TracePoint, TraceRecord
+from robustlab.evaluation.stages import Part
+from robustlab.evaluation.subject import Subject
+
+STANDING, FALLEN = 2, 8
+"""Examples that are traced, of which one is kept; those that stand cost an attack to its end."""
+POINTS = 200
+"""Points of a record at most; of more, every second, third, ... and the last are kept."""
+Which = Literal["hardest", "easiest"]
+_HELD = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
+_FELL = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id"
+_LATER = "SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND fooled = 1"
+
+
+def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed: int) -> Iterator[TraceRecord]:
+    """Traces the first stage of an attack at its largest eps, with the draws that it had.
+
+    The hardest example is the one whose own class stays farthest ahead of the runner-up at the end, among those
+    ``STANDING`` that no stage fooled and that keep the highest probability of their class under this one. The easiest
+    is the one that falls after the fewest points, and then the farthest, among ``FALLEN`` drawn by their hash from
+    those that this stage fooled. An attack that shows no points, or whose model gives NaN, has no traces.
+
+    Args:
+        subject: model and examples.
+        entry: the attack.
+        number: its position in the plan.
+        reader: of the outcomes.
+        seed: of the evaluation.
+
+    Yields: the hardest, then the easiest; neither where there is none.
+    """
+    eps = entry.eps[-1]
+    first = entry.parts(eps, seed)[0]
+    passed = Pass(number, eps, "run")
+    standing = reader.ids(_HELD, *passed)
+    standing = standing[~torch.isin(standing, reader.ids(_LATER, number, eps))][:STANDING].sort().values
+    fallen = chosen(reader.ids(_FELL, *passed), FALLEN, "doctor", seed)
+    held = [rows for rows in _looked(subject, first, standing) if not any(row.finished for row in rows)]
+    if held:
+        yield _record(subject, entry, first, "hardest", min(held, key=lambda rows: rows[-1].margin))
+    fell = [rows for rows in _looked(subject, first, fallen) if rows[-1].finished]
+    if fell:
+        yield _record(subject, entry, first, "easiest", min(fell, key=lambda rows: (len(rows), -rows[-1].margin)))
+
+
+def _looked(subject: Subject, part: Part, ids: Tensor) -> list[tuple[TraceRow, ...]]:
+    """The points of each example that has at least two."""
+    if not ids.numel():
+        return []
+    batch = subject.load(ids)
+    try:
+        seen = trace(part.attack, subject.twin, batch.x, batch.y, seed=part.seed, ids=batch.ids)
+    except ValueError:  # NaN, which the record counts
+        return []
+    by_example: dict[int, list[TraceRow]] = {}
+    for row in seen.rows:
+        by_example.setdefault(row.id, []).append(row)
+    return [tuple(rows) for rows in by_example.values() if len(rows) > 1]
+
+
+def _record(subject: Subject, entry: Entry, part: Part, which: Which, rows: Sequence[TraceRow]) -> TraceRecord:
+    label = int(subject.load(torch.tensor([rows[0].id])).y)
+    step = -(-len(rows) // POINTS)
+    kept = [*rows[:-1:step], rows[-1]]
+    points = tuple(TracePoint(r.point, r.score, r.margin, abs(r.size), r.gradient_norm) for r in kept)
+    fell = next((r.point for r in rows if r.finished), None)
+    return TraceRecord(which, entry.name, part.name, entry.eps[-1], rows[0].id, label, fell, len(rows), points)

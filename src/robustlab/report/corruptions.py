@@ -1,0 +1,195 @@
+"""What the page on corruptions says: recorded results arranged for reading, nothing computed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustlab.evaluation.corruptions.compare import NaturalComparison, same_images
+from robustlab.evaluation.corruptions.record import NaturalClass, NaturalEvaluation
+from robustlab.evaluation.record import Evaluation
+from robustlab.report.cards import Card, cards
+from robustlab.report.chart import (
+    NARROW,
+    SEVERITY,
+    SEVERITY_ALONE,
+    TINY,
+    WIDE,
+    Chart,
+    Charts,
+    Frame,
+    Point,
+    lines,
+)
+from robustlab.report.heat import Heat, difference, heat, spoken
+from robustlab.report.next_steps import next_steps_under_corruptions
+from robustlab.report.overview import Beside, beside
+from robustlab.report.provenance import Fact, Findings, facts_of, gathered, in_rows
+
+MOST_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """One class: a result per model, None where the model has none."""
+
+    name: str
+    n: int
+    cells: tuple[NaturalClass | None, ...]
+
+
+@dataclass(frozen=True)
+class NaturalSubject:
+    """One evaluated model as the page shows it."""
+
+    series: int
+    evaluation: NaturalEvaluation
+    heat: Heat
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.evaluation.model.name
+
+
+@dataclass(frozen=True)
+class NaturalPage:
+    """Everything the template needs."""
+
+    title: str
+    subjects: tuple[NaturalSubject, ...]
+    serious: tuple[Findings, ...]
+    other: tuple[Findings, ...]
+    charts: Charts
+    details: tuple[Chart, ...]
+    beside: tuple[Beside, ...]
+    other_examples: bool
+    """Whether an attack was measured on other examples than the corruptions."""
+    comparisons: tuple[NaturalComparison, ...]
+    differences: tuple[Heat, ...]
+    classes: tuple[ClassLine, ...]
+    classes_left_out: int
+    cards: tuple[Card, ...]
+    shown: int
+    """Severity of the pictures."""
+    facts: tuple[Fact, ...]
+    commands: tuple[str, ...]
+    steps: tuple[str, ...]
+    """What to do next."""
+    same_data: bool
+
+    @property
+    def first(self) -> NaturalEvaluation:
+        """The evaluation that speaks for what all have in common."""
+        return self.subjects[0].evaluation
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences without which the numbers would say too much."""
+        return tuple(dict.fromkeys(caveat for s in self.subjects for caveat in s.evaluation.caveats))
+
+    @property
+    def marked(self) -> bool:
+        """Whether any corruption is not comparable."""
+        return any(info.not_comparable for s in self.subjects for info in s.evaluation.corruptions)
+
+    @property
+    def normalised(self) -> tuple[str, ...]:
+        """What corruption errors are divided by."""
+        return tuple(dict.fromkeys(s.evaluation.normalised_by for s in self.subjects if s.evaluation.normalised_by))
+
+
+def natural_page(
+    evaluations: Sequence[NaturalEvaluation],
+    comparisons: Sequence[NaturalComparison],
+    *,
+    attacked: Sequence[Evaluation],
+    title: str | None,
+) -> NaturalPage:
+    """Arranges evaluations of one or several models.
+
+    Args:
+        evaluations: at least one.
+        comparisons: paired comparisons of these models.
+        attacked: evaluations of the same models under attack, to stand beside; in any order.
+        title: of the page; None: says what was evaluated.
+
+    Raises: ValueError if there is nothing to show, or an attack was on none of the models.
+    """
+    if not evaluations:
+        raise ValueError("there is nothing to report: give at least one evaluation")
+    findings = gathered(evaluations)
+    classes = _classes(evaluations)
+    first = evaluations[0]
+    return NaturalPage(
+        title=title or _title(evaluations),
+        subjects=tuple(NaturalSubject(i, e, heat(e)) for i, e in enumerate(evaluations)),
+        serious=tuple(f for f in findings if f.gravest.severity == "serious"),
+        other=tuple(f for f in findings if f.gravest.severity != "serious"),
+        charts=Charts("mean", _mean_chart(evaluations, WIDE), _mean_chart(evaluations, NARROW)),
+        details=tuple(_details(evaluations)),
+        beside=tuple(beside(evaluations, attacked)),
+        other_examples=any(a.data.sha256 != first.data.sha256 for a in attacked),
+        comparisons=tuple(comparisons),
+        differences=tuple(difference(c, first.corruptions) for c in comparisons),
+        classes=tuple(classes[:MOST_CLASSES]),
+        classes_left_out=max(0, len(classes) - MOST_CLASSES),
+        cards=tuple(cards(evaluations)),
+        shown=max((item.severity for item in first.gallery), default=0),
+        facts=tuple(in_rows([_facts(e) for e in evaluations])),
+        commands=tuple(dict.fromkeys([*(e.run.command for e in evaluations), *(e.run.command for e in attacked)])),
+        steps=next_steps_under_corruptions(evaluations, attacked=bool(attacked)),
+        same_data=all(same_images(first, e) for e in evaluations),
+    )
+
+
+def _title(evaluations: Sequence[NaturalEvaluation]) -> str:
+    data = " and ".join(dict.fromkeys(e.data.name for e in evaluations))
+    who = evaluations[0].model.name if len(evaluations) == 1 else f"{len(evaluations)} models"
+    return f"Natural robustness of {who} on {data}"
+
+
+def _mean_chart(evaluations: Sequence[NaturalEvaluation], frame: Frame) -> Chart:
+    series = [(e.model.name, [*_clean(e), *(Point(s.severity, s.accuracy) for s in e.severities)]) for e in evaluations]
+    return lines(series, frame, id=f"mean-{frame.width}", title="mean over corruptions", axis=SEVERITY)
+
+
+def _clean(e: NaturalEvaluation) -> list[Point]:
+    return [] if e.clean is None else [Point(0, e.clean.accuracy)]
+
+
+def _details(evaluations: Sequence[NaturalEvaluation]) -> list[Chart]:
+    names = dict.fromkeys(info.name for e in evaluations for info in e.corruptions)
+    return [
+        lines(
+            [(e.model.name, _points(e, name)) for e in evaluations],
+            TINY,
+            id=f"curve-{i}",
+            title=spoken(name),
+            axis=SEVERITY_ALONE,
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def _points(e: NaturalEvaluation, corruption: str) -> list[Point]:
+    found = [Point(cell.severity, cell.accuracy) for cell in e.cells if cell.corruption == corruption]
+    return [*_clean(e), *found] if found else []
+
+
+def _classes(evaluations: Sequence[NaturalEvaluation]) -> list[ClassLine]:
+    """By accuracy under corruption, the worst of the first model first."""
+    found = [{one.label: one for one in e.per_class} for e in evaluations]
+    some = {label: one for of_model in reversed(found) for label, one in of_model.items()}
+    ordered = sorted(some.values(), key=lambda one: (one.corrupted, one.label))
+    return [ClassLine(one.name, one.n, tuple(of_model.get(one.label) for of_model in found)) for one in ordered]
+
+
+def _facts(e: NaturalEvaluation) -> dict[str, str]:
+    own = {
+        "Corruptions": ", ".join(info.name for info in e.corruptions),
+        "Variant": e.variant,
+        "Severities": ", ".join(map(str, e.errors.severities)),
+        "Divided by": e.normalised_by or "nothing: mean errors",
+    }
+    return facts_of(e.model, e.data, e.run) | own

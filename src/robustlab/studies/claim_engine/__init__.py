@@ -1,0 +1,1 @@
+"""Experiments of claims: networks, measures, results on disk and verdicts."""

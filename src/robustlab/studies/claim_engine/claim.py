@@ -1,0 +1,141 @@
+"""What a claim is: a statement, the paper's number, an experiment, and what has to come out, written down before."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from robustlab.core import Metrics
+from robustlab.studies.claim_engine.budget import Budget
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.measures import Measure
+from robustlab.studies.claim_engine.network import Network
+from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
+
+LONGEST = 30.0
+"""Minutes that one arm may take for one seed, on two cores."""
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Term(NamedTuple):
+    """A number of one arm."""
+
+    arm: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A number that a claim says is large: itself, or how much it is above another.
+
+        of >= smallest;   of - over >= smallest;   of / over >= smallest for a ratio
+
+    Args:
+        what: the same in words.
+        of: the number.
+        over: what it is compared with, with the same seed; None: nothing.
+        smallest: the smallest effect that counts. Below 0 it is by how much the number may stay behind.
+        ratio: whether the two are divided; then both are positive, and seeds are averaged by their logarithms.
+    """
+
+    what: str
+    of: Term
+    over: Term | None = None
+    smallest: float = 0.0
+    ratio: bool = False
+
+    @property
+    def bar(self) -> float:
+        """The smallest effect on the scale that seeds are averaged on."""
+        return math.log(self.smallest) if self.ratio else self.smallest
+
+    def value(self, measured: Mapping[str, Metrics]) -> float:
+        """The effect with one seed, on that scale, from the metrics by arm; NaN if it cannot be had."""
+        of = measured.get(self.of.arm, {}).get(self.of.metric, math.nan)
+        if self.over is None:
+            return of
+        over = measured.get(self.over.arm, {}).get(self.over.metric, math.nan)
+        if not self.ratio:
+            return of - over
+        return math.log(of / over) if of > 0 and over > 0 else math.nan
+
+    def plain(self, value: float) -> float:
+        """A value of that scale as a reader wants it."""
+        return math.exp(min(value, 700.0)) if self.ratio else value
+
+    def essence(self) -> tuple[Term, Term | None, float, bool]:
+        """All but the words."""
+        return self.of, self.over, self.smallest, self.ratio
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the networks that a claim compares.
+
+    Args:
+        name: unique in its claim.
+        network: what is trained.
+        early: whether to take its best weights by held-out images, which the network must then watch, or the last.
+    """
+
+    name: str
+    network: Network
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the literature that a computer can check.
+
+    Args:
+        name: in file names and on the command line.
+        statement: one sentence.
+        paper: where it was made.
+        published: the paper's number with its setting.
+        ours: how our experiment differs: data, network, budget.
+        arms: what is trained; all measured in the same way.
+        measures: what is measured of each.
+        effects: what has to come out, all of it, written down before the first run.
+        minutes: of all arms with one seed, on two cores; an estimate.
+        seeds: how many, at least 3.
+
+    Raises: ValueError for a claim that could not be judged.
+    """
+
+    name: str
+    statement: str
+    paper: str
+    published: str
+    ours: str
+    arms: tuple[Arm, ...]
+    measures: tuple[Measure, ...]
+    effects: tuple[Effect, ...]
+    minutes: float
+    seeds: int = FEWEST_SEEDS
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not all(_NAME.fullmatch(name) for name in (self.name, *names)) or len(set(names)) < len(names):
+            raise ValueError(f"{self.name!r}: a claim and its arms need names of small letters, all different: {names}")
+        if self.seeds < FEWEST_SEEDS:
+            raise ValueError(f"{self.name}: a verdict needs {FEWEST_SEEDS} seeds or more, got {self.seeds}")
+        if self.minutes > LONGEST * len(self.arms):
+            raise ValueError(f"{self.name}: {len(names)} arms would take {self.minutes:g} minutes a seed, too long")
+        if not self.effects:
+            raise ValueError(f"{self.name}: nothing is said to come out")
+        for effect in self.effects:
+            unknown = {term.arm for term in (effect.of, effect.over) if term} - set(names)
+            if unknown:
+                raise ValueError(f"{self.name}: {effect.what!r} speaks of {', '.join(sorted(unknown))}, not an arm")
+            if effect.ratio and not effect.smallest > 0:
+                raise ValueError(f"{self.name}: the smallest ratio must be positive, got {effect.smallest}")
+
+    def definition(self, arm: Arm, budget: Budget) -> str:
+        """A hash of everything that decides what one arm gives, and of what has to come out.
+
+        A result counts for this alone: neither can an experiment change behind its result, nor the bar after it.
+        """
+        return fingerprint(arm, self.measures, tuple(effect.essence() for effect in self.effects), budget)

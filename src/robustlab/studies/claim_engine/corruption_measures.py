@@ -1,0 +1,89 @@
+"""What is measured of a trained network on images that no attacker made, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from robustlab.core import Metrics
+from robustlab.corruptions import CORRUPTIONS, corruption
+from robustlab.evaluation import NaturalEvaluation, NaturalProgress, NaturalSettings, evaluate_natural
+from robustlab.studies.claim_engine.definition import UNSAID
+from robustlab.studies.claim_engine.measures import answers, tested
+from robustlab.studies.claim_engine.network import Network, Site
+
+_SIDE = 28  # of the images of Fashion-MNIST, in pixels
+
+
+@dataclass(frozen=True)
+class UnderCorruptions:
+    """Accuracy on test images that were corrupted, at all five severities.
+
+    Gives ``clean_accuracy``, ``corrupted_accuracy`` (mean over corruptions and severities), ``FAMILY_accuracy``, and of
+    each corruption ``NAME_accuracy`` (mean over severities) and ``NAME_fall`` (how far accuracy falls from one severity
+    to the next, the smallest of the four; below 0 if it rises somewhere).
+
+    Args:
+        n: test images, a simple random sample, another for each seed.
+        names: of the corruptions.
+        versions: of those that give other images of this size than they once did: results of before do not count.
+    """
+
+    n: int
+    names: tuple[str, ...] = CORRUPTIONS
+    versions: tuple[str, ...] = field(default=(), metadata={UNSAID: ()})
+
+    def __post_init__(self) -> None:
+        made = [corruption(name) for name in self.names]
+        told = tuple(one.told(_SIDE) for one in made if one.told(_SIDE) != repr(one))
+        object.__setattr__(self, "versions", told)
+
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
+        """Corrupts the sample and looks at it."""
+
+        def tell(at: NaturalProgress) -> None:
+            lab.tell("corrupt", at.share, f"{at.corruption}, severity {at.severity}")
+
+        settings = NaturalSettings(seed=lab.seed, progress=tell)
+        return _metrics(evaluate_natural(model, tested(lab, self.n), corruptions=self.names, settings=settings))
+
+
+def _metrics(found: NaturalEvaluation) -> Metrics:
+    metrics = {"corrupted_accuracy": found.mean_accuracy.value}
+    if found.clean is not None:
+        metrics["clean_accuracy"] = found.clean.accuracy.value
+    metrics |= {f"{one.family}_accuracy": one.accuracy.value for one in found.families}
+    for info in found.corruptions:
+        right = [cell.accuracy.value for cell in found.cells if cell.corruption == info.name]
+        metrics[f"{info.name}_accuracy"] = sum(right) / len(right)
+        metrics[f"{info.name}_fall"] = min(milder - harder for milder, harder in pairwise(right))
+    return metrics
+
+
+@dataclass(frozen=True)
+class OnMistakesOf:
+    """How often a network is wrong where another one is wrong and sure of it: ``shared_error``, ``clean_error``.
+
+    Args:
+        other: the other network.
+        n: test images, as in ``UnderCorruptions``.
+        confidence: probability of the wrong class, from which on the other network counts as sure.
+    """
+
+    other: Network
+    n: int
+    confidence: float = 0.5
+
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
+        """Compares the mistakes of both on the sample; none of the other gives no ``shared_error``."""
+        chosen = tested(lab, self.n)
+        theirs = torch.cat([said for said, _ in answers(lab.trained(self.other).last, chosen)]).softmax(dim=1)
+        wrong = torch.cat([said.argmax(dim=1) != y for said, y in answers(model, chosen)])
+        y = torch.cat([y for _, y in answers(model, chosen)])
+        confidence, prediction = theirs.max(dim=1)
+        sure = (prediction != y) & (confidence >= self.confidence)
+        metrics = {"clean_error": float(wrong.double().mean()), "clean_accuracy": float((~wrong).double().mean())}
+        return metrics | ({"shared_error": float(wrong[sure].double().mean())} if bool(sure.any()) else {})

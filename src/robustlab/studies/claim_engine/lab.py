@@ -1,0 +1,105 @@
+"""Where the experiments of claims are carried out: data, trained networks, and how much may be spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robustlab import training
+from robustlab.core import Examples, Metrics, RunError
+from robustlab.data import load as load_data
+from robustlab.studies.claim_engine.budget import FULL, Budget
+from robustlab.studies.claim_engine.definition import fingerprint
+from robustlab.studies.claim_engine.measures import attacked
+from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Show, Trained
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One seed's experiments; a network that several claims speak of is trained once.
+
+    Args:
+        home: directory of the trained networks, each of which is resumed where it stopped.
+        seed: of weights, training, samples and attacks.
+        budget: the most to be used.
+        device: "auto" takes the accelerator if there is one; or its name, or "cpu".
+        tell: told how far things are.
+        examples: data of its own, whatever the split; None: Fashion-MNIST.
+    """
+
+    home: Path
+    seed: int
+    budget: Budget = FULL
+    device: str = "auto"
+    tell: Show = lambda *_: None
+    examples: Examples | None = None
+
+    def data(self, split: str) -> Examples:
+        """The data set: "train", "test", or ``HARD``."""
+        return _fetched(split) if self.examples is None else self.examples
+
+    def trained(self, network: Network) -> Trained:
+        """A network after its training, which is done now unless it was before."""
+        watched = network.watch is not None
+        settings = training.Settings(
+            min(network.epochs, self.budget.epochs or network.epochs),
+            network.batch_size,
+            network.optimizer,
+            network.schedule,
+            seed=self.seed,
+            best="accuracy" if watched else None,
+            precision=network.precision,
+            device=self.device,
+            resume=True,
+            keep=1,
+        )
+        model = network.fresh(self)
+        history = training.fit(
+            model,
+            network.recipe_for(self),
+            network.data.examples(self),
+            settings,
+            out=self.home / f"{fingerprint(network, self.budget)}-{self.seed}",
+            validate=partial(_watched, network, self) if watched else None,
+            progress=self._training,
+        )
+        model = model.to(self.place())
+        last = _filled(network.fresh(self), history).to(self.place()) if watched else model
+        return Trained(last, model, sum(history["seconds"]), history.precision)
+
+    def place(self) -> torch.device:
+        """Where networks are measured."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+    def _training(self, at: training.Progress) -> None:
+        done = (at.epoch - 1) * at.steps + at.step
+        self.tell("train", done / (at.epochs * at.steps), f"epoch {at.epoch} of {at.epochs}")
+
+
+def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:
+    """Robust accuracy on held-out images."""
+    if network.watch is None or not isinstance(network.data, Sampled):
+        raise ValueError("early stopping needs an attack to watch, and training data that leave some images out")
+    found = attacked(model, network.data.held_out(lab), {"held-out": network.watch}, lab)
+    return {"accuracy": found.worst[-1].robust.value}
+
+
+def _filled(model: nn.Module, history: training.History) -> nn.Module:
+    """The model with the weights that training ended with."""
+    from safetensors.torch import load_file
+
+    if history.checkpoint is None:
+        raise RunError("training left no checkpoint")
+    model.load_state_dict(load_file(history.checkpoint / "model.safetensors"))
+    return model
+
+
+@cache
+def _fetched(split: str) -> Examples:
+    return load_data("fashion-mnist-a", split="all") if split == HARD else load_data("fashion-mnist", split=split)

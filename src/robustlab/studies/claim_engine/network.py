@@ -1,0 +1,223 @@
+"""How the networks of claims come about, as values: which one, on what, how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import nn
+
+from robustlab.core import Attack, Examples, Recipe, fold_in, subset
+from robustlab.core.smooth import smooth_parts
+from robustlab.data import sample
+from robustlab.data.splits import Part, apart
+from robustlab.models import load, smooth, split_norms
+from robustlab.models.smooth import Activation
+from robustlab.studies.claim_engine.budget import Budget
+from robustlab.studies.claim_engine.definition import UNSAID
+from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
+from robustlab.training.optimizers import MakeOptimizer
+from robustlab.training.schedule import Schedule
+from robustlab.training.settings import Precision
+
+HELD_OUT = 1000
+"""Training images that early stopping looks at and nobody is trained on."""
+HARD = "hard"
+"""The split of mined natural adversarial examples, of training and of test images."""
+
+
+Show: TypeAlias = Callable[[str, float, str], None]
+"""Told what is being done, its share that is done, and a few words."""
+
+
+class Trained(NamedTuple):
+    """A network after its training."""
+
+    last: nn.Module
+    """With the weights that training ended with."""
+    best: nn.Module
+    """With those of the best epoch by held-out images where these were watched, else the same."""
+    seconds: float
+    """Of training alone, wherever that was done; without looking at held-out images."""
+    precision: Precision = "fp32"
+    """That it was trained in."""
+
+
+class Site(Protocol):
+    """Where experiments are carried out, for one seed and within a budget; ``lab.Lab`` is one."""
+
+    @property
+    def seed(self) -> int:
+        """Of weights, training, samples and attacks."""
+
+    @property
+    def budget(self) -> Budget:
+        """The most to be used."""
+
+    @property
+    def tell(self) -> Show:
+        """Told how far things are."""
+
+    def data(self, split: str) -> Examples:
+        """The data set: "train", "test", or ``HARD``."""
+
+    def trained(self, network: Network) -> Trained:
+        """A network after its training."""
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A recipe that is made only where it is carried out, from what there is: a value."""
+
+    def planned(self, lab: Site, labelled: Examples) -> Recipe:
+        """The recipe for the training examples."""
+
+
+class TrainingSet(Protocol):
+    """Which examples a network is trained on: a value."""
+
+    def examples(self, lab: Site) -> Examples:
+        """The examples, for the seed and within the budget of the lab."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A simple random sample of the training data, another for each seed; all of it without a number."""
+
+    images: int | None = None
+
+    def examples(self, lab: Site) -> Examples:
+        """The sample."""
+        whole = lab.data("train")
+        size = min(n for n in (len(whole), self.images, lab.budget.images) if n is not None)
+        return whole if size == len(whole) else sample(whole, size, seed=lab.seed)
+
+    def held_out(self, lab: Site) -> Examples:
+        """Other images: what a larger sample of the same seed has more."""
+        whole, inside = lab.data("train"), len(self.examples(lab))
+        more = min(HELD_OUT, len(whole) - inside, lab.budget.images or HELD_OUT)
+        if more < 1:
+            raise ValueError(f"all {len(whole)} images are trained on: none are left to be held out")
+        larger, smaller = (subset(len(whole), size, seed=lab.seed) for size in (inside + more, inside))
+        return Part(f"{whole.name} (held out)", whole, larger[~torch.isin(larger, smaller)])
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """As many images of each class, other ones for each seed.
+
+    Args:
+        per_class: how many of each.
+    """
+
+    per_class: int
+
+    def examples(self, lab: Site) -> Examples:
+        """The sample; a class that has fewer gives all it has."""
+        whole = lab.data("train")
+        y = whole.batch(torch.arange(len(whole))).y
+        order = [(y == k).nonzero()[:, 0] for k in range(len(whole.classes))]
+        rows = [
+            ids[subset(len(ids), min(self.per_class, len(ids)), fold_in(lab.seed, k))] for k, ids in enumerate(order)
+        ]
+        return Part(f"{whole.name} ({self.per_class} of each class)", whole, torch.cat(rows).sort().values)
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the training data, drawn anew for each seed.
+
+    Args:
+        other: the one half or the other; no image is in both.
+    """
+
+    other: bool = False
+
+    def examples(self, lab: Site) -> Examples:
+        """The half."""
+        whole = Sampled().examples(lab)
+        return apart(whole, len(whole) // 2, seed=lab.seed)[self.other]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its training.
+
+    Args:
+        recipe: of training, or what makes it; VAT gets its unlabelled examples here.
+        data: what it is trained on.
+        architecture: as ``models.load`` takes it.
+        activation: in place of ReLU.
+        epochs: passes over the data.
+        batch_size: the largest.
+        optimizer: and its learning rate.
+        schedule: of the learning rate.
+        unlabelled: training images without label that go with each labelled one; 0: none.
+        watch: attack under which held-out images are watched after each epoch, to keep the best weights.
+        precision: of training; networks are always measured in float32. "auto" takes bf16 where that is faster, and
+            each result says which it was. Results from before "auto" was the default are of bf16, as their definitions
+            say.
+        only_gradient: keep ReLU in the forward pass, and its derivative too wherever ``smooth_in`` does not switch that
+            of the activation on.
+        routes: ways through the network, each with norms of its own; 1 but for AdvProp.
+    """
+
+    recipe: Recipe | Planned
+    data: TrainingSet = field(default_factory=Sampled)
+    architecture: str = "batchnorm-cnn"
+    activation: Activation | None = None
+    epochs: int = 3
+    batch_size: int = 128
+    optimizer: MakeOptimizer = field(default_factory=sgd)
+    schedule: Schedule = field(default_factory=OneCycle)
+    unlabelled: int = 0
+    watch: Attack | None = None
+    precision: Precision = field(default="auto", metadata={UNSAID: "bf16"})
+    only_gradient: bool = False
+    routes: int = 1
+
+    def fresh(self, lab: Site) -> nn.Module:
+        """The network before its training."""
+        whole = lab.data("train")
+        channels, size = whole.batch(torch.arange(1)).x.shape[1:3]
+        model = load(self.architecture, classes=len(whole.classes), channels=channels, size=size, seed=lab.seed)
+        if self.routes > 1:
+            model = split_norms(model, self.routes)
+        if self.activation is None:
+            return model
+        model = smooth(model, self.activation, only_gradient=self.only_gradient)
+        for part in smooth_parts(model):
+            part.on = False
+        return model
+
+    def recipe_for(self, lab: Site) -> Recipe:
+        """The recipe, with its unlabelled examples."""
+        if isinstance(self.recipe, Planned):
+            return self.recipe.planned(lab, self.data.examples(lab))
+        if not self.unlabelled:
+            return self.recipe
+        if not isinstance(self.recipe, VAT):
+            raise ValueError(f"only VAT learns from unlabelled examples, not {self.recipe!r}")
+        return replace(self.recipe, unlabelled=Unlabelled(Sampled().examples(lab), self.unlabelled))
+
+
+@dataclass(frozen=True)
+class PerturbedOnce:
+    """All training data, perturbed once against another network before the training begins.
+
+    Args:
+        attack: that perturbs.
+        against: the network whose gradients it follows.
+        data: what is perturbed.
+    """
+
+    attack: Attack
+    against: Network
+    data: TrainingSet = field(default_factory=Sampled)
+
+    def examples(self, lab: Site) -> Examples:
+        """The perturbed data."""
+        model = lab.trained(self.against).last
+        return perturbed_once(model, self.data.examples(lab), self.attack, seed=lab.seed)

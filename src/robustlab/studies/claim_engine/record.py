@@ -1,0 +1,99 @@
+"""Results on disk: one JSON file for each arm and seed of a claim, written whole when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from robustlab.core import Metrics
+from robustlab.runs.provenance import now
+from robustlab.studies import filing
+from robustlab.studies.claim_engine.budget import FULL, Budget
+from robustlab.studies.claim_engine.claim import Arm, Claim
+from robustlab.studies.filing import commit, installed
+
+PUBLISHED = Path(__file__).parents[1] / "claims" / "results"
+"""What the package knows already."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one arm of a claim gave with one seed.
+
+    Args:
+        claim: its name.
+        arm: its name.
+        seed: of everything random.
+        budget: its name.
+        definition: hash of what was to be done and to come out.
+        metrics: what was measured.
+        training_seconds: spent on training the network, for this or for another claim.
+        measuring_seconds: spent on measuring it.
+        command: does the same.
+        created: when it was done, ISO 8601 in UTC.
+        revision: of the source code, if it came from a repository; "modified" if files differed from it.
+        threads: that torch computed with.
+        device: that it computed on.
+        versions: of what it was computed with.
+        precision: that the network was trained in; "" in results that leave that to their definition.
+    """
+
+    claim: str
+    arm: str
+    seed: int
+    budget: str
+    definition: str
+    metrics: Metrics
+    training_seconds: float
+    measuring_seconds: float
+    command: str
+    created: str = field(default_factory=now)
+    revision: str = field(default_factory=commit)
+    threads: int = field(default_factory=torch.get_num_threads)
+    device: str = "cpu"
+    versions: dict[str, str] = field(default_factory=installed)
+    precision: str = ""
+
+
+def path_of(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Path:
+    """Where the result of a unit is; only full ones are where results are taken from."""
+    inside = home if budget == FULL else home / budget.name
+    return inside / claim.name / f"{arm.name}-{seed}.json"
+
+
+def write(home: Path, claim: Claim, arm: Arm, unit: Unit, budget: Budget = FULL) -> Path:
+    """Writes a result.
+
+    Raises: RunError if the directory cannot be written.
+    """
+    return filing.write(path_of(home, claim, arm, unit.seed, budget), unit)
+
+
+def read(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Unit | None:
+    """The result of a unit; None if there is none that counts: not yet done, or of another definition.
+
+    Raises: RunError for a file that is damaged.
+    """
+
+    def sound(unit: Unit) -> bool:
+        named = (unit.claim, unit.arm, unit.seed) == (claim.name, arm.name, seed)
+        return named and all(isinstance(value, int | float) for value in unit.metrics.values())
+
+    unit = filing.read(path_of(home, claim, arm, seed, budget), Unit, "a claim", sound)
+    return unit if unit is not None and unit.definition == claim.definition(arm, budget) else None
+
+
+def by_seed(home: Path, claim: Claim, budget: Budget = FULL) -> Mapping[int, Mapping[str, Unit]]:
+    """All results of a claim that count, by seed and arm."""
+    found: dict[int, dict[str, Unit]] = {}
+    for arm in claim.arms:
+        folder = path_of(home, claim, arm, 0, budget).parent
+        for path in folder.glob(f"{arm.name}-*.json"):
+            seed = path.stem.removeprefix(f"{arm.name}-")
+            unit = read(home, claim, arm, int(seed), budget) if seed.isdecimal() else None
+            if unit is not None:
+                found.setdefault(unit.seed, {})[arm.name] = unit
+    return dict(sorted(found.items()))

@@ -1,0 +1,152 @@
+"""The optimizers that train, each with the learning rates that its search begins with; and what they train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from robustlab.attacks import FGSM, MIFGSM, PGD, Square
+from robustlab.core import L2, Attack, Linf, Recipe, ThreatModel
+from robustlab.studies.claim_engine.measures import Under
+from robustlab.studies.claim_engine.network import Network, Sampled
+from robustlab.studies.sweep.rates import rate
+from robustlab.training import adamw, fast, sgd, standard, tuned
+from robustlab.training.optimizers import MakeOptimizer
+
+PER_DECADE = 2
+"""Learning rates in a factor of ten."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """An optimizer of torch.
+
+    Args:
+        name: in file names.
+        title: in tables.
+        make: the optimizer with a learning rate.
+        places: of the grid of rates, where the search begins.
+    """
+
+    name: str
+    title: str
+    make: Callable[[float], MakeOptimizer]
+    places: range
+
+
+def _adaptive(kind: type[torch.optim.Optimizer]) -> Callable[[float], MakeOptimizer]:
+    """As torch has it, but for the rate."""
+    return lambda lr: tuned(kind, lr=lr)
+
+
+BASELINE = "momentum"
+"""What the others are compared with."""
+TEACHERS = (
+    Teacher("sgd", "SGD", lambda lr: sgd(lr, momentum=0.0, nesterov=False, weight_decay=0.0), range(-3, 1)),
+    Teacher(
+        BASELINE, "SGD, momentum 0.9", lambda lr: sgd(lr, momentum=0.9, nesterov=False, weight_decay=0.0), range(-4, 0)
+    ),
+    Teacher("nesterov", "SGD, Nesterov 0.9", lambda lr: sgd(lr, weight_decay=0.0), range(-4, 0)),
+    Teacher("adam", "Adam", _adaptive(torch.optim.Adam), range(-7, -3)),
+    Teacher("adamw", "AdamW", adamw, range(-7, -3)),
+    Teacher("rmsprop", "RMSprop", _adaptive(torch.optim.RMSprop), range(-8, -4)),
+    Teacher("adagrad", "Adagrad", _adaptive(torch.optim.Adagrad), range(-5, -1)),
+    Teacher("nadam", "NAdam", _adaptive(torch.optim.NAdam), range(-7, -3)),
+)
+"""All of them; no weight decay but AdamW's own."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What is trained, and what is measured of it.
+
+    Args:
+        name: in file names and on the command line.
+        said: the same in words.
+        recipe: of training.
+        watch: the attack under which rates are chosen, on held-out training images; None: by clean accuracy.
+        measures: what is reported.
+        columns: of the table: name of a number and its title.
+        images: that networks are trained on.
+        epochs: of training.
+        tuning_images: that networks are trained on when rates are chosen, for one epoch.
+    """
+
+    name: str
+    said: str
+    recipe: Recipe
+    watch: Attack | None
+    measures: tuple[Under, ...]
+    columns: tuple[tuple[str, str], ...]
+    images: int = 20_000
+    epochs: int = 2
+    tuning_images: int = 10_000
+
+    def network(self, teacher: Teacher, place: int) -> Network:
+        """A network that is reported."""
+        return self._with(teacher, place, self.images, self.epochs)
+
+    def trial(self, teacher: Teacher, place: int) -> Network:
+        """A short training, by which a rate is chosen."""
+        return self._with(teacher, place, self.tuning_images, 1)
+
+    def _with(self, teacher: Teacher, place: int, images: int, epochs: int) -> Network:
+        optimizer = teacher.make(rate(place, PER_DECADE))
+        return Network(self.recipe, Sampled(images), epochs=epochs, optimizer=optimizer)
+
+
+N = 400
+"""Test images for each seed, other ones for each."""
+
+
+def _at(eps: float) -> ThreatModel:
+    return ThreatModel(Linf(), eps)
+
+
+def _stepped(eps: float) -> tuple[tuple[str, Attack], ...]:
+    """One step, with momentum, and many."""
+    threat = _at(eps)
+    return ("fgsm", FGSM(threat)), ("mi_fgsm", MIFGSM(threat, 10)), ("pgd_20", PGD(threat, 20))
+
+
+def _columns(eps: float, square: float, l2: float) -> tuple[tuple[str, str], ...]:
+    return (
+        ("clean_accuracy", "clean"),
+        ("fgsm_accuracy", f"FGSM {eps:g}"),
+        ("mi_fgsm_accuracy", f"MI-FGSM {eps:g}"),
+        ("pgd_20_accuracy", f"PGD-20 {eps:g}"),
+        ("pgd_20_l2_accuracy", f"PGD-20 L2 {l2:g}"),
+        ("square_100_accuracy", f"Square-100 {square:g}"),
+    )
+
+
+def _measures(eps: float, square: float, l2: float) -> tuple[Under, ...]:
+    """The columns, measured; a threat model at a time."""
+    return (
+        Under(_stepped(eps), N),
+        Under((("pgd_20_l2", PGD(ThreatModel(L2(), l2), 20)),), N),
+        Under((("square_100", Square(_at(square), 100)),), N),
+    )
+
+
+REGIMES = (
+    Regime(
+        "standard",
+        "standard training, at budgets that are small enough to leave something",
+        standard(),
+        None,
+        _measures(0.03, 0.05, 0.5),
+        _columns(0.03, 0.05, 0.5),
+    ),
+    Regime(
+        "fast",
+        "Fast adversarial training (one step from a random start) at eps 0.1",
+        fast(_at(0.1)),
+        PGD(_at(0.1), 10),
+        _measures(0.1, 0.1, 1.0),
+        _columns(0.1, 0.1, 1.0),
+    ),
+)
+"""How networks are trained, and the attacks of interest for each."""

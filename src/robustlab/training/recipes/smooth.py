@@ -1,0 +1,111 @@
+"""Smooth Adversarial Training, and what in it gains: the attacker's gradient or that of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from torch import nn
+
+from robustlab.attacks import PGD
+from robustlab.core import Batch, Images, Metrics, RecipeState, ThreatModel, smooth_gradients
+from robustlab.core.kinds import typed
+from robustlab.core.smooth import smooth_parts
+from robustlab.training.crafting import Backward, NormMode, TwoPhase, both_phases
+from robustlab.training.recipes.cross_entropy import Adversarial, adversarial, one_eps
+
+Where: TypeAlias = Literal["attack", "update", "both", "neither"]
+
+
+@typed
+def smooth_adversarial(
+    threat: ThreatModel,
+    *,
+    step_size: float | None = None,
+    mix: float = 1.0,
+    norm_mode: NormMode = "eval",
+    eps_warmup: float = 0.0,
+    smoothing: float = 0.1,
+) -> Adversarial:
+    """The recipe of Smooth Adversarial Training: PGD-1, for a model that ``robustlab.models.smooth`` has made smooth.
+
+        min_w E CE(model(project(x + u + step_size * sign(grad))), y),   u uniform in the ball
+
+    The step is cheap and weak; it is the smooth activation that gives it a gradient worth to be followed.
+
+    Args:
+        threat: norm, eps and bounds.
+        step_size: None: eps.
+        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
+        norm_mode: "eval", as in the released code.
+        eps_warmup: share of the training over which eps rises linearly from 0.
+        smoothing: share of each label that is spread evenly over all classes.
+
+    Source: Xie, Tan, Gong, Yuille, Le, Smooth Adversarial Training, 2020, section 3.1: eps and step 4/255 on ImageNet.
+    Label smoothing of 0.1 as in the released code, which in one batch of five starts at the input itself; ours always
+    starts at a random point.
+    """
+    attack = PGD(threat, 1, one_eps(threat) if step_size is None else step_size)
+    return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, smoothing=smoothing)
+
+
+def smooth_in(recipe: TwoPhase, where: Where) -> SmoothIn:
+    """Another recipe, with the smooth derivative of ReLU for the attacker, for the weights, for both or for neither.
+
+    The model is one that ``robustlab.models.smooth`` made with ``only_gradient=True``: its forward pass is that of ReLU
+    in all four cases, so that what differs is the gradient alone.
+
+    Args:
+        recipe: one that makes inputs and then learns from them: ``smooth_adversarial``, ``madry``, ``trades``, ...
+        where: "attack": while inputs are made; "update": while their loss is differentiated by the weights.
+
+    Raises: ValueError for a recipe that is not in two phases, or another place.
+    Source: Xie et al., Smooth Adversarial Training, 2020, section 3.2 and table 1.
+    """
+    if not (hasattr(recipe, "craft") and hasattr(recipe, "learn")):
+        raise ValueError(f"inputs are made by one gradient and learned from by another: {recipe!r} has no between")
+    return SmoothIn(recipe, where)
+
+
+@dataclass(frozen=True)
+class SmoothIn:
+    """The recipe that ``smooth_in`` makes.
+
+    Raises: ValueError for another place than the four.
+    """
+
+    recipe: TwoPhase
+    where: Where
+
+    def __post_init__(self) -> None:
+        if self.where not in get_args(Where):
+            raise ValueError(f"where must be one of {', '.join(get_args(Where))}, got {self.where!r}")
+
+    @property
+    def replays(self) -> int:
+        """As the recipe inside."""
+        return self.recipe.replays
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """What the recipe inside remembers.
+
+        Raises: ValueError for a model in which there is nothing to be switched.
+        """
+        if not smooth_parts(model):
+            raise ValueError(
+                f"{type(model).__name__} has no derivative to be switched: make it with "
+                "robustlab.models.smooth(model, only_gradient=True)"
+            )
+        return self.recipe.init(model)
+
+    step = both_phases
+
+    def craft(self, model: nn.Module, batch: Batch) -> Images:
+        """The inputs that the recipe inside makes, by the one gradient."""
+        with smooth_gradients(model, on=self.where in ("attack", "both")):
+            return self.recipe.craft(model, batch)
+
+    def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
+        """What the recipe inside learns, by the other."""
+        with smooth_gradients(model, on=self.where in ("update", "both")):
+            return self.recipe.learn(model, batch, x_adv, backward)
