@@ -1,0 +1,9 @@
+"""Files written whole, typed JSON, digests, locks and provenance: the needs of every directory that keeps results."""
+
+from robustlab.runs.codec import decode, encode
+from robustlab.runs.files import json_in, parsed, replace_atomically, sha256_of, write_atomically
+from robustlab.runs.provenance import now, versions
+
+__all__ = [
+    "decode", "encode", "json_in", "now", "parsed", "replace_atomically", "sha256_of", "versions", "write_atomically",
+]  # fmt: skip
