@@ -6,6 +6,9 @@ import hashlib
 import re
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import partial
+from types import FunctionType
+
+from robustlab.runs.spellings import recorded_field, recorded_name, recorded_value
 
 UNSAID = "unsaid"
 """In the metadata of a field whose default has changed: the value before, which results were filed under in silence."""
@@ -16,7 +19,8 @@ def described(*values: object) -> str:
     """The values as somebody would write them, a line each: without what is left at its default.
 
     So a class may get another argument, with a default that changes nothing, and a result that was filed under the
-    text before is found still. A default that changes needs more, see ``UNSAID``.
+    text before is found still. A default that changes needs more, see ``UNSAID``; a name that changes needs a line in
+    ``runs.spellings``.
     """
     return "\n".join(map(_written, values))
 
@@ -27,19 +31,29 @@ def fingerprint(*values: object) -> str:
 
 
 def _written(value: object) -> str:
-    """One value, and what is inside it."""
+    """One value, and what is inside it, in its recorded spelling."""
     if is_dataclass(value) and not isinstance(value, type):
+        owner = type(value).__name__
         named = {f.name: getattr(value, f.name) for f in fields(value) if f.repr and not _default(f, value)}
-        return f"{type(value).__name__}({_arguments((), named)})"
+        return f"{recorded_name(owner)}({_arguments(owner, (), named)})"
     if isinstance(value, partial):
-        return f"partial({_written(value.func)}, {_arguments(value.args, value.keywords)})"
+        owner = getattr(value.func, "__name__", "")
+        return f"partial({_written(value.func)}, {_arguments(owner, value.args, value.keywords)})"
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(_written, value))})"
+        names = getattr(value, "_fields", ("",) * len(value))
+        parts = (recorded_value(type(value).__name__, *part) for part in zip(names, value, strict=True))
+        return f"({', '.join(map(_written, parts))})"
+    if isinstance(value, FunctionType):
+        return f"<function {recorded_name(value.__qualname__)}>"
+    if isinstance(value, type):
+        return f"<class '{recorded_name(f'{value.__module__}.{value.__qualname__}')}'>"
     return _ADDRESS.sub("", repr(value))
 
 
-def _arguments(places: tuple[object, ...], names: dict[str, object]) -> str:
-    return ", ".join([*map(_written, places), *(f"{name}={_written(value)}" for name, value in names.items())])
+def _arguments(owner: str, places: tuple[object, ...], names: dict[str, object]) -> str:
+    """The arguments of a class or function with that name today."""
+    spelt = {recorded_field(owner, name): recorded_value(owner, name, value) for name, value in names.items()}
+    return ", ".join([*map(_written, places), *(f"{name}={_written(value)}" for name, value in spelt.items())])
 
 
 def _default(one: Field[object], owner: object) -> bool:
