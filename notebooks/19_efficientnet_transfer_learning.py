@@ -1,7 +1,7 @@
 # %% [markdown]
 # # EfficientNet and transfer learning
 #
-# **What does a network that has seen a million photographs know of clothes?**
+# **What does a network trained on a million photographs know about clothes?**
 #
 # With a few hundred labels a large network learns little. One that has learned to see elsewhere may need no more than a
 # new last layer. We look at how EfficientNets are built, bring one with weights from ImageNet to Fashion-MNIST, walk
