@@ -196,3 +196,9 @@ def _public_names(room: str) -> list[str]:
     tree = ast.parse((SRC / room / "__init__.py").read_text())
     lists = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
     return [str(name) for name in ast.literal_eval(lists[0])]
+
+
+@pytest.mark.parametrize("room", ["report", "evaluation/doctor"])
+def test_finished_runs_are_read_without_what_runs_them(room: str) -> None:
+    engines = {"robustlab.evaluation.run", "robustlab.evaluation.corruptions.run"}
+    assert [f"{i.where} imports {i.module}" for i in of_room(room) if i.module in engines] == []

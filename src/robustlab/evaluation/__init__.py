@@ -23,7 +23,6 @@ from robustlab.evaluation.corruptions.hard import (
     natural_adversarial,
     natural_outliers,
 )
-from robustlab.evaluation.corruptions.manifest import is_natural, read_natural
 from robustlab.evaluation.corruptions.metrics import CorruptionError, CorruptionErrors, corruption_errors
 from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings, numbers_of
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
@@ -36,6 +35,7 @@ from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.plan import Progress, Settings
 from robustlab.evaluation.png import Saved, verify_saved
 from robustlab.evaluation.png_files import SavedRun, save_images
+from robustlab.evaluation.read import is_natural, read_natural, read_run
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,
@@ -61,7 +61,7 @@ from robustlab.evaluation.record import (
     TraceRecord,
     WorstCase,
 )
-from robustlab.evaluation.run import evaluate, read_run
+from robustlab.evaluation.run import evaluate
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",

@@ -10,8 +10,8 @@ import torch
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.queries import Reader, Value
+from robustlab.evaluation.read import read_run
 from robustlab.evaluation.record import WORST, Evaluation
-from robustlab.evaluation.run import read_run
 from robustlab.evaluation.schema import COUNTED
 from robustlab.evaluation.sealed import check_rows
 from robustlab.evaluation.store import reading

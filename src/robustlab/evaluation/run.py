@@ -31,7 +31,7 @@ from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.input_checks import fetched, label_faults, logit_faults, refuse, with_finding
-from robustlab.evaluation.manifest import Manifest, describe, older, read_manifest, searched_in
+from robustlab.evaluation.manifest import Manifest, describe, older, searched_in
 from robustlab.evaluation.plan import (
     CLEAN,
     Attacks,
@@ -139,16 +139,6 @@ def evaluate(
     if out is None:
         weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)
     return evaluation
-
-
-@typed
-def read_run(directory: str | Path) -> Evaluation:
-    """The result of a finished run.
-
-    Raises: RunError if there is no run, it is not finished, or its report is damaged, changed or of another run.
-    """
-    path = Path(directory)
-    return read_result(path, read_manifest(path))
 
 
 @dataclass

@@ -13,8 +13,9 @@ from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.corruptions.answers import CLEAN, Everything, read_everything
 from robustlab.evaluation.corruptions.corrupted_set import Cell
-from robustlab.evaluation.corruptions.manifest import read_natural, read_natural_manifest
+from robustlab.evaluation.corruptions.manifest import read_natural_manifest
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.read import read_natural
 from robustlab.runs.codec import encode
 from robustlab.statistics.estimate import Estimate, mean_interval
 from robustlab.statistics.paired import holm, mcnemar, paired_difference

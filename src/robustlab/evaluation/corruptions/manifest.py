@@ -9,13 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.core.kinds import typed
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets
-from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, CorruptionInfo, NaturalEvaluation
+from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, CorruptionInfo
 from robustlab.evaluation.identity import Asked, check_same, identify
 from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
-from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.files import sha256_of
@@ -131,33 +129,3 @@ def read_natural_manifest(directory: Path) -> NaturalManifest:
         raise RunError(
             f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
         ) from error
-
-
-@typed
-def is_natural(directory: str | Path) -> bool:
-    """Whether a directory holds a run over corrupted images."""
-    path = Path(directory)
-    return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get("measures") == NATURAL
-
-
-@typed
-def read_natural(directory: str | Path) -> NaturalEvaluation:
-    """The result of a finished run under corruptions.
-
-    Raises: RunError if there is no run, it is not finished, or its record is damaged, changed or of another run.
-    """
-    path = Path(directory)
-    manifest = read_natural_manifest(path)
-    if not (path / RECORD).exists() or manifest.sealed == {}:
-        raise RunError(f"the run in {path} is not finished: call evaluate_natural with the same arguments to go on")
-    check_file(path, RECORD, manifest.sealed)
-    try:
-        found = NaturalEvaluation.from_json(read_json(path / RECORD), path)
-    except ValueError as error:
-        raise RunError(f"{path / RECORD} cannot be used: {error}; delete it and run the evaluation again") from error
-    if found.run.id != manifest.run.id:
-        raise RunError(
-            f"{path / RECORD} is the result of another run than the manifest.json beside it: run the evaluation again "
-            "with the same arguments to have it written anew"
-        )
-    return found

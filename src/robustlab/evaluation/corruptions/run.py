@@ -32,12 +32,13 @@ from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
 from robustlab.evaluation.corruptions.gallery import hang
-from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, read_natural, seal
+from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, seal
 from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.corruptions.results import assemble
 from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.input_checks import batch_faults, fetched, label_faults, logit_faults, refuse
+from robustlab.evaluation.read import read_natural
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 from robustlab.runs.run_files import disk, write_json

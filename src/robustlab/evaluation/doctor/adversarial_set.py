@@ -19,8 +19,8 @@ from robustlab.evaluation.doctor.case import STANDING, Case, ahead, may_be_chanc
 from robustlab.evaluation.doctor.records import undefined
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.plan import Settings, batches
+from robustlab.evaluation.read import read_run
 from robustlab.evaluation.record import Finding
-from robustlab.evaluation.run import read_run
 from robustlab.evaluation.subject import Subject, subject
 from robustlab.statistics.intervals import clopper_pearson
 
