@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from robustlab import attacks
 from robustlab.attacks import FGSM, OptimizerPGD
 from robustlab.core import Linf, Streams, ThreatModel, cross_entropy
-from robustlab.core.kinds import Kind, _kinds, looked_at
+from robustlab.core.kinds import Kind, _kinds, checked_later
 from robustlab.core.user_code import spoken
 from robustlab.data import InMemory
 from robustlab.training import RandAugment, madry, standard
@@ -71,7 +71,7 @@ def doors() -> Iterator[Door]:
         parameters = [p for p in every if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         rights = {p.name: right(kinds[p.name]) for p in parameters if p.default is p.empty and p.name in kinds}
         for p in parameters:
-            if p.name in kinds and not looked_at(p.name, kinds[p.name]):
+            if p.name in kinds and not checked_later(p.name, kinds[p.name]):
                 others = {key: value for key, value in rights.items() if key != p.name}
                 yield Door(name, thing, p.name, kinds[p.name], others)
 

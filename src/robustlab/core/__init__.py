@@ -1,4 +1,4 @@
-"""The words and parts that every other room is made of; needs torch only."""
+"""Types, norms, losses and random draws that every other room uses; needs torch only."""
 
 from robustlab.core.errors import CheckpointError, DataError, RobustlabError, RunError, UserCodeError
 from robustlab.core.losses import (

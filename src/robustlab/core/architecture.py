@@ -1,4 +1,4 @@
-"""What a model is called and how big it is: enough to build it again, kept with its weights."""
+"""Name and sizes of a model: enough to build it again, kept with its weights."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _M = TypeVar("_M", bound=nn.Module)
 
 
 def described(model: _M, architecture: Architecture) -> _M:
-    """The same model, which from now on knows its architecture; inside wrappers it is the inner model that knows."""
+    """Stores an architecture on a model, inside wrappers on the inner model; returns the model."""
     vars(bare(model))[KEY] = architecture
     return model
 
 
 def architecture_of(model: nn.Module) -> Architecture | None:
-    """What ``described`` said of the model, or of the one inside wrappers such as ``torch.compile``; else None."""
+    """The architecture stored by ``described``, also inside wrappers such as ``torch.compile``; None without one."""
     found = vars(bare(model)).get(KEY)
     return found if isinstance(found, dict) and isinstance(found.get("name"), str) else None
 
 
 def metadata_of(model: nn.Module) -> dict[str, str]:
-    """What a weight file says of the model's architecture; nothing where that could not be built again from the file.
+    """Metadata of a weight file on the model's architecture; empty if a file could not rebuild the model.
 
     Returns: metadata of a safetensors file.
     """
@@ -57,7 +57,7 @@ def metadata_of(model: nn.Module) -> dict[str, str]:
 
 
 def faults(found: Mapping[str, object]) -> list[str]:
-    """What is wrong with an architecture, in words: types, ranges, values that go together, unknown keys."""
+    """Faults of an architecture, in words: types, ranges, values that do not match, unknown keys."""
     wrong = [_word_fault(found, "name", _NAME), _word_fault(found, "activation", _WORD)]
     wrong += [_number_fault(key, found[key], *limits) for key, limits in _LIMITS.items() if key in found]
     wrong += [
@@ -105,6 +105,6 @@ def _is_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value as messages show it: short, on one line, without what a terminal could obey."""
+    """A value for messages: short, on one line, without control characters."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

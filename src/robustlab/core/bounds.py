@@ -1,4 +1,4 @@
-"""Bounds of valid inputs as the dtype of the inputs has them.
+"""Bounds of valid inputs in the dtype of the inputs.
 
 Most bounds of normalised data, as (0 - 0.485) / 0.229, are no number of float32, and inputs that were computed in
 float32 pass them by a rounding or two. Such an input is valid and may stay where it is; nothing is moved any further.
@@ -55,7 +55,7 @@ def inner(bounds: Bounds, dtype: torch.dtype) -> Bounds:
 
 
 def limits(x: Tensor, bounds: Bounds, dtype: torch.dtype | None = None) -> tuple[Tensor | float, Tensor | float]:
-    """How far each value may be moved: to the numbers within the bounds, or not at all if it has passed them.
+    """Limits for each value: the numbers within the bounds, or the value itself if it is beyond them.
 
     Args:
         x: inputs (N, ...).
@@ -83,7 +83,7 @@ def at_most_(x: Tensor, high: Tensor | float) -> Tensor:
 
 
 def valid(x: Tensor, x_adv: Tensor, bounds: Bounds) -> Tensor:
-    """Whether no value of a row of ``x_adv`` is out of bounds as its dtype has them, but where ``x`` is, (N,) bool."""
+    """Mask (N,) of the rows of ``x_adv`` within the bounds in their dtype; a value may stay out where ``x`` is."""
     low, high = limits(x.detach(), bounds)
     least, most = (_as(bound, x_adv.dtype) for bound in bounds)
     least, most = min(least, bounds[0]), max(most, bounds[1])
@@ -94,7 +94,7 @@ def valid(x: Tensor, x_adv: Tensor, bounds: Bounds) -> Tensor:
 
 
 def outside(low: float, high: float, bounds: Bounds, dtype: torch.dtype) -> str | None:
-    """Where inputs lie, in words after "inputs lie", if that is out of bounds by more than rounding.
+    """Range of inputs in words, to follow "inputs lie", if it is out of bounds by more than rounding; else None.
 
     Args:
         low: the smallest value of the inputs.
@@ -110,6 +110,6 @@ def outside(low: float, high: float, bounds: Bounds, dtype: torch.dtype) -> str 
 
 
 def _digits(value: float, bound: float) -> str:
-    """A value with as many digits as tell it from a bound."""
+    """A value with enough digits to differ from a bound."""
     close = value != bound and math.isfinite(bound) and math.isclose(value, bound, rel_tol=1e-4, abs_tol=1e-6)
     return f"{value:.9g}" if close else f"{value:g}"

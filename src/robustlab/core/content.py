@@ -1,4 +1,4 @@
-"""The bytes that stand for whatever a state dict can hold: what digests are taken of."""
+"""The bytes of anything that a state dict can hold, for digests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMPRESSED = {
 
 
 def titled(name: str, value: object) -> str:
-    """A name with the type of what it stands for; of a tensor dtype and shape."""
+    """A name with the type of its value; for a tensor, dtype and shape."""
     if isinstance(value, Tensor):
         _check_values(name, value)
         return f"{name} {value.dtype} {() if value.is_nested else tuple(value.shape)}"
@@ -36,7 +36,7 @@ def content(value: object, name: str = "a tensor") -> Iterator[Bytes]:
     """The bytes of a value; equal values give equal ones.
 
     Dense tensors of any dtype give those of their elements. Quantized ones add scales and zero points, sparse ones
-    their indices. Containers, numbers, texts and packed parameters of quantized layers are told by their parts.
+    their indices. Containers, numbers, texts and packed parameters of quantized layers give those of their parts.
 
     Args:
         value: an entry of a state dict.
@@ -65,7 +65,7 @@ def content(value: object, name: str = "a tensor") -> Iterator[Bytes]:
 
 
 def _object(value: object, name: str) -> Iterator[Bytes]:
-    """The bytes of a value that is neither tensor nor container: what it says, and what it holds."""
+    """The bytes of a value that is neither tensor nor container: its repr or its state."""
     if is_dataclass(value) and not isinstance(value, type):
         held = {field.name: getattr(value, field.name) for field in fields(value)}
     else:
@@ -107,8 +107,8 @@ def _quantized(tensor: Tensor) -> tuple[Tensor, ...]:
     if tensor.qscheme() in _CHANNELS:
         axis = torch.tensor(tensor.q_per_channel_axis())
         return tensor.int_repr(), tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points(), axis
-    told = torch.tensor([tensor.q_scale(), tensor.q_zero_point()], dtype=torch.float64)
-    return tensor.int_repr(), told
+    entries = torch.tensor([tensor.q_scale(), tensor.q_zero_point()], dtype=torch.float64)
+    return tensor.int_repr(), entries
 
 
 def _dense(tensor: Tensor) -> Iterator[Bytes]:

@@ -1,4 +1,4 @@
-"""What the outer world can do to us; wrong arguments are plain ``ValueError``."""
+"""Errors with causes outside the library; wrong arguments are plain ``ValueError``."""
 
 
 class RobustlabError(Exception):

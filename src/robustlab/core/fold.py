@@ -3,9 +3,9 @@
 BatchNorm in eval mode goes into the convolution or linear layer before it; a ReLU before a max-pooling goes behind it,
 where there is less to do; and a ReLU writes over its input where nobody else needs that.
 
-The code of the model is neither read nor traced: it runs on tensors, as ever. Two layers are a pair where the second
-was seen to take what the first returned, and nothing else to look at it. They then do the work of both between them,
-and each pass makes sure that they met again: a pass in which they did not is left to the user's own model.
+The code of the model is neither read nor traced: it runs on tensors, as ever. Two layers are a pair if the second
+alone used the output of the first. The rewritten layers compute the same function together. Each pass checks that the
+pairs met again; a pass in which they did not is repeated by the user's own model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Meetings: TypeAlias = dict[int, Tensor]
 
 
 class Pair(NamedTuple):
-    """Two layers of which the second takes what the first returns, and nobody else."""
+    """Two layers: only the second uses the output of the first."""
 
     first: nn.Module
     second: nn.Module
@@ -75,7 +75,7 @@ class Folded(nn.Module):
 
 
 class _Second(nn.Module):
-    """Stands where the second layer of a pair was: does what is left to do there, in whatever the first returned."""
+    """Replaces the second layer of a pair: applies the rest of its work to the output of the first."""
 
     def __init__(self, meetings: Meetings, number: int, rest: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ _FIRSTS: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 def _first(kind: type[nn.Module]) -> type[nn.Module]:
-    """The same kind of layer, which says what it returned."""
+    """The same kind of layer, which records its output."""
 
     def forward(self: Any, x: Tensor) -> Tensor:  # noqa: ANN401 -- of that kind
         out: Tensor = kind.forward(self, x)
@@ -128,7 +128,7 @@ def pairs_of(copied: nn.Module, x: Tensor, heard: Heard) -> list[Pair] | None:
 
 @dataclass
 class _Watch:
-    """Who returned which tensor to whom."""
+    """Record of the tensors that layers returned and of the layers that used them."""
 
     makers: dict[int, nn.Module] = field(default_factory=dict)
     kept: list[Tensor] = field(default_factory=list)
@@ -155,13 +155,13 @@ class _Watch:
             self.makers[id(out)] = part
 
     def touched(self, tensor: Tensor) -> None:
-        """Called for whatever anything is done with."""
+        """Called for every tensor that an operation uses."""
         maker, user = self.makers.get(id(tensor)), self.inside[-1] if self.inside else None
         if maker is not None and maker is not user:
             self.users.setdefault(maker, []).append(user)
 
     def pairs(self) -> Iterator[Pair]:
-        """Layers called once, of which the second alone sees what the first returned."""
+        """Pairs of layers called once, of which only the second uses the output of the first."""
         for second, first in self.takes.items():
             if first is not None and self.calls[first] == self.calls[second] == 1:
                 fits = not isinstance(first, nn.Linear) or not isinstance(second, _BatchNorm) or first in self.flat
@@ -200,20 +200,20 @@ def folded(copied: nn.Module, pairs: list[Pair], own: nn.Module, dtype: torch.dt
     for rule in (work.pooling, work.over):
         for pair in pairs:
             rule(pair)
-    _put(copied, work.stands)
+    _put(copied, work.replacements)
     return Folded(copied, folds, work.meetings, own, dtype).eval()
 
 
 class _Rewriting:
-    """What is to stand where in a copy."""
+    """Replacements of layers in a copy of a model."""
 
     def __init__(self) -> None:
         self.meetings: Meetings = {}
-        self.stands: dict[nn.Module, nn.Module] = {}
+        self.replacements: dict[nn.Module, nn.Module] = {}
         self.number = 0
 
     def norm(self, pair: Pair) -> bool:
-        """Puts a norm layer into the layer before it, and says whether it could."""
+        """Folds a BatchNorm into the layer before it; returns False if that is impossible."""
         layer, norm = pair
         if not isinstance(norm, _BatchNorm) or not isinstance(layer, Weighted) or hasattr(layer, "parametrizations"):
             return False
@@ -230,22 +230,22 @@ class _Rewriting:
         """max(relu(a), relu(b)) = relu(max(a, b)), with the same gradient: swaps the two layers."""
         relu, pool = pair
         if type(relu) is nn.ReLU and isinstance(pool, _Pooling) and not pool.return_indices:
-            self.stands[relu] = pool
+            self.replacements[relu] = pool
             self._meet(pair, pool, {"act": nn.ReLU(inplace=True)})
 
     def over(self, pair: Pair) -> None:
         """Lets a ReLU write over the output of layers whose own gradient does not need it."""
-        before = self.stands.get(pair.first, pair.first)
+        before = self.replacements.get(pair.first, pair.first)
         bare = isinstance(before, _Second) and not before._modules and isinstance(pair.first, _BatchNorm)
         plain = isinstance(before, Weighted | _Pooling) and before is pair.first
-        if type(pair.second) is nn.ReLU and pair.second not in self.stands and (bare or plain):
+        if type(pair.second) is nn.ReLU and pair.second not in self.replacements and (bare or plain):
             self._meet(pair, before, {"act": nn.ReLU(inplace=True)})
 
     def _meet(self, pair: Pair, first: Any, rest: dict[str, nn.Module]) -> None:  # noqa: ANN401 -- gets attributes
         self.number += 1
         first.__class__ = _first(type(first))
         first.meetings, first.meeting = self.meetings, self.number
-        self.stands[pair.second] = _Second(self.meetings, self.number, rest)
+        self.replacements[pair.second] = _Second(self.meetings, self.number, rest)
 
 
 @torch.no_grad()
@@ -268,12 +268,12 @@ def merge(layer: Weighted, norm: _BatchNorm, merged: Weighted) -> None:
         bias.add_(norm.bias)
 
 
-def _put(copied: nn.Module, stands: dict[nn.Module, nn.Module]) -> None:
-    """Puts layers into their places, under every name; and takes out norms of routes that the copy does not take."""
+def _put(copied: nn.Module, replacements: dict[nn.Module, nn.Module]) -> None:
+    """Puts layers into their places, under every name, and removes BatchNorms of routes that are not in use."""
     for part in list(copied.modules()):
         for name, child in part._modules.items():
-            if child in stands:
-                part._modules[name] = stands[child]
+            if child in replacements:
+                part._modules[name] = replacements[child]
     for routed in routed_parts(copied):
         for name, child in [("main", routed.main), *routed.aux.named_children()]:
             if child is not routed.taken:

@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind: refused at the door of a public function, in a sentence that says what was seen.
+"""Type checks of public functions: an argument of the wrong kind raises an error that shows it.
 
 The annotations of a function or dataclass say what its arguments must be. Numbers of NumPy and torch count as what they
 are: ``steps=np.int64(40)`` is 40.
@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from robustlab.core.user_code import no_model, spoken
 
 T = TypeVar("T")
-_LOOKED_AT = frozenset({"y", "ids", "target", "targets", "labels", "eps"})
+_CHECKED_LATER = frozenset({"y", "ids", "target", "targets", "labels", "eps"})
 _MOST = 100
-"""Elements of a sequence that are looked at."""
+"""Elements of a sequence that are checked."""
 _SMALLEST, _LARGEST, _SEEDS = -(1 << 63), 1 << 63, 1 << 64
 _CONTAINERS = (abc.Sequence, abc.Collection, abc.Iterable, abc.Set, list, set, frozenset)
 _PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
 
 
 class Kind(NamedTuple):
-    """What an argument must be."""
+    """Requirement on an argument: words for messages and a check."""
 
     words: str
     fits: Callable[[object], bool]
@@ -39,10 +39,10 @@ class Kind(NamedTuple):
 
 
 def typed(thing: T) -> T:
-    """Decorator of a function or dataclass: arguments must be of the kinds that their annotations say.
+    """Decorator of a function or dataclass: checks arguments against their annotations.
 
-    Kinds that cannot be told, such as protocols of functions alone, are let through; so are missing arguments, of
-    which Python itself speaks.
+    Kinds that cannot be checked, such as protocols of functions alone, pass; missing arguments are left to Python's own
+    error.
 
     Raises: ValueError, when called, for the first argument of another kind.
     """
@@ -61,27 +61,29 @@ def _checked(function: Callable[..., object], name: str) -> Callable[..., object
         if not kinds:
             kinds.update(_kinds(function))
         door = type(given[0]).__name__ if given and names[0] == "self" else name
-        values = [_looked(door, key, value, kinds) for key, value in zip(names, given, strict=False)]
+        values = [_checked_value(door, key, value, kinds) for key, value in zip(names, given, strict=False)]
         values += given[len(values) :]
-        others = {key: _looked(door, key, value, kinds) for key, value in named.items()}
+        others = {key: _checked_value(door, key, value, kinds) for key, value in named.items()}
         try:
             return function(*values, **others)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError) as error:
-            said = None if spoken(error) else _slipped({**dict(zip(names, given, strict=False)), **named}, kinds)
-            if said is None:
+            message = (
+                None if spoken(error) else _missed_fault({**dict(zip(names, given, strict=False)), **named}, kinds)
+            )
+            if message is None:
                 raise
-            raise ValueError(f"{door}: {said}") from error
+            raise ValueError(f"{door}: {message}") from error
 
     return call
 
 
-def _looked(name: str, key: str, value: object, kinds: dict[str, Kind]) -> object:
-    """The value, of NumPy's and torch's numbers the plain one.
+def _checked_value(name: str, key: str, value: object, kinds: dict[str, Kind]) -> object:
+    """The value; scalars of NumPy and torch become plain numbers.
 
     Raises: ValueError if it is of another kind.
     """
     kind = kinds.get(key)
-    if kind is None or (looked_at(key, kind) and not isinstance(value, type)):
+    if kind is None or (checked_later(key, kind) and not isinstance(value, type)):
         return value
     if kind.types & {int, float, bool} and not kind.fits(value):
         value = _number(value)
@@ -92,27 +94,27 @@ def _looked(name: str, key: str, value: object, kinds: dict[str, Kind]) -> objec
     return value
 
 
-def looked_at(key: str, kind: Kind) -> bool:
-    """Whether functions look at an argument themselves, labels say, and say more than that the kind is another."""
-    return key in _LOOKED_AT and (Tensor in kind.types or "sequence" in kind.words)
+def checked_later(key: str, kind: Kind) -> bool:
+    """True for arguments that functions check themselves with a better message, such as labels."""
+    return key in _CHECKED_LATER and (Tensor in kind.types or "sequence" in kind.words)
 
 
-def _slipped(given: dict[str, object], kinds: dict[str, Kind]) -> str | None:
-    """What is wrong with the first of the arguments that were not looked at; None if all are right."""
+def _missed_fault(given: dict[str, object], kinds: dict[str, Kind]) -> str | None:
+    """Fault of the first argument that was left unchecked; None if all are right."""
     for key, value in given.items():
         kind = kinds.get(key)
-        if kind is not None and looked_at(key, kind) and not kind.fits(value):
+        if kind is not None and checked_later(key, kind) and not kind.fits(value):
             return f"{key} must be {kind.words}, got {seen(value)}{_hint(value, kind)}"
     return None
 
 
 def checked_kind(door: str, key: str, value: object, annotation: object) -> None:
-    """Refuses an argument of another kind than an annotation says, where a function looks at the others itself.
+    """Checks one argument against an annotation, in a function that checks the others itself.
 
     Raises: ValueError if it is of another kind.
     """
     kind = kind_of(annotation)
-    _looked(door, key, value, {key: kind} if kind is not None else {})
+    _checked_value(door, key, value, {key: kind} if kind is not None else {})
 
 
 def _number(value: object) -> object:
@@ -122,7 +124,7 @@ def _number(value: object) -> object:
 
 
 def seen(value: object) -> str:
-    """What an argument is, in a few words."""
+    """A short description of an argument."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     shape = getattr(value, "shape", None)
@@ -136,8 +138,8 @@ def seen(value: object) -> str:
 
 
 def _short(value: object) -> str:
-    said = repr(value)
-    return said if len(said) <= 60 else f"{said[:56]} ..."
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
 def _hint(value: object, kind: Kind) -> str:
@@ -148,13 +150,13 @@ def _hint(value: object, kind: Kind) -> str:
     if isinstance(value, str) and kind.types & {int, float}:
         return ": write the number without quotes"
     if nn.Module in kind.types:
-        said = no_model(value)
-        return f": {said.partition(': ')[2]}" if ": " in said else ""
+        sentence = no_model(value)
+        return f": {sentence.partition(': ')[2]}" if ": " in sentence else ""
     return ": write Linf(), L2() or L1()" if kind.words == "a Norm" else ""
 
 
 def _kinds(function: Callable[..., object]) -> dict[str, Kind]:
-    """Kinds of the parameters that can be told, by name."""
+    """Kinds of the parameters that can be checked, by name."""
     found: dict[str, Kind] = {"": Kind("", lambda _: True)}
     home = {**vars(typing), **vars(sys.modules[function.__module__])} if function.__module__ in sys.modules else {}
     for key, annotation in inspect.get_annotations(function).items():
@@ -165,7 +167,7 @@ def _kinds(function: Callable[..., object]) -> dict[str, Kind]:
 
 
 def _resolved(annotation: object, home: dict[str, Any]) -> object:
-    """What an annotation means; ``object`` if it names what is there for type checkers only."""
+    """The type of an annotation; ``object`` if its names exist for type checkers only."""
     if not isinstance(annotation, str):
         return annotation
     try:
@@ -175,7 +177,7 @@ def _resolved(annotation: object, home: dict[str, Any]) -> object:
 
 
 def kind_of(annotation: object) -> Kind | None:
-    """The kind that an annotation says; None if anything will do, or nobody can tell."""
+    """The kind of an annotation; None if any value fits, or none can be checked."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if annotation is None or (isinstance(annotation, type) and annotation in _PLAIN):
         return _plain(type(None) if annotation is None else annotation)
@@ -268,7 +270,7 @@ def _class(annotation: type) -> Kind | None:
 
 
 def _members(protocol: type) -> set[str]:
-    """The names that a protocol asks for."""
+    """The names that a protocol requires."""
     homes = [home for home in protocol.__mro__ if getattr(home, "_is_protocol", False) and home is not typing.Protocol]
     names = {name for home in homes for name in (*vars(home), *vars(home).get("__annotations__", {}))}
     special = {"__call__", "__len__", "__getitem__"}

@@ -75,7 +75,7 @@ def finite_logits(logits: Logits) -> Logits:
 
 
 def answerable(logits: Logits) -> Tensor:
-    """Which classes a model can answer at all, (N, K) bool: not those masked with -inf or the smallest number."""
+    """Mask (N, K) of the classes that a model can answer: not those at -inf or the smallest number."""
     return ~(logits.detach() <= torch.finfo(logits.dtype).min / 2)  # NaN is an answer, which others refuse
 
 
@@ -108,7 +108,7 @@ def cross_entropy(logits: Logits, y: Tensor) -> Scores:
 
 @Score
 def margin(logits: Logits, y: Tensor) -> Scores:
-    """How far the best wrong class is ahead of the true one; positive means misclassified.
+    """Negative margin: logit of the best wrong class minus the true one; positive means misclassified.
 
         max_{i != y} z_i - z_y
 
@@ -140,18 +140,18 @@ def dlr(logits: Logits, y: Tensor) -> Scores:
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 6.
     """
     wide = finite_logits(logits)
-    lead = _rival(wide, y) - _own(wide, y)
-    return lead if wide.shape[1] < 3 else over_spread(lead, logits, 3)
+    gap = _rival(wide, y) - _own(wide, y)
+    return gap if wide.shape[1] < 3 else over_spread(gap, logits, 3)
 
 
-def over_spread(lead: Scores, logits: Logits, places: int) -> Scores:
-    """Leads over how far the largest logit is ahead of the mean of those from the third place to a later one.
+def over_spread(gap: Scores, logits: Logits, places: int) -> Scores:
+    """Negative margins divided by the largest logit minus the mean of those from the third place to a later one.
 
     Masked classes have no place. Where there is no third, or it is so close to the first that gradients would not fit
-    the dtype of the logits, leads stay as they are.
+    the dtype of the logits, margins stay unchanged.
 
     Args:
-        lead: differences of logits (N,).
+        gap: differences of logits (N,).
         logits: (N, K), K >= 3.
         places: the last place that counts, 3 or 4; with fewer classes, what there is.
     """
@@ -161,8 +161,8 @@ def over_spread(lead: Scores, logits: Logits, places: int) -> Scores:
     mean = best[:, 2:].where(counts, 0).sum(dim=1) / counts.sum(dim=1).clamp_min(1)
     spread = best[:, 0].where(there.any(dim=1), 0) - mean
     most = min(torch.finfo(logits.dtype).max / 4, _LARGEST)
-    usable = counts[:, 0] & (lead.abs() + spread < most * spread.square())
-    return lead / (spread + _TINY).where(usable, 1)
+    usable = counts[:, 0] & (gap.abs() + spread < most * spread.square())
+    return gap / (spread + _TINY).where(usable, 1)
 
 
 @Score
@@ -183,13 +183,13 @@ def kl(logits: Logits, reference: Logits) -> Scores:
 
 @typed
 def misclassified(logits: Logits, y: Tensor) -> Tensor:
-    """Whether the first largest logit is not that of the true class, (N,) bool: of equal ones the first counts."""
+    """Mask (N,) of wrong answers: the first largest logit is not that of the true class."""
     return logits.argmax(dim=1) != class_numbers(y, len(logits))
 
 
 @typed
 def at_target(logits: Logits, target: Tensor) -> Tensor:
-    """Whether the first largest logit is the target class, (N,) bool."""
+    """Mask (N,) of rows whose first largest logit is that of the target class."""
     return logits.argmax(dim=1) == class_numbers(target, len(logits), "targets")
 
 
@@ -203,7 +203,7 @@ def unfinished(logits: Logits, truth: Tensor) -> Tensor:
 @typed
 @dataclass(frozen=True)
 class Objective:
-    """What an attack maximises for one batch: a score per example, and when an example is finished.
+    """Objective of an attack on one batch: a score per example, and a mask of finished examples.
 
     Args:
         twin: the model to search with and the user's own that decides.
@@ -211,7 +211,7 @@ class Objective:
         score: from logits and truth to scores (N,).
         finish: from logits and truth to success (N,).
         labels: the number of classes that the labels need.
-        ids: names of the examples (N,), for whoever watches; None: nobody does.
+        ids: names of the examples (N,), for ``watch``; None: nothing is recorded.
     """
 
     twin: Twin
@@ -231,9 +231,9 @@ class Objective:
 
         Args:
             x: inputs (N, ...).
-            stop: "success": the user's own model is asked about each success of the search model, which costs a
-                forward pass for those, and a micro-batch that is finished as a whole gets no gradient but zeros.
-                "never": success is what the search model says, and all get their gradient.
+            stop: "success": the user's own model confirms each success of the search model, which costs a forward
+                pass for those; a micro-batch that is finished as a whole gets a gradient of zeros.
+                "never": the search model decides about success, and every example gets its gradient.
 
         Returns: (N,), (N,) bool, and the shape of ``x``.
         """
@@ -241,11 +241,11 @@ class Objective:
 
     @property
     def unconfirmed(self) -> Objective:
-        """The same for a search that takes the search model at its word; ``confirmed`` asks the user's own later."""
+        """The same without confirmation by the user's own model; ``confirmed`` does that later."""
         return replace(self, twin=replace(self.twin, model=self.twin.search))
 
     def confirmed(self, x: Tensor) -> Tensor:
-        """Which of the points (N, ...) that the search model calls successes are such by the user's own, (N,) bool."""
+        """Mask (N,) of the points (N, ...) that fool both the search model and the user's own."""
         everywhere = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
         parts = zip(*map(self.twin.split, (x, self.truth, everywhere)), strict=True)
         return torch.cat([self._confirmed(*part) for part in parts])
@@ -265,23 +265,23 @@ class Objective:
                 if with_gradient:
                     into.copy_(found[-1].grad)
             logits, score, finished = (torch.cat([one[i] for one in found]) for i in range(3))
-            seen = _Seen(logits, score, finished, grad)
+            seen = _Evaluated(logits, score, finished, grad)
         if self.twin.watch is not None and self.ids is not None:
             grad_seen = seen.grad if with_gradient else None
             self.twin.watch(Look(self.ids, self.truth, x, seen.logits, seen.score, seen.finished, grad_seen))
         return seen.score, seen.finished, seen.grad
 
-    def _averaged(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
-        """Means over the draws of a model that is random; finished is what is so in all of them."""
+    def _averaged(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Evaluated:
+        """Means over the draws of a random model; finished if finished in every draw."""
         draws = self.twin.draws
         if draws == 1:
             return self._once(x, truth, with_gradient=with_gradient, confirm=confirm)
         seen = [self._once(x, truth, with_gradient=with_gradient, confirm=False) for _ in range(draws)]
         logits, score, grad = (torch.stack([one[i] for one in seen]).mean(dim=0) for i in (0, 1, 3))
         finished = _always([one.finished for one in seen])
-        return _Seen(logits, score, self._confirmed(x, truth, finished) if confirm else finished, grad)
+        return _Evaluated(logits, score, self._confirmed(x, truth, finished) if confirm else finished, grad)
 
-    def _once(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Seen:
+    def _once(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Evaluated:
         with torch.set_grad_enabled(with_gradient):
             x = x.detach().requires_grad_(with_gradient)
             logits = self.twin.searched(x, self.labels)
@@ -290,14 +290,14 @@ class Objective:
         if confirm:
             finished = self._confirmed(x.detach(), truth, finished)
         if not with_gradient:
-            return _Seen(logits, score, finished, x)
+            return _Evaluated(logits, score, finished, x)
         if not score.requires_grad or (confirm and bool(finished.all())):
-            return _Seen(logits.detach(), score.detach(), finished, torch.zeros_like(x, requires_grad=False))
+            return _Evaluated(logits.detach(), score.detach(), finished, torch.zeros_like(x, requires_grad=False))
         self.twin.passes.backward += x.shape[0]
-        return _Seen(logits.detach(), score.detach(), finished, gradient_by(x, score.sum()))
+        return _Evaluated(logits.detach(), score.detach(), finished, gradient_by(x, score.sum()))
 
     def _confirmed(self, x: Tensor, truth: Tensor, finished: Tensor) -> Tensor:
-        """Only what the user's own model gets wrong is a success."""
+        """Keeps only the successes that the user's own model confirms."""
         if not self.twin.distinct or not bool(finished.any()):
             return finished
         rows = finished.nonzero()[:, 0]
@@ -306,8 +306,8 @@ class Objective:
         return finished.index_put((rows,), own)
 
 
-class _Seen(NamedTuple):
-    """What came of one pass."""
+class _Evaluated(NamedTuple):
+    """Results of one pass."""
 
     logits: Tensor
     score: Tensor
@@ -316,24 +316,24 @@ class _Seen(NamedTuple):
 
 
 def _always(draws: list[Tensor]) -> Tensor:
-    """What is true in each of some draws, (N,) bool."""
+    """Mask (N,) of what is true in every draw."""
     return draws[0] if len(draws) == 1 else torch.stack(draws).all(dim=0)
 
 
 @typed
 def untargeted(model: Model, y: Tensor, score: Score = cross_entropy) -> Objective:
-    """Any wrong class will do: maximises the score of the true labels (N,)."""
+    """Objective of any wrong class: maximises the score of the true labels (N,)."""
     return Objective(as_twin(model), _ordinary(y), score, misclassified, classes_needed(y))
 
 
 @typed
 def targeted(model: Model, target: Tensor, score: Score = cross_entropy) -> Objective:
-    """Only the target class will do: maximises minus the score of the target labels (N,)."""
+    """Objective of a target class: maximises minus the score of the target labels (N,)."""
     return Objective(as_twin(model), _ordinary(target), -score, at_target, classes_needed(target))
 
 
 def _ordinary(y: Tensor) -> Tensor:
-    """Labels that a graph may keep, also if they come from inference mode."""
+    """Labels that autograd may save, also if they come from inference mode."""
     return y.clone() if class_numbers(y).is_inference() else y
 
 

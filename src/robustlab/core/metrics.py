@@ -1,4 +1,4 @@
-"""What a training step reports."""
+"""Metrics of a training step."""
 
 from __future__ import annotations
 

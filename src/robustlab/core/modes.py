@@ -38,7 +38,7 @@ def frozen(model: Model, *, training: bool | None = None) -> Iterator[None]:
 
 
 def in_training(part: nn.Module) -> bool:
-    """Whether a module is in training mode; one that has no modes, as frozen TorchScript, is not."""
+    """True if a module is in training mode; False if it has no modes, as frozen TorchScript."""
     return bool(getattr(part, "training", False))
 
 
@@ -63,7 +63,7 @@ def _same_modes(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _same_gradients(module: nn.Module) -> Iterator[None]:
-    """Takes every ``.grad`` away for the time being: nothing can be added to what is not there."""
+    """Removes every ``.grad`` inside the block, so that nothing is added to it."""
     kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     for parameter, _, _ in kept:
         parameter.grad = None
@@ -110,7 +110,7 @@ def _same_random_state(module: nn.Module) -> Iterator[None]:
 
 
 class RandomState(NamedTuple):
-    """Where the global generators are: of torch, of the GPUs that a model is on, of ``random`` and of NumPy."""
+    """State of the global generators: of torch, of the GPUs that a model is on, of ``random`` and of NumPy."""
 
     cpu: Tensor
     gpus: tuple[tuple[torch.device, Tensor], ...]
@@ -118,7 +118,7 @@ class RandomState(NamedTuple):
     numpy: dict[str, Any] | None
 
     def moved(self, now: RandomState) -> bool:
-        """Whether anything was drawn or seeded since."""
+        """True if anything was drawn or seeded since."""
         gpus = zip(self.gpus, now.gpus, strict=True)
         return (
             not torch.equal(self.cpu, now.cpu)

@@ -1,4 +1,4 @@
-"""Labels and names of examples, looked at where they come in: whole numbers, one per example."""
+"""Checks of labels and names of examples: whole numbers, one per example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def example_names(ids: object, count: int | None = None) -> Tensor:
     """Names of examples as int64.
 
     Args:
-        ids: what was given (N,).
+        ids: the argument of the user (N,).
         count: N; None: any.
 
     Raises: ValueError if they are no tensor of whole numbers: a fraction would be cut off, and draws be equal in
@@ -28,9 +28,9 @@ def class_numbers(y: object, count: int | None = None, what: str = "labels") -> 
     """Labels as they are, if they can be class numbers.
 
     Args:
-        y: what was given (N,).
+        y: the argument of the user (N,).
         count: N; None: any.
-        what: they are called.
+        what: name of the argument in errors.
 
     Raises: ValueError if they are no tensor (N,) of whole numbers: one-hot rows, words, numbers with a fraction.
     """

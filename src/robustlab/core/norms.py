@@ -1,4 +1,4 @@
-"""Norms as objects: size, projection, steepest direction, unit length and uniform draws live together."""
+"""Norms as objects with size, projection, steepest direction, unit length and uniform draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Radius: TypeAlias = float | Tensor
 
 
 class Norm(Protocol):
-    """What can be asked of a norm on perturbations; all tensors have examples first."""
+    """Norm on perturbations; all tensors have examples first."""
 
     def size(self, delta: Tensor) -> Tensor:
         """The norm of each perturbation (N,), in the dtype of ``delta``."""
@@ -233,9 +233,9 @@ class L1:
         """Signed exponential draws over the sum of themselves and one more."""
         flat = (x[0].numel() + 1,)
         draws = -torch.log1p(-streams.uniform(flat, 0, dtype=torch.float64))
-        share = draws[:, :-1] / draws.sum(dim=1, keepdim=True)
+        fractions = draws[:, :-1] / draws.sum(dim=1, keepdim=True)
         sign = streams.integers(2, flat, 1)[:, :-1] * 2 - 1
-        delta = (share * sign).reshape(x.shape)
+        delta = (fractions * sign).reshape(x.shape)
         return (delta * per_example(_checked(eps), delta)).to(x.dtype)
 
 
