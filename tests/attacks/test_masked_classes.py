@@ -103,7 +103,7 @@ def test_where_only_the_true_class_is_answered_there_is_nothing_to_go_for() -> N
         assert torch.equal(attack(model, x, y), x)
     for other in (PGD(threat, 3), APGD(threat, 3, score=dlr), Square(threat, 5), impatient(autoattack(threat))):
         assert threat.contains(x, other(model, x, y)).all()
-    with pytest.raises(ValueError, match="the model answers no other class than the label at 4 of 4 inputs"):
+    with pytest.raises(ValueError, match="the model can answer no class but the label at 4 of 4 inputs"):
         Targeted(PGD(threat, 3))(model, x, y)
 
 

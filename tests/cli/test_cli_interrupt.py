@@ -112,5 +112,5 @@ def test_a_process_whose_fellow_died_says_so_in_one_line(place: Path) -> None:
     assert [one.returncode for one in both] == [2, -signal.SIGKILL]
     assert not out
     last = said.splitlines()[-1]
-    assert last.startswith("Error: another of the processes that work together has ended")
+    assert last.startswith("Error: another process of this run has ended")
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""The processes that work on one thing together, started by ``torchrun`` or ``accelerate launch``."""
+"""Distributed work of the processes started by ``torchrun`` or ``accelerate launch``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ T = TypeVar("T")
 _TIMES = count()
 """How often the processes connected: what they say to each other in the store must be new each time."""
 _PATIENCE = timedelta(days=30)
-"""One process may work long while the others wait; that one of them died shows by its connection, not by the time."""
+"""Long, as one process may work while the others wait; a process that died is noticed by its closed connection."""
 
 
 def launched() -> Processes:
-    """Which of the processes of its launcher this one is, not connected yet; the only one without a launcher."""
+    """Rank and number of the launcher's processes, not connected yet; a single process without a launcher."""
     if not distributed.is_available():
         return Processes()
     if distributed.is_initialized():
@@ -39,46 +39,48 @@ def launched() -> Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """All processes of the launcher, connected for the block; each of them must come here.
+    """Connects all processes of the launcher for the block; each of them must enter it.
 
-    A connection that the program has made already is used, and left as it was.
+    An existing connection of the program is used and stays open.
     """
     if launched().count == 1:
         yield Processes()
         return
     if distributed.is_initialized():
         group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-        made = Processes(distributed.get_rank(), distributed.get_world_size(), cast(distributed.ProcessGroup, group))
+        processes = Processes(
+            distributed.get_rank(), distributed.get_world_size(), cast(distributed.ProcessGroup, group)
+        )
     else:
         from torch.distributed.distributed_c10d import PrefixStore
 
-        store, rank, size = _meeting()
+        store, rank, size = _rendezvous()
         fresh = PrefixStore(f"robustlab {next(_TIMES)}", store)
-        _heard(distributed.init_process_group, "gloo", store=fresh, rank=rank, world_size=size, timeout=_PATIENCE)
-        made = Processes(rank, size)
+        _call(distributed.init_process_group, "gloo", store=fresh, rank=rank, world_size=size, timeout=_PATIENCE)
+        processes = Processes(rank, size)
     try:
-        yield made
+        yield processes
     finally:
-        distributed.destroy_process_group(made.group)
+        distributed.destroy_process_group(processes.group)
 
 
 @cache
-def _meeting() -> tuple[Store, int, int]:
-    """Where the processes find each other, and which of how many this one is."""
+def _rendezvous() -> tuple[Store, int, int]:
+    """Store of the rendezvous, rank of this process and number of processes."""
     from torch.distributed.rendezvous import rendezvous
 
-    found: tuple[Store, int, int] = next(rendezvous("env://"))
-    return found
+    result: tuple[Store, int, int] = next(rendezvous("env://"))
+    return result
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of the processes this one is; with one of them nothing is ever sent.
+    """Rank of this process among several; a single one never sends anything.
 
     Args:
-        rank: 0, 1, ...; the first one writes and speaks for all.
-        count: how many there are.
-        group: over which they are connected; None: torch's default.
+        rank: 0, 1, ...; the first one writes and logs for all.
+        count: number of processes.
+        group: their process group; None: torch's default.
     """
 
     rank: int = 0
@@ -87,11 +89,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for all."""
+        """True for the process that writes and logs for all."""
         return self.rank == 0
 
     def share(self, parts: tuple[Tensor, ...]) -> list[tuple[int, Tensor]]:
-        """The parts of a batch that are this process's, with their numbers; all have as many."""
+        """Parts of a batch for this process, with their numbers; every process gets equally many."""
         own = len(parts) // self.count
         return list(enumerate(parts))[self.rank * own : (self.rank + 1) * own]
 
@@ -100,7 +102,7 @@ class Processes:
         if self.count > 1:
             for tensor in tensors:
                 held = tensor.data.contiguous()
-                _heard(distributed.broadcast, held, src=0, group=self.group)
+                _call(distributed.broadcast, held, src=0, group=self.group)
                 tensor.data.copy_(held)
 
     def add_gradients(self, model: nn.Module) -> None:
@@ -112,58 +114,58 @@ class Processes:
 
     def _add(self, tensors: list[Tensor]) -> None:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        _heard(distributed.all_reduce, flat, group=self.group)
+        _call(distributed.all_reduce, flat, group=self.group)
         for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view(tensor.shape))
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Makes each tensor the mean over the processes; integers are left as they are."""
+        """Replaces each tensor by its mean over the processes; integers stay unchanged."""
         if self.count > 1:
             for tensor in tensors:
                 if tensor.is_floating_point():
                     self._add([tensor.div_(self.count)])
 
     def total(self, metrics: Metrics, weight: float, device: torch.device) -> Metrics:
-        """The sum over the processes of numbers times the weight of each; all must have the same names."""
+        """Weighted sums of metrics over the processes, which must all use the same names."""
         if self.count == 1:
             return metrics
         kind = torch.float32 if device.type == "mps" else torch.float64
         values = torch.tensor([value * weight for value in metrics.values()], dtype=kind, device=device)
-        _heard(distributed.all_reduce, values, group=self.group)
+        _call(distributed.all_reduce, values, group=self.group)
         return dict(zip(metrics, values.tolist(), strict=True))
 
     def from_first(self, value: T) -> T:
-        """What the first process has, in all of them."""
+        """Value of the first process, in all of them."""
         if self.count == 1:
             return value
         box = [value]
-        _heard(distributed.broadcast_object_list, box, src=0, group=self.group)
+        _call(distributed.broadcast_object_list, box, src=0, group=self.group)
         return box[0]
 
     def by_first(self, work: Callable[[], T]) -> T:
-        """What a work gives that the first process does alone; all raise the error that it raises."""
+        """Result of work that only the first process does; its error is raised in all of them."""
         if self.count == 1:
             return work()
         value, error = tried(work) if self.first else (None, None)
-        value, told = self.from_first((value, sendable(error)))
-        if error is not None or told is not None:
-            raise error or told or RuntimeError
+        value, first_error = self.from_first((value, sendable(error)))
+        if error is not None or first_error is not None:
+            raise error or first_error or RuntimeError
         return value  # type: ignore[return-value]
 
     def each(self, work: Callable[[], T]) -> T:
-        """What a work gives that each process does by itself, when all have done it.
+        """Result of work that every process does by itself, once all have finished.
 
-        All raise an error if any does: its own, if there is one, else that of the first that has one.
+        If any process fails, all raise: their own error, or else that of the first process that has one.
         """
         if self.count == 1:
             return work()
         value, error = tried(work)
         box: list[Exception | None] = [None] * self.count
-        _heard(distributed.all_gather_object, box, sendable(error), group=self.group)
-        found = next((one for one in (error, *box) if one is not None), None)
-        if found is not None:
-            raise found
+        _call(distributed.all_gather_object, box, sendable(error), group=self.group)
+        failure = next((one for one in (error, *box) if one is not None), None)
+        if failure is not None:
+            raise failure
         return value  # type: ignore[return-value]
 
     def gathered(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -172,31 +174,31 @@ class Processes:
         if self.count == 1:
             return [own]
         box: list[dict[str, Tensor]] | None = [{}] * self.count if self.first else None
-        _heard(distributed.gather_object, own, box, dst=0, group=self.group)
+        _call(distributed.gather_object, own, box, dst=0, group=self.group)
         return box or []
 
     def wait(self) -> None:
-        """Goes on when all processes are here."""
+        """Waits until all processes have arrived."""
         if self.count > 1:
-            _heard(distributed.barrier, group=self.group)
+            _call(distributed.barrier, group=self.group)
 
 
-def _heard(talk: Callable[..., object], *given: object, **how: object) -> None:
-    """Talks to the other processes.
+def _call(talk: Callable[..., object], *given: object, **how: object) -> None:
+    """Calls a function of ``torch.distributed``.
 
-    Raises: RunError if one of them has ended, which shows by its connection.
+    Raises: RunError if the connection is closed because another process has ended.
     """
     try:
         talk(*given, **how)
     except RuntimeError as error:
         raise RunError(
-            "another of the processes that work together has ended, so this one ends too: look for its own last lines, "
-            "then start them again with the same command; what was done is kept"
+            "another process of this run has ended, so this one ends too: read the last lines that it logged, "
+            "then start all again with the same command; finished work is kept"
         ) from error
 
 
 def tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """What a work gives, or the error that it raises."""
+    """Result of some work, or the error that it raised."""
     try:
         return work(), None
     except Exception as error:
@@ -204,7 +206,7 @@ def tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def sendable(error: Exception | None) -> Exception | None:
-    """The error as it is, or what it says if it cannot be sent to another process."""
+    """The error itself, or one with its message if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

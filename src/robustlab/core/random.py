@@ -1,7 +1,7 @@
 """Counter-based random draws: pure functions of (seed, example id, draw number).
 
-An example's draws do not depend on the batch it is in, on which others were dropped, or on where a run was resumed, and
-integers and uniforms are the same bits on CPU and GPU. The generator is splitmix64: word j of a draw is
+The draws of an example do not depend on its batch, on dropped examples or on resuming a run. Integers and uniform
+numbers are the same bits on CPU and GPU. The generator is splitmix64: word j of a draw is
 ``mix(base + j * GOLDEN)`` with a base made from (seed, id, draw).
 
 Source: Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014 (the mixing constants are
@@ -154,8 +154,8 @@ def subset(population: int, size: int, seed: int = 0) -> Tensor:
     Samples of growing size from one seed contain each other.
 
     Args:
-        population: how many examples there are; ids are 0..population-1.
-        size: how many to draw, at most ``population``.
+        population: number of examples; ids are 0..population-1.
+        size: number of ids to draw, at most ``population``.
         seed: of the draw.
 
     Returns: sorted ids (size,), int64.

@@ -1,4 +1,4 @@
-"""Layers of which a model has several copies: a pass takes one route through it, and the copies of that route."""
+"""Layers with one copy per route through a model; a pass takes one route and uses its copies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAIN = 0
 
 
 class Routed(nn.Module):
-    """A layer and copies of it with weights and statistics of their own; a pass sees the one of its route.
+    """A layer and copies of it with their own weights and statistics; a pass uses the one of its route.
 
     Args:
         main: the layer of route 0.
@@ -29,40 +29,40 @@ class Routed(nn.Module):
 
     @property
     def routes(self) -> int:
-        """How many there are, the main one included."""
+        """Number of routes, with the main one."""
         return 1 + len(self.aux)
 
     @property
     def taken(self) -> nn.Module:
-        """The layer of the route that a pass takes now."""
+        """Layer of the selected route."""
         return self.main if self.route == MAIN else self.aux[self.route - 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer of the route makes of x."""
+        """Output of the layer of the selected route."""
         made: Tensor = self.taken(x)
         return made
 
 
 def routed_parts(model: nn.Module) -> tuple[Routed, ...]:
-    """The layers of a model of which there is one per route."""
+    """Layers of a model that have one copy per route."""
     return tuple(part for part in model.modules() if isinstance(part, Routed))
 
 
 def routes_of(model: nn.Module) -> int:
-    """How many routes lead through a model: those of the layer that has the fewest; 1 if no layer has several."""
+    """Number of routes through a model: the smallest of its layers; 1 if no layer has several."""
     return min((part.routes for part in routed_parts(model)), default=1)
 
 
 @typed
 @contextmanager
 def taking(model: nn.Module, route: int) -> Iterator[None]:
-    """Inside the block, every pass through the model takes one route; then as before.
+    """Selects a route for every pass inside the block, and restores the previous one.
 
-    A search twin that is made inside the block keeps the route that it finds there.
+    A search twin that is made inside the block keeps the route.
 
     Args:
         model: one that ``robustlab.models.split_norms`` has made; on any other, route 0 is all there is.
-        route: 0 is the main one, of clean images; 1, 2, ... are the auxiliary ones.
+        route: 0 is the main one, for clean images; 1, 2, ... are the auxiliary ones.
 
     Raises: ValueError if the model has no such route.
     """

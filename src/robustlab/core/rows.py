@@ -1,7 +1,6 @@
-"""Working through a batch a few rows at a time, so that what lies between input and result stays small.
+"""Work on a batch in chunks of a few rows, so that temporary tensors stay small.
 
-A temporary tensor as big as the batch costs memory, and on a CPU time: it leaves the cache between one operation and
-the next.
+A temporary tensor as big as the batch costs memory, and on a CPU time, as it does not stay in the cache.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def kept_rows_(x: Tensor, rows: Tensor) -> Tensor:
 
 
 def copy_rows_(to: Tensor, rows: Tensor, x: Tensor, chosen: Tensor) -> None:
-    """Copies rows of ``x`` into ``to``: row ``chosen[i]`` of it to row ``rows[i]``, both (M,)."""
+    """Copies row ``chosen[i]`` of ``x`` to row ``rows[i]`` of ``to``, both (M,)."""
     for part in row_chunks(x[: rows.numel()]):
         to[rows[part]] = x[chosen[part]]
 

@@ -1,4 +1,4 @@
-"""ReLU whose derivative is another function's, where that is switched on."""
+"""ReLU with the derivative of a smooth activation, where that is switched on."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class SmoothGradient(nn.Module):
 @typed
 @contextmanager
 def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
-    """Inside the block, whether the ``SmoothGradient`` parts of a model use the smooth derivative; then as before.
+    """Switches the smooth derivative of ``SmoothGradient`` layers on or off inside the block, then restores it.
 
-    A search twin that is made inside the block keeps what it finds there.
+    A search twin that is made inside the block keeps the setting.
     """
     parts = smooth_parts(model)
     before = [part.on for part in parts]
@@ -49,5 +49,5 @@ def smooth_gradients(model: nn.Module, *, on: bool) -> Iterator[None]:
 
 
 def smooth_parts(model: nn.Module) -> tuple[SmoothGradient, ...]:
-    """The activations of a model whose derivative can be switched."""
+    """Activations of a model with a derivative that can be switched."""
     return tuple(part for part in model.modules() if isinstance(part, SmoothGradient))

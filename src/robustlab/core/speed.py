@@ -1,4 +1,4 @@
-"""Which precision computes faster here: asked of the hardware first, and measured once where it says that it may be."""
+"""Choice of the faster precision: by the features of the hardware, and by one measurement where they allow bfloat16."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _ROWS, _CHANNELS, _SIDE = 16, 64, 14
 
 
 def bf16_is_faster(device: torch.device | str = "cpu") -> bool:
-    """Whether a step of training takes less time in bfloat16 than in float32.
+    """True if a training step takes less time in bfloat16 than in float32.
 
-    A GPU is asked for units of its own for that type. A processor without instructions for it never is faster: it was
-    seen to take eight times as long. One that has them is timed once in each process, for some hundredths of a second,
-    by a forward and a backward pass of two convolutions and a linear layer on a single thread, counted in the time of
-    the processor, so that neither other programs nor the number of cores decide.
+    A GPU must have units for that type. A processor without instructions for it is never faster: it takes about eight
+    times as long. A processor with them is timed once in each process, for some hundredths of a second: a forward and a
+    backward pass of two convolutions and a linear layer on a single thread. Processor time counts, so that neither
+    other programs nor the number of cores matter.
 
     Args:
-        device: that is to compute; its type counts.
+        device: of the training; its type counts.
     """
     kind = torch.device(device).type
     if kind == "cuda":
@@ -32,7 +32,7 @@ def bf16_is_faster(device: torch.device | str = "cpu") -> bool:
 
 
 def _has_units() -> bool:
-    """Whether the processor multiplies in bfloat16; asked for by name, as torch does not make these public."""
+    """True if the processor multiplies in bfloat16; looked up by name, as these functions of torch are private."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     found = [getattr(torch.cpu, name, None) for name in names]
     return any(bool(ask()) for ask in found if ask is not None)
@@ -40,7 +40,7 @@ def _has_units() -> bool:
 
 @cache
 def _measured() -> bool:
-    """Whether the processor is faster in bfloat16, by the fastest of a few steps in each precision."""
+    """True if the processor is faster in bfloat16, by the fastest of a few steps in each precision."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -60,7 +60,7 @@ def _faster() -> bool:
 
 
 def _work() -> tuple[nn.Module, Tensor]:
-    """A small network and its inputs, which draw nothing from the global generator."""
+    """A small network and its inputs, made without the global generator."""
     with torch.device("meta"):
         model: nn.Module = nn.Sequential(
             nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1),
@@ -79,7 +79,7 @@ def _work() -> tuple[nn.Module, Tensor]:
 
 
 def _seconds(model: nn.Module, x: Tensor, *, narrow: bool) -> float:
-    """Of processor time that one forward and one backward pass take in this thread."""
+    """Seconds of processor time for one forward and one backward pass in this thread."""
     began = time.thread_time()
     with torch.enable_grad():
         with torch.autocast("cpu", torch.bfloat16, enabled=narrow):

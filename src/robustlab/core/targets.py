@@ -1,4 +1,4 @@
-"""Wrong classes to go for, among those that a model can answer."""
+"""Target classes: wrong ones, among those that a model can answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def next_class(logits: Logits, y: Labels) -> Labels:
 
 
 def random_class(logits: Logits, y: Labels, streams: Streams) -> Labels:
-    """Any class but the label that the model can answer, all equally likely, (N,).
+    """A random class other than the label that the model can answer, all equally likely, (N,).
 
     Raises: ValueError if there is none.
     """
@@ -35,7 +35,7 @@ def random_class(logits: Logits, y: Labels, streams: Streams) -> Labels:
 
 
 def likeliest_class(logits: Logits, y: Labels) -> Labels:
-    """The class of the highest logit but the label's, (N,).
+    """The class of the highest logit other than the label, (N,).
 
     Raises: ValueError if the model can answer no other.
     """
@@ -44,7 +44,7 @@ def likeliest_class(logits: Logits, y: Labels) -> Labels:
 
 
 def least_likely_class(logits: Logits, y: Labels | None = None) -> Labels:
-    """The class of the lowest logit, among those that the model can answer, but the label's if there are labels, (N,).
+    """The class of the lowest logit among those that the model can answer, without the label if given, (N,).
 
     Raises: ValueError if the model can answer no other than the label.
     """
@@ -75,7 +75,7 @@ def _others(logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
     lonely = int((~there.any(dim=1)).sum())
     if lonely:
         raise ValueError(
-            f"the model answers no other class than the label at {lonely} of {len(y)} inputs, so that there is no "
-            "target: leave these inputs out, or let any wrong class count"
+            f"the model can answer no class but the label at {lonely} of {len(y)} inputs, so there is no "
+            "target: leave these inputs out, or attack without a target"
         )
     return order, there

@@ -1,4 +1,4 @@
-"""Texts of others, made safe to be shown."""
+"""Text of users and files, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WITHOUT = {number: None for number in _ORDERS if chr(number) not in _KEPT}
 
 
 def printable(text: str) -> str:
-    r"""A text without characters that a terminal obeys instead of showing them: escapes, and turns of direction.
+    r"""A text without control characters: escapes and changes of the writing direction.
 
     >>> printable("a\x1b[31mb\u202ec")
     'a[31mbc'
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Words that ask for the known name next to one that nobody knows; nothing if none is near.
+    """A suggestion of the known name closest to an unknown one; empty if none is close.
 
     >>> meant("Apdg", ["apgd", "fab"]), meant("xyz", ["apgd", "fab"])
     ('; did you mean apgd?', '')
@@ -31,7 +31,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def choice(word: str, known: Iterable[str], *, told: str = "choose ") -> str:
-    """The end of a sentence about a name that nobody knows: the one that was meant, and all there are.
+    """End of a message about an unknown name: the closest known one and the list of all.
 
     >>> choice("sqash", ["crop", "squash"])
     '; did you mean squash? Choose crop, squash'

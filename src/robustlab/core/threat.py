@@ -1,4 +1,4 @@
-"""Where an adversarial input may be: a ball of a norm around the input, cut by the bounds of valid inputs."""
+"""Threat models: a ball of a norm around the input, cut by the bounds of valid inputs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Region(Protocol):
         """Moves each row into its feasible set; may overwrite ``x_adv``."""
 
     def shown(self, x_adv: Tensor) -> Tensor:
-        """Projected points as the model gets to see them: in the dtype of the inputs, inside exactly."""
+        """Projected points for the model: in the dtype of the inputs, exactly inside."""
 
     def inward(self, x_adv: Tensor, grad: Tensor) -> Tensor:
-        """The gradient without what would push a value that is at its bound out of it; may overwrite ``grad``."""
+        """The gradient with 0 where it would push a value beyond its bound; may overwrite ``grad``."""
 
     def take(self, rows: Tensor) -> Region:
         """The region of some of the examples; ``rows`` is a mask (N,) or row numbers."""
@@ -42,7 +42,7 @@ class Region(Protocol):
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """What an attacker may do: change the input by at most ``eps`` in ``norm`` and stay within ``bounds``.
+    """Threat model: the input may change by at most ``eps`` in ``norm`` and stays within ``bounds``.
 
     The budget holds exactly: ``norm.size(x_adv.double() - x.double()) <= eps`` for every dtype and norm.
 
@@ -112,7 +112,7 @@ class ThreatModel:
         return out
 
     def contains(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """Whether each row of ``x_adv`` is within budget, exactly, and bounds as its dtype has them, (N,) bool."""
+        """Mask (N,) of the rows of ``x_adv`` exactly within the budget, and within the bounds in their dtype."""
         return valid(x, x_adv, self.bounds) & (
             self.norm.size(x_adv.double() - x.double()) <= self.radius(x).reshape(-1)
         )
@@ -125,9 +125,9 @@ class ThreatModel:
 
 
 def checked_budget(norm: Norm, eps: object, bounds: object) -> tuple[float | tuple[float, ...], tuple[float, float]]:
-    """Eps and bounds as Python has them.
+    """Eps and bounds as Python floats.
 
-    Raises: ValueError for what is no budget in this norm and these bounds, with what is offered.
+    Raises: ValueError if they are no budget in this norm and these bounds.
     """
     checked_kind("ThreatModel", "norm", norm, Norm)
     ends = numbers(
@@ -153,7 +153,7 @@ def numbers(given: object, name: str, offered: str) -> Tensor:
     Args:
         given: a number, a sequence, an array or a tensor.
         name: of the argument.
-        offered: what it may be, for the message.
+        offered: allowed values, for the message.
 
     Raises: ValueError for anything else: more than one axis, truth values, no numbers.
     """
@@ -164,11 +164,11 @@ def numbers(given: object, name: str, offered: str) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         plain = False
     if not plain:
-        raise ValueError(f"{name} must be {offered}; got {_seen(given)}")
+        raise ValueError(f"{name} must be {offered}; got {_described(given)}")
     return torch.as_tensor(given, dtype=torch.float64).detach()
 
 
-def _seen(given: object) -> str:
+def _described(given: object) -> str:
     shape = getattr(given, "shape", None)
     return repr(given)[:80] if shape is None else f"{type(given).__name__} of shape {tuple(shape)}"
 
@@ -192,7 +192,7 @@ def _toward(point: Tensor, x: Tensor, limit: Tensor) -> Tensor:
 
 
 def _safe_radius(x: Tensor, radius: Tensor, bounds: Bounds) -> Tensor:
-    """Radii so little smaller that no sum with an input can round out of the ball; NaN where that would matter.
+    """Radii slightly smaller, so that no sum with an input rounds out of the ball; NaN where that costs precision.
 
     One last bit of the largest possible sum is less than a hundred-thousandth of eps then, and adding is all that is
     left to do. Small radii, unbounded inputs and other dtypes than float32 go the exact way in float64.
@@ -250,7 +250,7 @@ class _Ball:
     radius: Tensor
     bounds: Bounds
     rounded: torch.dtype
-    """In which the inputs were rounded, maybe beyond a bound."""
+    """Dtype in which the inputs were rounded, maybe beyond a bound."""
 
     def project_(self, x_adv: Tensor) -> Tensor:
         for rows in row_chunks(x_adv):
@@ -293,7 +293,7 @@ class _Ball:
 
 @dataclass(frozen=True)
 class _Fine:
-    """A float32 search around inputs of a half type, in which short steps and small gradients would be rounded away."""
+    """A float32 search around inputs of a half type, which would round away short steps and small gradients."""
 
     fine: Region
     coarse: Region

@@ -32,19 +32,19 @@ _MOST_ROWS = 256  # of inputs however small: beyond that the activations of smal
 
 @dataclass
 class Passes:
-    """How many examples have been passed through a model."""
+    """Number of examples passed through a model."""
 
     forward: int = 0
     backward: int = 0
 
 
 class Look(NamedTuple):
-    """What a search sees of some examples at one point of each."""
+    """State of a search: one point for each of some examples."""
 
     ids: Tensor
     """Names of the examples (N,); one may have several points at a time."""
     truth: Tensor
-    """What the score is computed against (N, ...)."""
+    """Labels, targets or reference logits of the score (N, ...)."""
     x_adv: Tensor
     """The points (N, ...)."""
     logits: Tensor
@@ -54,13 +54,13 @@ class Look(NamedTuple):
     finished: Tensor
     """(N,) bool."""
     grad: Tensor | None
-    """Of the scores, (N, ...); None where none was asked for."""
+    """Gradient of the scores (N, ...); None if it was not computed."""
 
 
 @typed
 @dataclass(frozen=True)
 class Twin:
-    """A model and what searches in its place; as a callable it is the user's own model.
+    """A model and its stand-in for the search; as a callable it is the user's own model.
 
     Args:
         model: decides.
@@ -68,7 +68,7 @@ class Twin:
         rows: examples per micro-batch; None: all at once.
         passes: counts the examples passed, by both.
         draws: passes whose scores and gradients are averaged at each point, for a model that is random.
-        watch: is told of everything that a search looks at; None: nobody is.
+        watch: is called with each state of the search; None: nothing is recorded.
     """
 
     model: Model
@@ -80,31 +80,31 @@ class Twin:
 
     @property
     def distinct(self) -> bool:
-        """Whether search is done by another than the model."""
+        """True if the search model is not the model itself."""
         return self.search is not self.model
 
     @property
     def own(self) -> Twin:
-        """A twin that searches with the user's own model: to judge by it, one pass and nobody watching."""
+        """A twin that searches with the user's own model, in one pass and without ``watch``."""
         return Twin(self.model, self.model, self.rows, self.passes)
 
     def __call__(self, x: Tensor) -> Logits:
         """Logits (N, K) of the user's own model."""
         self.passes.forward += x.shape[0]
-        return _passed(self.model, x)
+        return _logits(self.model, x)
 
     def searched(self, x: Tensor, classes: int = 0, *, backward: bool = False) -> Logits:
         """Logits (N, K) of the search model, K at least ``classes``; ``backward`` counts a backward pass as well."""
         self.passes.forward += x.shape[0]
         self.passes.backward += x.shape[0] if backward else 0
-        return _passed(self.search, x, classes)
+        return _logits(self.search, x, classes)
 
     def split(self, x: Tensor) -> tuple[Tensor, ...]:
         """The micro-batches of a batch."""
         return (x,) if self.rows is None or x.shape[0] <= self.rows else torch.split(x, self.rows)
 
 
-def _passed(model: Model, x: Tensor, classes: int = 0) -> Logits:
+def _logits(model: Model, x: Tensor, classes: int = 0) -> Logits:
     """Checked logits.
 
     Raises: ValueError if the model writes over its input, which is the attack's only copy.
@@ -158,7 +158,7 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
         return own
     probe = x[:_PROBED_ROWS].detach().clone()
     with torch.no_grad():
-        expected, heard = _heard(model, probe)
+        expected, heard = _recorded(model, probe)
         try:
             search = model if heard is None else _search(model, probe, expected, heard, dtype)
         except Exception:  # whatever a strange model does when copied, it still works as itself
@@ -166,17 +166,17 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
     return replace(own, search=search)
 
 
-def _heard(model: nn.Module, probe: Tensor) -> tuple[Logits, Heard | None]:
-    """The model's own logits, and what it did for them unless it may do something else another time."""
+def _recorded(model: nn.Module, probe: Tensor) -> tuple[Logits, Heard | None]:
+    """The model's own logits and a record of the pass; no record if another pass may differ."""
     before, given = random_state(model), probe.clone()
     try:
         with called("the model"), listening() as heard:
             output = model(given)
         expected = checked_logits(output, probe).clone()
     except Exception:  # the model's own fault is to be seen as the model's
-        return _passed(model, probe), None
+        return _logits(model, probe), None
     if not torch.equal(given, probe):
-        return _passed(model, probe), None
+        return _logits(model, probe), None
     return expected, None if heard.doubtful or before.moved(random_state(model)) else heard
 
 
@@ -201,13 +201,13 @@ def own_twin(model: Model, x: Tensor) -> Twin:
 
     Args:
         model: any callable, in eval mode.
-        x: inputs (N, ...) like those that it will be asked about.
+        x: inputs (N, ...) like those of the search.
     """
     return Twin(model, model, _micro_batch(x)) if isinstance(model, nn.Module) and _separable(model) else as_twin(model)
 
 
 def _separable(model: nn.Module) -> bool:
-    """Whether each example's logits are its own: no statistics of the batch, no hooks that might look around."""
+    """True if the logits of an example depend on it alone: no statistics of the batch and no hooks."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return not any(
         in_training(part) or _by_batch(part) or any(getattr(part, hook) for hook in hooks) for part in model.modules()
@@ -215,12 +215,12 @@ def _separable(model: nn.Module) -> bool:
 
 
 def _compiled(part: nn.Module) -> bool:
-    """Whether torch.compile is at work here: it has made the model fast, and would compile a copy anew."""
+    """True for a module under torch.compile: it is fast already, and a copy would be compiled anew."""
     return hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
 
 
 def _by_batch(part: nn.Module) -> bool:
-    """Whether this is a BatchNorm that has no running statistics and so uses those of the batch in any mode."""
+    """True for a BatchNorm without running statistics, which uses those of the batch in any mode."""
     return isinstance(part, _BatchNorm) and part.running_mean is None
 
 
@@ -246,7 +246,7 @@ class _Narrow:
 
 
 def _agree(logits: Logits, expected: Logits, dtype: torch.dtype | None) -> bool:
-    """Whether logits are equal up to rounding in the precision of the search."""
+    """True if logits are equal up to rounding in the precision of the search."""
     used = expected.dtype if dtype is None else dtype
     tolerance = _TOLERANCE * max(1.0, math.sqrt(torch.finfo(used).eps / torch.finfo(torch.float32).eps))
     scale = expected.abs().amax().clamp_min(1e-6)

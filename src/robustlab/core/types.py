@@ -1,4 +1,4 @@
-"""The words that all rooms share: what a model, an attack, a batch, a data set and a recipe are."""
+"""Types that all rooms share: model, attack, batch, data set and recipe."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Examples(Protocol):
-    """A labelled data set of fixed size whose examples can be had in any order."""
+    """A labelled data set of fixed size with access in any order."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name in reports."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, ids: Tensor) -> Batch:
-        """Examples by their number 0..len-1, in the order asked for."""
+        """Examples by their number 0..len-1, in the given order."""
 
 
 class Attack(Protocol):
-    """A value that maps inputs to adversarial inputs and leaves no trace."""
+    """A value that maps inputs to adversarial inputs without side effects."""
 
     def __call__(
         self,
@@ -96,11 +96,11 @@ class Corruption(Protocol):
 
 
 class Recipe(Protocol):
-    """How one training step is done; what it remembers is in the state, so that it can be saved and resumed."""
+    """Procedure of one training step; its memory is in the state, which is saved and resumed."""
 
     @property
     def replays(self) -> int:
-        """How often ``step`` is called with each batch, each time followed by an update of the weights; usually 1."""
+        """Number of calls of ``step`` with each batch, each followed by an update of the weights; usually 1."""
 
     def init(self, model: nn.Module) -> RecipeState:
         """The state before the first step; tensors may change shape later, but their names stay."""

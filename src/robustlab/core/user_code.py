@@ -1,4 +1,4 @@
-"""Calls of the user's own code: whatever it raises comes out as one error of ours, with the original behind it."""
+"""Calls of the user's own code: any error becomes one of ours, raised from the original."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def plain(text: str, longest: int = _LONGEST) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line that begins with its kind."""
+    """Kind and message of an error, in one line."""
     if isinstance(error, SystemExit):
         return f"it ended the program with exit code {error.code if error.code is not None else 0}"
-    said = plain(_words(error)).rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    text = plain(_words(error)).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _words(error: BaseException) -> str:
-    """What an error says; nothing if asking it raises another."""
+    """Message of an error; empty if its ``str`` raises another."""
     try:
         return str(error)
     except Exception:
@@ -50,16 +50,16 @@ def _words(error: BaseException) -> str:
 def called(
     what: str, given: str = "", *, kind: type[RobustlabError] = UserCodeError, advice: str = ""
 ) -> Iterator[None]:
-    """Inside the block, whatever is raised becomes an error that says what was called and what came back.
+    """Turns any error inside the block into one that names the call and the original error.
 
-    An interrupt by the user passes, and so does what our own code says in words of its own (an adapter's ``ValueError``
-    that comes through the model, say).
+    An interrupt by the user passes unchanged, and so do errors of our own code (for instance a ``ValueError`` of an
+    adapter inside the model).
 
     Args:
-        what: was called: "the model", "the attack", ...
-        given: a phrase on what it was given, see ``inputs``; empty: nothing worth saying.
+        what: subject of the message: "the model", "the attack", ...
+        given: a phrase on its inputs, see ``inputs``; may be empty.
         kind: of the error.
-        advice: what to do about it; empty: to try it by itself.
+        advice: remedy for the user; empty: to try the call by itself.
 
     Raises: the error, from the original one.
     """
@@ -79,24 +79,24 @@ def inputs(x: Tensor, source: str = "") -> str:
 
 
 def spoken(error: BaseException) -> bool:
-    """Whether an error is ours and says so in a sentence: one of our kinds, or an argument refused in our own code."""
+    """True for errors of our own: one of our kinds, or a ``ValueError`` raised in our own code."""
     if isinstance(error, RobustlabError):
         return True
     return isinstance(error, ValueError | TypeError) and _raised_by_us(error.__traceback__)
 
 
 def asked(model: Model, x: Tensor, *, untouched: bool = False) -> object:
-    """What a model returns for inputs (N, ...), whatever that is.
+    """Output of a model for inputs (N, ...), unchecked.
 
-    The model works on a copy of the inputs, as it may write over what it gets in ways that torch does not count
-    (``x.data``, a NumPy view, C code); and what comes without a graph is a copy, as the model may use its memory again.
+    The model gets a copy of the inputs, as it may write over them without torch noticing (``x.data``, a NumPy view,
+    C code). An output without a graph is copied, as the model may reuse its memory.
 
     Args:
-        model: whatever was given as one.
+        model: the model as given by the user.
         x: inputs (N, ...).
-        untouched: whether a model that changes its input in place is refused.
+        untouched: refuses a model that changes its input in place.
 
-    Raises: UserCodeError if it fails; ValueError if it is nothing that can be called, or changes its input.
+    Raises: UserCodeError if it fails; ValueError if it cannot be called, or changes its input.
     """
     if not callable(model) or isinstance(model, type):
         raise ValueError(no_model(model))
@@ -128,27 +128,27 @@ def model_name(model: object) -> str:
 
 
 def no_model(given: object) -> str:
-    """What to do with something that is not a model."""
-    seen = f"the model is a {type(given).__name__}, expected a torch module or a function from inputs to logits"
+    """Message for an object that is not a model, with the remedy."""
+    problem = f"the model is a {type(given).__name__}, expected a torch module or a function from inputs to logits"
     if isinstance(given, type):
         return f"the model is the class {given.__name__}: give an instance of it, {given.__name__}()"
     if isinstance(given, str):
-        return f"{seen}: load it by its name first, robustlab.models.load({given!r})"
+        return f"{problem}: load it by its name first, robustlab.models.load({given!r})"
     for method in ("predict_proba", "predict", "decision_function", "run"):
         if hasattr(given, method):
-            return f"{seen}: wrap its {method} with robustlab.models.black_box"
-    return seen
+            return f"{problem}: wrap its {method} with robustlab.models.black_box"
+    return problem
 
 
 def output_advice(output: object, rows: int) -> str:
-    """What to do with an output for so many inputs that is no tensor of floating-point logits (N, K)."""
+    """Remedy for an output that is no tensor of floating-point logits (N, K)."""
     if not isinstance(output, Tensor):
         if hasattr(output, "__array__"):
             return "give robustlab.models.black_box the function from numpy arrays to probabilities"
         return "wrap it with robustlab.models.adapted, which finds the logits in it"
     if output.shape in ((rows,), (rows, 1)) and output.is_floating_point():
-        share = bool(((output >= 0) & (output <= 1)).all())
-        kind, single = ("probabilities", "probability p") if share else ("logit", "logit z")
+        probabilities = bool(((output >= 0) & (output <= 1)).all())
+        kind, single = ("probabilities", "probability p") if probabilities else ("logit", "logit z")
         return f'make one {single} into two with robustlab.models.adapted(model, output="{kind}")'
     if output.ndim > 2 and len(output) == rows:
         return "single-label classifiers only: one row of logits per input, not one per pixel or part"
@@ -165,7 +165,7 @@ def user_place(error: BaseException) -> str:
 
 
 def blamed(error: BaseException) -> str:
-    """Whose fault an error is, by the way that it came: what of the user's was called; empty: nothing of theirs."""
+    """Part of the user's code that an error passed through, by its traceback; empty: none."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module, name = frame.f_locals.get("self"), frame.f_code.co_name
         if name == "_call_impl" and isinstance(module, nn.Module):
@@ -177,9 +177,9 @@ def blamed(error: BaseException) -> str:
 
 @contextmanager
 def model_called() -> Iterator[None]:
-    """Around work that calls a model in many places: an error that came through it is told like ``called``.
+    """Context of work that calls a model in many places: its errors become those of ``called``.
 
-    What other code of the user's raises (a callback that stops a training, say) passes, but for the end of the program.
+    Errors of other code of the user (a callback that stops a training, for instance) pass, except ``SystemExit``.
 
     Raises: UserCodeError from what a module or a backward pass raised.
     """
@@ -196,14 +196,14 @@ def model_called() -> Iterator[None]:
 
 def _sentence(what: str, given: str, error: BaseException, advice: str = "") -> str:
     place = user_place(error)
-    said = f"{what} {f'cannot take {given}' if given else 'failed'}: {reason(error)}{f' ({place})' if place else ''}"
+    text = f"{what} {f'cannot take {given}' if given else 'failed'}: {reason(error)}{f' ({place})' if place else ''}"
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return f"{said}; take smaller batches"
-    return f"{said}; {advice or 'see whether it works by itself'}"
+        return f"{text}; take smaller batches"
+    return f"{text}; {advice or 'see whether it works by itself'}"
 
 
 def _raised_by_us(trace: TracebackType | None) -> bool:
-    """Whether an error comes from a ``raise`` of ours, not from an expression that failed there."""
+    """True if an error comes from a ``raise`` of ours, not from a failed expression."""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_OURS):
@@ -212,6 +212,6 @@ def _raised_by_us(trace: TracebackType | None) -> bool:
 
 
 def _is_users(code: CodeType) -> bool:
-    """Whether code is neither ours nor a library's nor Python's own."""
+    """True for code of the user: neither ours nor a library's nor Python's."""
     file = code.co_filename
     return not (file.startswith((_OURS, *_LIBRARIES, "<frozen")) or "-packages" in file)

@@ -1,4 +1,4 @@
-"""State dicts under the names that a model has by itself: what wrappers add is taken off, in one place."""
+"""State dicts under the names of the bare model, without those that wrappers add."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 def _inside(part: nn.Module) -> str | None:
-    """What a wrapper calls the module that it wraps; None: it is no wrapper."""
+    """Attribute name of the wrapped module; None: ``part`` is no wrapper."""
     known = isinstance(part, nn.DataParallel | DistributedDataParallel | AveragedModel)
     if known or type(part).__module__ == "timm.utils.model_ema":
         return "module"
@@ -61,7 +61,7 @@ def own_name(model: nn.Module, name: str) -> str | None:
 
 
 def state_of(model: nn.Module) -> dict[str, object]:
-    """The state dict of a model under the names that it has without wrappers.
+    """The state dict of a model under its names without wrappers.
 
     Args:
         model: wrapped as a whole, in parts, or not at all; then this is ``model.state_dict()``.
@@ -72,13 +72,13 @@ def state_of(model: nn.Module) -> dict[str, object]:
 
 
 def renamed(model: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
-    """Entries under the names of a model's state dict, under those that it has without wrappers."""
+    """Entries of a state dict, renamed as without wrappers."""
     named = ((own_name(model, name), value) for name, value in state.items())
     return {name: value for name, value in named if name is not None}
 
 
 def check_plain(state: Mapping[str, object], before: str = "") -> None:
-    """Looks whether safetensors can hold a state dict.
+    """Checks that safetensors can hold a state dict.
 
     Args:
         state: by name.
@@ -95,7 +95,7 @@ def check_plain(state: Mapping[str, object], before: str = "") -> None:
 
 
 def check_values(model: nn.Module) -> None:
-    """Looks whether a model has weights at all.
+    """Checks that the tensors of a model have values.
 
     Raises: ValueError for one on the meta device, or with lazy layers that no input has shaped yet.
     """
@@ -120,7 +120,7 @@ def plain(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def _fault(value: object) -> str:
-    """What is wrong with an entry of a state dict that is to be a dense tensor with values; empty: nothing."""
+    """Fault of an entry of a state dict that must be a dense tensor with values; empty: none."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}, not a tensor, and weight files hold tensors alone: save it elsewhere"
     if is_lazy(value):
@@ -136,7 +136,7 @@ def _fault(value: object) -> str:
 
 
 def fitted(weights: Mapping[str, T], goal: Iterable[str]) -> dict[str, T]:
-    """Weights under the names of a goal, whatever wrappers either was inside of.
+    """Weights under the names of another state dict, with any wrappers on either side.
 
     Names that fit as they are stay. Else those parts are left out, of the weights' names and of the goal's, that
     wrappers add (``_orig_mod``, ``module``, ``n_averaged``), in any order and at any depth, or one part that all names
@@ -159,14 +159,14 @@ def fitted(weights: Mapping[str, T], goal: Iterable[str]) -> dict[str, T]:
 
 
 def _forms(names: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Names in ever simpler forms, each with the name that it comes from."""
+    """Names in simpler and simpler forms, each with the original name."""
     there = {name: name for name in names}
     yield from _stripped(there)
     yield from _stripped(_unwrapped(there))
 
 
 def _unwrapped(names: Iterable[str]) -> dict[str, str]:
-    """Names without what wrappers add: parts that nobody else has, and ``module`` where there is nothing beside it.
+    """Names without the parts that wrappers add: special ones, and ``module`` where it is the only child.
 
     Returns: none at all if two names became one.
     """
@@ -182,7 +182,7 @@ def _unwrapped(names: Iterable[str]) -> dict[str, str]:
 
 
 def _counts(words: tuple[str, ...], alone: Collection[tuple[str, ...]]) -> bool:
-    """Whether an entry is the counter of an ``AveragedModel``."""
+    """True for the counter of an ``AveragedModel``."""
     return words[-1] == _COUNTER and words[:-1] in alone
 
 
@@ -205,7 +205,7 @@ def _stripped(names: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def differences(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """What keeps weights from fitting a state dict, in words; none: they fit."""
+    """Differences between weights and a state dict, in words; empty: they fit."""
     both = weights.keys() & state.keys()
     shapes = [
         f"{key} is {tuple(weights[key].shape)}, not {tuple(state[key].shape)}"
@@ -227,7 +227,7 @@ def differences(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> l
 
 
 def _odd(given: Tensor, wanted: Tensor) -> bool:
-    """Whether copying would lose what the values mean."""
+    """True if copying would change the meaning of the values."""
     return given.is_complex() != wanted.is_complex() or (
         wanted.is_floating_point() and not given.is_floating_point() and not given.is_complex()
     )
@@ -239,19 +239,19 @@ def _enumerated(found: list[str]) -> str:
 
 
 def _short(text: str) -> str:
-    """A text that holds names from a file, on one line and not long."""
+    """A text with names from a file, short and on one line."""
     line = " ".join(printable(text).split())
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 3]}..."
 
 
 def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Puts weights into a model, once names, shapes and kinds agree, whatever wrappers either was inside of.
+    """Copies weights into a model if names, shapes and kinds agree, with any wrappers on either side.
 
     Args:
         model: wrapped or not.
         weights: by name, dense.
 
-    Returns: the differences in words, and the model stays as it was; none: the weights are in it.
+    Returns: the differences in words, with the model unchanged; empty: the weights were copied.
     """
     state = tensors_of(model)
     named = fitted(weights, state)
@@ -262,6 +262,6 @@ def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a model's state dict, under its own names, without those that a wrapper counts with."""
+    """Tensors of a model's state dict under its own names, without counters of wrappers."""
     state = model.state_dict()
     return {k: v for k, v in state.items() if isinstance(v, Tensor) and own_name(model, k) is not None}

@@ -1,7 +1,6 @@
-"""Listening to a pass of a model, to learn what a copy of the model may do differently: nothing of it is traced.
+"""Record of the operations in a pass of a model, to learn if another pass may differ; nothing is traced.
 
-The model runs as always, on tensors, through whatever code its authors wrote. Two of torch's modes tell which
-operations are done meanwhile.
+The model runs on tensors as usual, through the code of its authors. Two of torch's modes report the operations.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ _LEAVING = {
     "numpy", "tolist", "data_ptr", "__array__", "__dlpack__", "storage", "untyped_storage", "_typed_storage",
     "__reduce_ex__", "__repr__", "__format__",
 }  # fmt: skip
-"""Functions that show values of a tensor to code which is not torch's; those that torch itself carries out, ``item``
-and comparisons among them, say so by a tag."""
+"""Functions that pass values of a tensor to code outside torch; operations of torch itself that do so, such as ``item``
+and comparisons, have a tag."""
 _DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass
 class Heard:
-    """What was done during a pass.
+    """Record of a pass.
 
     Args:
         calls: the operations and the shapes of what they returned, in order.
-        left: whether values left torch, so that other code could decide by them.
-        drew: whether a random generator was given to an operation.
-        touched: is told of every tensor that anything is done with.
+        left: True if values left torch, so that other code could use them.
+        drew: True if an operation got a random generator.
+        touched: is called with every tensor of an operation.
     """
 
     calls: list[object] = field(default_factory=list)
@@ -52,12 +51,12 @@ class Heard:
 
     @property
     def doubtful(self) -> bool:
-        """Whether another pass may do other things."""
+        """True if another pass may differ."""
         return self.left or self.drew
 
 
-class _Asked(TorchFunctionMode):
-    """Is told of every function of torch that is called from Python."""
+class _FunctionMode(TorchFunctionMode):
+    """Mode that records every function of torch called from Python."""
 
     def __init__(self, heard: Heard) -> None:
         super().__init__()
@@ -70,12 +69,12 @@ class _Asked(TorchFunctionMode):
         property_of = getattr(func, "__self__", None)
         foreign = getattr(func, "__name__", "") in _LEAVING or property_of is Tensor.__cuda_array_interface__
         self.heard.left |= foreign
-        _tell(self.heard, (args, named))
+        _report(self.heard, (args, named))
         return func(*args, **named)
 
 
-class _Done(TorchDispatchMode):
-    """Is told of every operation that torch carries out, whoever asked for it."""
+class _DispatchMode(TorchDispatchMode):
+    """Mode that records every operation that torch executes."""
 
     def __init__(self, heard: Heard) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -83,7 +82,7 @@ class _Done(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """False: what is skipped is wrapped by torch, and the wrapper imports its compiler, more than a second."""
+        """False: the wrapper of torch would import its compiler, which takes more than a second."""
         return False
 
     def __torch_dispatch__(
@@ -91,7 +90,7 @@ class _Done(TorchDispatchMode):
     ) -> object:
         named = kwargs if isinstance(kwargs, dict) else {}
         self.heard.left |= any(tag in func.tags for tag in _DECIDING)
-        _tell(self.heard, (args, named))
+        _report(self.heard, (args, named))
         result = func(*args, **named)
         self.heard.calls.append((func, [tuple(t.shape) for t in _leaves(result) if isinstance(t, Tensor)]))
         return result
@@ -99,17 +98,17 @@ class _Done(TorchDispatchMode):
 
 @contextmanager
 def listening(touched: Callable[[Tensor], None] | None = None) -> Iterator[Heard]:
-    """Writes down what torch does inside the block.
+    """Records the operations of torch inside the block.
 
     Args:
-        touched: is told of every tensor that a function or operation gets, be it only to look at its shape.
+        touched: is called with every tensor that a function or operation gets, even for its shape alone.
     """
     heard = Heard(touched=touched)
-    with _Asked(heard), _Done(heard):
+    with _FunctionMode(heard), _DispatchMode(heard):
         yield heard
 
 
-def _tell(heard: Heard, given: object) -> None:
+def _report(heard: Heard, given: object) -> None:
     for part in _leaves(given):
         if isinstance(part, torch.Generator):
             heard.drew = True
@@ -128,13 +127,13 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def held(model: nn.Module) -> object:
-    """What a model holds besides weights, as far as can be seen: numbers, names, containers of them, generators.
+    """State of a model besides its weights, as far as visible: numbers, names, containers of them, generators.
 
-    Two answers are equal if nothing that was seen has changed between them. Looked at are the attributes of all parts,
-    and what the code of the user's own classes and functions has in its closures or calls by a global name.
+    Two results are equal if nothing visible has changed. The attributes of all modules are visible, and the closures
+    and global names of the user's own classes and functions.
     """
-    look = _Look()
-    return [(_versions(part), *look.into(part)) for part in model.modules()]
+    traversal = _Traversal()
+    return [(_versions(part), *traversal.into(part)) for part in model.modules()]
 
 
 def _versions(part: nn.Module) -> list[tuple[int, int]]:
@@ -145,15 +144,15 @@ def _of_library(thing: object) -> bool:
     return str(getattr(thing, "__module__", "")).startswith(_LIBRARIES)
 
 
-class _Look:
-    """A walk through what can be reached, each thing once and not too many things."""
+class _Traversal:
+    """Traversal of the objects that a model refers to, each once, up to a limit."""
 
     def __init__(self) -> None:
         self.left = _MOST_THINGS
         self.met: set[int] = set()
 
     def into(self, part: nn.Module) -> list[object]:
-        """Attributes and code of a part of a model; none of the layers of libraries, which hold only weights."""
+        """Attributes and code of a module; empty for layers of libraries, which hold only weights."""
         if _of_library(type(part)):
             return []
         code = [value for kind in type(part).__mro__ if not _of_library(kind) for value in vars(kind).values()]
@@ -161,7 +160,7 @@ class _Look:
         return [self.at(value) for value in (*own, *(c for c in code if isinstance(c, types.FunctionType)))]
 
     def at(self, value: object) -> object:
-        """One thing, as something that can be compared."""
+        """State of an object in a form that can be compared."""
         state = _state(value)
         if state is not None:
             return state
@@ -191,7 +190,7 @@ def _inside(value: object) -> Iterable[object]:
 
 
 def _reached(function: types.FunctionType) -> Iterator[object]:
-    """What a function sees around it."""
+    """Objects in the closure, defaults and globals of a function."""
     yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
     yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     yield from (function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__)

@@ -1,4 +1,4 @@
-"""Numbers as somebody typed them."""
+"""Numbers in the spelling of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SMALL, _LARGEST = 16, 1024
 
 
 def budget(eps: float) -> str:
-    """Eps as it was probably typed: whole 255ths and other fractions as such, else the shortest decimal.
+    """Eps as the user probably typed it: whole 255ths and other fractions as such, else the shortest decimal.
 
     >>> budget(8 / 255), budget(0.1), budget(1 / 3), budget(0.0625)
     ('8/255', '0.1', '1/3', '0.0625')
