@@ -39,7 +39,7 @@ def test_the_code_on_the_page_runs(data: Path) -> None:
         return x.mean(dim=(2, 3)) @ weight
 
     given: dict[str, object] = {"model": model}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE[: PAGE.index("are drawn apart")], re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE[: PAGE.index("are resampled separately")], re.DOTALL)
     for block in blocks:
         exec(block.replace("/data/", f"{data}/"), given)
     assert len(blocks) >= 4
