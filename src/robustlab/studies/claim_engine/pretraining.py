@@ -53,7 +53,7 @@ TABLES = {
         (
             Row("vanilla", "advprop", "vanilla"),
             Row("AdvProp", "advprop", "advprop"),
-            Row("AdvProp, one shared norm", "auxiliary-norms", "shared-norms"),
+            Row("AdvProp, one shared BatchNorm", "auxiliary-norms", "shared-norms"),
             Row("Fast AdvProp", "fast-advprop", "fast-advprop"),
             Row("vanilla with a student's noise", "student-noise", "noisy-labels"),
             Row("student without noise", "student-noise", "without-noise"),
