@@ -9,20 +9,14 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.queries import Reader, Value
+from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.read import read_run
 from robustlab.evaluation.record import WORST, Evaluation
-from robustlab.evaluation.schema import COUNTED
+from robustlab.evaluation.result_queries import correct, robust
 from robustlab.evaluation.sealed import check_rows
 from robustlab.evaluation.store import reading
 from robustlab.runs.codec import encode
 from robustlab.statistics.paired import mcnemar, paired_difference
-
-_CLEAN = "SELECT correct FROM examples ORDER BY id"
-_STANDING = (
-    "SELECT correct AND id NOT IN (SELECT id FROM outcomes WHERE {which}eps = ? "
-    f"AND {COUNTED} AND fooled = 1) FROM examples ORDER BY id"
-)
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,10 @@ def compare(a: Evaluation | str | Path, b: Evaluation | str | Path) -> tuple[Com
     with reading(_home(first)) as one, reading(_home(second)) as two:
         check_rows(_home(first), one)
         check_rows(_home(second), two)
-        found = [_paired(first, second, ("clean", None), (_bools(one, _CLEAN), _bools(two, _CLEAN)))]
+        found = [_paired(first, second, ("clean", None), (correct(one), correct(two)))]
         for eps in sorted({w.eps for w in first.worst} & {w.eps for w in second.worst}):
             for name in _common(first, second, eps):
-                columns = (_standing(one, first, name, eps), _standing(two, second, name, eps))
+                columns = (_robust(one, first, name, eps), _robust(two, second, name, eps))
                 found.append(_paired(first, second, (name, eps), columns))
     return tuple(found)
 
@@ -109,15 +103,9 @@ def _has(evaluation: Evaluation, attack: str, eps: float) -> bool:
     return any(r.attack == attack and r.eps == eps for r in evaluation.results)
 
 
-def _standing(reader: Reader, evaluation: Evaluation, attack: str, eps: float) -> torch.Tensor:
-    if attack == WORST:
-        return _bools(reader, _STANDING.format(which=""), eps)
-    number = [info.name for info in evaluation.attacks].index(attack)
-    return _bools(reader, _STANDING.format(which="attack = ? AND "), number, eps)
-
-
-def _bools(reader: Reader, query: str, *values: Value) -> torch.Tensor:
-    return reader.ids(query, *values).bool()
+def _robust(reader: Reader, evaluation: Evaluation, attack: str, eps: float) -> torch.Tensor:
+    number = None if attack == WORST else [info.name for info in evaluation.attacks].index(attack)
+    return robust(reader, eps, number)
 
 
 def _paired(

@@ -17,7 +17,7 @@ from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation, GalleryItem
-from robustlab.evaluation.schema import outcomes
+from robustlab.evaluation.result_queries import file_names, file_of, fooled_rows
 from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
@@ -51,7 +51,7 @@ def hang(subject: Subject, manifest: Manifest, store: Store, ids: Tensor) -> tup
     cells = [(i, eps) for i, budgets in enumerate(manifest.eps) for eps in budgets]
     pair = 2 * 4 * max(1, torch.Size(manifest.data.shape).numel())
     per_cell = max(1, min(_PER_CELL, _BYTES // (pair * max(1, len(cells)))))
-    files = dict(store.reader.all("SELECT id, name FROM files"))
+    files = file_names(store.reader)
     order = {i: rank for rank, i in enumerate(candidates(ids, manifest).tolist())}
     found = [one for cell in cells for one in _cell(store.reader, manifest, cell, order)[:per_cell]]
     if not found:
@@ -70,29 +70,13 @@ def candidates(ids: Tensor, manifest: Manifest) -> Tensor:
 
 def _cell(reader: Reader, manifest: Manifest, cell: tuple[int, float], order: dict[int, int]) -> list[_Found]:
     """The first fooled examples of one attack and eps whose x_adv was kept."""
-    query = (
-        "SELECT o.id, o.stage, o.restart, e.label, e.prediction, e.confidence, o.prediction, o.confidence, "
-        f"o.linf, o.l2, o.l1, o.target FROM ({outcomes()}) o JOIN examples e ON e.id = o.id WHERE o.fooled = 1"
-    )
-    rows = [row for row in reader.all(query, *cell) if row[0] in order]
+    rows = [row for row in fooled_rows(reader, *cell) if row[0] in order]
     name, found = manifest.attacks[cell[0]].name, []
     for number, stage, restart, *values in sorted(rows, key=lambda row: order[row[0]])[:_PER_CELL]:
         file = file_of(reader, (*cell, number, stage, restart))
         if file is not None:
             found.append(_Found(_item(name, cell[1], number, values), file))
     return found
-
-
-def file_of(reader: Reader, key: tuple[Any, ...]) -> str | None:
-    """The file of the batch in which the example was fooled, at this eps or, if it is reused, at a smaller one."""
-    query = (
-        "SELECT b.file FROM outcomes o JOIN batches b ON b.attack = o.attack AND b.eps = o.eps AND b.kind = o.kind "
-        "AND b.stage = o.stage AND b.restart = o.restart AND b.batch = o.batch "
-        "WHERE o.attack = ? AND o.eps <= ? AND o.kind = 'run' AND o.id = ? AND o.stage = ? AND o.restart = ? "
-        "AND o.fooled = 1 AND b.file NOTNULL ORDER BY o.eps DESC LIMIT 1"
-    )
-    found = reader.all(query, *key)
-    return found[0][0] if found else None
 
 
 def _item(attack: str, eps: float, number: int, values: list[Any]) -> GalleryItem:

@@ -11,7 +11,7 @@ from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.manifest import Manifest, read_manifest
 from robustlab.evaluation.queries import Reader
-from robustlab.evaluation.schema import outcomes
+from robustlab.evaluation.result_queries import outcome_rows, stages_up_to
 from robustlab.evaluation.sealed import check_rows
 from robustlab.evaluation.store import reading
 
@@ -47,13 +47,6 @@ class Outcome(NamedTuple):
     l1: float
 
 
-_ROWS = (
-    "SELECT e.id, {file}, e.label, e.prediction, e.confidence, e.correct, o.fooled, o.stage, o.restart, o.prediction, "
-    f"o.confidence, o.target, o.linf, o.l2, o.l1 FROM examples e LEFT JOIN ({outcomes()}) o ON o.id = e.id {{files}} "
-    "ORDER BY e.id"
-)
-
-
 @typed
 def outcomes_of(directory: str | Path) -> Iterator[Outcome]:
     """Reads the outcomes of a run.
@@ -68,26 +61,21 @@ def outcomes_of(directory: str | Path) -> Iterator[Outcome]:
     manifest = read_manifest(home)
     with reading(home) as reader:
         check_rows(home, reader)
-        named = reader.one("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'files'")[0]
-        joined = "LEFT JOIN files f ON f.id = e.id" if named else ""
-        query = _ROWS.format(file="coalesce(f.name, '')" if named else "''", files=joined)
         for number, budgets in enumerate(manifest.eps):
             for eps in budgets:
-                yield from _cell(reader, manifest, query, number, eps)
+                yield from _cell(reader, manifest, number, eps)
 
 
-def _cell(reader: Reader, manifest: Manifest, query: str, number: int, eps: float) -> Iterator[Outcome]:
+def _cell(reader: Reader, manifest: Manifest, number: int, eps: float) -> Iterator[Outcome]:
     """The rows of one attack at one eps."""
     stages = _stage_names(reader, manifest, number, eps)
-    for columns in reader.stream(query, number, eps):
-        for row in zip(*columns, strict=True):
-            yield _outcome(row, manifest, manifest.attacks[number].name, eps, stages)
+    for row in outcome_rows(reader, number, eps):
+        yield _outcome(row, manifest, manifest.attacks[number].name, eps, stages)
 
 
 def _stage_names(reader: Reader, manifest: Manifest, number: int, eps: float) -> dict[tuple[int, int], str]:
     """Names of the stages of an attack by (stage, restart), also of those that a smaller eps did."""
-    query = "SELECT DISTINCT stage, restart FROM batches WHERE attack = ? AND eps <= ? ORDER BY stage, restart"
-    return dict(zip(reader.all(query, number, eps), manifest.parts[number], strict=False))
+    return dict(zip(stages_up_to(reader, number, eps), manifest.parts[number], strict=False))
 
 
 def _outcome(

@@ -15,11 +15,11 @@ from robustlab.core import Model, RunError
 from robustlab.core.kinds import typed
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.gallery import file_of
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.png import verify_saved
 from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation
+from robustlab.evaluation.result_queries import file_of, fooling_stage
 from robustlab.evaluation.store import reading
 from robustlab.runs.files import replace_atomically
 from robustlab.runs.run_files import disk, read_row, read_tensors
@@ -102,12 +102,7 @@ def _fooled(home: Path, eps: float) -> Iterator[Outcome]:
 def _kept(reader: Reader, result: Evaluation, one: Outcome) -> str | None:
     """The file of the run that holds the adversarial input of an example."""
     number = [attack.name for attack in result.attacks].index(one.attack)
-    query = (
-        "SELECT stage, restart FROM outcomes WHERE attack = ? AND eps = ? AND id = ? AND fooled = 1 "
-        "AND kind IN ('run', 'reused') ORDER BY stage, restart LIMIT 1"
-    )
-    stage, restart = reader.one(query, number, one.eps, one.id)
-    return file_of(reader, (number, one.eps, one.id, stage, restart))
+    return file_of(reader, (number, one.eps, one.id, *fooling_stage(reader, number, one.eps, one.id)))
 
 
 def _saved(model: Model, part: Sequence[tuple[Outcome, Path]], x: Tensor, place: Path) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass, Progress
-from robustlab.evaluation.queries import Reader
+from robustlab.evaluation.queries import Reader, spent
 from robustlab.evaluation.stages import passes_needed
 from robustlab.evaluation.store import Cost
 
@@ -68,9 +68,7 @@ class Pace:
 
     def resume(self, reader: Reader) -> None:
         """Counts what earlier sessions did."""
-        self.spent, self.seconds = reader.one(
-            "SELECT coalesce(sum(forward + backward), 0), coalesce(sum(seconds), 0) FROM batches WHERE attack >= 0"
-        )
+        self.spent, self.seconds = spent(reader)
 
     def enter(self) -> None:
         """Begins a walk."""

@@ -1,4 +1,7 @@
-"""Queries on the outcomes of a run."""
+"""Named queries on the outcomes of a run while it goes on; those that a result is drawn from are in ``result_queries``.
+
+SQL text stands here, in ``result_queries``, in ``schema`` and in ``store``, and in no other file.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,29 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-Value: TypeAlias = int | float | str | bytes | None
+from robustlab.evaluation.plan import CLEAN, Pass
+from robustlab.evaluation.schema import BATCH_HEAD, CLEAN_CONTENT, COUNTED, KEY, OUTCOME_CONTENT, PLACE, finished
 
-KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
-"""The condition that rows and batches belong to a ``Pass``."""
+Value: TypeAlias = int | float | str | bytes | None
+Row: TypeAlias = tuple[Any, ...]
+
 _CHUNK = 50_000  # rows at a time when reading
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Queries on the outcomes of a run."""
+    """Carries out queries on the outcomes of a run."""
 
     database: sqlite3.Connection
 
-    def one(self, query: str, *values: Value) -> tuple[Any, ...]:
+    def one(self, query: str, *values: Value) -> Row:
         """The only row of a query."""
-        row: tuple[Any, ...] = self.database.execute(query, values).fetchone()
+        row: Row = self.database.execute(query, values).fetchone()
         return row
+
+    def count(self, query: str, *values: Value) -> int:
+        """The only number of a query."""
+        return int(self.one(query, *values)[0])
 
     def all(self, query: str, *values: Value) -> list[Any]:
         """All rows of a query."""
@@ -36,12 +45,157 @@ class Reader:
         """The ids that a query finds (N,), int64."""
         return torch.tensor([i for (i,) in self.database.execute(query, values)], dtype=torch.int64)
 
-    def rows(self, query: str, *values: Value) -> Iterator[tuple[Any, ...]]:
+    def rows(self, query: str, *values: Value) -> Iterator[Row]:
         """The rows of a query, one by one."""
         yield from self.database.execute(query, values)
 
-    def stream(self, query: str, *values: Value) -> Iterator[tuple[tuple[Any, ...], ...]]:
+    def stream(self, query: str, *values: Value) -> Iterator[tuple[Row, ...]]:
         """The rows of a query as columns, some thousands of rows at a time."""
         cursor = self.database.execute(query, values)
         while rows := cursor.fetchmany(_CHUNK):
             yield tuple(zip(*rows, strict=True))
+
+
+# --- The database as a whole
+
+
+def has_begun(reader: Reader) -> bool:
+    """Whether a session worked on the run, or left rows of it."""
+    tables = ("sessions", "batches", "examples")
+    return bool(reader.count(f"SELECT {' OR '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"))
+
+
+def runs(reader: Reader) -> list[Row]:
+    """Ids of the runs that the rows belong to: one, or none yet."""
+    return reader.all("SELECT id FROM run")
+
+
+def database_path(reader: Reader) -> str:
+    """Path of the database."""
+    return str(reader.one("PRAGMA database_list")[2])
+
+
+def last_session(reader: Reader) -> int:
+    """Number of the last session; 0 before the first."""
+    return reader.count("SELECT coalesce(max(session), 0) FROM sessions")
+
+
+def spent(reader: Reader) -> tuple[float, float]:
+    """Passes of single examples through the model and seconds of all attack batches."""
+    query = "SELECT coalesce(sum(forward + backward), 0), coalesce(sum(seconds), 0) FROM batches WHERE attack >= 0"
+    passes, seconds = reader.one(query)
+    return passes, seconds
+
+
+# --- Batches
+
+
+def kept_files(reader: Reader) -> list[Row]:
+    """Pass and number of each batch that keeps a file, and the file with its digest."""
+    return reader.all(f"SELECT {PLACE}, batch, file, digest FROM batches WHERE file NOTNULL")
+
+
+def committed_numbers(reader: Reader, passed: Pass) -> set[int]:
+    """Numbers of the committed batches of a pass."""
+    return {number for (number,) in reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
+
+
+def ids_by_batch(reader: Reader, passed: Pass) -> Iterator[Row]:
+    """Batch number and id of each row of a pass, by both."""
+    if passed == CLEAN:
+        return reader.rows("SELECT batch, id FROM examples ORDER BY batch, id")
+    return reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *passed)
+
+
+def committed(reader: Reader) -> list[Row]:
+    """All committed batches: pass, number, digest of the content, and the rest of the line."""
+    return reader.all(f"SELECT {PLACE}, batch, content, {BATCH_HEAD} FROM batches ORDER BY {PLACE}, batch")
+
+
+def batch_rows(reader: Reader, passed: Pass, number: int, first: int, last: int) -> list[Row]:
+    """The rows of one batch whose ids lie between two, by id."""
+    some = "batch = ? AND id BETWEEN ? AND ? ORDER BY id"
+    if passed == CLEAN:
+        return reader.all(f"SELECT {CLEAN_CONTENT} FROM examples WHERE {some}", number, first, last)
+    query = f"SELECT {OUTCOME_CONTENT} FROM outcomes WHERE {KEY} AND {some}"
+    return reader.all(query, *passed, number, first, last)
+
+
+def rows_by_batch(reader: Reader) -> Iterator[Row]:
+    """Pass, batch number and content of each row that a batch committed, the clean ones first."""
+    place = ", ".join(map(repr, CLEAN))
+    yield from reader.rows(f"SELECT {place}, batch, {CLEAN_CONTENT} FROM examples ORDER BY batch, id")
+    ordered = f"WHERE kind != 'reused' ORDER BY {PLACE}, batch, id"
+    yield from reader.rows(f"SELECT {PLACE}, batch, {OUTCOME_CONTENT} FROM outcomes {ordered}")
+
+
+def uncommitted_rows(reader: Reader) -> Iterator[Row]:
+    """Rows that no batch commits: those that are reused from a smaller eps, then the files of examples."""
+    ordered = f"WHERE kind = 'reused' ORDER BY {PLACE}, id"
+    yield from reader.rows(f"SELECT {PLACE}, batch, {OUTCOME_CONTENT} FROM outcomes {ordered}")
+    yield from reader.rows("SELECT id, name FROM files ORDER BY id")
+
+
+def unnumbered_examples(reader: Reader) -> int:
+    """Examples whose rows do not say their batch, as an older version wrote them."""
+    return reader.count("SELECT count(*) FROM examples WHERE batch IS NULL")
+
+
+def examples_done(reader: Reader, passed: Pass, last: int) -> int:
+    """Examples in the committed batches of a pass up to one."""
+    return reader.count(f"SELECT coalesce(sum(n), 0) FROM batches WHERE {KEY} AND batch <= ?", *passed, last)
+
+
+# --- Examples
+
+
+def undefined_examples(reader: Reader) -> int:
+    """Clean examples whose logits are not finite."""
+    return reader.count("SELECT count(*) FROM examples WHERE prediction < 0")
+
+
+def correct_ids(reader: Reader) -> Tensor:
+    """Examples that the model gets right, by id."""
+    return reader.ids("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
+
+
+def wrong_examples(reader: Reader, last_id: int) -> int:
+    """Examples up to an id that the model gets wrong."""
+    return reader.count("SELECT count(*) FROM examples WHERE correct = 0 AND id <= ?", last_id)
+
+
+def reused_ids(reader: Reader, attack: int, eps: float) -> Tensor:
+    """Examples whose outcome is taken over from a smaller eps, by id."""
+    query = "SELECT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = 'reused' ORDER BY id"
+    return reader.ids(query, attack, eps)
+
+
+def finished_ids(reader: Reader, passed: Pass, *, targeted: bool) -> Tensor:
+    """Examples that earlier stages and restarts of a pass have finished, by id."""
+    earlier = "attack = ? AND eps = ? AND kind = ? AND (stage, restart) < (?, ?)"
+    done = finished(targeted=targeted)
+    return reader.ids(f"SELECT DISTINCT id FROM outcomes WHERE {earlier} AND {done} ORDER BY id", *passed)
+
+
+def finished_count(reader: Reader, passed: Pass, last: int, *, targeted: bool) -> int:
+    """Examples that a pass has finished in its batches up to one."""
+    query = f"SELECT count(*) FROM outcomes WHERE {KEY} AND batch <= ? AND {finished(targeted=targeted)}"
+    return reader.count(query, *passed, last)
+
+
+def fooled_ids(reader: Reader, attack: int, eps: float, *, counted: bool = True) -> Tensor:
+    """Examples that an attack fooled at one eps, in any stage; ``counted`` leaves out what only a recheck fooled."""
+    which = f"{COUNTED} AND " if counted else ""
+    query = f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND {which}fooled = 1"
+    return reader.ids(query, attack, eps)
+
+
+def fooled_in(reader: Reader, passed: Pass) -> Tensor:
+    """Examples that one pass fooled, by id."""
+    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id", *passed)
+
+
+def robust_in(reader: Reader, passed: Pass) -> Tensor:
+    """Examples that one pass left robust, the most confident first."""
+    robust = "fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
+    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND {robust}", *passed)

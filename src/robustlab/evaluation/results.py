@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robustlab.evaluation.manifest import Manifest
 from robustlab.evaluation.metrics import ClassTally, ConfusionTally, ShareTally, SpreadTally
-from robustlab.evaluation.queries import Reader
+from robustlab.evaluation.queries import Reader, undefined_examples
 from robustlab.evaluation.record import (
     WORST,
     AttackResult,
@@ -27,7 +27,20 @@ from robustlab.evaluation.record import (
     StageResult,
     WorstCase,
 )
-from robustlab.evaluation.schema import COUNTED, finished, outcomes
+from robustlab.evaluation.result_queries import (
+    attack_cost,
+    clean_answers,
+    clean_seconds,
+    digests,
+    fooled_first,
+    joined,
+    outcome_counts,
+    recheck_counts,
+    robust_before,
+    stage_costs,
+    wall_seconds,
+    worst_case,
+)
 
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
@@ -40,7 +53,7 @@ def assemble(manifest: Manifest, reader: Reader) -> Evaluation:
     results = tuple(_attack(reader, manifest, i, eps) for i, _, eps in cells)
     budgets = sorted({eps for _, _, eps in cells})
     worst = tuple(_worst(reader, manifest, eps, [name for _, name, e in cells if e == eps]) for eps in budgets)
-    seconds, sessions = _seconds(reader)
+    seconds, sessions = wall_seconds(reader)
     return Evaluation(
         model=manifest.model,
         data=replace(manifest.data, sha256=_content(reader)),
@@ -74,37 +87,27 @@ def completed(
     """The result with what came after the last batch: findings, serious first, pictures, and the time it took."""
     by_code = {(f.code, str(f.evidence.get("attack")), str(f.evidence.get("eps"))): f for f in findings}
     ordered = sorted(by_code.values(), key=lambda f: _ORDER[f.severity])
-    run = replace(evaluation.run, seconds=_seconds(reader)[0])
+    run = replace(evaluation.run, seconds=wall_seconds(reader)[0])
     return replace(evaluation, findings=tuple(ordered), gallery=tuple(gallery), run=run)
-
-
-def _seconds(reader: Reader) -> tuple[float, int]:
-    """Wall seconds of all sessions, and how many there were."""
-    seconds, sessions = reader.one("SELECT coalesce(sum(seconds), 0.0), count(*) FROM sessions")
-    return seconds, sessions
 
 
 def _content(reader: Reader) -> str:
     found = hashlib.sha256()
-    for (digests,) in reader.stream("SELECT digest FROM examples ORDER BY id"):
-        found.update(b"".join(digests))
+    for (some,) in digests(reader):
+        found.update(b"".join(some))
     return found.hexdigest()
 
 
 def _clean(reader: Reader, names: Sequence[str], level: float) -> CleanResult:
     share, classes, confusion, confidence = ShareTally(), ClassTally(), ConfusionTally(), SpreadTally()
-    query = "SELECT label, prediction, correct, confidence FROM examples ORDER BY id"
-    for label, prediction, correct, sure in reader.stream(query):
+    for label, prediction, correct, sure in clean_answers(reader):
         labels, predictions, hits = _whole(label), _whole(prediction), _flags(correct)
         share.update(hits)
         classes.update(labels, hits, hits)
         confusion.update(labels, predictions)
         confidence.update(_known(sure))
-    undefined = reader.one("SELECT count(*) FROM examples WHERE prediction < 0")[0]
-    seconds = reader.one("SELECT coalesce(sum(seconds), 0) FROM batches WHERE attack < 0")[0]
-    return CleanResult(
-        share.compute(level), classes.compute(names), confusion.compute(), confidence.compute().mean, undefined, seconds
-    )
+    counted = share.compute(level), classes.compute(names), confusion.compute(), confidence.compute().mean
+    return CleanResult(*counted, undefined_examples(reader), clean_seconds(reader))
 
 
 @dataclass
@@ -133,28 +136,13 @@ class _Tallies:
             tally.update(np.asarray(values, np.float64)[hit])
 
 
-_JOINED = (
-    "SELECT e.label, e.correct, e.prediction, coalesce(o.fooled, 0), coalesce(o.prediction, 0), o.confidence, "
-    f"coalesce(o.target, -2), o.linf, o.l2, o.l1 FROM examples e LEFT JOIN ({outcomes()}) o ON o.id = e.id "
-    "ORDER BY e.id"
-)
-
-
 def _attack(reader: Reader, manifest: Manifest, attack: int, eps: float) -> AttackResult:
     tallies, level = _Tallies(), manifest.level
-    for columns in reader.stream(_JOINED, attack, eps):
+    for columns in joined(reader, attack, eps):
         tallies.update(columns)
-    info, cell = manifest.attacks[attack], "FROM outcomes WHERE attack = ? AND eps = ? AND kind"
-    attacked = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run'", attack, eps)[0]
-    reused = reader.one(f"SELECT count(*) {cell} = 'reused'", attack, eps)[0]
-    undefined = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run' AND prediction < 0", attack, eps)[0]
-    outside = reader.one(f"SELECT count(DISTINCT id) {cell} = 'run' AND inside = 0", attack, eps)[0]
-    forward, backward, seconds = reader.one(
-        "SELECT coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0.0) FROM batches "
-        "WHERE attack = ? AND eps = ? AND kind = 'run'",
-        attack,
-        eps,
-    )
+    info = manifest.attacks[attack]
+    attacked, reused, undefined, outside = outcome_counts(reader, attack, eps)
+    forward, backward, seconds = attack_cost(reader, attack, eps)
     linf, l2, l1 = (tally.compute() for tally in tallies.sizes)
     return AttackResult(
         attack=info.name,
@@ -179,20 +167,10 @@ def _attack(reader: Reader, manifest: Manifest, attack: int, eps: float) -> Atta
 def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tuple[StageResult, ...]:
     if len(names) < 2:
         return ()
-    where = "WHERE attack = ? AND eps = ? AND kind = 'run' GROUP BY stage, restart ORDER BY stage, restart"
-    rows = reader.all(
-        f"SELECT sum(n), sum(forward), sum(backward), sum(seconds), stage, restart FROM batches {where}", attack, eps
-    )
-    first = reader.all(
-        "SELECT stage, restart, count(*) FROM (SELECT id, min(stage * 1000 + restart), stage, restart FROM outcomes "
-        "WHERE attack = ? AND eps = ? AND kind = 'run' AND fooled = 1 GROUP BY id) GROUP BY stage, restart",
-        attack,
-        eps,
-    )
-    fallen = {(stage, restart): count for stage, restart, count in first}
-    standing, found = _beforehand(reader, attack, eps), []
+    rows, first = stage_costs(reader, attack, eps), fooled_first(reader, attack, eps)
+    standing, found = robust_before(reader, attack, eps), []
     for name, (n, forward, backward, seconds, *place) in zip(names, rows, strict=False):
-        fooled = fallen.get(tuple(place), 0)
+        fooled = first.get(tuple(place), 0)
         standing -= fooled
         found.append(StageResult(name, n, fooled, standing, Queries(forward / n, backward / n), seconds))
     # A stage that nobody is left for has no rows; those come last.
@@ -200,25 +178,9 @@ def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tu
     return (*found, *late)
 
 
-def _beforehand(reader: Reader, attack: int, eps: float) -> int:
-    """How many stand before the first stage: correct on x, and not fooled at a smaller eps already."""
-    return int(
-        reader.one(
-            "SELECT (SELECT count(*) FROM examples WHERE correct = 1) - (SELECT count(*) FROM outcomes "
-            "WHERE attack = ? AND eps = ? AND kind = 'reused')",
-            attack,
-            eps,
-        )[0]
-    )
-
-
 def _worst(reader: Reader, manifest: Manifest, eps: float, names: Sequence[str]) -> WorstCase:
     robust, success, classes = ShareTally(), ShareTally(), ClassTally()
-    query = (
-        "SELECT e.label, e.correct, coalesce(o.fooled, 0) FROM examples e LEFT JOIN (SELECT id, max(fooled) AS fooled "
-        f"FROM outcomes WHERE eps = ? AND {COUNTED} GROUP BY id) o ON o.id = e.id ORDER BY e.id"
-    )
-    for label, correct, fooled in reader.stream(query, eps):
+    for label, correct, fooled in worst_case(reader, eps):
         clean, hit = _flags(correct), _flags(fooled)
         robust.update(clean & ~hit)
         success.update(hit[clean])
@@ -248,12 +210,7 @@ def _curves(
 
 
 def _recheck(reader: Reader, manifest: Manifest, attack: int, eps: float) -> Recheck | None:
-    done = finished(targeted=manifest.attacks[attack].targeted)
-    query = (
-        f"SELECT count(*), coalesce(sum(1 - done), 0) FROM (SELECT max({done}) AS done FROM outcomes "
-        "WHERE attack = ? AND eps = ? AND kind = 'recheck' GROUP BY id)"
-    )
-    n, disagreements = reader.one(query, attack, eps)
+    n, disagreements = recheck_counts(reader, attack, eps, targeted=manifest.attacks[attack].targeted)
     return Recheck(n, disagreements) if n else None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from robustlab.core.processes import Processes
 from robustlab.core.user_code import model_called
 from robustlab.data.file_names import file_names
 from robustlab.data.wrapped import Given
+from robustlab.evaluation import queries
 from robustlab.evaluation.distributed import begun, home_of, team
 from robustlab.evaluation.doctor.case import Case, Rival
 from robustlab.evaluation.doctor.diagnose import probe_findings, strongest
@@ -47,10 +48,9 @@ from robustlab.evaluation.plan import (
     rechecked,
 )
 from robustlab.evaluation.progress import Pace, Walk
-from robustlab.evaluation.queries import KEY, Value
+from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
-from robustlab.evaluation.schema import COUNTED, finished
 from robustlab.evaluation.sealed import REPORT, broken, older_result, read_result, seal
 from robustlab.evaluation.shards import take_in
 from robustlab.evaluation.sound import unsound
@@ -73,6 +73,7 @@ class Worked(NamedTuple):
 
 
 Work: TypeAlias = Callable[[Tensor], Worked]
+T = TypeVar("T")
 
 
 @typed
@@ -160,13 +161,9 @@ class Run:
         how, classes = self.settings, self.manifest.model.classes
         self.pace = Pace(self.plan, classes, how.progress, how.doctor, self.processes.count)
 
-    def one(self, query: str, *values: Value) -> int:
-        """The only number of a query."""
-        return int(self.processes.by_first(lambda: self.store.reader.one(query, *values))[0])
-
-    def found(self, query: str, *values: Value) -> Tensor:
-        """The ids that a query finds."""
-        return self.processes.by_first(lambda: self.store.reader.ids(query, *values))
+    def read(self, query: Callable[[Reader], T]) -> T:
+        """What a query finds, the same in all processes."""
+        return self.processes.by_first(lambda: query(self.store.reader))
 
     def taken_up(self) -> Evaluation | None:
         """The result, if the run is finished and whole; else None: what is damaged is dropped, so that it is redone.
@@ -196,9 +193,9 @@ class Run:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
         self.pace.resume(self.store.reader)
         self.walk(Walk(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
-        undefined = self.one("SELECT count(*) FROM examples WHERE prediction < 0")
+        undefined = self.read(queries.undefined_examples)
         refuse(logit_faults(undefined, len(self.ids)))
-        correct = self.found("SELECT id FROM examples WHERE correct = 1 ORDER BY id")
+        correct = self.read(queries.correct_ids)
         for number, entry in enumerate(self.plan):
             for before, eps in zip((None, *entry.eps), entry.eps, strict=False):
                 self.attack(number, eps, before, correct)
@@ -207,10 +204,9 @@ class Run:
         """One attack at one eps, on what it did not finish at the smaller one."""
         reused = torch.empty(0, dtype=torch.int64)
         if smaller is not None:
-            condition = finished(targeted=self.plan[number].targeted)
-            self.processes.by_first(lambda: self.store.reuse(number, eps, smaller, condition))
-            query = "SELECT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = 'reused' ORDER BY id"
-            reused = self.found(query, number, eps)
+            targeted = self.plan[number].targeted
+            self.processes.by_first(lambda: self.store.reuse(number, eps, smaller, targeted=targeted))
+            reused = self.read(lambda reader: queries.reused_ids(reader, number, eps))
         self.attack_parts(number, eps, "run", _without(correct, reused))
         if smaller is not None:
             self.attack_parts(number, eps, "recheck", rechecked(reused, number, eps, self.settings.seed))
@@ -218,13 +214,9 @@ class Run:
     def attack_parts(self, number: int, eps: float, kind: Kind, ids: Tensor) -> None:
         """Each stage and restart of an attack, on what those before it left standing."""
         entry = self.plan[number]
-        query = (
-            f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND kind = ? "
-            f"AND (stage, restart) < (?, ?) AND {finished(targeted=entry.targeted)} ORDER BY id"
-        )
         for place, part in enumerate(entry.parts(eps, self.settings.seed)):
             passed = Pass(number, eps, kind, part.stage, part.restart)
-            left = _without(ids, self.found(query, *passed))
+            left = _without(ids, self.read(partial(queries.finished_ids, passed=passed, targeted=entry.targeted)))
             walk = Walk(passed, entry.name, place, 0, len(left), 0)
             self.walk(walk, left, partial(self.fool, part, kept=kind == "run"))
 
@@ -272,8 +264,7 @@ class Run:
     def told(self, walk: Walk, last: int) -> None:
         """Says how far a walk is: what is known of its batches up to one."""
         if self.settings.progress is not None:
-            query = f"SELECT coalesce(sum(n), 0) FROM batches WHERE {KEY} AND batch <= ?"
-            done = int(self.store.reader.one(query, *walk.passed, last)[0])
+            done = queries.examples_done(self.store.reader, walk.passed, last)
             self.pace.tell(walk._replace(done=done, fallen=self.fallen(walk.passed, last)))
 
     def fallen(self, passed: Pass, last: int) -> int:
@@ -281,10 +272,8 @@ class Run:
         reader, size = self.store.reader, self.settings.batch_size
         if passed == CLEAN:
             last_id = int(self.ids[: (last + 1) * size][-1])
-            return int(reader.one("SELECT count(*) FROM examples WHERE correct = 0 AND id <= ?", last_id)[0])
-        condition = finished(targeted=self.plan[passed.attack].targeted)
-        query = f"SELECT count(*) FROM outcomes WHERE {KEY} AND batch <= ? AND {condition}"
-        return int(reader.one(query, *passed, last)[0])
+            return queries.wrong_examples(reader, last_id)
+        return queries.finished_count(reader, passed, last, targeted=self.plan[passed.attack].targeted)
 
     def answer(self, ids: Tensor) -> Worked:
         """The rows of a clean batch."""
@@ -356,11 +345,11 @@ class Run:
         number = strongest(self.plan, evaluation)
         entry, reader = self.plan[number], self.store.reader
         eps = entry.eps[-1]
-        query = f"SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND fooled = 1"
-        correct = reader.ids("SELECT id FROM examples WHERE correct = 1")
-        fooled = {i: torch.isin(self.ids, reader.ids(query, i, eps)) for i, e in enumerate(self.plan) if eps in e.eps}
+        fooled = {
+            i: torch.isin(self.ids, queries.fooled_ids(reader, i, eps)) for i, e in enumerate(self.plan) if eps in e.eps
+        }
         rivals = tuple(Rival(self.plan[i].name, self.plan[i].at(eps), fooled[i]) for i in fooled if i != number)
-        right = torch.isin(self.ids, correct)
+        right = torch.isin(self.ids, queries.correct_ids(reader))
         return Case(self.subject, entry.at(eps), self.ids, right, fooled[number], self.settings, rivals=rivals)
 
 

@@ -1,4 +1,7 @@
-"""Tables of ``outcomes.sqlite``; one transaction per batch, so that what is there is always whole batches."""
+"""Tables of ``outcomes.sqlite``; one transaction per batch, so that what is there is always whole batches.
+
+The conditions and lists of columns that queries are put together from stand here too.
+"""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS examples (  -- one row per example: the model on the clean input
@@ -58,6 +61,16 @@ CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the
 
 ADDED = (("examples", "batch", "INTEGER"), ("batches", "content", "BLOB"))
 """Columns that older versions did not have: table, name, type."""
+KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
+"""The condition that rows and batches belong to a ``Pass``."""
+PLACE = "attack, eps, kind, stage, restart"
+"""The columns of a ``Pass``."""
+BATCH_HEAD = "n, forward, backward, file, digest, seconds"
+"""What a batch's digest covers of its line."""
+CLEAN_CONTENT = "id, label, prediction, confidence, correct, digest"
+"""What the digest of a clean batch covers of its rows."""
+OUTCOME_CONTENT = "id, fooled, prediction, confidence, target, inside, linf, l2, l1"
+"""What the digest of an attack batch covers of its rows."""
 COUNTED = "kind IN ('run', 'reused')"
 """The rows that an accuracy is counted from; a recheck only checks."""
 _RANK = "(4 * (fooled AND target IS prediction) + 2 * fooled) * 1000000 + stage * 1000 + restart"

@@ -11,14 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robustlab.evaluation.plan import Pass
-from robustlab.evaluation.queries import KEY
 from robustlab.evaluation.store import Cost, Store, locked, writing
 from robustlab.runs.run_files import disk
 
 _WAIT = 20.0
 """Seconds for a process of an earlier session to notice that the others have ended."""
-_TABLES = ("examples", "outcomes", "batches")
-_NEW = f"{KEY} AND batch NOT IN (SELECT batch FROM main.batches WHERE {KEY})"
 
 
 def path_of(directory: Path, rank: int) -> Path:
@@ -62,9 +59,8 @@ def take_in_all(store: Store, run: str, *, adopt: bool) -> None:
         with locked(path.with_suffix(".lock"), store.directory, wait=_WAIT):
             with writing(path, store.directory, durable=True) as part:  # completes what was about to be written
                 part.claim(run, adopt=adopt)
-            with _attached(store, path), store.transaction():
-                for table in _TABLES:
-                    store.database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM shard.{table}")
+            with store.attached(path):
+                store.take_in_all()
             path.unlink()
         _tidied(path)
 
@@ -74,16 +70,8 @@ def take_in(store: Store, passed: Pass, rank: int) -> dict[int, Cost]:
 
     Returns: their numbers, and what each took.
     """
-    with _attached(store, path_of(store.directory, rank)), store.transaction():
-        columns = "batch, forward, backward, seconds"
-        rows = store.reader.all(f"SELECT {columns} FROM shard.batches WHERE {_NEW}", *passed, *passed)
-        if rows:
-            store.database.execute("INSERT OR IGNORE INTO main.examples SELECT * FROM shard.examples")
-            for table in ("outcomes", "batches"):
-                store.database.execute(
-                    f"INSERT INTO main.{table} SELECT * FROM shard.{table} WHERE {_NEW}", (*passed, *passed)
-                )
-    return {number: Cost(*cost) for number, *cost in rows}
+    with store.attached(path_of(store.directory, rank)):
+        return store.take_in(passed)
 
 
 def _tidied(path: Path) -> None:
@@ -91,15 +79,3 @@ def _tidied(path: Path) -> None:
     with suppress(OSError):
         path.with_suffix(".lock").unlink(missing_ok=True)
         path.parent.rmdir()
-
-
-@contextmanager
-def _attached(store: Store, path: Path) -> Iterator[None]:
-    """Lets statements of the run's database name the shard."""
-    with disk(store.directory):
-        store.database.execute("ATTACH DATABASE ? AS shard", (str(path),))
-    try:
-        yield
-    finally:
-        with disk(store.directory):
-            store.database.execute("DETACH DATABASE shard")

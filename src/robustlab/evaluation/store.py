@@ -16,17 +16,18 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.evaluation import queries
 from robustlab.evaluation.plan import CLEAN, Pass
-from robustlab.evaluation.queries import KEY, Reader, Value
-from robustlab.evaluation.schema import ADDED, COUNTED, SCHEMA
+from robustlab.evaluation.queries import Reader, Value
+from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
 from robustlab.runs.run_files import check_own, disk, intact, sweep, write_tensors
 
 Columns: TypeAlias = Mapping[str, list[Value]]
 """Equally long lists by column name."""
 
-_BEGUN = "SELECT EXISTS (SELECT 1 FROM sessions) OR EXISTS (SELECT 1 FROM batches) OR EXISTS (SELECT 1 FROM examples)"
-_KEPT = f"SELECT {', '.join(Pass._fields)}, batch, file, digest FROM batches WHERE file NOTNULL"
+_TABLES = ("examples", "outcomes", "batches")
+_NEW = f"{KEY} AND batch NOT IN (SELECT batch FROM main.batches WHERE {KEY})"
 
 
 class Cost(NamedTuple):
@@ -57,7 +58,7 @@ class Store:
     @property
     def begun(self) -> bool:
         """Whether a session worked on this run already."""
-        return bool(self.reader.one(_BEGUN)[0])
+        return queries.has_begun(self.reader)
 
     def claim(self, run: str, *, adopt: bool) -> None:
         """Files which run the rows belong to.
@@ -69,11 +70,11 @@ class Store:
         Raises: RunError if they belong to another run.
         """
         with disk(self.directory):
-            found, begun = self.reader.all("SELECT id FROM run"), self.begun
+            found, begun = queries.runs(self.reader), self.begun
         if found == [(run,)]:
             return
         if found or (begun and not adopt):
-            path = self.reader.one("PRAGMA database_list")[2]
+            path = queries.database_path(self.reader)
             raise RunError(
                 f"{path} belongs to another run than the manifest.json of {self.directory}: choose another directory, "
                 "or delete this file to have its part of the run done anew"
@@ -86,7 +87,7 @@ class Store:
         with disk(self.directory):
             wrong = [
                 tuple(key)
-                for *key, name, expected in self.reader.all(_KEPT)
+                for *key, name, expected in queries.kept_files(self.reader)
                 if not intact(self.directory / str(name), expected)
             ]
             return [*wrong, *unsound(self.reader)]
@@ -100,8 +101,7 @@ class Store:
             for key in damaged:
                 self._drop(key)
             self.database.execute("DELETE FROM outcomes WHERE kind = 'reused'")
-            last = self.reader.one("SELECT coalesce(max(session), 0) FROM sessions")[0]
-            self.session = 1 + last
+            self.session = 1 + queries.last_session(self.reader)
             self.database.execute("INSERT INTO sessions VALUES (?, ?, 0)", (self.session, started))
         self._clock = perf_counter()
 
@@ -122,7 +122,7 @@ class Store:
             passed: the pass.
             parts: ids of each of its batches.
         """
-        found = {n for (n,) in self.reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
+        found = queries.committed_numbers(self.reader, passed)
         if not found:
             return set()
         here = dict(self._batches(passed, parts))
@@ -134,11 +134,10 @@ class Store:
 
     def _batches(self, passed: Pass, parts: Sequence[Tensor]) -> Iterator[tuple[int, list[int]]]:
         """The ids in each batch of a pass; where an older version's rows do not say their batch, that of the plan."""
-        rows = self.reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *passed)
+        rows = queries.ids_by_batch(self.reader, passed)
         if passed == CLEAN:
             places = {i: number for number, part in enumerate(parts) for i in part.tolist()}
-            clean = self.reader.rows("SELECT batch, id FROM examples ORDER BY batch, id")
-            rows = ((places.get(i, -1) if number is None else number, i) for number, i in clean)
+            rows = ((places.get(i, -1) if number is None else number, i) for number, i in rows)
         for number, some in groupby(rows, key=itemgetter(0)):
             yield number, [i for _, i in some]
 
@@ -201,15 +200,44 @@ class Store:
         values = zip(*rows.values(), strict=True)
         self.database.executemany(statement, ((*place.values(), *row) for row in values))
 
-    def reuse(self, attack: int, eps: float, smaller: float, finished: str) -> None:
-        """Counts what an attack finished at a smaller eps as finished at this one; ``finished`` is a condition."""
+    def reuse(self, attack: int, eps: float, smaller: float, *, targeted: bool) -> None:
+        """Counts what an attack finished at a smaller eps as finished at this one."""
         columns = "stage, restart, id, fooled, prediction, confidence, target, inside, linf, l2, l1, batch"
         with self.transaction():
             self.database.execute(
                 f"INSERT OR IGNORE INTO outcomes (attack, eps, kind, {columns}) SELECT attack, ?, 'reused', {columns} "
-                f"FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND {finished}",
+                f"FROM outcomes WHERE attack = ? AND eps = ? AND {COUNTED} AND {finished(targeted=targeted)}",
                 (eps, attack, smaller),
             )
+
+    @contextmanager
+    def attached(self, path: Path) -> Iterator[None]:
+        """Inside the block, the database of a shard can be taken in."""
+        with disk(self.directory):
+            self.database.execute("ATTACH DATABASE ? AS shard", (str(path),))
+        try:
+            yield
+        finally:
+            with disk(self.directory):
+                self.database.execute("DETACH DATABASE shard")
+
+    def take_in_all(self) -> None:
+        """Takes all rows of the attached shard."""
+        with self.transaction():
+            for table in _TABLES:
+                self.database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM shard.{table}")
+
+    def take_in(self, passed: Pass) -> dict[int, Cost]:
+        """Takes the new batches of a pass from the attached shard; returns their numbers, and what each took."""
+        with self.transaction():
+            columns = "batch, forward, backward, seconds"
+            rows = self.reader.all(f"SELECT {columns} FROM shard.batches WHERE {_NEW}", *passed, *passed)
+            if rows:
+                self.database.execute("INSERT OR IGNORE INTO main.examples SELECT * FROM shard.examples")
+                for table in ("outcomes", "batches"):
+                    statement = f"INSERT INTO main.{table} SELECT * FROM shard.{table} WHERE {_NEW}"
+                    self.database.execute(statement, (*passed, *passed))
+        return {number: Cost(*cost) for number, *cost in rows}
 
     @property
     def reader(self) -> Reader:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustlab.attacks import TraceRow, trace
 from robustlab.evaluation.plan import Entry, Pass, chosen
-from robustlab.evaluation.queries import KEY, Reader
+from robustlab.evaluation.queries import Reader, fooled_ids, fooled_in, robust_in
 from robustlab.evaluation.record import TracePoint, TraceRecord
 from robustlab.evaluation.stages import Part
 from robustlab.evaluation.subject import Subject
@@ -20,9 +20,6 @@ STANDING, FALLEN = 2, 8
 POINTS = 200
 """Points of a record at most; of more, every second, third, ... and the last are kept."""
 Which = Literal["hardest", "easiest"]
-_HELD = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
-_FELL = f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id"
-_LATER = "SELECT DISTINCT id FROM outcomes WHERE attack = ? AND eps = ? AND fooled = 1"
 
 
 def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed: int) -> Iterator[TraceRecord]:
@@ -45,9 +42,9 @@ def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed:
     eps = entry.eps[-1]
     first = entry.parts(eps, seed)[0]
     passed = Pass(number, eps, "run")
-    standing = reader.ids(_HELD, *passed)
-    standing = standing[~torch.isin(standing, reader.ids(_LATER, number, eps))][:STANDING].sort().values
-    fallen = chosen(reader.ids(_FELL, *passed), FALLEN, "doctor", seed)
+    standing = robust_in(reader, passed)
+    standing = standing[~torch.isin(standing, fooled_ids(reader, number, eps, counted=False))][:STANDING].sort().values
+    fallen = chosen(fooled_in(reader, passed), FALLEN, "doctor", seed)
     held = [rows for rows in _looked(subject, first, standing) if not any(row.finished for row in rows)]
     if held:
         yield _record(subject, entry, first, "hardest", min(held, key=lambda rows: rows[-1].margin))
