@@ -99,3 +99,19 @@ def test_an_entry_point_may_be_a_module_that_registers_its_members(on_path: Path
     import shapes_registry
 
     assert shapes_registry.SHAPES.names() == ("octagon",)
+
+
+def test_names_that_come_first_are_in_front_of_those_of_other_packages() -> None:
+    shapes: Registry[int] = Registry("shape", first=("square", "line"))
+    for name, corners in (("line", 2), ("hexagon", 6), ("square", 4)):
+        shapes.register(name, corners)
+    assert shapes.names() == ("square", "line", "hexagon")
+    assert shapes.members() == (4, 2, 6)
+
+
+def test_a_listed_name_that_no_file_registers_fails_each_time_with_the_nearest() -> None:
+    shapes: Registry[int] = Registry("shape", first=("square",))
+    shapes.register("sqaure", 4)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="'square' is listed and no file registers it; did you mean sqaure"):
+            shapes.names()

@@ -12,7 +12,12 @@ from robustlab.corruptions import CORRUPTIONS, EXTRA, SEVERITY, Corrupt, corrupt
 
 @pytest.mark.parametrize(
     ("wrong", "nearest"),
-    [("gausian_noise", "gaussian_noise"), ("Zoom Blur", "zoom_blur"), ("jpeg", "jpeg_compression"), ("", "")],
+    [
+        ("gausian_noise", "gaussian_noise"),
+        ("Zoom Blur", "zoom_blur"),
+        ("jpeg", "jpeg_compression"),
+        ("zoom", "zoom_blur"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest_one(wrong: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=f"no corruption is called '{wrong}'; did you mean {nearest}"):

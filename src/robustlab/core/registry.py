@@ -15,7 +15,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from robustlab.core.text import choice
+from robustlab.core.text import choice, meant
 
 T = TypeVar("T")
 
@@ -30,6 +30,7 @@ class Registry(Generic[T]):
             imported when somebody first asks.
         group: name of the entry points by which other installed packages add members; "": none. An entry point is a
             member, registered under the entry point's name, or a module that registers its members itself.
+        first: names that come before all others, in this order; each must be registered.
 
     Example:
         >>> shapes: Registry[int] = Registry("shape")
@@ -43,6 +44,7 @@ class Registry(Generic[T]):
     kind: str
     package: str = ""
     group: str = ""
+    first: tuple[str, ...] = ()
     _members: dict[str, T] = field(default_factory=dict, init=False, repr=False)
     _waiting: list[str] = field(default_factory=lambda: ["package", "group"], init=False, repr=False)
     _lock: RLock = field(default_factory=RLock, init=False, repr=False)
@@ -68,7 +70,8 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """Names of all members."""
         self._complete()
-        return tuple(self._members)
+        front = [name for name in self.first if name in self._members]
+        return (*front, *(name for name in self._members if name not in self.first))
 
     def get(self, name: str) -> T:
         """The member of that name.
@@ -76,13 +79,12 @@ class Registry(Generic[T]):
         Raises: ValueError for an unknown name, with the nearest one and all there are.
         """
         if name not in self:
-            raise ValueError(f"no {self.kind} is called {name!r}{choice(name, self._members, told='there are ')}")
+            raise ValueError(f"no {self.kind} is called {name!r}{choice(name, self.names(), told='there are ')}")
         return self._members[name]
 
     def members(self) -> tuple[T, ...]:
         """All members."""
-        self._complete()
-        return tuple(self._members.values())
+        return tuple(self._members[name] for name in self.names())
 
     def __getitem__(self, name: str) -> T:
         """As ``get``."""
@@ -106,9 +108,27 @@ class Registry(Generic[T]):
         """Imports the files and the installed packages that have not yet registered their members."""
         with self._lock:
             while self._waiting:
-                _import_all(self.package) if self._waiting.pop(0) == "package" else self._installed()
+                source = self._waiting.pop(0)
+                try:
+                    self._from_package() if source == "package" else self._from_others()
+                except BaseException:
+                    self._waiting.insert(0, source)
+                    raise
 
-    def _installed(self) -> None:
+    def _from_package(self) -> None:
+        """Imports every file of a package of ours, by the alphabet.
+
+        Raises: ValueError for a name that comes first and that no file has registered: one of the two is misspelt.
+        """
+        if self.package:
+            for found in iter_modules(import_module(self.package).__path__, f"{self.package}."):
+                import_module(found.name)
+        for name in self.first:
+            if name not in self._members:
+                near = meant(name, self._members)
+                raise ValueError(f"the {self.kind} {name!r} is listed and no file registers it{near}")
+
+    def _from_others(self) -> None:
         """Members of other packages; one that cannot be imported is warned of, and left out."""
         for entry in metadata.entry_points(group=self.group) if self.group else ():
             try:
@@ -118,10 +138,3 @@ class Registry(Generic[T]):
             except Exception as error:  # whatever the code of others raises
                 message = f"the {self.kind} {entry.name!r} ({entry.value}) is left out: {type(error).__name__}: {error}"
                 warnings.warn(message, stacklevel=2)
-
-
-def _import_all(package: str) -> None:
-    """Imports every file of a package of ours, by the alphabet."""
-    if package:
-        for found in iter_modules(import_module(package).__path__, f"{package}."):
-            import_module(found.name)

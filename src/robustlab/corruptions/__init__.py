@@ -3,6 +3,9 @@
 from robustlab.corruptions.corrupt import VARIANTS, Corrupt, Variant, corruption
 from robustlab.corruptions.kind import Kind
 from robustlab.corruptions.severity import SEVERITY
-from robustlab.corruptions.suite import CORRUPTIONS, EXTRA, family
+from robustlab.corruptions.suite import CORRUPTIONS, EXTRA, family, names, register
 
-__all__ = ["CORRUPTIONS", "EXTRA", "SEVERITY", "VARIANTS", "Corrupt", "Kind", "Variant", "corruption", "family"]
+__all__ = [
+    "CORRUPTIONS", "EXTRA", "SEVERITY", "VARIANTS", "Corrupt", "Kind", "Variant", "corruption", "family", "names",
+    "register",
+]  # fmt: skip

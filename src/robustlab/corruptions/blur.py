@@ -14,6 +14,7 @@ from robustlab.corruptions.gaussian import gaussian
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.motion import moved
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 from robustlab.corruptions.zoom import enlarged
 
 
@@ -100,7 +101,7 @@ def _mean_of_zooms(x: Tensor, zooms: Constants, *, dark_edge: bool) -> Tensor:
     return total.div_(len(zooms) + 1)
 
 
-KINDS = (
+register(
     Kind("defocus_blur", "blur", defocus_blur, corrected=defocus_blur_normalised, smallest=disk_width),
     Kind("motion_blur", "blur", motion_blur, draw_tilt),
     Kind("zoom_blur", "blur", zoom_blur, corrected=zoom_blur_to_the_edge),

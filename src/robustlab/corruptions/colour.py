@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.corruptions.kind import Draws, Kind
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 
 def brightness(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
@@ -37,7 +38,7 @@ def saturate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     return torch.where(chroma > 0, value - (value - x) * (new * value / chroma), red)
 
 
-KINDS = (
+register(
     Kind("brightness", "weather", brightness),
     Kind("saturate", "extra", saturate, colour=True),
 )

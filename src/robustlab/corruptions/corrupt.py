@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, TypeAlias, get_args
 from zlib import crc32
 
@@ -33,7 +32,7 @@ class Corrupt:
     """A corruption: a value that maps images to corrupted images and leaves no trace.
 
     Args:
-        name: one of ``CORRUPTIONS`` or ``EXTRA``.
+        name: one of ``CORRUPTIONS`` or ``EXTRA``, or of a corruption that was added by ``register``.
         variant: "imagenet-c" is comparable with published numbers, faults included; "corrected" has the same
             constants, rounds to eight bits where the original truncates, and swaps in glass blur where the original
             copies; "cifar-c" has the constants made for images of 32 x 32 pixels; "imagecorruptions" is what that
@@ -49,9 +48,7 @@ class Corrupt:
     variant: Variant = "imagenet-c"
 
     def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            close = get_close_matches(self.name, KINDS, n=1, cutoff=0.0)
-            raise ValueError(f"no corruption is called {self.name!r}; did you mean {close[0]}? There are: {_names()}")
+        KINDS.get(self.name)
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
         if dict(self.kind.others).get(self.variant, self.kind.apply) is None:
@@ -68,7 +65,7 @@ class Corrupt:
     @property
     def comparable(self) -> bool:
         """Whether results with it may stand beside published ones: no frost, whose photographs cannot be shipped."""
-        return self.variant != "corrected" and self.kind.comparable
+        return self.variant != "corrected" and self.kind.comparable and self.name in SEVERITY[self.table]
 
     @property
     def table(self) -> Table:
@@ -78,11 +75,14 @@ class Corrupt:
     def constants(self, severity: int) -> Constants:
         """Its numbers at a severity of 1 to 5.
 
-        Raises: ValueError for another severity.
+        Raises: ValueError for another severity, or if there are no constants.
         """
         if severity not in range(1, 6):
             raise ValueError(f"severity must be a whole number from 1 to 5, got {severity!r}")
-        return SEVERITY[self.table][self.name][int(severity) - 1]
+        five = SEVERITY[self.table].get(self.name, self.kind.constants)
+        if five is None:
+            raise ValueError(f"{self.name} has no constants: give its Kind five, one for each severity")
+        return five[int(severity) - 1]
 
     def __call__(self, x: Tensor, *, severity: int, seed: int = 0, ids: Tensor | None = None) -> Tensor:
         """Corrupts images.
@@ -149,10 +149,6 @@ def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
     Raises: ValueError for an unknown name or variant, with the nearest name.
     """
     return Corrupt(name, variant)
-
-
-def _names() -> str:
-    return ", ".join(KINDS)
 
 
 def _portions(x: Tensor, times: int) -> Iterator[slice]:

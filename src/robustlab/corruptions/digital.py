@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from robustlab.corruptions.jpeg import jpeg_compression
 from robustlab.corruptions.kind import Draws, Kind
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 
 def contrast(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
@@ -100,7 +101,7 @@ def smallest_side(constants: Constants) -> int:
     return math.ceil(1 / constants[0])
 
 
-KINDS = (
+register(
     Kind("contrast", "digital", contrast),
     Kind("pixelate", "digital", pixelate, smallest=smallest_side, others=(("imagecorruptions", pixelate_nearest),)),
     Kind("jpeg_compression", "digital", jpeg_compression, portions=8),

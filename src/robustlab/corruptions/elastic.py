@@ -10,6 +10,7 @@ from robustlab.core import Streams
 from robustlab.corruptions.gaussian import gaussian
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 _FINE = 32  # the warp of the source rounds positions to this part of a pixel
 _FIXED = 1024  # and computes them from terms rounded to this part
@@ -95,7 +96,7 @@ def _three_apart(constants: Constants) -> int:
 
 
 _NOT_OFFERED = (("imagecorruptions", None),)  # there, no affine map comes before, and the field is another one
-KINDS = (
+register(
     Kind(
         "elastic_transform",
         "digital",

@@ -18,6 +18,7 @@ from robustlab.core import Streams
 from robustlab.corruptions.frost_patterns import LOOKS, Look
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 SIDE = 512
 """Of a texture, in pixels."""
@@ -166,4 +167,6 @@ def _with_quantiles(field: Tensor, quantiles: tuple[float, ...]) -> Tensor:
 
 
 _NOT_OFFERED = (("imagecorruptions", None),)  # there, the photographs are enlarged by a tenth
-KINDS = (Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False, others=_NOT_OFFERED, portions=4),)
+register(
+    Kind("frost", "weather", frost, draw_frost, colour=True, comparable=False, others=_NOT_OFFERED, portions=4),
+)

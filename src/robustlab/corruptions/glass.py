@@ -9,6 +9,7 @@ from robustlab.core import Streams
 from robustlab.corruptions.gaussian import gaussian
 from robustlab.corruptions.kind import Draws, Kind, Shape, cut
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 
 def draw_moves(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -125,4 +126,6 @@ def smallest_side(constants: Constants) -> int:
     return 2 * int(constants[1]) + 1
 
 
-KINDS = (Kind("glass_blur", "blur", glass_blur, draw_moves, corrected=glass_blur_swapped, smallest=smallest_side),)
+register(
+    Kind("glass_blur", "blur", glass_blur, draw_moves, corrected=glass_blur_swapped, smallest=smallest_side),
+)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Streams
-from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.severity import Constants, FiveSeverities
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -21,7 +21,7 @@ Draw: TypeAlias = Callable[[Streams, Shape, Constants], Draws]
 Apply: TypeAlias = Callable[[Tensor, Draws, Constants], Tensor]
 """Corrupts images (N, C, H, W) in [0, 1], float32 or float64; what comes back may leave [0, 1] and is not yet cut;
 or it is levels 0..255 in uint8."""
-Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra"]
+Family: TypeAlias = Literal["noise", "blur", "weather", "digital", "extra", "own"]
 
 
 _SLACK = 2.0**-11  # of a level: more than what float32 loses, so that a whole number is not cut to the one below
@@ -83,5 +83,7 @@ class Kind:
     """What other variants do instead, by name; None: they are not offered."""
     version: Callable[[str, int], int] = first_version
     """Number of the version of a variant on images whose longer side is given: of another, results are not the same."""
+    constants: FiveSeverities | None = None
+    """Of severities 1 to 5, for a corruption that the published tables do not have."""
     portions: int = 1
     """How many times as many images as fit the cache are best given at once."""

@@ -11,6 +11,7 @@ from robustlab.core import Streams
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.poisson import poisson_counts
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 
 def draw_normal(streams: Streams, shape: Shape, constants: Constants) -> Draws:
@@ -61,7 +62,7 @@ def impulse_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     return x.masked_fill(u < amount, 0).masked_fill_(u < amount / 2, 1)
 
 
-KINDS = (
+register(
     Kind("gaussian_noise", "noise", gaussian_noise, draw_normal),
     Kind("shot_noise", "noise", shot_noise, draw_uniform),
     Kind("impulse_noise", "noise", impulse_noise, draw_uniform),

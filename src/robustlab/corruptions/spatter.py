@@ -11,6 +11,7 @@ from robustlab.corruptions.edges import UNIT, canny, distance
 from robustlab.corruptions.gaussian import gaussian
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)
 _MUD = (63 / 255, 42 / 255, 20 / 255)
@@ -107,4 +108,6 @@ def _two_pixels(constants: Constants) -> int:
     return 2
 
 
-KINDS = (Kind("spatter", "extra", spatter, draw_spatter, colour=True, smallest=_two_pixels, portions=4),)
+register(
+    Kind("spatter", "extra", spatter, draw_spatter, colour=True, smallest=_two_pixels, portions=4),
+)

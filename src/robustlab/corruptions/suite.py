@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.core.kinds import typed
-from robustlab.corruptions import blur, colour, digital, elastic, frost, glass, noise, spatter, weather
+from robustlab.core.registry import Registry
 from robustlab.corruptions.kind import Family, Kind
 
 CORRUPTIONS: tuple[str, ...] = (
@@ -14,12 +14,30 @@ CORRUPTIONS: tuple[str, ...] = (
 EXTRA: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more, published for choosing hyper-parameters, so that nothing is tuned on the fifteen."""
 
-_MADE = (noise, blur, glass, weather, colour, elastic, digital, spatter, frost)
-_BY_NAME = {kind.name: kind for room in _MADE for kind in room.KINDS}
-KINDS: dict[str, Kind] = {name: _BY_NAME[name] for name in (*CORRUPTIONS, *EXTRA) if name in _BY_NAME}
+KINDS: Registry[Kind] = Registry(
+    "corruption", "robustlab.corruptions", "robustlab.corruptions", first=(*CORRUPTIONS, *EXTRA)
+)
+"""What every corruption is made of, by name."""
+
+
+def register(*kinds: Kind) -> None:
+    """Adds corruptions, each under its own name.
+
+    Raises: ValueError if a name is taken.
+    """
+    for kind in kinds:
+        KINDS.register(kind.name, kind)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all corruptions: the fifteen, the four extra ones, then those that were added."""
+    return KINDS.names()
 
 
 @typed
 def family(name: str) -> Family:
-    """The family of a corruption: noise, blur, weather, digital or extra."""
-    return KINDS[name].family
+    """The family of a corruption: noise, blur, weather, digital, extra, or own for one that was added.
+
+    Raises: ValueError for an unknown name, with the nearest.
+    """
+    return KINDS.get(name).family

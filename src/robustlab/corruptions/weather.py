@@ -12,6 +12,7 @@ from robustlab.core import Streams
 from robustlab.corruptions.kind import Draws, Kind, Shape
 from robustlab.corruptions.motion import moved
 from robustlab.corruptions.severity import Constants
+from robustlab.corruptions.suite import register
 from robustlab.corruptions.zoom import enlarged
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -167,7 +168,7 @@ def _blocks(noise: Tensor) -> Iterator[Tensor]:
         side *= 2
 
 
-KINDS = (
+register(
     Kind(
         "snow",
         "weather",

@@ -13,6 +13,7 @@ from torch import Tensor
 from robustlab.core import Batch, Corruption, DataError, Examples
 from robustlab.core.kinds import typed
 from robustlab.corruptions import CORRUPTIONS, EXTRA, Corrupt, Variant, corruption, family
+from robustlab.corruptions.suite import KINDS
 from robustlab.data import CorruptedCopies
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given, sampled_sha256
@@ -26,6 +27,7 @@ Corruptions: TypeAlias = Sequence[str] | Mapping[str, Corruption]
 SEVERITIES = (1, 2, 3, 4, 5)
 READY = "ready-made"
 """The variant of images that were corrupted before."""
+_OWN = "it is no corruption of a benchmark"
 _CORRECTED = "faults of the published code are mended"
 _FROST = "frost is made with procedural textures, not with the published photographs"
 
@@ -223,7 +225,7 @@ def ready_made(copies: CorruptedCopies, clean: Given | None = None) -> Corrupted
 
     Raises: DataError if ``clean`` has other classes, or another number of images.
     """
-    order = [*CORRUPTIONS, *EXTRA, *copies.corruptions]
+    order = [*KINDS.names(), *copies.corruptions]
     names = sorted(copies.corruptions, key=order.index)
     infos = tuple(CorruptionInfo(name, _family(name), f"{READY}: {copies.name}") for name in names)
     cells = {(name, s): copies.cell(name, s) for name in names for s in copies.severities}
@@ -231,7 +233,7 @@ def ready_made(copies: CorruptedCopies, clean: Given | None = None) -> Corrupted
 
 
 def _family(name: str) -> str:
-    return family(name) if name in (*CORRUPTIONS, *EXTRA) else "own"
+    return family(name) if name in KINDS else "own"
 
 
 def _by_name(corruptions: Corruptions, variant: Variant) -> dict[str, Corruption]:
@@ -244,7 +246,7 @@ def _by_name(corruptions: Corruptions, variant: Variant) -> dict[str, Corruption
 
 def _info(name: str, one: Corruption) -> CorruptionInfo:
     if not isinstance(one, Corrupt):
-        return CorruptionInfo(name, "own", repr(one), "it is no corruption of a benchmark")
+        return CorruptionInfo(name, "own", repr(one), _OWN)
     return CorruptionInfo(name, one.kind.family, repr(one), _not_comparable(one))
 
 
@@ -252,6 +254,8 @@ def _not_comparable(one: Corrupt) -> str:
     """Why numbers under one of our corruptions cannot be compared with published ones; empty: nothing against it."""
     if one.comparable:
         return ""
+    if one.name not in (*CORRUPTIONS, *EXTRA):
+        return _OWN
     return _CORRECTED if one.kind.comparable else _FROST
 
 
