@@ -3,9 +3,9 @@
 #
 # **What fools a network when nobody tries to fool it?**
 #
-# The other notebooks put an attacker behind every image. This one has none: fog, noise and a poor camera do the damage,
-# or nothing at all does, and an ordinary picture is simply misunderstood. Whoever wants to know what the attackers of
-# the next notebooks add must first know what nature does alone.
+# In most of the other notebooks an attacker changes the images. In this notebook there is no attacker: images are
+# corrupted by fog, noise or a poor camera, or they are unmodified photographs that the network misclassifies. These
+# errors are the baseline for the attacks in the next notebooks.
 
 # %%
 import os
@@ -26,7 +26,7 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# ## A network, and images that it has not seen
+# ## A network and test images
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -36,10 +36,10 @@ print(f"trained in {fit(model, standard(), train, how).precision}")
 model = model.eval().requires_grad_(requires_grad=False)
 
 # %% [markdown]
-# ## Fifteen ways to harm a picture
+# ## Fifteen corruptions
 #
-# Noise, blur, weather and digital damage, at five severities each, as in the benchmark ImageNet-C. A corruption is a
-# value: call it with images in [0, 1].
+# The benchmark ImageNet-C has fifteen corruptions in four families: noise, blur, weather and digital. Each has five
+# severities. In the library, a corruption is a function of images in [0, 1].
 
 # %%
 # alt: One picture under fifteen corruptions at severity 3, among them noise, blur, fog, snow and coarse pixels.
@@ -52,7 +52,7 @@ for axis, name in zip(axes.flat, CORRUPTIONS, strict=True):
 plt.show()
 
 # %% [markdown]
-# They are random where nature is, yet the same each time: the draws follow the number of the image, not the batch.
+# Some corruptions are random, but reproducible: the random draws depend on the id of the image, not on the batch.
 
 # %%
 some = test.batch(torch.arange(8))
@@ -61,11 +61,11 @@ whole, alone = noise(some.x, severity=3, ids=some.ids), noise(some.x[5:6], sever
 assert bool((whole[5] == alone[0]).all())
 
 # %% [markdown]
-# How many of some test images does the network still get right?
+# How many test images does the network still classify correctly?
 
 # %%
-# alt: Table of accuracy for fifteen corruptions in rows and five severities in columns: it falls from left to
-#   right in most rows, deepest under defocus blur, fog and contrast, and hardly under JPEG compression.
+# alt: Table of accuracy for fifteen corruptions in rows and five severities in columns: it falls from left to right in
+#   most rows, most under defocus blur, fog and contrast, and hardly under JPEG compression.
 result = evaluate_natural(model, test, n=300 if QUICK else 600)
 grid = torch.tensor([cell.accuracy.value for cell in result.cells]).reshape(len(CORRUPTIONS), 5)
 figure, axis = plt.subplots(figsize=(8, 5.4), layout="constrained")
@@ -82,7 +82,7 @@ for one in result.families:
     print(f"{one.family:8} {one.accuracy.value:.1%}")
 
 # %% [markdown]
-# Each severity is harder than the one before, on average over the corruptions:
+# On average over the corruptions, each severity is harder than the one before:
 
 # %%
 by_severity = [one.accuracy.value for one in result.severities]
@@ -90,18 +90,19 @@ print(", ".join(f"{value:.1%}" for value in by_severity))
 assert by_severity == sorted(by_severity, reverse=True)
 
 # %% [markdown]
-# Nobody looked for the worst noise or the worst fog here: these are averages over what happens to happen. An attacker
-# does look. With the same size of change in each pixel he does far more harm, as notebook 02 shows.
+# These are averages over random noise and random fog; nobody searched for the worst case. An attacker does. With a
+# change of the same size in each pixel an attack fools far more images, as notebook 02 shows.
 #
-# ## Hard without any harm
+# ## Natural adversarial examples
 #
-# ImageNet-A is made of photographs that nobody changed, and that networks get wrong. The same was done for
-# Fashion-MNIST: three kinds of networks judged all 70,000 images, none an image it had learned from. Where all three
-# are confident and wrong, and one method of finding wrong labels does not suspect the label, the image counts as hard.
-# (Some labels may be wrong all the same: look at the pictures below.)
+# ImageNet-A consists of unmodified photographs that networks misclassify. We did the same for Fashion-MNIST: a
+# committee of three kinds of networks classified all 70,000 images, and each image only by networks that were not
+# trained on it. If all three are confident and wrong, and a method that detects label errors does not flag the label,
+# the image counts as hard. (Some labels may still be wrong: see the pictures below.)
 #
-# Our network is of a kind that sat on this committee: it failing again would prove little. So we train two of other
-# kinds, which had no part in choosing: a network of inverted bottlenecks, and one that mixes patches.
+# Our network has an architecture that was part of this committee, so its errors on these images would show little. We
+# therefore train two networks of other architectures that were not on the committee: one with inverted bottlenecks, and
+# one that mixes patches.
 
 # %%
 hard = data.load("fashion-mnist-a", split="test")
@@ -117,8 +118,8 @@ for name, net in others.items():
     net.eval().requires_grad_(requires_grad=False)
 
 # %% [markdown]
-# Is that only because some classes are harder than others? A control group has the same number of images of each class,
-# drawn at random.
+# These images could be hard only because some classes are harder than others. As a control group we draw the same
+# number of images of each class at random.
 
 # %%
 labels = test.batch(torch.arange(len(test))).y
@@ -131,18 +132,19 @@ for name, net in {"batchnorm-cnn (on the committee)": model, **others}.items():
     rights = [net(part.x).argmax(dim=1) == part.y for part in sets.values()]
     shares[name] = [clopper_pearson(int(right.sum()), len(right)) for right in rights]
     said = "  ".join(f"{k}: {s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for k, s in zip(sets, shares[name], strict=True))
-    print(f"{name}\n  right {said}")
+    print(f"{name}\n  accuracy {said}")
 
 # %%
 assert all(shares[name][0].high < shares[name][1].low for name in others)
 
 # %% [markdown]
-# Two networks that had no part in choosing these images fail on them far more often than on others of the same classes,
-# and less often than the kind that did take part: part of what is hard is the image, part is the kind of network that
-# chose. Here are 24 of them, drawn at random, with what the network of inverted bottlenecks says.
+# The two networks that were not on the committee fail on these images far more often than on other images of the same
+# classes, but less often than the architecture that was on it. So part of the difficulty is in the images, and part
+# depends on the architecture that selected them. Here are 24 of the images, drawn at random, with the predictions of
+# the network with inverted bottlenecks.
 
 # %%
-# alt: 24 hard pictures of clothes, each with its class and with what a network of another kind sees in it.
+# alt: 24 hard pictures of clothes, each with its class and with the prediction of a network of another architecture.
 shown = batch.x[subset(len(hard), 24, seed=SEED)], batch.y[subset(len(hard), 24, seed=SEED)]
 said = others["inverted-cnn"](shown[0]).argmax(dim=1)
 figure, axes = plt.subplots(4, 6, figsize=(9.5, 8), layout="constrained")
@@ -155,8 +157,8 @@ plt.show()
 # %% [markdown]
 # ## Real photographs
 #
-# Clothes of 28 x 28 pixels are small fare. EfficientNet-Lite0 learned 1,000 classes from ImageNet; here are photographs
-# that it has never seen.
+# EfficientNet-Lite0 was trained on the 1,000 classes of ImageNet. Here are its predictions for photographs that it was
+# not trained on.
 
 # %%
 photos = data.load("photographs")
@@ -168,11 +170,11 @@ for label, share, answer in zip(shots.y, sure, seen, strict=True):
     print(f"{photos.classes[label].split(',')[0]:22} seen as {photos.classes[answer].split(',')[0]} ({share:.0%})")
 
 # %% [markdown]
-# One photograph in harsher and harsher weather:
+# One photograph under corruptions of increasing severity:
 
 # %%
-# alt: A photograph of a cat under snow, above, and glass blur, below, at severities 1 to 5, each with what the
-#   network says of it and how sure it is.
+# alt: A photograph of a cat under snow, above, and glass blur, below, at severities 1 to 5, each with the prediction of
+#   the network and its confidence.
 cat = shots.x[:1]
 figure, axes = plt.subplots(2, 5, figsize=(10, 4.6), layout="constrained")
 for row, name in zip(axes, ("snow", "glass_blur"), strict=True):
@@ -188,22 +190,21 @@ plt.show()
 # %% [markdown]
 # ## What we saw
 #
-# - Ordinary damage costs accuracy, the more the severer it is, and some kinds cost far more than others.
-# - Some real, unharmed images are hard for networks of kinds that did not help to choose them, too.
-# - Nature does not aim. An attacker who does needs far less change: notebook 02.
+# - Corruptions lower accuracy, more at higher severities, and some corruptions lower it far more than others.
+# - Some unmodified images are also hard for networks of architectures that did not select them.
+# - Corruptions are not aimed at the network. An attack is, and needs a far smaller change: notebook 02.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which class suffers most under which corruption?
+# **1.** Which class loses most accuracy, and under which corruption?
 
 # %% tags=["solution"]
 for one in sorted(result.per_class, key=lambda one: one.worst_accuracy)[:3]:
     print(f"{one.name:12} {one.clean / one.n:.0%} clean, {one.worst_accuracy:.0%} under {one.worst}")
 
 # %% [markdown]
-# **2.** Which family of corruptions changes the images most, in the sense of the mean change of a pixel, and is it the
-# one that costs the most accuracy?
+# **2.** Which family of corruptions has the largest mean change of a pixel? Is it the one that lowers accuracy most?
 
 # %% tags=["solution"]
 for kind in ("noise", "blur", "weather", "digital"):
@@ -212,7 +213,7 @@ for kind in ("noise", "blur", "weather", "digital"):
     print(f"{kind:8} {sum(change) / len(change):.3f}")
 
 # %% [markdown]
-# **3.** Do the two networks of other kinds get the *same* hard images wrong, more often than by chance?
+# **3.** Do the two networks of other architectures misclassify the *same* hard images more often than by chance?
 
 # %% tags=["solution"]
 wrongs = [net(batch.x).argmax(dim=1) != batch.y for net in others.values()]
