@@ -3,11 +3,11 @@
 #
 # **Why does one small step change what a network sees?**
 #
-# We train a small network on pictures of clothes, ask it for one gradient, and change every pixel by a few grey values
-# in the direction of the sign of that gradient. People hardly notice; the network loses much of its accuracy. The
-# reason is not that networks are wild functions. It is that near an image they are close to *linear*, and have very
-# many inputs. How near is near depends on the network: for the small one here it is several grey values, for the large
-# one of the next notebook less than one.
+# We train a small network on pictures of clothes, compute one gradient, and change every pixel by a few grey values in
+# the direction of the sign of that gradient. People hardly notice the change, but the network loses much of its
+# accuracy. The reason is not that networks are irregular functions. Near an image they are close to *linear*, and they
+# have very many inputs. The size of this linear region depends on the network: for the small network here it is several
+# grey values, for the large one of the next notebook less than one.
 
 # %%
 import os
@@ -29,7 +29,8 @@ SEED = 0
 # %% [markdown]
 # ## A network to attack
 #
-# Two convolutions and two dense layers, 84,552 weights. The full budget trains it longer; what follows holds for both.
+# Two convolutions and two dense layers, 84,552 weights. The full budget trains it longer; the results below hold for
+# both.
 
 # %%
 torch.manual_seed(SEED)
@@ -39,7 +40,7 @@ fit(model, standard(), train, Settings(epochs=2 if QUICK else 6, seed=SEED))
 model = model.requires_grad_(requires_grad=False)
 
 # %% [markdown]
-# We attack 1,000 random images that it has not seen. Images are in [0, 1], and so is the budget of an attack.
+# We attack 1,000 random test images. Images are in [0, 1], and the budget of an attack has the same units.
 
 # %%
 test = data.load("fashion-mnist", split="test")
@@ -53,12 +54,12 @@ assert clean_error < 0.2
 # %% [markdown]
 # ## The idea
 #
-# Training asks how the loss $J$ changes with the *weights*. The same backward pass says how it changes with the
-# *input*. Near an input $x$ with label $y$, for a small perturbation $\delta$,
+# Training uses the derivative of the loss $J$ with respect to the *weights*. The same backward pass gives the
+# derivative with respect to the *input*. Near an input $x$ with label $y$, for a small perturbation $\delta$,
 #
 # $$J(x + \delta, y) \approx J(x, y) + \delta^\top g, \qquad g = \nabla_x J(x, y).$$
 #
-# Say that an attacker may change every pixel by at most $\varepsilon$, that is $\|\delta\|_\infty \le \varepsilon$.
+# Suppose that an attacker may change every pixel by at most $\varepsilon$, that is $\|\delta\|_\infty \le \varepsilon$.
 # Each term $\delta_i g_i$ of the sum is then largest for $\delta_i = \varepsilon\,\mathrm{sign}(g_i)$, so
 #
 # $$x_\mathrm{adv} = x + \varepsilon\,\mathrm{sign}(g), \qquad
@@ -69,8 +70,8 @@ assert clean_error < 0.2
 # %% [markdown]
 # ## By hand
 #
-# Losses are kept per example and *summed*: the gradient of one image then does not depend on its neighbours in the
-# batch, as it would with a mean.
+# Losses are computed per example and *summed*. The gradient of one image then does not depend on the size of the batch,
+# as it would with a mean.
 
 # %%
 leaf = x.clone().requires_grad_()
@@ -78,16 +79,17 @@ loss = cross_entropy(model(leaf), y)
 (gradient,) = torch.autograd.grad(loss.sum(), leaf)
 
 # %% [markdown]
-# One step, and back to valid grey values: a clipped perturbation is only smaller, so it stays within the budget.
+# We take one step and clip to valid grey values. Clipping only makes a perturbation smaller, so it stays within the
+# budget.
 
 # %%
 eps = 0.05
 by_hand = (x + eps * gradient.sign()).clamp(0, 1)
 
 # %% [markdown]
-# The library's attack is a value: a threat model (which norm, how much, which range) inside an attack. Attacks usually
-# leave an image alone as soon as it is misclassified. `stop="never"` asks for the full step on all of them, which is
-# what we did by hand.
+# In the library, an attack is an object that contains a threat model (norm, budget, bounds). By default, an attack
+# stops for an image as soon as it is misclassified. `stop="never"` takes the full step for all images, as we did by
+# hand.
 
 # %%
 threat = ThreatModel(Linf(), eps, bounds=(0.0, 1.0))
@@ -100,8 +102,7 @@ assert threat.contains(x, x_adv).all()
 # %% [markdown]
 # ## What it looks like
 #
-# The first image that was right and is wrong now. The perturbation is drawn from $-\varepsilon$ (blue) to
-# $+\varepsilon$ (red).
+# The first image that is fooled. The perturbation is drawn from $-\varepsilon$ (blue) to $+\varepsilon$ (red).
 
 # %%
 before, after = model(x).softmax(dim=1), model(x_adv).softmax(dim=1)
@@ -114,8 +115,8 @@ def title(probabilities: torch.Tensor) -> str:
 
 
 # %%
-# alt: Three pictures side by side: the original, the change of every pixel in red and blue, and the attacked
-#   picture, which looks the same and is classified otherwise.
+# alt: Three pictures side by side: the original, the change of every pixel in red and blue, and the attacked picture,
+#   which looks the same and is classified differently.
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
 axes[0].imshow(x[n, 0], cmap="gray", vmin=0, vmax=1)
 axes[1].imshow((x_adv - x)[n, 0], cmap="coolwarm", vmin=-eps, vmax=eps)
@@ -132,8 +133,8 @@ assert fooled.double().mean() > 0.2
 # %% [markdown]
 # ## How linear is the network?
 #
-# The formula predicts the loss at the attacked images from one gradient. Let us hold the prediction against the loss
-# that the network really has there, for growing budgets, and against *random noise* of the same budget.
+# The formula predicts the loss at the attacked images from one gradient. We compare the prediction with the actual loss
+# of the network for increasing budgets, and with *random noise* of the same budget.
 
 # %%
 budgets = [0.004, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1]
@@ -147,7 +148,7 @@ for budget in budgets:
     losses["noise"].append(cross_entropy(model(noisy), y).mean().item())
 
 # %%
-# alt: Mean loss over eps: what one gradient predicts and what FGSM reaches rise together and FGSM ends higher;
+# alt: Mean loss over eps: the prediction by one gradient and the loss under FGSM rise together and FGSM ends higher;
 #   under noise the loss stays flat.
 figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for name, style in (("predicted", "--"), ("FGSM", "o-"), ("noise", "s-")):
@@ -162,11 +163,12 @@ assert 0.8 < gain["FGSM"][0] / gain["predicted"][0] < 1.3
 assert all(step > 10 * noise for step, noise in zip(gain["FGSM"], gain["noise"], strict=True))
 
 # %% [markdown]
-# For small budgets the prediction holds: around its inputs this network is close to linear. Further out the loss grows
-# even faster, because the cross-entropy of a sure mistake has no ceiling. Noise does nothing at any budget: its terms
-# $\delta_i g_i$ have random signs and cancel, while the attack gives all of them the same sign.
+# For small budgets the prediction is accurate: around its inputs this network is close to linear. For larger budgets
+# the loss grows even faster, because the cross-entropy of a confident mistake is unbounded. Noise has almost no effect
+# at any budget: its terms $\delta_i g_i$ have random signs and cancel, while in the attack all of them have the same
+# sign.
 #
-# How much that matters depends on the number of inputs. Take a linear score $w^\top x$ with random weights of length
+# The size of this effect depends on the number of inputs. Take a linear score $w^\top x$ with random weights of length
 # one. The attack gains $\varepsilon\|w\|_1$, which grows with the root of the number of inputs; noise does not.
 
 # %%
@@ -192,8 +194,8 @@ assert noise[-1] / noise[0] < 3
 # %% [markdown]
 # ## The security curve
 #
-# One budget tells little: how the error grows with the budget tells what the network is worth. `at_eps` is the same
-# attack with another budget.
+# A single budget gives an incomplete picture. The security curve shows accuracy as a function of the budget. `at_eps`
+# returns the same attack with another budget.
 
 # %%
 curve = [0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1]
@@ -219,9 +221,9 @@ assert errors["RandomNoise"][-1] < clean_error + 0.1
 # %% [markdown]
 # ## Other norms
 #
-# The sign belongs to the $L_\infty$ ball. In general the best perturbation of size $\varepsilon$ for a linear function
-# is $\varepsilon$ times the *steepest direction* of the norm: $g / \|g\|_2$ for $L_2$; for $L_1$ everything goes to
-# the pixels with the largest $|g_i|$. Only the norm object changes.
+# The sign is specific to the $L_\infty$ ball. In general the best perturbation of size $\varepsilon$ for a linear
+# function is $\varepsilon$ times the *steepest direction* of the norm: $g / \|g\|_2$ for $L_2$; for $L_1$ the whole
+# budget goes to the pixels with the largest $|g_i|$. In code, only the norm object changes.
 
 # %%
 # alt: The change of one picture in three norms: every pixel by the same amount for Linf, a soft pattern for L2,
@@ -244,18 +246,19 @@ assert all((t.norm.size(d.double()) <= t.eps + 1e-6).all() for t, d in zip(threa
 # %% [markdown]
 # ## What we saw
 #
-# - One gradient with respect to the input is enough to attack: FGSM is the exact best answer to a *linear* network.
-# - Ours is close to linear: one gradient predicts how the loss sets off. Noise of the same size does next to nothing.
-# - The gain adds up over the inputs: many tiny changes, all with the right sign, make a large one.
+# - One gradient with respect to the input is enough for an attack: FGSM is the optimal attack on a *linear* network.
+# - Our network is close to linear: one gradient predicts the initial growth of the loss. Noise of the same size has
+#   almost no effect.
+# - The gain adds up over the inputs: many small changes with the right sign give a large change of the loss.
 # - A budget belongs to a norm, and robustness is a curve over budgets, not a number.
 #
-# The prediction is not perfect, so one step is not the best that an attacker can do. The next notebook draws how far
-# one gradient reaches, for this network and for a large one, and takes many short steps instead.
+# The prediction is not exact, so an attacker can do better than one step. The next notebook measures how far one
+# gradient is valid, for this network and for a large one, and takes many short steps instead.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which two classes lose most to FGSM at the budget above? Guess first.
+# **1.** Which two classes lose most accuracy under FGSM at the budget above? Guess first.
 
 # %% tags=["solution"]
 wrong = misclassified(model(x_adv), y)
@@ -264,8 +267,9 @@ most = sorted(range(10), key=lost.__getitem__)[-2:]
 print([f"{test.classes[k]}: {lost[k]:.0%} wrong" for k in most])
 
 # %% [markdown]
-# **2.** The attack climbs the cross-entropy. Another score, the *margin* $\max_{k \ne y} z_k - z_y$ of the logits $z$,
-# is positive exactly where the network is wrong. Attack with it (`FGSM(threat, score=margin)`). Is it stronger?
+# **2.** The attack increases the cross-entropy. Another score, the *negative margin* $\max_{k \ne y} z_k - z_y$ of the
+# logits $z$, is positive exactly if the network is wrong. Use it for the attack (`FGSM(threat, score=margin)`). Is the
+# attack stronger?
 
 # %% tags=["solution"]
 by_margin = misclassified(model(FGSM(threat, score=margin)(model, x, y, stop="never")), y).double().mean().item()
@@ -273,8 +277,8 @@ print(f"cross-entropy: {wrong.double().mean():.1%} wrong, margin: {by_margin:.1%
 assert abs(by_margin - wrong.double().mean().item()) < 0.15
 
 # %% [markdown]
-# **3.** Pictures are stored with 8 bits per pixel. Round the attacked images to multiples of 1/255: are they still
-# wrong? And those of an attack with a budget of 0.4/255?
+# **3.** Pictures are stored with 8 bits per pixel. Round the attacked images to multiples of 1/255. Are they still
+# misclassified? What happens with an attack with a budget of 0.4/255?
 
 # %% tags=["solution"]
 for budget in (eps, 0.4 / 255):
