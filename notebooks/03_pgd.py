@@ -3,10 +3,10 @@
 #
 # **How robust is a network really, when the attacker takes many steps?**
 #
-# FGSM trusts one gradient over the whole budget. On the small network of the last notebook that was fair for a few
-# grey values; a deep network bends sooner: a single long step overshoots, and an evaluation with FGSM alone flatters
-# it. Here the attacker takes many short steps and looks again after each. First we watch it on photographs and a
-# network trained on ImageNet, then we measure in bulk.
+# FGSM uses one gradient for the whole budget. On the small network of the last notebook this was accurate for a few
+# grey values. For a deep network a single long step overshoots, and an evaluation with FGSM alone overestimates its
+# robustness. Here the attacker takes many short steps and computes the gradient again after each. We first do this with
+# photographs and a network trained on ImageNet, then measure many images.
 
 # %%
 import copy
@@ -30,8 +30,8 @@ SEED = 0
 # %% [markdown]
 # ## Two photographs
 #
-# EfficientNet-Lite0 tells 1,000 classes apart. Its normalisation is its first layer, so images stay in [0, 1], and a
-# budget of 1/255 is one grey value.
+# EfficientNet-Lite0 has 1,000 classes. Normalisation is its first layer, so images are in [0, 1], and a budget of 1/255
+# is one grey value.
 
 # %%
 net = efficientnet_lite0().eval().requires_grad_(requires_grad=False)
@@ -41,7 +41,7 @@ x = torch.cat([photo.x for photo in photos])
 y = net(x).argmax(dim=1)
 
 # %%
-# alt: Two photographs, a cat and an espresso, each with the two likeliest classes and their probabilities.
+# alt: Two photographs, a cat and an espresso, each with the two most likely classes and their probabilities.
 probs = net(x).softmax(dim=1)
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
 for axis, image, p in zip(axes, x, probs, strict=True):
@@ -54,8 +54,8 @@ plt.show()
 assert all(int(k) in (photo.label, *photo.also) for k, photo in zip(y, photos, strict=True))
 
 # %% [markdown]
-# We attack what the network says: `y` are its own labels. For the cat it wavers between *Egyptian cat* and *tiger cat*,
-# both fine, so "misclassified" means little there; we look at the loss instead.
+# We use the predictions of the network as labels `y`. For the cat, *Egyptian cat* and *tiger cat* have similar
+# probabilities and both are acceptable, so "misclassified" means little here. We look at the loss instead.
 #
 # ## One step overshoots
 #
@@ -77,18 +77,19 @@ growth = (one_step[3] - clean_loss) / (one_step[1] - clean_loss)
 assert (growth < 2.5).all()
 
 # %% [markdown]
-# It does not. The gradient at the photograph is out of date after a fraction of a grey value.
+# It does not. The gradient at the photograph is valid only for a fraction of a grey value.
 #
 # ## The idea
 #
-# Take short steps of length $\alpha < \varepsilon$, ask for the gradient again after each, and after each step go back
-# to the nearest point that the budget and the range of grey values allow:
+# Take short steps of length $\alpha < \varepsilon$ and compute the gradient again after each. After each step, project
+# onto the nearest point that the budget and the range of grey values allow:
 #
 # $$x_{t+1} = \Pi\big(x_t + \alpha\,\mathrm{sign}\,\nabla_x J(x_t, y)\big), \qquad
 # \Pi(z) = \text{nearest point to } z \text{ with } \|z - x\|_\infty \le \varepsilon,\; 0 \le z \le 1 .$$
 #
-# For the $L_\infty$ ball, $\Pi$ is two clamps. Started at $x$ it is the *basic iterative method*; started at a random
-# point of the ball it is *projected gradient descent* (Madry et al., 2018), by which defences are measured.
+# For the $L_\infty$ ball, $\Pi$ is two clamps. Started at $x$, this is the *basic iterative method*; started at a
+# random point of the ball, it is *projected gradient descent* (PGD; Madry et al., 2018), the standard attack for
+# measuring defences.
 
 # %% [markdown]
 # ## By hand
@@ -112,7 +113,7 @@ eps = 1 / 255
 x_adv, losses = climb(net, x, y, eps=eps, alpha=eps / 4, steps=10)
 
 # %%
-# alt: Loss over ten steps for both photographs: it climbs far above the dashed lines that FGSM reaches with the
+# alt: Loss over ten steps for both photographs: it rises far above the dashed lines, the losses under FGSM with the
 #   same budget.
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 for n, color in enumerate(("C0", "C1")):
@@ -127,8 +128,9 @@ assert (losses[-1] > 1.5 * one_step[1]).all()
 assert (x_adv - x).abs().max() <= eps + 1e-6
 
 # %% [markdown]
-# The library takes the same steps. In float64 its points are the same. (In float32 a last bit can turn the sign
-# of a tiny gradient; after ten steps many pixels differ then, and the loss hardly: there are many equally bad points.)
+# The library takes the same steps. In float64 its points are the same. (In float32 rounding can change the sign of a
+# tiny gradient. After ten steps many pixels then differ, but the loss hardly does: there are many points with almost
+# the same loss.)
 
 # %%
 net64, x64 = copy.deepcopy(net).double(), x[:1].double()
@@ -141,12 +143,12 @@ torch.testing.assert_close(ours, by_hand, atol=1e-9, rtol=0)
 assert attack.threat.contains(x64, ours).all()
 
 # %% [markdown]
-# ## What the attacker gets for one grey value
+# ## An attack with one grey value
 #
-# The change, 60 times enlarged, and what the network says afterwards.
+# The perturbation, enlarged 60 times, and the predictions after the attack.
 
 # %%
-# alt: For each photograph the change, enlarged 60 times, beside the attacked photograph and its new, wrong
+# alt: For each photograph the perturbation, enlarged 60 times, next to the attacked photograph and its new, wrong
 #   classes.
 after = net(x_adv).softmax(dim=1)
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.4), layout="constrained")
@@ -163,13 +165,14 @@ assert misclassified(after, y).all()
 assert not misclassified(net(FGSM(ThreatModel(Linf(), eps))(net, x, y, stop="never")), y)[1]
 
 # %% [markdown]
-# FGSM with the same budget leaves the espresso an espresso. Whoever tests with one step would call the network robust
-# on it. And look *where* the images went: the nearest wrong class is enough for an untargeted attack, a cat of another
-# kind, a soup instead of a coffee.
+# Under FGSM with the same budget the espresso is still classified as an espresso, so a test with one step would count
+# the network as robust on it. The new classes are close to the old ones, a cat of another kind, a soup instead of a
+# coffee: an untargeted attack needs only the nearest wrong class.
 #
 # ## In bulk
 #
-# One photograph proves nothing about a network. We train the small network of the last notebook and measure.
+# Two photographs do not characterise a network. We train the small network of the last notebook and evaluate it on many
+# images.
 
 # %%
 torch.manual_seed(SEED)
@@ -180,8 +183,8 @@ model.requires_grad_(requires_grad=False)
 test = data.load("fashion-mnist", split="test")
 
 # %% [markdown]
-# First, how far does one gradient reach, here and on the photographs? We divide what FGSM really gains by what the
-# gradient predicts, $\varepsilon\|g\|_1$: a network that were linear would stay at 1.
+# First, for which budgets is one gradient valid, here and on the photographs? We divide the actual gain of FGSM by the
+# gain that the gradient predicts, $\varepsilon\|g\|_1$. For a linear network the ratio is 1.
 
 
 # %%
@@ -205,9 +208,9 @@ reaches = {"EfficientNet-Lite0, photographs": reach(net, x, y, levels)}
 reaches["small network, clothes"] = reach(model, clothes, labels, levels)
 
 # %%
-# alt: Gain of the loss under FGSM as a share of what one gradient predicts, over eps on a logarithmic axis: for
-#   EfficientNet it falls to one half at one grey value and to a seventh at four, for the small network it
-#   stays near 1 up to four.
+# alt: Gain of the loss under FGSM as a fraction of the gain that one gradient predicts, over eps on a logarithmic axis:
+#   for EfficientNet it falls to one half at one grey value and to a seventh at four, for the small network it stays
+#   near 1 up to four.
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 for name, gains in reaches.items():
     axis.semilogx(levels, gains, "o-", base=2, label=name)
@@ -224,11 +227,12 @@ assert 0.8 < small[2] < 1.2
 assert small[4] > 3 * large[4]
 
 # %% [markdown]
-# Both statements are true, each of its own network: the small one is close to linear over several grey values (and then
-# bends *upwards*, as the loss of a sure mistake has no ceiling), the large one has lost half of it at the first.
+# The two networks differ: the small one is close to linear over several grey values (and then the loss grows *faster*,
+# because the loss of a confident mistake is unbounded), while for the large one half of the predicted gain is lost at
+# one grey value.
 #
-# `evaluate` draws a random subset of the test images, attacks those that are classified correctly, checks itself, and
-# gives every share with its exact 95 % interval.
+# `evaluate` draws a random subset of the test images, attacks the ones that are classified correctly, runs the doctor's
+# checks, and reports every accuracy with its exact 95 % interval.
 
 # %%
 at = ThreatModel(Linf(), 0.05)
@@ -237,8 +241,8 @@ budgets = [0.02, 0.05, 0.1] if QUICK else [0.01, 0.02, 0.03, 0.05, 0.07, 0.1]
 result = evaluate(model, test, attacks=attacks, eps=budgets, n=1000 if QUICK else 2000)
 
 # %%
-# alt: Robust accuracy over eps with 95 % intervals: the curve under PGD-40 runs below that under FGSM, the
-#   further the larger eps is.
+# alt: Robust accuracy over eps with 95 % intervals: the curve under PGD-40 is below the curve under FGSM, and the gap
+#   grows with eps.
 figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
 for curve in result.curves[:2]:
     where, shares = [p.eps for p in curve.points], [p.robust for p in curve.points]
@@ -250,18 +254,18 @@ plt.show()
 
 # %%
 fgsm, pgd = ({p.eps: p.robust for p in curve.points} for curve in result.curves[:2])
-print(f"eps 0.05: FGSM leaves {fgsm[0.05].value:.1%}, PGD-40 [{pgd[0.05].low:.1%}, {pgd[0.05].high:.1%}]")
+print(f"eps 0.05: FGSM {fgsm[0.05].value:.1%}, PGD-40 [{pgd[0.05].low:.1%}, {pgd[0.05].high:.1%}]")
 assert all(pgd[budget].value <= fgsm[budget].value for budget in budgets)
 assert pgd[0.05].high < fgsm[0.05].low - 0.05
 assert pgd[0.1].value < 0.5 * fgsm[0.1].value
 
 # %% [markdown]
-# The two intervals do not overlap: FGSM overstates the robustness of this network, and the more so the larger the
-# budget. The number to report is that of the strongest attack that was run.
+# The two intervals do not overlap: FGSM overestimates the robustness of this network, more so for larger budgets.
+# Report the result of the strongest attack that was run.
 #
 # ## How many steps are enough?
 #
-# An evaluation should show that more steps do not change its answer.
+# An evaluation should show that more steps do not change its result.
 
 # %%
 x, y, ids, *_ = test.batch(subset(len(test), 1000, seed=SEED))
@@ -281,10 +285,10 @@ assert wrong[10] > wrong[1] + 0.1
 assert abs(wrong[40] - wrong[20]) < 0.03
 
 # %% [markdown]
-# ## Where does the climb end?
+# ## Do all starts end at the same loss?
 #
-# The loss is not concave, so the climb ends on some hill. Eight images, 25 random starts around each: how high are the
-# hills?
+# The loss is not concave, so the attack ends at a local maximum. We start 25 times at random points around each of
+# eight images and compare the final losses.
 
 # %%
 starts = (~misclassified(model(x), y)).nonzero()[:8].flatten().repeat_interleave(25)
@@ -309,23 +313,24 @@ assert (ends[40].amin(dim=1) > ends[1].mean(dim=1)).all()
 assert (ends[40].std(dim=1) / ends[40].mean(dim=1)).median() < 0.15
 
 # %% [markdown]
-# For most images nearly the same height from everywhere: many hills, equally high. Madry et al. saw this on larger
-# networks, and took it as the reason why PGD is a fair judge of what *any* attack of first order can do. It is an
-# observation, not a theorem: some defences break it on purpose.
+# For most images the final loss is nearly the same from all starts: there are many local maxima of similar height.
+# Madry et al. observed this on larger networks, and argued that PGD therefore approximates what *any* first-order
+# attack can do. This is an observation, not a theorem: some defences break it on purpose.
 
 # %% [markdown]
 # ## What we saw
 #
-# - One long step trusts an outdated gradient; how soon it is outdated depends on the network. Many short ones,
-#   projected back, climb much higher.
-# - One grey value per pixel is enough for PGD to change what a network trained on ImageNet says.
-# - FGSM overstates robustness, by more than the statistical error. Report the strongest attack, with its interval.
-# - More steps stop helping at some point; showing that is part of an evaluation. Most starts end equally high.
+# - The gradient used by one long step becomes invalid along the step; how soon depends on the network. Many short steps
+#   with projection reach a much higher loss.
+# - One grey value per pixel is enough for PGD to change the prediction of a network trained on ImageNet.
+# - FGSM overestimates robustness by more than the statistical error. Report the strongest attack, with its interval.
+# - At some point more steps no longer help; an evaluation should show this. Most starts end at a similar loss.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How much do restarts add? Compare `PGD(at, steps=20)` with `Restarts` of it, 5 times, on the batch above.
+# **1.** How much stronger is the attack with restarts? Compare `PGD(at, steps=20)` with `Restarts` of it, 5 times, on
+# the batch above.
 
 # %% tags=["solution"]
 once = misclassified(model(PGD(at, steps=20)(model, x, y, ids=ids)), y)
