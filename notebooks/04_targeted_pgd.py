@@ -3,10 +3,9 @@
 #
 # **Can an attacker choose what the network will see?**
 #
-# So far any wrong class would do, and the network went to the nearest one: a cat became a cat of another kind. A
-# *targeted* attack names the class. It turns out that this needs no new algorithm, only another objective; that on
-# ImageNet almost anything can become almost anything; and that some pairs of classes are much further apart than
-# others.
+# So far any wrong class was enough, and the prediction changed to the nearest one: a cat became a cat of another kind.
+# A *targeted* attack chooses the class. It needs no new algorithm, only another objective. On ImageNet almost any image
+# can be turned into almost any class. On Fashion-MNIST some pairs of classes are much further apart than others.
 
 # %%
 import os
@@ -29,16 +28,16 @@ SEED = 0
 # %% [markdown]
 # ## The idea
 #
-# Instead of climbing the loss of the true label $y$, descend the loss of the target $t$:
+# Instead of increasing the loss of the true label $y$, decrease the loss of the target $t$:
 #
 # $$x_{i+1} = \Pi\big(x_i - \alpha\,\mathrm{sign}\,\nabla_x J(x_i, t)\big).$$
 #
-# The sign and the label change, and nothing else: in the library, every attack takes `target=`, and an attack is
-# finished with an image when the network says $t$.
+# Only the sign and the label change. In the library, every attack takes `target=`, and an attack is finished with an
+# image when the network predicts $t$.
 #
-# ## A cup of whatever you like
+# ## Three targets for one photograph
 #
-# The espresso of the last notebook, a budget of two grey values, and three classes that have nothing in common with it.
+# We attack the espresso of the last notebook with a budget of two grey values and three unrelated target classes.
 
 # %%
 net = efficientnet_lite0().eval().requires_grad_(requires_grad=False)
@@ -67,8 +66,9 @@ assert at_target(probs, targets).all()
 assert attack.threat.contains(x, x_adv).all()
 
 # %% [markdown]
-# With `stop="success"` (the default) the attack leaves each image as soon as the network says the target: cheaper, and
-# a smaller change, but just across the border. Above we asked for full strength.
+# With `stop="success"` (the default) the attack stops for each image as soon as the network predicts the target. This
+# is cheaper and the perturbation is smaller, but the result is just across the decision boundary. Above we used the
+# full number of steps.
 
 # %%
 x_first = attack(net, x, y, target=targets)
@@ -80,9 +80,9 @@ assert at_target(net(x_first), targets).all()
 assert sure.mean() < probs.amax(dim=1).mean()
 
 # %% [markdown]
-# ## In bulk
+# ## Many images
 #
-# Fashion-MNIST has ten classes, so we can try every pair.
+# Fashion-MNIST has only ten classes, so we can try every pair.
 
 # %%
 torch.manual_seed(SEED)
@@ -93,7 +93,7 @@ model.requires_grad_(requires_grad=False)
 test = data.load("fashion-mnist", split="test")
 
 # %% [markdown]
-# First, that it really is only another objective. One targeted step by hand, towards the class after the true one:
+# First we check that only the objective differs, with one targeted step by hand towards the class after the true one:
 
 # %%
 at = ThreatModel(Linf(), 0.05)
@@ -108,7 +108,7 @@ ours = FGSM(at)(model, x, y, target=target, stop="never")
 torch.testing.assert_close(ours, by_hand, atol=1e-6, rtol=0)
 
 # %% [markdown]
-# ## How much harder is it?
+# ## Targeted or untargeted: which is harder?
 #
 # `Targeted` chooses targets by a rule: a random wrong class, the runner-up of the clean image, or the class that the
 # network finds least likely.
@@ -120,7 +120,8 @@ attacks = {"untargeted": pgd, **{rule: Targeted(pgd, rule) for rule in rules}}
 result = evaluate(model, test, attacks=attacks, eps=[0.05, 0.1], n=500 if QUICK else 1500)
 
 # %% [markdown]
-# For a targeted attack, *success* means that the network says the target, among the images that it got right before.
+# The *success rate* of a targeted attack is the fraction of images for which the network predicts the target, among
+# those that it classified correctly before.
 
 # %%
 reached = {}
@@ -130,8 +131,8 @@ for r in result.results:
     print(f"eps {r.eps:4.2f}  {r.attack:13}  {share.value:6.1%}  [{share.low:.1%}, {share.high:.1%}]")
 
 # %%
-# alt: Bars of success at two budgets: untargeted and second likely are highest, random targets lower, least
-#   likely ones lowest; the larger budget is more successful throughout.
+# alt: Bars of success at two budgets: untargeted and second most likely are highest, random targets lower, least likely
+#   ones lowest; all are higher at the larger budget.
 figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
 for shift, eps in ((-0.2, 0.05), (0.2, 0.1)):
     shares = [reached[name, eps] for name in attacks]
@@ -150,12 +151,12 @@ assert abs(reached["untargeted", 0.05].value - reached["second_likely", 0.05].va
 assert reached["random", 0.1].low > reached["random", 0.05].high
 
 # %% [markdown]
-# Say which kind of target an attack had: "success of a targeted attack" can mean any of these numbers. The runner-up is
-# about as easy as no target at all; the least likely class needs a far larger budget.
+# Always state how the target was chosen: "success of a targeted attack" can mean any of these numbers. The runner-up is
+# about as easy as an untargeted attack; the least likely class needs a far larger budget.
 #
 # ## A map of the classes
 #
-# Every image towards every other class. Which clothes can become which?
+# We attack every image towards every other class. Which classes can be turned into which?
 
 # %%
 pairs_x, pairs_y = x.repeat_interleave(10, dim=0), y.repeat_interleave(10)
@@ -166,7 +167,7 @@ ends = PGD(ThreatModel(Linf(), 0.1), steps=20)(model, pairs_x, pairs_y, target=p
 hit = at_target(model(ends), pairs_target).double()
 
 # %%
-# alt: Map of true class against target: brightest among tops and among shoes, dark from trousers, coats and
+# alt: Map of success by true class and target: brightest among tops and among shoes, dark from trousers, coats and
 #   boots to most of the others.
 cells = pairs_y * 10 + pairs_target
 share = torch.bincount(cells, hit, minlength=100) / torch.bincount(cells, minlength=100)
@@ -174,7 +175,7 @@ figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
 picture = axis.imshow(share.view(10, 10), cmap="viridis", vmin=0, vmax=1)
 axis.set_xticks(range(10), test.classes, rotation=60, ha="right")
 axis.set_yticks(range(10), test.classes)
-axis.set(xlabel="target", ylabel="true class", title="share that reaches the target, eps 0.1")
+axis.set(xlabel="target", ylabel="true class", title="fraction that reaches the target, eps 0.1")
 figure.colorbar(picture)
 plt.show()
 
@@ -187,20 +188,20 @@ print(f"tops to tops: {tops_to_tops:.0%}, tops to shoes: {tops_to_shoes:.0%}")
 assert tops_to_tops > tops_to_shoes + 0.3
 
 # %% [markdown]
-# The map shows what the network has learnt about likeness: among T-shirts, pullovers, coats and shirts the attacker
-# goes where he likes, and so it is among shoes. From one group to the other the same budget is often not enough.
+# The map shows which classes are similar for the network: among T-shirts, pullovers, coats and shirts, and among shoes,
+# the attack reaches most targets. From one group to the other the same budget is often not enough.
 #
 # ## What we saw
 #
-# - A targeted attack is the same algorithm with another objective: down the loss of the target.
+# - A targeted attack is the same algorithm with another objective: it decreases the loss of the target.
 # - On ImageNet, two grey values turn an espresso into a fish, a spacecraft or a fruit.
-# - How often a target is reached depends on how it was chosen; a number without the rule says little.
-# - The pairs that are easy to reach mirror the likeness of the classes.
+# - The success rate depends on how the target is chosen; report the rule with the number.
+# - Targets are reached most easily between similar classes.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How small a budget still turns the espresso into a goldfish? Halve it until the attack fails.
+# **1.** What is the smallest budget that turns the espresso into a goldfish? Halve it until the attack fails.
 
 # %% tags=["solution"]
 eps, goal = 2 / 255, targets[:1]
@@ -210,9 +211,9 @@ print(f"2 * {eps * 255:.3g}/255 is enough, {eps * 255:.3g}/255 is not")
 assert eps < 2 / 255
 
 # %% [markdown]
-# **2.** An untargeted attack runs uphill and takes the first class it meets. Run a targeted attack towards each of the
-# nine wrong classes instead, and count an image as fooled if one of them changes its class. Is this stronger than the
-# untargeted attack? What does it cost?
+# **2.** An untargeted attack increases the loss and takes the first wrong class that it reaches. Run a targeted attack
+# towards each of the nine wrong classes instead, and count an image as fooled if one of them changes its class. Is this
+# stronger than the untargeted attack? What does it cost?
 
 # %% tags=["solution"]
 alone = misclassified(model(pgd(model, x, y, ids=ids)), y)
@@ -223,7 +224,8 @@ print(f"untargeted {alone.double().mean():.1%}, nine targeted {fooled.double().m
 assert fooled.sum() >= alone.sum() - 5
 
 # %% [markdown]
-# **3.** Does the margin (`score=margin`) reach targets more often than the cross-entropy, at the same budget and steps?
+# **3.** Does the negative margin (`score=margin`) reach targets more often than the cross-entropy, at the same budget
+# and steps?
 
 # %% tags=["solution"]
 for score in (cross_entropy, margin):
