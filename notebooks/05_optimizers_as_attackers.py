@@ -3,10 +3,10 @@
 #
 # **Which optimizer breaks a network with the least budget, and how much must one know to use it?**
 #
-# PGD climbs the loss around an image. Training a network goes down the loss over its weights, and there nobody uses the
-# bare sign of the gradient: one takes momentum, Adam, RMSprop. Are those better attackers, too? A first answer is easy
-# to get, and easy to get wrong: run each once with the same learning rate. We do that, see why it is unfair, give each
-# optimizer the rate that suits it, and only then compare.
+# PGD increases the loss around an image with the sign of the gradient. Training decreases the loss over the weights,
+# usually with momentum, Adam or RMSprop instead of the sign. Are these optimizers also better attackers? A simple
+# comparison runs each one with the same learning rate. We do this, see why it is unfair, tune the learning rate of each
+# optimizer, and compare again.
 
 # %%
 import os
@@ -55,8 +55,8 @@ assert right.double().mean() > 0.75
 # %% [markdown]
 # ## What a step rule is
 #
-# Every attack here starts at the same random point $x_0$ of the budget and repeats: gradient $g$ of the loss, move $d$,
-# back into the budget. Only $d$ differs:
+# Every attack here starts at the same random point $x_0$ of the ball. Each step computes the gradient $g$ of the loss,
+# moves by $d$, and projects onto the ball. Only $d$ differs:
 #
 # | rule | remembers | move $d$ |
 # |---|---|---|
@@ -67,13 +67,13 @@ assert right.double().mean() > 0.75
 # | Adagrad | $v \leftarrow v + g^2$ | $\eta\,g / \sqrt v$ |
 # | Adam | running means of $g$ and $g^2$, bias-corrected | $\eta\,\hat m / \sqrt{\hat v}$ |
 #
-# The last three divide by the size of past gradients, pixel by pixel: like the sign, they do not care about the scale
-# of $g$. SGD and momentum do. `OptimizerPGD` takes any of them, and any optimizer of `torch.optim`.
+# The last three divide by the size of past gradients, pixel by pixel: like the sign, they do not depend on the scale of
+# $g$. SGD and momentum do. `OptimizerPGD` takes any of them, and any optimizer of `torch.optim`.
 
 # %% [markdown]
 # ## How long is a gradient?
 #
-# If all images had gradients of the same size, that would not matter: a rate would be a matter of units.
+# If all images had gradients of the same size, the scale would not matter: the learning rate could absorb it.
 
 # %%
 leaf = x.clone().requires_grad_()
@@ -96,12 +96,12 @@ print(f"one image in ten is below {low:.2g}, one in ten above {high:.2g}")
 assert high > 50 * low
 
 # %% [markdown]
-# They differ by orders of magnitude. An image that the network is sure of has hardly any gradient: the loss is flat
-# there. One rate for all images moves some of them out of the budget at once and leaves others where they are.
+# They differ by orders of magnitude. Where the network is confident the loss is flat and the gradient is tiny. A single
+# learning rate moves some images out of the ball in one step and hardly moves others.
 #
-# ## The trap: the same rate for all
+# ## The same learning rate for all
 #
-# Twenty steps, same starts, learning rate 0.005 for everybody.
+# Twenty steps, the same starts, and learning rate 0.005 for all rules.
 
 # %%
 RATE = 0.005
@@ -118,11 +118,11 @@ same = {
 naive = {name: float((~misclassified(model(a(model, x, y, ids=ids)), y)).double().mean()) for name, a in same.items()}
 
 # %%
-# alt: Share of images still right under six rules with the same learning rate: SGD leaves nearly all of them,
-#   the others far fewer.
+# alt: Fraction of images still robust under six rules with the same learning rate: nearly all of them under SGD, far
+#   fewer under the others.
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
 axis.bar(list(naive), list(naive.values()), color="gray")
-axis.set(ylabel="still right", title=f"20 steps, learning rate {RATE} for all", ylim=(0, 1))
+axis.set(ylabel="still robust", title=f"20 steps, learning rate {RATE} for all", ylim=(0, 1))
 plt.show()
 
 # %%
@@ -130,14 +130,15 @@ assert naive["SGD"] > naive["sign"] + 0.12
 assert naive["SGD"] > naive["Adam"] + 0.12
 
 # %% [markdown]
-# "SGD is a useless attacker." No: with this rate SGD has hardly left its start. A learning rate of 0.005 means a tenth
-# of the budget for the sign rule, and a tiny fraction of it for SGD. The bars compare rates, not rules.
+# This does not show that SGD is a weak attacker: with this learning rate it has hardly moved from its start. A learning
+# rate of 0.005 is a step of a tenth of the budget for the sign rule, and a tiny fraction of that for SGD. The bars
+# compare learning rates, not rules.
 #
-# ## Each at its best, honestly
+# ## Tuned learning rates
 #
-# `robustlab.studies.sweep.attackers` (on the command line `robustlab sweep attackers MODEL`) tries a grid of rates for
-# each rule, on images set apart for that. The best rate of each, for each number of steps, is then measured on *other*
-# images: the best of many on the same images would flatter the rule with the luckiest grid.
+# `robustlab.studies.sweep.attackers` (on the command line `robustlab sweep attackers MODEL`) tries a grid of learning
+# rates for each rule, on images reserved for tuning. The best rate of each rule, for each number of steps, is then
+# measured on *other* images. Measured on the tuning images, the best of many rates would be biased.
 
 # %%
 spend = sweep.Spend(tuning=200, images=400, widen=4)
@@ -148,8 +149,8 @@ with tempfile.TemporaryDirectory() as folder:
     found = sweep.attackers(subject, out=folder, seeds=2, spend=spend)
 
 # %%
-# alt: Robust accuracy over the learning rate for six rules: it falls to about the same level for all, at rates
-#   that lie factors of hundreds apart.
+# alt: Robust accuracy over the learning rate for six rules: it falls to about the same level for all, at rates that
+#   differ by factors of hundreds.
 figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
 for one in found.swept:
     curve = one.curve()
@@ -171,12 +172,12 @@ assert rules["sgd"].chosen[10 if QUICK else 20] > 100 * rules["sign"].chosen[10 
 assert max(best.values()) - min(best.values()) < 0.12
 
 # %% [markdown]
-# *Dotted: the rate that all had before.* The valleys lie at rates that differ by factors of hundreds and thousands. At
-# their best, the rules are close together, and the useless attacker is none.
+# *Dotted: the common learning rate used before.* The best rates differ by factors of hundreds and thousands. With its
+# best rate, each rule reaches a similar robust accuracy, including SGD.
 #
 # ## Budget: accuracy against passes
 #
-# Each step is one forward and one backward pass. Which rule needs fewest?
+# Each step is one forward and one backward pass. Which rule needs the fewest?
 
 # %%
 # alt: Robust accuracy over the number of passes for six rules at their best rates: all fall steeply at first and
@@ -202,14 +203,15 @@ assert all(one.course()[-1] < one.course()[0] - 0.15 for one in found.swept)
 assert all(found.compared(one, one.steps).difference < 0.1 for one in found.swept)
 
 # %% [markdown]
-# That intervals of the shares overlap tells little: all rules attack the same images from the same starts. The paired
-# difference and McNemar's exact test count only images where two rules disagree, and see more. But these are five tests
-# on a few hundred images, of one small network: enough to be curious, not enough to conclude.
+# Overlapping intervals of the accuracies do not mean that there is no difference: all rules attack the same images from
+# the same starts. The paired difference and McNemar's exact test use only the images on which two rules disagree, and
+# are more sensitive. But these are five tests on a few hundred images and one small network, which is not enough for a
+# conclusion.
 #
 # ## At full budget
 #
-# These numbers come with the package, computed by `robustlab sweep attackers`: two larger networks, one trained as
-# usual (eps 0.05) and one against PGD (eps 0.1), 20 steps, 1,800 images each, three seeds.
+# These results are part of the package and were computed by `robustlab sweep attackers`: two larger networks, one with
+# standard training (eps 0.05) and one with PGD training (eps 0.1), 20 steps, 1,800 images each, three seeds.
 
 # %%
 known = {name: sweep.known_attackers(name) for name in ("standard", "robust")}
@@ -222,8 +224,8 @@ for name, one in known.items():
         print(f"  {rule.title:18} {rule.course()[-1]:.3f}, over sign {seen.difference:+.3f}, corrected p {p:.2g}")
 
 # %%
-# alt: Two panels, a standard and a robust network: robust accuracy over the number of passes; six curves that
-#   nearly coincide in the end, but for SGD on the standard network, which stays above.
+# alt: Two panels, a standard and a robust network: robust accuracy over the number of passes; six curves that nearly
+#   coincide at the end, except for SGD on the standard network, which stays higher.
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axis, (name, one) in zip(axes, known.items(), strict=True):
     for rule in one.swept:
@@ -246,18 +248,18 @@ assert all(abs(robust_network.compared(rule, 20).difference) < 0.01 for rule in 
 assert min(robust_network.corrected(20).values()) > 0.05
 
 # %% [markdown]
-# On the network that was trained as usual, plain SGD stays four points behind, and RMSprop is stronger than the sign
-# rule, by less than a point. On the robust network no rule can be told from another: what falls, falls within a few
-# steps of any kind.
+# On the standard network plain SGD is weaker by four points, and RMSprop is stronger than the sign rule by less than a
+# point. On the robust network there is no significant difference between the rules: the images that can be fooled are
+# fooled within a few steps of any rule.
 #
-# ## How much must one know?
+# ## How much tuning is needed?
 #
-# The range of rates that come within two points of the best one, on the tuning images: the wider, the less there is to
-# tune. (Where a line ends at a dot, the search ended there, too.)
+# We compare the range of learning rates that come within two points of the best one, on the tuning images. A wider
+# range needs less tuning. (If a line ends at a dot, the grid ended there.)
 
 # %%
-# alt: Two panels, a standard and a robust network: for each rule a bar over the learning rates that come within
-#   two points of the best; they lie at rates that differ by factors of thousands.
+# alt: Two panels, a standard and a robust network: for each rule a bar over the learning rates that come within two
+#   points of the best; their positions differ by factors of thousands.
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
 for axis, (name, one) in zip(axes, known.items(), strict=True):
     for row, rule in enumerate(one.swept):
@@ -277,21 +279,22 @@ assert widths["rmsprop"] > 2 * widths["sign"]
 assert all(rule.passes_to(one.lowest + 0.01) <= one.swept[0].passes_to(one.lowest + 0.01) for rule in one.swept[1:])
 
 # %% [markdown]
-# On the usual network the sign rule wants its step within a factor of ten; rules that divide by past gradients forgive
-# more. On the robust one any step that is long enough will do. SGD and momentum have a plateau without end on both:
-# once every move is longer than the budget, the projection cuts it back to a corner, and the rate does not matter.
+# On the standard network the step of the sign rule must be within a factor of ten; rules that divide by past gradients
+# have a wider range. On the robust network any step that is long enough works. SGD and momentum have an unbounded
+# plateau on both networks: once every move is longer than the budget, the projection moves it to a corner of the ball,
+# and the learning rate no longer matters.
 
 # %% [markdown]
 # ## What we saw
 #
-# - A learning rate is in the units of its rule. One rate for all rules compares units.
+# - The learning rate has different units for each rule, so a common learning rate gives no fair comparison.
 # - Tuned on some images and measured on others, most rules end within a point of each other. The choice of the rule
-#   matters less than the choice of its rate.
-# - Plain SGD falls behind on the network that was trained as usual. Gradients of different images differ by orders of
-#   magnitude there; one rate that fits all of them is hard to find.
-# - The adaptive rules forgive a wrong rate more easily than the sign rule, and need no more passes.
-# - On a network that was trained to resist, all rules end at the same accuracy.
-# - Differences this small are seen only with paired tests, on many images.
+#   matters less than the choice of its learning rate.
+# - Plain SGD is weaker on the standard network. There the gradients of different images differ by orders of magnitude,
+#   so no single learning rate fits all of them.
+# - The adaptive rules are less sensitive to the learning rate than the sign rule, and need no more passes.
+# - On the adversarially trained network, all rules end at the same accuracy.
+# - Such small differences can be detected only with paired tests on many images.
 
 # %% [markdown]
 # ## Exercises
@@ -317,11 +320,12 @@ print(f"NAdam at {lr}: {stands(nadam[lr], rest):.3f}, sign rule: {stands(PGD(at,
 assert abs(stands(nadam[lr], rest) - stands(PGD(at, 20, 0.01), rest)) < 0.08
 
 # %% [markdown]
-# **2.** Drive SGD with a rate of a million. Where in the budget do the images end, and why does the attack still work?
+# **2.** Use SGD with a learning rate of one million. Where in the ball do the images end, and why does the attack still
+# work?
 
 # %% tags=["solution"]
 x_adv = OptimizerPGD(at, SGD(1e6), 20)(model, x, y, ids=ids, stop="never")
 inside = (x > at.eps) & (x < 1 - at.eps)  # elsewhere the range of grey values cuts the change
 at_corner = ((x_adv - x).abs() > 0.999 * at.eps)[inside].double().mean()
-print(f"{at_corner:.0%} of the free pixels at an end of the budget: what is left of the gradient is its sign")
+print(f"{at_corner:.0%} of the free pixels are at a bound of the ball: only the sign of the gradient matters")
 assert at_corner > 0.9
