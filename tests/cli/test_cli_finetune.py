@@ -147,7 +147,7 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
         ("--model shallow-cnn", "shallow-cnn has no published weights: give a checkpoint or the directory of"),
         ("--keep-head", "the weights tell 4 classes apart, digits train (120 of 1438) has 10: they need a new last"),
         ("--model tiny:coloured", "the weights are of a network that was trained on inputs with mean 0.485, 0.456,"),
-        ("--model coloured.safetensors --data photos", "the images have 3 channels, the weights are of a network for"),
+        ("--model coloured.safetensors --data photos", "the images have 3 channels, but the weights are for"),
         ("--head-epochs 0 --epochs 0", "--head-epochs 0 and --epochs 0 leave nothing to do"),
         ("--epochs 0 --recipe pgd", "--recipe pgd is for the second stage, which --epochs 0 leaves out"),
         ("--hold-out 120", "--hold-out 120 takes all there is: digits train (120 of 1438) has 120 examples"),

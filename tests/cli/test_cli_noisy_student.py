@@ -221,7 +221,7 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
         ("--unlabelled photographs --size 8", "photographs"),
         ("--labels 30 --tune-size 12", "batchnorm-cnn has layers for 8 pixels alone and cannot see images at 12"),
         ("--labels 30 --tune-size 12 --tune-epochs 0", "--tune-size is for the fine-tuning at the end, which --tune-e"),
-        ("tiny:means --labels 30 --tune-size 12", "this Means does not say its architecture, so it cannot be built"),
+        ("tiny:means --labels 30 --tune-size 12", "the architecture of this Means is unknown, so it cannot be built"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, words: str, said: str) -> None:

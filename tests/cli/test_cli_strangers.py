@@ -95,7 +95,7 @@ def theirs(place: Path) -> Path:
 def test_the_architecture_can_be_typed_as_advised(command: Command, words: list[str]) -> None:
     said = command(*words, *DATA)
     assert said.code == 2
-    assert "theirs.pt does not say which architecture it is of: give its name as well" in said.err
+    assert "theirs.pt names no architecture: give its name as well" in said.err
     assert "--architecture NAME, or NAME=FILE" in said.err
     assert command(*words, *DATA, "--architecture", "batchnorm-cnn").code == 0
     named = [f"batchnorm-cnn={word}" if word == "theirs.pt" else word.replace("run", "run2") for word in words]

@@ -76,7 +76,7 @@ def test_auxiliary_norms_come_along() -> None:
         (at_size(ResidualCNN(), 42), 36, "residual-cnn sees images at 42 pixels already"),
         (load("timm:efficientnet_lite0", classes=3, size=28), 42, "lite0 sees images at 64 pixels already: .*, got 42"),
         (load("timm:vit_tiny_patch16_224", classes=3), 256, "vit_tiny_patch16_224 has layers for 224 pixels alone"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 42, "this Sequential does not say its architecture, so it"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 42, "the architecture of this Sequential is unknown, so it"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value)[:20],
 )  # fmt: skip

@@ -139,7 +139,7 @@ def test_anybodys_state_dict_is_read_without_running_code(tmp_path: Path) -> Non
     spread = {"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}
     torch.save(spread, tmp_path / "theirs.pt")
     assert equal(load("shallow-cnn", checkpoint=tmp_path / "theirs.pt"), model)
-    with pytest.raises(CheckpointError, match=r"theirs.pt does not say which architecture it is of: give its name"):
+    with pytest.raises(CheckpointError, match=r"theirs.pt names no architecture: give its name"):
         load(checkpoint=tmp_path / "theirs.pt")
 
 

@@ -46,7 +46,7 @@ def test_a_network_that_says_nothing_of_itself_takes_the_channels_of_its_first_c
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert for_images(net, channels=3, size=9) is net
     assert for_images(net, channels=1, size=9, side=12)(torch.rand(1, 1, 9, 9)).shape == (1, 2)
-    with pytest.raises(ValueError, match="the images have 4 channels, the weights are of a network for 3: convert"):
+    with pytest.raises(ValueError, match="the images have 4 channels, but the weights are for 3: convert"):
         for_images(net, channels=4, size=9)
 
 

@@ -147,7 +147,7 @@ def test_options_that_cannot_be_say_so() -> None:
         load("efficientnet_b0,dropout=1", classes=2)
     with pytest.raises(ValueError, match=r"width is for efficientnet_b0 to b7 .* got 'resnet18'"):
         load("resnet18,width=0.5", classes=2)
-    with pytest.raises(ValueError, match=r"efficientnet_b0 with width 0\.5: say pretrained=False"):
+    with pytest.raises(ValueError, match=r"efficientnet_b0 with width 0\.5: set pretrained=False"):
         load("efficientnet_b0,width=0.5", pretrained=True)
     with pytest.raises(ValueError, match="does not begin with a convolution of stride 1 or 2"):
         load("vit_tiny_patch16_224,stride=1", classes=2)

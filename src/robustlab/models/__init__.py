@@ -1,4 +1,4 @@
-"""Classifiers: small ones to train, published ones with their normalisation baked in, and the user's own."""
+"""Classifiers: small ones to train, published ones with their normalisation as first layer, and the user's own."""
 
 from robustlab.core import smooth_gradients, taking
 from robustlab.models import faults

@@ -30,14 +30,14 @@ def adapted(
 
     Args:
         model: module or function on tensors; gradients must flow through it.
-        field: key, attribute or position of the wanted tensor in what the model returns; None: the tensor itself,
-            else its ``logits``, else the only tensor there is.
+        field: key, attribute or position of the tensor in the output of the model; None: the output itself, else its
+            ``logits``, else its only tensor.
         output: "probabilities" are turned into logits by their logarithm, and those of the second of two classes alone,
             (N,) or (N, 1), into (1 - p, p) before. A single "logit" z of the second class, (N,) or (N, 1), becomes
             (-z / 2, z / 2).
 
     Returns: a module from x to logits (N, K), with the model as a sub-module if it is one.
-    Raises: ValueError, when called, if the tensor is not found; says what the model returned.
+    Raises: ValueError, when called, if the tensor is not found.
     """
     return _Adapted(model, field, output)
 
@@ -46,11 +46,11 @@ def adapted(
 def black_box(predict: Predict, *, output: Output = "probabilities") -> nn.Module:
     """A classifier on numpy arrays (scikit-learn's ``predict_proba``, ONNX, a service), as a module without gradients.
 
-    Attacks by queries and corruptions can use it; whatever asks for a gradient gets an error that says so. The function
-    is called with arrays only, each of its own, and never copied.
+    Attacks by queries and corruptions can use it; a gradient raises an error. The function gets arrays only, each with
+    memory of its own, and is never copied.
 
     Args:
-        predict: from float32 images (N, ...) in [0, 1] to numbers (N, K); flatten inside if it wants rows.
+        predict: from float32 images (N, ...) in [0, 1] to numbers (N, K); flattens them itself if it needs rows.
         output: "probabilities" are turned into logits by their logarithm.
     """
     return _Adapted(_Predictor(predict, single=output == "logit"), None, output)
@@ -81,7 +81,7 @@ class _Adapted(nn.Module):
 def _both(second: Tensor) -> Tensor:
     """Probabilities of two classes (N, 2) from that of the second (N, 1).
 
-    Raises: ValueError if it is none.
+    Raises: ValueError if it is out of [0, 1].
     """
     low, high = (float(v) for v in second.detach().aminmax())
     if not (low >= 0 and high <= 1):
@@ -110,13 +110,13 @@ def _tensor(answer: object, field: str | int | None) -> Tensor:
         found = parts.get("logits", tensors[0] if len(tensors) == 1 else None)
     if isinstance(found, Tensor):
         return found
-    asked = "give field=" if field is None else f"field={field!r} is no tensor in it:"
+    remedy = "give field=" if field is None else f"field={field!r} is no tensor in it:"
     there = ", ".join(f"{key!r} ({type(part).__name__})" for key, part in parts.items()) or "nothing inside"
-    raise ValueError(f"the model returned a {type(answer).__name__}; {asked} one of {there}")
+    raise ValueError(f"the model returned a {type(answer).__name__}; {remedy} one of {there}")
 
 
 def _parts(answer: object) -> dict[str | int, object]:
-    """What is inside an answer, by key, attribute or position."""
+    """Parts of a model's output, by key, attribute or position."""
     if isinstance(answer, Mapping):
         return dict(answer)
     if isinstance(answer, tuple | list):
@@ -149,7 +149,7 @@ class _Predictor(nn.Module):
 
 
 class _NoGradient(Function):
-    """Hands on the second argument; asked for the gradient of the first, says why there is none."""
+    """Returns the second argument; the gradient of the first raises an error that gives the reason."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, answer: Tensor) -> Tensor:  # noqa: ARG004

@@ -1,4 +1,4 @@
-"""What a model is called and how big it is, as ``core.architecture`` keeps it and a weight file says it."""
+"""Name and sizes of a model, as ``core.architecture`` keeps them and a weight file stores them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MOST = 1 << 16  # bytes of JSON
 
 
 def read_architecture(metadata: Mapping[str, str]) -> Architecture | None:
-    """The architecture in the metadata of a weight file, after every value was looked at.
+    """The architecture in the metadata of a weight file, with every value checked.
 
-    Returns: None if the file does not say any.
+    Returns: None if the file has none.
     Raises: ValueError for broken JSON, and for values that no model of ours has.
     """
     if KEY not in metadata:

@@ -1,4 +1,4 @@
-"""The same weights on larger images: a network that sees what it is given enlarged."""
+"""Networks on enlarged images, with the same weights."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from robustlab.models.transfer import for_images, without_first_layers
 
 @typed
 def at_size(model: nn.Module, side: int) -> nn.Module:
-    """A copy of a model that sees images larger than before.
+    """A copy of a model that works on larger images than before.
 
-    It takes the same images and enlarges them itself, so that data and eps stay as they are. From a file, ``load``
+    It takes the same images and enlarges them itself, so that data and eps stay unchanged. From a file, ``load``
     builds it again.
 
     Args:
-        model: from ``load``; it says its architecture.
-        side: height and width, in pixels, that the network gets: more than now.
+        model: from ``load``, with a known architecture.
+        side: height and width of the enlarged images in pixels, more than now.
 
     Returns: the copy, with the weights, the mode and on the device of the model.
-    Raises: ValueError for a model that does not say its architecture, a side that is not larger, or a network with
+    Raises: ValueError for a model of unknown architecture, a side that is not larger, or a network with
         layers for one size alone.
     """
     inner = without_first_layers(model)
     known, plan = architecture_of(model), architecture_of(inner)
     if known is None or plan is None:
         raise ValueError(
-            f"this {type(model).__name__} does not say its architecture, so it cannot be built for {side} pixels: take "
-            "a network that robustlab.models.load knows by name"
+            f"the architecture of this {type(model).__name__} is unknown, so it cannot be built for {side} pixels: "
+            "load a network by its name with robustlab.models.load"
         )
     channels, size = (cast(int, known.get(f"from_{name}", known[name])) for name in ("channels", "size"))
     made = for_images(_for_size(inner, plan, side), channels=channels, size=size, side=side)
-    _check_larger(str(plan["name"]), _seen(model, size), _seen(made, size), side)
+    _check_larger(str(plan["name"]), _network_side(model, size), _network_side(made, size), side)
     home = next((p.device for p in model.parameters()), torch.device("cpu"))
     return made.train(bare(model).training).to(home)
 
@@ -60,8 +60,8 @@ def _for_size(model: nn.Module, plan: Architecture, side: int) -> nn.Module:
     return made
 
 
-def _seen(model: nn.Module, size: int) -> int:
-    """Side of the images that the network gets, behind all first layers."""
+def _network_side(model: nn.Module, size: int) -> int:
+    """Side of the images behind all first layers, where the network starts."""
     return next((part.side for part in reversed(list(model.modules())) if isinstance(part, Enlarge)), size)
 
 

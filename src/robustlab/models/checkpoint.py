@@ -1,4 +1,4 @@
-"""Weights in files: safetensors of our own, or anybody's that are read without running code."""
+"""Weight files: our own safetensors, and other formats that are read without running code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robustlab.runs.files import replace_atomically
 
 
 class Checkpoint(NamedTuple):
-    """What a weight file holds."""
+    """Content of a weight file."""
 
     weights: dict[str, Tensor]
     architecture: Architecture | None
@@ -28,13 +28,13 @@ def save(model: nn.Module, path: str | Path, *, metadata: dict[str, str] | None 
     """Writes weights and buffers as safetensors, in one step, with the architecture that ``load`` builds again.
 
     Args:
-        model: if it came from ``load`` or is one of our own, the file says what it is. Inside ``torch.compile``,
+        model: if it came from ``load`` or is one of our own, the file names it. Inside ``torch.compile``,
             ``DataParallel`` or the like, the file is that of the model alone.
         path: of the file.
         metadata: further texts to be kept in it.
 
     Raises: CheckpointError if the file cannot be written, or cannot hold the weights (quantized, sparse, without
-        values); what stood there is still there.
+        values); an existing file stays.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -48,9 +48,9 @@ def save(model: nn.Module, path: str | Path, *, metadata: dict[str, str] | None 
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Reads a weight file; no code in it is run, and nothing that it names is imported.
+    """Reads a weight file without running or importing any code.
 
-    Raises: CheckpointError if it is missing, truncated, damaged, or holds something other than weights.
+    Raises: CheckpointError if it is missing, truncated or damaged, or holds anything but weights.
     """
     file = Path(path)
     if not file.is_file():
@@ -79,15 +79,15 @@ def _read_safetensors(file: Path) -> Checkpoint:
         return Checkpoint(weights, read_architecture(metadata))
     except ValueError as error:
         raise CheckpointError(
-            f"{file} says of its architecture what no model of robustlab has: {error}; save the weights again with "
+            f"{file} has an architecture that no model of robustlab has: {error}; save the weights again with "
             "robustlab.models.save, or without that entry"
         ) from error
 
 
 def fill(model: nn.Module, weights: dict[str, Tensor], source: str | Path) -> None:
-    """Puts weights into a model, whatever wrappers they were saved in.
+    """Copies weights into a model, also those saved in wrappers.
 
-    Those of the network alone fit a model with its normalisation in front, too.
+    Weights of the network alone also fit a model with its normalisation in front.
 
     Raises: CheckpointError if names, shapes or kinds of numbers differ; says which.
     """
@@ -100,13 +100,13 @@ def fill(model: nn.Module, weights: dict[str, Tensor], source: str | Path) -> No
 
 
 def unfit(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
-    """What keeps weights from fitting a model, which may be one without values, in words; none: they fit."""
+    """Differences between weights and a model (with or without values), in words; empty: they fit."""
     state = tensors_of(_goal(model, weights))
     return differences(fitted(weights, state), state)
 
 
 def pairs(model: nn.Module, weights: dict[str, Tensor]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes of weights and of what has the same name in a model, where there is such."""
+    """Shapes of weights and of the model's tensors with the same names."""
     state = tensors_of(_goal(model, weights))
     named = fitted(weights, state)
     return [(tuple(named[name].shape), tuple(state[name].shape)) for name in named.keys() & state.keys()]

@@ -1,4 +1,4 @@
-"""Two small networks of the kinds that large ones are made of: residual blocks, and EfficientNetV2's."""
+"""Two small networks made of the blocks of large ones: residual blocks and those of EfficientNetV2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTHS = (32, 64, 128)
 
 @typed
 class ResidualCNN(nn.Module):
-    """A residual network: a convolution with stride 2, then a residual block each of 32, 64 and 128 channels.
+    """A residual network: a convolution with stride 2, then residual blocks of 32, 64 and 128 channels.
 
     conv3x3/2 to 32, BatchNorm, ReLU; a block of two 3x3 convolutions to 32, one to 64 and one to 128 with stride 2
     each; mean over the image; dense K: 308,074 parameters for grey images and 10 classes, whatever their size.
@@ -45,7 +45,7 @@ class ResidualCNN(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut.
+    """Two convolutions with a shortcut.
 
         relu(norm(conv(relu(norm(conv(x))))) + shortcut(x))
 

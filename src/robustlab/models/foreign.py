@@ -1,4 +1,4 @@
-"""Weights in other people's files: what ``torch.save`` wrote, read without running code."""
+"""Weights in files of ``torch.save``, read without running code."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _INSTEAD = "save model.state_dict() with robustlab.models.save or torch.save in 
 
 
 def is_safetensors(file: Path) -> bool:
-    """Whether a file begins as safetensors do, whatever it is called."""
+    """True if a file starts like safetensors, regardless of its name."""
     with file.open("rb") as opened:
         head = opened.read(_HEAD)
     return len(head) == _HEAD and head[-1:] == b"{" and int.from_bytes(head[:8], "little") < file.stat().st_size
 
 
 def read(file: Path) -> dict[str, Tensor]:
-    """The state dict in a file of ``torch.save``, from whatever usual container it is in.
+    """The state dict in a file of ``torch.save``, from any of the usual containers.
 
-    Raises: ValueError, which goes on after the name of the file, if there is none, or only by running its code.
+    Raises: ValueError, to follow the name of the file, if there is none or reading it would run code.
     """
     _check_archive(file)
     found = _weights(_loaded(file), _DEEPEST)
@@ -56,7 +56,7 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(file: Path) -> None:
-    """Refuses archives that hold code, or are not as ``torch.save`` writes them."""
+    """Refuses archives that hold code or were not written by ``torch.save``."""
     if not zipfile.is_zipfile(file):
         return
     try:
@@ -75,7 +75,7 @@ def _check_archive(file: Path) -> None:
 
 
 def _loaded(file: Path) -> object:
-    """What torch reads of a file without running code; what torch says of others is left out."""
+    """Content of a file that torch reads without running code; other errors of torch are replaced."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -85,7 +85,7 @@ def _loaded(file: Path) -> object:
             f"holds more than weights, or is damaged; it is not unpickled, because that would run its code: {_INSTEAD}"
         ) from error
     except MemoryError as error:
-        raise ValueError("asks for more memory than there is") from error
+        raise ValueError("needs more memory than available") from error
     except Exception as error:  # torch's reader raises nearly anything for a damaged file
         raise ValueError("is truncated or damaged, or not what torch.save writes") from error
 

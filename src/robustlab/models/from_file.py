@@ -1,4 +1,4 @@
-"""Models of weight files: what a file may decide, and what only its reader may."""
+"""Models from weight files, with limits on what a file may decide."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _SIDES = (*range(4, 257, 4), *range(288, 513, 32))
 
 
 def is_python_path(name: str) -> bool:
-    """Whether a name is one of a function, "package.module:function"."""
+    """True for the name of a function, "package.module:function"."""
     return ":" in name and not name.startswith("timm:")
 
 
 def from_file(file: str | Path, typed: Architecture, own: Collection[str], build: Build) -> nn.Module:
-    """The model of a weight file, built as the file says, but for what the reader typed in this very call.
+    """The model of a weight file, built from its metadata, except for the arguments given in the call.
 
-    The file may name our own and timm's networks only; a Python path counts where it was typed. Before anything is
-    built in full, names and shapes of an outline without values must agree with the weights.
+    The file may name our own and timm's networks only; a Python path counts only as an argument. Names and shapes of an
+    outline without values are compared with the weights before the model is built.
 
     Args:
         file: with the weights.
-        typed: what the reader says of the architecture.
+        typed: parts of the architecture given in the call.
         own: names of our small networks.
         build: makes a model of an architecture.
 
     Raises:
-        CheckpointError: the file is damaged, does not say or may not say what it is of, or is of another architecture.
-        ValueError: there is no model as typed.
+        CheckpointError: the file is damaged, names no allowed architecture, or is of another one.
+        ValueError: there is no model for the arguments.
     """
     kept = files.read(file)
     if "name" not in typed:
@@ -55,30 +55,30 @@ def from_file(file: str | Path, typed: Architecture, own: Collection[str], build
         if "name" in typed:
             raise
         raise CheckpointError(
-            f"{file} says that it is of {plan['name']}, which cannot be built as it says: {_first_line(error)}"
+            f"{file} names the model {plan['name']}, which cannot be built with its settings: {_first_line(error)}"
         ) from error
     files.fill(model, kept.weights, file)
     return model
 
 
-def _check_name(told: Architecture, own: Collection[str], file: str | Path) -> None:
-    """Refuses a file that names nothing, or what a file may not name."""
-    if "name" not in told:
-        raise CheckpointError(f"{file} does not say which architecture it is of: {_ADVICE}")
+def _check_name(architecture: Architecture, own: Collection[str], file: str | Path) -> None:
+    """Refuses a file that names no architecture, or one that it may not name."""
+    if "name" not in architecture:
+        raise CheckpointError(f"{file} names no architecture: {_ADVICE}")
     import timm
 
-    name = str(told["name"])
+    name = str(architecture["name"])
     bare = name.partition(",")[0]
     if bare not in (*own, LITE0) and not timm.is_model(bare.removeprefix("timm:")):
         raise CheckpointError(
-            f"{file} says that it is of {name!r}, which is no network of robustlab or timm: if you know it, {_ADVICE}"
+            f"{file} names the model {name!r}, which is no network of robustlab or timm: if you know it, {_ADVICE}"
         )
 
 
 def _outlined(
     plan: Architecture, weights: dict[str, Tensor], file: str | Path, build: Build, own: Collection[str]
 ) -> Architecture:
-    """The plan, with sizes that nobody told as the weights have them.
+    """The plan with its unknown sizes taken from the weights.
 
     Raises: CheckpointError if no outline of it has the names and shapes of the weights.
     """
@@ -97,7 +97,7 @@ def _outlined(
 
 
 def _outline(plan: Architecture, build: Build) -> nn.Module:
-    """The model of a plan without values, which takes no memory however large a file says that it is."""
+    """The model of a plan without values, which takes no memory for any sizes in a file."""
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # said when it is built
         return build(plan)
@@ -106,7 +106,7 @@ def _outline(plan: Architecture, build: Build) -> nn.Module:
 def _guesses(
     plan: Architecture, weights: dict[str, Tensor], outline: nn.Module, *, sized: bool
 ) -> Iterator[Architecture]:
-    """Plans with the classes, channels and sizes that weights look like, where the plan does not say.
+    """Plans with classes, channels and sizes guessed from the weights, where the plan has none.
 
     Classes are the rows of a layer that differs from the outline in nothing else, channels the inputs of a convolution.
     """

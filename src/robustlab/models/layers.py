@@ -1,4 +1,4 @@
-"""First layers: they bring images in [0, 1] to what a network was trained on, so that eps stays in pixel units."""
+"""First layers: normalisation and enlargement inside the model, so that eps stays in pixel units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robustlab.models.architecture import architecture_of, described
 # Whatever is wrapped is one call in a traced copy of a model: it sees tensors, and may ask for their shape.
 @torch.fx.wrap
 def standardised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Inputs less a mean and over a standard deviation, by channel: (x - mean) / std.
+    """Inputs minus a mean, divided by a standard deviation, per channel: (x - mean) / std.
 
     Args:
         x: inputs (N, C, ...).
@@ -35,7 +35,7 @@ def standardised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def _hint(x: Tensor, mean: Tensor) -> str:
-    """What may bring inputs to the form (N, C, ...)."""
+    """Hint for bringing inputs to the form (N, C, ...)."""
     if x.shape[:1] == (mean.numel(),):
         return "; a single input becomes a batch with x[None]"
     return "; channels at the end are moved with x.movedim(-1, 1)" if x.shape[-1:] == (mean.numel(),) else ""
@@ -99,7 +99,7 @@ class Enlarge(nn.Module):
         return enlarged(x, self.side)
 
     def extra_repr(self) -> str:
-        """The size, by which runs and features are told from others."""
+        """The size, which is part of the identity of runs and features."""
         return f"side={self.side}"
 
 
@@ -116,7 +116,7 @@ def normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float]) ->
     Raises: ValueError if the model normalises already, or mean and std do not go together.
     """
     if any(isinstance(part, Normalise) for part in model.modules()):
-        raise ValueError("the model normalises its inputs already: doing it twice would ruin its accuracy")
+        raise ValueError("the model normalises its inputs already: use it without another normalisation")
     whole = nn.Sequential(OrderedDict(normalise=Normalise(mean, std), model=model))
     whole.training = model.training
     inner = architecture_of(model)

@@ -43,7 +43,7 @@ _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 
 @typed
 def names() -> tuple[str, ...]:
-    """What ``load`` knows by name."""
+    """Names for ``load``."""
     return (*_SMALL, LITE0, "timm:NAME", "package.module:function")
 
 
@@ -63,18 +63,18 @@ def load(
     Args:
         name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "patch-mixer", "efficientnet-lite0", a
             timm name with or without "timm:", a Python path "package.module:function" whose function returns the model,
-            or a checkpoint's path; None: what the checkpoint says. Options may follow a timm name and
+            or a checkpoint's path; None: the name in the checkpoint. Options may follow a timm name and
             "efficientnet-lite0": "timm:efficientnet_b0,stride=1,width=0.5".
-        classes: number K of classes; None: what the checkpoint says, the published number, or 10.
-        channels: of the images; None: what the checkpoint says, the published number, or 1.
-        size: height and width of the images in pixels; None: what the checkpoint says, the published size, or 28.
-        checkpoint: file with the weights, written by ``save``, by training, or anybody's state dict. No code in it is
-            run: it can name built-in and timm networks only, a Python path counts in ``name`` alone.
+        classes: number K of classes; None: the number in the checkpoint, the published number, or 10.
+        channels: of the images; None: the number in the checkpoint, the published number, or 1.
+        size: height and width of the images in pixels; None: the size in the checkpoint, the published size, or 28.
+        checkpoint: file with the weights, written by ``save`` or by training, or any state dict. No code in it is
+            run: it can name built-in and timm networks only; a Python path counts in ``name`` alone.
         pretrained: with published weights; None: only if neither classes nor a checkpoint is given.
         seed: of the initial weights; the global random state is not touched.
 
     Raises:
-        ValueError: no such name, or nothing says which.
+        ValueError: unknown name, or none given.
         CheckpointError: the file is damaged, or of another architecture.
         DataError: published weights cannot be had.
     """
@@ -88,24 +88,24 @@ def load(
     if checkpoint is not None:
         return from_file(checkpoint, typed, set(_SMALL), build).eval()
     if name is None:
-        raise ValueError(f"which model? There are {', '.join(names())}, or give checkpoint=")
+        raise ValueError(f"no model is named: choose {', '.join(names())}, or give checkpoint=")
     return build(typed, pretrained=published).eval()
 
 
 def _is_file(name: str) -> bool:
-    """Whether a name is that of a weight file; a bare word is not, even where a file is called so."""
+    """True for the name of a weight file; a bare word is none, even if such a file exists."""
     return Path(name).suffix in _SUFFIXES or (Path(name).name != name and Path(name).is_file())
 
 
 def _seeded(plan: Architecture, *, seed: int, pretrained: bool = False) -> nn.Module:
-    """The model of an architecture with the first weights of a seed."""
+    """The model of an architecture with the initial weights of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return built(plan, pretrained=pretrained)
 
 
 def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
-    """The model of an architecture, with first weights from the global random state unless there are published ones."""
+    """The model of an architecture, with initial weights from the global random state unless pretrained."""
     model = _named(str(plan["name"]), plan, pretrained=pretrained)
     if "activation" in plan:
         model = smooth(model, cast(Activation, plan["activation"]))
@@ -150,35 +150,35 @@ def _from_python(path: str) -> nn.Module:
 
 
 def _imported(module: str, path: str) -> object:
-    """A module of the user's, which may be in the folder where they stand.
+    """A module of the user, maybe in the current folder.
 
     Raises: ValueError if there is none; UserCodeError if it cannot be imported.
     """
     if not all(part.isidentifier() for part in module.split(".")):
         spelled = module.removesuffix(".py").strip("./").replace("/", ".")
-        raise ValueError(f"no model at {path!r}: write the module as Python imports it, {spelled}:function say")
+        raise ValueError(f"no model at {path!r}: write the module as Python imports it, for example {spelled}:function")
     try:
-        with called(f"import of {module}", advice="see whether Python can import it by itself"):
+        with called(f"import of {module}", advice="check that Python can import it by itself"):
             return importlib.import_module(module)
     except UserCodeError as error:
         lost = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
         if lost is None or not f"{module}.".startswith(f"{lost}."):
             raise
-        near = meant(lost.rpartition(".")[2], _beside(lost))
+        near = meant(lost.rpartition(".")[2], _siblings(lost))
         raise ValueError(
             f"no model at {path!r}: there is no module {lost!r} here{f'{near} Else' if near else ';'} run it from the "
             f"folder that holds {lost}, or name that folder in the environment variable PYTHONPATH"
         ) from error.__cause__
 
 
-def _beside(module: str) -> list[str]:
-    """Names of the modules in the folder where one was looked for."""
+def _siblings(module: str) -> list[str]:
+    """Names of the modules in the folder that was searched."""
     parent = sys.modules.get(module.rpartition(".")[0])
     return [found.name for found in pkgutil.iter_modules(list(parent.__path__) if parent else [os.getcwd()])]
 
 
 def _wrapped(model: object) -> str:
-    """What makes something a module."""
+    """Remedy for an object that is no module."""
     if callable(model) and not isinstance(model, type):
         return "return robustlab.models.adapted(it), or black_box(it) if it works on numpy arrays"
     return no_model(model).partition(": ")[2] or "return one, or wrap what it is with robustlab.models.black_box"

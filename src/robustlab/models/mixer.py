@@ -51,7 +51,7 @@ class Mixing(nn.Module):
         x' = x + mlp(norm(x)^T)^T,   x' + mlp(norm(x'))
 
     Args:
-        patches: how many.
+        patches: number of patches.
         width: features of each.
     """
 

@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class Fit(NamedTuple):
-    """What is changed in a timm network; as text it follows the name: "efficientnet_b0,stride=1,width=0.5"."""
+    """Changes to a timm network; as text they follow the name: "efficientnet_b0,stride=1,width=0.5"."""
 
     stride: int | None = None
     """Of the first convolution; None: the published one, and images below 64 pixels are enlarged."""
@@ -41,21 +41,21 @@ class Fit(NamedTuple):
     without a shortcut it always stays."""
 
     def __str__(self) -> str:
-        """The options that are not as published, each after a comma."""
-        told = zip(self._fields, self, self._field_defaults.values(), strict=True)
-        return "".join(f",{name}={value:g}" for name, value, usual in told if value != usual)
+        """The options that differ from the published network, each after a comma."""
+        options = zip(self._fields, self, self._field_defaults.values(), strict=True)
+        return "".join(f",{name}={value:g}" for name, value, usual in options if value != usual)
 
     @property
     def rates(self) -> dict[str, Any]:
-        """What timm calls those of dropout and of stochastic depth, where there is any."""
+        """Rates of dropout and stochastic depth under timm's names, without zeros."""
         named = {"drop_rate": self.dropout, "drop_path_rate": self.drop_path}
         return {name: rate for name, rate in named.items() if rate}
 
 
 def fitted_name(name: str) -> tuple[str, Fit]:
-    """A name without its options, and those.
+    """Splits a name into the bare name and its options.
 
-    Raises: ValueError for an option that there is not, or a value that it cannot have.
+    Raises: ValueError for an unknown option or an invalid value.
     """
     bare, *words = name.split(",")
     found: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def fitted_name(name: str) -> tuple[str, Fit]:
 
 
 def of_width(name: str, width: float, **wanted: Any) -> nn.Module:  # noqa: ANN401 -- handed on to timm
-    """An EfficientNet whose layers have so many times the published channels, rounded to multiples of 8 as always.
+    """An EfficientNet with the published channels times a factor, rounded to multiples of 8.
 
     Args:
         name: "efficientnet_b0" to "efficientnet_b7", "efficientnet_lite0" to "efficientnet_lite4".
@@ -93,7 +93,7 @@ def of_width(name: str, width: float, **wanted: Any) -> nn.Module:  # noqa: ANN4
 
 
 def with_stride(net: nn.Module, stride: int | None) -> nn.Module:
-    """The same timm network, whose first convolution from now on has another stride; None: its own.
+    """Sets the stride of a timm network's first convolution; None: unchanged.
 
     Raises: ValueError if it has no such convolution, or one that cuts the image into patches.
     """

@@ -21,7 +21,7 @@ class ShallowCNN(nn.Module):
         channels: of the input images.
         size: height and width of the input images, in pixels, at least 11.
 
-    Raises: ValueError if the poolings would leave nothing of images that small.
+    Raises: ValueError if the images are too small for the poolings.
     """
 
     def __init__(self, classes: int = 10, channels: int = 1, size: int = 28) -> None:

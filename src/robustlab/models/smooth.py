@@ -1,4 +1,4 @@
-"""Smooth activations in place of ReLU: the same weights, gradients that an attacker and a trainer can follow."""
+"""Smooth activations in place of ReLU, with the same weights and smoother gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CALL = re.compile(r"\b(?:F|functional|torch)\.relu6?_?\(|\.relu_?\(\)")
 
 @typed
 class ParametricSoftplus(nn.Module):
-    """A softplus that comes nearer to ReLU the larger alpha is.
+    """A softplus that approaches ReLU as alpha grows.
 
         log(1 + exp(alpha x)) / alpha
 
@@ -87,7 +87,7 @@ def smooth(model: nn.Module, activation: Activation = "silu", *, only_gradient: 
         model: any module tree.
         activation: "silu", "gelu", "softplus", "parametric_softplus", "elu" or "smooth_relu".
         only_gradient: keep ReLU in the forward pass and take only the smooth derivative in the backward pass, where
-            ``smooth_gradients`` does not switch it off: to see whether it is the attacker or the update that gains.
+            ``smooth_gradients`` does not switch it off, to separate the effects on the attack and on the update.
 
     Returns: the new model, in the modes of the old.
     Raises: ValueError for an unknown activation, or if there is nothing to replace.
@@ -130,7 +130,7 @@ def _source(kind: type[nn.Module]) -> str:
 
 
 def _called(part: nn.Module) -> bool:
-    """Whether the methods of a class name a function of ReLU that is not a sub-module of the same name."""
+    """True if the methods of a class use a ReLU function that is not a sub-module of the same name."""
     methods = [vars(kind).values() for kind in type(part).__mro__ if not kind.__module__.startswith("torch.")]
     codes = [getattr(method, "__code__", None) for those in methods for method in those]
     named = {name for code in codes if code is not None for name in _names(code)} & _FUNCTIONS
@@ -138,6 +138,6 @@ def _called(part: nn.Module) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Globals and attributes that a function speaks of, those inside it included."""
+    """Names of globals and attributes that a function uses, with those of nested functions."""
     inner = (const for const in code.co_consts if isinstance(const, CodeType))
     return set(code.co_names).union(*map(_names, inner))

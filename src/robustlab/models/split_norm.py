@@ -1,4 +1,4 @@
-"""Auxiliary BatchNorms: inputs from another distribution are normalised by statistics and weights of their own."""
+"""Split BatchNorm: auxiliary layers with their own statistics and weights for inputs of another distribution."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from robustlab.models.architecture import architecture_of, described
 
 @typed
 def split_norms(model: nn.Module, routes: int = 2) -> nn.Module:
-    """A copy of a model in which every BatchNorm is one of several: the main one, and an auxiliary one per other route.
+    """A copy of a model with split BatchNorm: a main layer, and an auxiliary one per other route.
 
     A pass takes one route (``taking(model, route)``), whatever is in the batch; without that, the main one. All other
-    weights are shared. Auxiliary norms start as copies of the main one, activations inside them (timm's) included.
+    weights are shared. Auxiliary BatchNorms start as copies of the main one, with the activations inside them (timm's).
 
     Args:
         model: any module tree with BatchNorm; timm's convolutional networks, ours, your own.
         routes: in all, at least 2: 2 for AdvProp, 1 + n for n kinds of adversarial images.
 
-    Returns: the new model, in the modes of the old; ``merged`` takes the auxiliary norms out again.
+    Returns: the new model, in the modes of the old; ``merged`` removes the auxiliary BatchNorms again.
     Raises: ValueError for less than 2 routes, a model that is split already, or one without BatchNorm.
     Source: Xie, Tan, Gong, Wang, Yuille, Le, Adversarial Examples Improve Image Recognition, CVPR 2020, section 4.
     """
@@ -49,10 +49,10 @@ def split_norms(model: nn.Module, routes: int = 2) -> nn.Module:
 
 @typed
 def merged(model: nn.Module) -> nn.Module:
-    """A copy of a model without its auxiliary norms: the plain network of the main route, as it was before the split.
+    """A copy of a model without its auxiliary BatchNorms: the plain network of the main route.
 
     Args:
-        model: one that ``split_norms`` made; any other is just copied.
+        model: from ``split_norms``; any other is just copied.
     """
     plain = _replaced(model, Routed, lambda part: cast(Routed, part).main)
     known = architecture_of(model)
@@ -65,7 +65,7 @@ def merged(model: nn.Module) -> nn.Module:
 def exported(model: nn.Module) -> dict[str, Tensor]:
     """The weights of the main route under the names of the network alone, as timm and others load them.
 
-    Our own first layers are left out: whoever loads them elsewhere normalises the inputs as ``model.normalise`` says.
+    Our own first layers are left out: other programs normalise the inputs with the values of ``model.normalise``.
 
     Args:
         model: split or not, with its normalisation in front or not.
@@ -86,7 +86,7 @@ def _split(norm: nn.Module, routes: int) -> Routed:
 
 
 def _replaced(model: nn.Module, kind: type[nn.Module], make: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """A copy of a model in which every part of a kind is what ``make`` makes of it, once where it has several names."""
+    """A copy of a model in which ``make`` replaces every layer of a kind, once if it has several names."""
     copied = copy.deepcopy(model)
     if isinstance(copied, kind):
         return make(copied)

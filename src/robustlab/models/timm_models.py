@@ -18,7 +18,7 @@ _SMALL = 64  # pixels: the usual five halvings leave nothing of less
 
 
 class Shape(NamedTuple):
-    """What a network takes and gives; None: as it was published."""
+    """Shapes of inputs and outputs of a network; None: as published."""
 
     classes: int | None = None
     channels: int | None = None
@@ -29,22 +29,22 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
     """A timm network whose first layer is the normalisation of its own published configuration.
 
     Grey images: the first convolution takes one channel (pretrained weights are summed over channels), mean and std are
-    the averages over the colours. Images below 64 pixels, and any of another size than a network of fixed size takes,
-    are enlarged inside the model, so that eps stays in the units of the images' own pixels. For larger images than a
-    network of fixed size takes, such as a vision transformer, it is made for these: timm's ``img_size``, which
-    resamples published position embeddings.
+    the averages over the colours. Images below 64 pixels, and those too small for a network of fixed size, are enlarged
+    inside the model, so that eps stays in the units of the images' own pixels. For larger images, a network of fixed
+    size, such as a vision transformer, is built for them with timm's ``img_size``, which resamples published position
+    embeddings.
 
     Options after the name, each after a comma, fit it to small images: "efficientnet_b0,stride=1,width=0.5" has a first
     convolution of stride 1 and half of the channels; ``dropout=0.2`` and ``drop_path=0.2`` are noise in training. Once
     the stride is given, nothing is enlarged.
 
     Args:
-        name: as timm knows it, with or without "timm:" in front, maybe with options.
+        name: in timm, with or without "timm:" in front, maybe with options.
         shape: classes, channels, and height and width of the images.
         pretrained: with the published weights; a new classification layer if the classes differ.
 
     Raises:
-        ValueError: timm knows no such name, says which are close; or the network cannot be fitted so.
+        ValueError: timm has no such name, or the network cannot be fitted so.
         DataError: the weights cannot be downloaded.
     """
     bare, fit = fitted_name(name.removeprefix("timm:"))
@@ -55,20 +55,20 @@ def timm_model(name: str, shape: Shape | None = None, *, pretrained: bool = Fals
     if fit.width == 1:
         net = _created(bare, {**wanted, **_larger(bare, shape.size)}, pretrained=pretrained)
     elif pretrained:
-        raise ValueError(f"there are no published weights for {bare} with width {fit.width:g}: say pretrained=False")
+        raise ValueError(f"there are no published weights for {bare} with width {fit.width:g}: set pretrained=False")
     else:
         net = of_width(bare, fit.width, **wanted)
     return with_first_layers(net, f"timm:{bare}", shape, fit)
 
 
 def check_known(bare: str, others: Sequence[str] = ()) -> None:
-    """Refuses a name that timm does not know.
+    """Refuses a name that is unknown to timm.
 
     Args:
         bare: without options.
-        others: what else the name could have been, for the message.
+        others: further valid names, for the message.
 
-    Raises: ValueError that says which names are close, and what others there are.
+    Raises: ValueError with the closest names and the others.
     """
     import timm
 
@@ -93,7 +93,7 @@ def _check_tag(bare: str) -> None:
 
 
 def _larger(bare: str, size: int | None) -> dict[str, Any]:
-    """What makes a network of fixed size one for larger images."""
+    """Option that builds a network of fixed size for larger images."""
     import timm
 
     published = timm.get_pretrained_cfg(bare)
@@ -111,17 +111,17 @@ def _created(bare: str, wanted: dict[str, Any], *, pretrained: bool) -> nn.Modul
         if not pretrained:
             raise
         raise DataError(
-            f"the weights of {bare} cannot be had from the Hugging Face hub: {_first_line(error)}"
+            f"the weights of {bare} cannot be downloaded from the Hugging Face hub: {_first_line(error)}"
         ) from error
 
 
 def with_first_layers(net: nn.Module, name: str, shape: Shape, fit: Fit | None = None) -> nn.Module:
-    """A timm network, fitted, behind its normalisation and, for small images, an enlargement."""
+    """A fitted timm network behind its normalisation and, for small images, an enlargement."""
     fit = fit or Fit()
     cfg = cast("dict[str, Any]", with_stride(net, fit.stride).pretrained_cfg)
     channels, size = shape.channels or cfg["input_size"][0], shape.size or cfg["input_size"][-1]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    side = size if fit.stride is not None else _taken_side(cfg, size)
+    side = size if fit.stride is not None else _network_side(cfg, size)
     if side != size:
         layers["enlarge"] = Enlarge(side)
     layers["normalise"] = Normalise(_per_channel(cfg["mean"], channels), _per_channel(cfg["std"], channels))
@@ -130,8 +130,8 @@ def with_first_layers(net: nn.Module, name: str, shape: Shape, fit: Fit | None =
     return described(nn.Sequential(layers), known)
 
 
-def _taken_side(cfg: dict[str, Any], size: int) -> int:
-    """Side of the images that the network itself gets, in pixels."""
+def _network_side(cfg: dict[str, Any], size: int) -> int:
+    """Side of the images behind the enlargement, in pixels."""
     return max(size, int(cfg["input_size"][-1]) if cfg.get("fixed_input_size") else _SMALL)
 
 

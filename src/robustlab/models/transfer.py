@@ -19,7 +19,7 @@ _FROM = ("from_channels", "from_size")
 
 @torch.fx.wrap
 def coloured(x: Tensor, channels: int) -> Tensor:
-    """Grey images (N, 1, H, W) to (N, channels, H, W), all channels alike.
+    """Grey images (N, 1, H, W) to (N, channels, H, W) with equal channels.
 
     Raises: ValueError if they are no grey images.
     """
@@ -31,7 +31,7 @@ def coloured(x: Tensor, channels: int) -> Tensor:
 
 
 class Colour(nn.Module):
-    """Makes grey images coloured ones, all channels alike.
+    """Repeats the channel of grey images.
 
     Args:
         channels: of the result.
@@ -47,27 +47,25 @@ class Colour(nn.Module):
 
 
 def for_images(model: nn.Module, *, channels: int, size: int, side: int | None = None) -> nn.Module:
-    """A model behind first layers that bring images to the size and the colours that it takes.
+    """A model behind first layers that convert images to its size and colours.
 
-    The result takes the images as they are, so that eps stays in the units of their own pixels, and ``load`` builds it
-    again from a file. First layers of an earlier call are taken off.
+    The result takes the images unchanged, so that eps stays in the units of their own pixels, and ``load`` builds it
+    again from a file. First layers of an earlier call are removed.
 
     Args:
         model: for images in [0, 1] of C channels, from ``load``, or any with a convolution as its first layer.
         channels: of the images: C, or 1, which is repeated C times.
         size: height and width of the images, in pixels.
-        side: height and width that the model gets; None: what ``load`` was told, else the images' own.
+        side: height and width in the model; None: the size given to ``load``, else that of the images.
 
-    Returns: the model itself if nothing has to be done; else a module whose ``.model`` it is.
+    Returns: the model itself if it fits already; else a module with the model as ``.model``.
     Raises: ValueError for another number of channels.
     """
     inner = without_first_layers(model)
     known = architecture_of(inner) or {}
-    taken, side = _taken(inner, known, channels), side or cast(int, known.get("size", size))
+    taken, side = _input_channels(inner, known, channels), side or cast(int, known.get("size", size))
     if channels not in (1, taken):
-        raise ValueError(
-            f"the images have {channels} channels, the weights are of a network for {taken}: convert the images"
-        )
+        raise ValueError(f"the images have {channels} channels, but the weights are for {taken}: convert the images")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if side != size:
         layers["enlarge"] = Enlarge(side)
@@ -78,12 +76,12 @@ def for_images(model: nn.Module, *, channels: int, size: int, side: int | None =
     layers["model"] = inner
     whole = nn.Sequential(layers)
     whole.training = inner.training
-    told = dict(zip(_FROM, (channels, size), strict=True))
-    return described(whole, {**known, "channels": taken, "size": side, **told}) if known else whole
+    source = dict(zip(_FROM, (channels, size), strict=True))
+    return described(whole, {**known, "channels": taken, "size": side, **source}) if known else whole
 
 
 def without_first_layers(model: nn.Module) -> nn.Module:
-    """The model without the first layers that ``for_images`` gave it."""
+    """The model without the first layers of ``for_images``."""
     known = architecture_of(model) or {}
     if _FROM[0] not in known:
         return model
@@ -91,8 +89,8 @@ def without_first_layers(model: nn.Module) -> nn.Module:
     return described(inner, {key: value for key, value in known.items() if key not in _FROM})
 
 
-def _taken(model: nn.Module, known: Architecture, otherwise: int) -> int:
-    """Channels that a model takes."""
+def _input_channels(model: nn.Module, known: Architecture, otherwise: int) -> int:
+    """Channels of a model's inputs."""
     if "channels" in known:
         return cast(int, known["channels"])
     first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
@@ -100,10 +98,10 @@ def _taken(model: nn.Module, known: Architecture, otherwise: int) -> int:
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Looks whether a timm network gets its inputs as it was trained on them.
+    """Checks that a timm network gets its inputs normalised as in its training.
 
-    Raises: ValueError if its configuration says another mean or standard deviation than its first layer has, or if it
-        would get images in [0, 1] as they are.
+    Raises: ValueError if its configuration and its first layer differ in mean or standard deviation, or if there is no
+        such layer.
     """
     for part in model.modules():
         cfg = getattr(part, "pretrained_cfg", None)
@@ -123,10 +121,10 @@ def _check_first_layer(model: nn.Module, net: nn.Module, expected: tuple[Sequenc
         for own, published in zip(found, expected, strict=True)
     )
     if not same:
-        said = [", ".join(f"{value:.3g}" for value in values) for values in (*expected, *found)]
+        texts = [", ".join(f"{value:.3g}" for value in values) for values in (*expected, *found)]
         raise ValueError(
-            f"the weights are of a network that was trained on inputs with mean {said[0]} and std {said[1]}, but the "
-            f"model uses {said[2]} and {said[3]}: wrap the network with robustlab.models.normalised(net, mean, std)"
+            f"the weights are of a network that was trained on inputs with mean {texts[0]} and std {texts[1]}, but the "
+            f"model uses {texts[2]} and {texts[3]}: wrap the network with robustlab.models.normalised(net, mean, std)"
         )
 
 
