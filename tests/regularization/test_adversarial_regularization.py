@@ -188,9 +188,9 @@ def test_ball_is_not_left_however_many_steps() -> None:
 
 
 def test_loss_that_does_not_depend_on_the_inputs_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not depend on any input that is a float"):
+    with pytest.raises(ValueError, match="does not depend on any floating-point input"):
         adversarial_neighbour(lambda _x: torch.zeros(()), torch.zeros(2, 3))
-    with pytest.raises(ValueError, match="does not depend on any input that is a float"):
+    with pytest.raises(ValueError, match="does not depend on any floating-point input"):
         adversarial_neighbour(lambda x: x.float().sum(), torch.zeros(2, 3, dtype=torch.int64))
 
 
@@ -242,7 +242,7 @@ def test_reductions_and_distances_refuse_what_does_not_fit() -> None:
         reduced(rows, reduction="median")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"weights \(3,\) do not fit distances \(4, 3\)"):
         distance_loss(rows, rows, torch.ones(3))
-    with pytest.raises(ValueError, match=r"rows alike in shape, got \(4, 3\) and \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"rows of the same shape, got \(4, 3\) and \(4, 2\)"):
         distance_loss(rows, rows[:, :2])
     with pytest.raises(ValueError, match=r"source has rows from .* with sums up to .*: softmax=True takes logits"):
         distance_loss(rows, rows, distance=KLDistance())

@@ -105,7 +105,7 @@ def test_approximate_graph_finds_most_neighbours() -> None:
 
 def test_too_many_edges_are_refused_with_their_number() -> None:
     x = torch.ones(2000, 3)
-    with pytest.raises(ValueError, match=r"about 3,998,000 edges, more than 1,000,000: raise it, ask for fewer"):
+    with pytest.raises(ValueError, match=r"about 3,998,000 edges, more than 1,000,000: raise it, keep fewer"):
         build_graph(x, 0.5, most_edges=1_000_000)
     assert len(build_graph(x, 0.5, top_k=3, most_edges=1_000_000)) == 6000
 
@@ -190,7 +190,7 @@ def test_loader_stacks_packed_examples() -> None:
     x, y, neighbours, weights = next(iter(DataLoader(packed, batch_size=8)))
     assert (x.shape, y.shape, neighbours.shape, weights.shape) == ((8, 6), (8,), (8, 3, 6), (8, 3))
     assert torch.equal(packed[-1].x, packed[39].x)
-    with pytest.raises(IndexError, match="there are 40 examples, not one of number 40"):
+    with pytest.raises(IndexError, match="example 40 does not exist: there are 40"):
         packed[40]
 
 
@@ -234,7 +234,7 @@ def test_edges_of_more_examples_count_if_they_are_asked_for() -> None:
     assert metrics["graph_loss"] == pytest.approx(expected.item(), rel=1e-5)
     recipe.step(model, batch._replace(seed=1), {}, lambda loss: loss.backward())
     assert not torch.equal(seen[1], seen[-2])
-    with pytest.raises(ValueError, match="unlabelled is how many examples go with each labelled one, >= 0, got -1"):
+    with pytest.raises(ValueError, match="unlabelled is the number of examples per labelled one, >= 0, got -1"):
         GraphRegularization(data, graph, 3, unlabelled=-1)
 
 
@@ -261,7 +261,7 @@ def test_neighbours_that_are_not_there_cost_no_pass() -> None:
 
 def test_graph_that_would_regularise_nothing_or_does_not_fit_is_refused() -> None:
     (data, graph), nothing = small(), torch.zeros(0, dtype=torch.int64)
-    with pytest.raises(ValueError, match="with 0 neighbours a graph regularises nothing: ask for one or more"):
+    with pytest.raises(ValueError, match="a graph with 0 neighbours regularises nothing: use one or more"):
         pack_neighbours(data, graph, 0)
     with pytest.raises(ValueError, match="a graph of 7 nodes does not fit a pool of 40 examples"):
         GraphRegularization(data, Graph(nothing, nothing, torch.zeros(0), 7), 2)

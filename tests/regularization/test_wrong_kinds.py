@@ -124,7 +124,7 @@ def test_inputs_without_a_float_have_no_neighbours(dtype: torch.dtype, *, random
         lambda: virtual_adversarial_loss(Words(), tokens),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match=rf"inputs are {dtype}, of which there are no neighbours nearby"):
+        with pytest.raises(ValueError, match=rf"inputs are {dtype}, which have no neighbours nearby"):
             call()
     plain = AdversarialRegularization(multiplier=0.0)
     assert AdversariallyRegularized(Words(), plain).losses(tokens, Y).total.isfinite()

@@ -95,7 +95,7 @@ def test_the_number_is_near_the_published_approximation() -> None:
 
 @pytest.mark.parametrize(
     ("discordant", "difference", "said"),
-    [(0.1, 0.0, "other than 0"), (0.1, 0.2, "at least as large"), (0.0, 0.1, "share in"), (1.2, 0.1, "share in")],
+    [(0.1, 0.0, "other than 0"), (0.1, 0.2, "at least as large"), (0.0, 0.1, "fraction in"), (1.2, 0.1, "fraction in")],
 )
 def test_differences_that_cannot_be_are_refused(discordant: float, difference: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):

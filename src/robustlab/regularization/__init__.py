@@ -1,4 +1,4 @@
-"""Neural Structured Learning: losses that make a model say alike of neighbours, adversarial, virtual or in a graph."""
+"""Neural Structured Learning: losses for similar outputs on neighbours, adversarial, virtual or in a graph."""
 
 from robustlab.regularization.adversarial import AdversariallyRegularized, AdversarialRegularization, Losses
 from robustlab.regularization.build import build_graph

@@ -1,4 +1,4 @@
-"""Adversarial regularization: the loss on adversarial neighbours beside the loss on the examples themselves."""
+"""Adversarial regularization: the loss on examples plus the loss on their adversarial neighbours."""
 
 from __future__ import annotations
 
@@ -45,19 +45,18 @@ class AdversarialRegularization:
 
         loss = loss(f(x), y) + multiplier * loss(f(neighbour of x), y),   the neighbour a constant
 
-    A step costs one pass over the examples and one over their neighbours, forward and back: the direction to the
-    neighbours comes out of the same backward pass as the gradient of the weights. Nothing is differentiated twice.
+    A step costs one forward and backward pass over the examples and one over their neighbours: the direction to the
+    neighbours comes from the same backward pass as the gradient of the weights. There are no second derivatives.
 
     Args:
-        how: the neighbours are searched.
-        multiplier: weight of the loss on them, >= 0; with 0 the plain loss is left, bit for bit.
+        how: settings of the search for neighbours.
+        multiplier: weight of the loss on them, >= 0; 0 gives exactly the plain loss.
         loss: per example.
-        target: towards which label neighbours are made: away from the true one, or to another, at the cost of a pass
-            back more.
-        norm_mode: what norm layers do in passes over neighbours. "train": batch statistics, without a change of the
-            running ones; "eval": the running ones; "moving": batch statistics that move the running ones, as the
-            original does.
-        limits: what of the inputs may change.
+        target: label of the neighbours: away from the true one, or towards another, which costs one more backward pass.
+        norm_mode: mode of BatchNorm in passes over neighbours. "train": batch statistics, without a change of the
+            running ones; "eval": the running ones; "moving": batch statistics that update the running ones, as in the
+            original.
+        limits: mask and bounds of the change.
 
     Raises: ValueError for a negative multiplier, or an unknown mode or method.
     Source: the objective and the defaults are those of Neural Structured Learning 1.4.0 (there step_size 0.2 and Linf
@@ -80,12 +79,12 @@ class AdversarialRegularization:
                 raise ValueError(f"{name} is one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
 
     def init(self, model: nn.Module) -> RecipeState:
-        """Nothing is remembered from step to step."""
+        """An empty state."""
         del model
         return {}
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
-        """One pass over the batch and one over its neighbours, each forward and back."""
+        """One forward and backward pass over the batch, and one over its neighbours."""
         del state
         if self.multiplier:
             check_movable(batch.x)
@@ -101,28 +100,28 @@ class AdversarialRegularization:
             first = {} if x.grad is None else {0: x.grad}
         x_adv = self.search(model, x, aim, first, seed=batch.seed, ids=batch.ids)
         with passing(model, self.norm_mode):
-            beside = model(x_adv)
-        hard = mean_loss(self.loss(beside, y))
+            neighbour_logits = model(x_adv)
+        hard = mean_loss(self.loss(neighbour_logits, y))
         backward(self.multiplier * hard)
         total = base.detach() + self.multiplier * hard.detach()
         return measured(logits, total, y, base_loss=base, adversarial_loss=hard)
 
     @property
     def starts_here(self) -> bool:
-        """Whether the gradient at the examples themselves is the first that the search needs."""
+        """True if the search starts with the gradient at the examples themselves."""
         return self.multiplier > 0 and not self.how.random_start
 
     def aim(self, logits: Logits, y: Tensor, *, seed: int = 0, ids: Tensor | None = None) -> Aim:
-        """What a neighbour is to make large."""
+        """Objective of the neighbours."""
         if self.target == "true":
             return Aim(self.loss, y)
         return Aim(self.loss, target_labels(logits.detach(), y, self.target, seed=seed, ids=ids), away=False)
 
     def first(self, aim: Aim, logits: Logits, x: Inputs, weights: Tensor | None = None) -> dict[str | int, Tensor]:
-        """The gradient of that at the examples themselves; the graph of the logits is kept."""
+        """Gradient of the objective at the examples themselves; keeps the graph of the logits."""
         leaves = {name: value for name, value in named(x).items() if value.requires_grad}
-        wanted = aim(logits, weights)
-        slopes = torch.autograd.grad(wanted, list(leaves.values()), retain_graph=True, allow_unused=True)
+        objective = aim(logits, weights)
+        slopes = torch.autograd.grad(objective, list(leaves.values()), retain_graph=True, allow_unused=True)
         return {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
 
     def search(
@@ -136,22 +135,22 @@ class AdversarialRegularization:
         seed: int = 0,
         ids: Tensor | None = None,
     ) -> Inputs:
-        """The neighbours, constants; ``first`` is the gradient at the examples, None if the start is random."""
+        """Neighbours as constants; ``first`` is the gradient at the examples, None if the start is random."""
 
-        def wanted(now: Inputs) -> Tensor:
+        def objective(now: Inputs) -> Tensor:
             with passing(model, self.norm_mode):
                 return aim(model(now), weights)
 
         at = self.how
         now = at.started(x, self.limits, seed, ids) if first is None else at.moved(x, x, first, self.limits)
         for _ in range(at.steps - (first is not None)):
-            now = at.moved(x, now, gradient_of(wanted, now), self.limits)
+            now = at.moved(x, now, gradient_of(objective, now), self.limits)
         return now
 
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """What neighbours make large: the loss of a label, or, on the way to a label, the opposite of its loss."""
+    """Objective of neighbours: the loss of a label, or for a target the negative of its loss."""
 
     loss: Loss
     label: Labels
@@ -164,9 +163,9 @@ class Aim:
 
 
 class AdversariallyRegularized(nn.Module):
-    """A model with its regularised loss, for a training loop of one's own.
+    """A model with its regularised loss, for your own training loop.
 
-    The module is the model: it maps inputs to logits as before, and its weights are the model's.
+    The module maps inputs to logits like the model and shares its weights.
 
     Args:
         model: any module; its inputs may be a tensor, a dict or a tuple of tensors.
@@ -184,7 +183,7 @@ class AdversariallyRegularized(nn.Module):
         self.how = how or AdversarialRegularization()
 
     def forward(self, x: Inputs) -> Logits:
-        """What the model says."""
+        """Outputs of the model."""
         logits: Logits = self.model(x)
         return logits
 
@@ -201,9 +200,9 @@ class AdversariallyRegularized(nn.Module):
 
         Args:
             x: inputs, with examples first.
-            y: labels (N,), or whatever the loss takes.
+            y: labels (N,), or other targets of the loss.
             weights: of the examples (N,) or (N, 1), finite, in both losses: sum_i w_i l_i / N.
-            seed: of random starts and targets; another for each step, the number of the step say.
+            seed: of random starts and targets; another for each step, such as its number.
             ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
 
         Raises: ValueError for inputs without a float, labels that are no class numbers, weights that are not finite or
@@ -222,25 +221,24 @@ class AdversariallyRegularized(nn.Module):
         first = how.first(aim, logits, x, weights) if how.starts_here else None
         x_adv = how.search(self, x, aim, first, weights=weights, seed=seed, ids=ids)
         with passing(self, how.norm_mode):
-            beside = self(x_adv)
-        hard = mean_loss(how.loss(beside, y), weights)
+            neighbour_logits = self(x_adv)
+        hard = mean_loss(how.loss(neighbour_logits, y), weights)
         return Losses(base + how.multiplier * hard, base, hard, logits)
 
 
 def labelled(loss: Loss, logits: Logits, y: Tensor) -> Tensor:
     """The loss of labels.
 
-    Raises: ValueError for labels that the cross-entropy cannot take: class numbers (N,), or probabilities (N, K).
+    Raises: ValueError for labels other than class numbers (N,) or probabilities (N, K).
     """
     probabilities = isinstance(y, Tensor) and y.is_floating_point() and y.shape == logits.shape
     return loss(logits, check_classes(y, logits) if loss == cross_entropy and not probabilities else y)
 
 
 def mean_loss(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """sum_i w_i l_i / N of losses (N,); a scalar is left as it is.
+    """sum_i w_i l_i / N of losses (N,); a scalar stays unchanged.
 
-    Raises: ValueError for weights that are not finite, or not one per example, or a scalar loss that they cannot be
-        brought into.
+    Raises: ValueError for weights that are not finite or not one per example, and for weights of a scalar loss.
     """
     if weights is None:
         return values.mean()
@@ -254,7 +252,7 @@ def mean_loss(values: Tensor, weights: Tensor | None = None) -> Tensor:
 
 @contextmanager
 def passing(model: nn.Module, mode: NormMode) -> Iterator[None]:
-    """A forward pass over neighbours, with norm layers as they are to be."""
+    """Sets the mode of BatchNorm for forward passes over neighbours inside the block."""
     if mode == "moving":
         yield
     else:

@@ -1,4 +1,4 @@
-"""Graphs from embeddings: which examples are alike."""
+"""Graphs of similar examples from embeddings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from robustlab.regularization.graph import Graph
 Method: TypeAlias = Literal["exact", "approximate"]
 """All pairs, or what an index of faiss finds."""
 MOST_EDGES = 50_000_000
-"""More are refused unless asked for: about 1 GiB."""
+"""More are refused by default: about 1 GiB."""
 _BLOCK = 64 * 2**20
 """Similarities that are held at a time."""
-_LOOKED_AT = 256
+_SAMPLED = 256
 """Nodes whose neighbours stand for those of all when edges are estimated."""
 _SLACK = 1e-5
 """By which a similarity may be off in float32 before it is computed in float64."""
@@ -35,29 +35,29 @@ def build_graph(
     names: tuple[str, ...] | None = None,
     most_edges: int = MOST_EDGES,
 ) -> Graph:
-    """Connects examples whose embeddings are alike.
+    """Connects examples with similar embeddings.
 
         edge i -> j  if  cos(e_i, e_j) >= threshold,  i != j;  its weight is the cosine
 
-    Computed in blocks, on the device of the embeddings, so that memory stays bounded; in float32, and what is near the
-    threshold in float64. Both directions of an edge are there, unless ``top_k`` leaves one out.
+    Computed in blocks of bounded memory on the device of the embeddings, in float32, and in float64 near the threshold.
+    Edges go in both directions, unless ``top_k`` leaves one out.
 
     Args:
         embeddings: one per example (N, D), any float dtype.
         threshold: smallest cosine of an edge, in [-1, 1].
-        top_k: only so many edges go out from a node, the strongest; None: all.
-        method: "exact" looks at all pairs; "approximate" asks an index of the library faiss, which misses some and
+        top_k: number of strongest edges that a node keeps; None: all.
+        method: "exact" compares all pairs; "approximate" uses an index of the library faiss, which misses some and
             needs ``top_k``: for some hundred thousand examples and more.
         names: of the examples, in files; None: their numbers.
-        most_edges: a graph with more, as far as a sample of nodes can tell, is refused before it is built.
+        most_edges: refuses a larger graph before it is built, by an estimate from a sample of nodes.
 
     Returns: the graph, on the CPU.
 
     Raises:
-        ValueError: values that no graph can have, or more edges than allowed, with the estimate.
+        ValueError: invalid values, or more edges than allowed, with the estimate.
         ImportError: for "approximate", if faiss is not installed.
 
-    Source: as in Neural Structured Learning 1.4.0, whose locality-sensitive hashing "approximate" stands for.
+    Source: as in Neural Structured Learning 1.4.0; "approximate" replaces its locality-sensitive hashing.
     """
     if embeddings.ndim != 2 or not embeddings.is_floating_point() or not bool(embeddings.isfinite().all()):
         raise ValueError(f"embeddings are finite floats (N, D), got {embeddings.dtype} {tuple(embeddings.shape)}")
@@ -75,7 +75,7 @@ def build_graph(
         if expected > most_edges:
             raise ValueError(
                 f"a threshold of {threshold} would make about {expected:,.0f} edges, more than {most_edges:,}: raise "
-                f"it, ask for fewer with top_k, or allow more with most_edges"
+                f"it, keep fewer with top_k, or allow more with most_edges"
             )
         found = _joined(_blocks(rows, threshold, top_k))
     else:
@@ -85,14 +85,14 @@ def build_graph(
 
 
 def estimated_edges(rows: Tensor, threshold: float, top_k: int | None = None) -> float:
-    """How many edges there will be, from the neighbours of a sample of nodes.
+    """Estimated number of edges, from the neighbours of a sample of nodes.
 
     Args:
         rows: of unit length (N, D).
         threshold: smallest cosine of an edge.
         top_k: most edges of a node.
     """
-    sample = subset(len(rows), min(_LOOKED_AT, len(rows)), seed=0).to(rows.device)
+    sample = subset(len(rows), min(_SAMPLED, len(rows)), seed=0).to(rows.device)
     near = rows[sample].float() @ rows.float().T >= threshold
     near[torch.arange(len(sample), device=rows.device), sample] = False
     counts = near.sum(dim=1)
@@ -106,7 +106,7 @@ Edges: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 def _blocks(rows: Tensor, threshold: float, top_k: int | None) -> Iterator[Edges]:
-    """The edges of some nodes after others."""
+    """Edges, block of nodes by block of nodes."""
     narrow = rows.float()
     height = max(1, _BLOCK // max(len(rows), 1))
     cosines = torch.empty(min(height, len(rows)), len(rows), device=rows.device)
@@ -118,9 +118,9 @@ def _blocks(rows: Tensor, threshold: float, top_k: int | None) -> Iterator[Edges
 
 
 def _edges(rows: Tensor, own: Tensor, near: Tensor, threshold: float, top_k: int | None) -> Edges:
-    """Those of a block of similarities that count, computed again in float64."""
+    """Edges of a block of similarities, computed again in float64."""
     if top_k is not None and top_k < near.shape[1] - 1:
-        # A few more than asked for: in float32 the last places may be exchanged.
+        # A few more than needed: in float32 the last places may be exchanged.
         value, target = near.topk(min(top_k + 8, near.shape[1] - 1), dim=1)
         source = own[:, None].expand_as(target)
         kept = value >= threshold - _SLACK

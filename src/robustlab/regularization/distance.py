@@ -1,4 +1,4 @@
-"""How far outputs of a model are apart: distances as values, with weights, and how many become one number."""
+"""Distances between outputs of a model, with weights, and their reduction to one number."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class L1Distance:
 
     def __call__(self, source: Tensor, target: Tensor) -> Tensor:
         """(..., D) and (..., D) to (..., D), or to (...) per pair."""
-        source, target = _seen(source, target, softmax=self.softmax)
+        source, target = _compared(source, target, softmax=self.softmax)
         return _per_pair((source - target).abs(), self.per_pair)
 
 
 @typed
 @dataclass(frozen=True)
 class SquaredL2Distance:
-    """(s_i - t_i)**2 of each element, or the sum over the last axis: what the original calls L2.
+    """(s_i - t_i)**2 of each element, or the sum over the last axis; called L2 in the original.
 
     Args:
         per_pair: whether to sum over the last axis.
@@ -60,7 +60,7 @@ class SquaredL2Distance:
 
     def __call__(self, source: Tensor, target: Tensor) -> Tensor:
         """(..., D) and (..., D) to (..., D), or to (...) per pair."""
-        source, target = _seen(source, target, softmax=self.softmax)
+        source, target = _compared(source, target, softmax=self.softmax)
         return _per_pair((source - target).square(), self.per_pair)
 
 
@@ -77,7 +77,7 @@ class CosineDistance:
 
     def __call__(self, source: Tensor, target: Tensor) -> Tensor:
         """(..., D) and (..., D) to (...)."""
-        source, target = _seen(source, target, softmax=self.softmax)
+        source, target = _compared(source, target, softmax=self.softmax)
         return 1 - (unit_length(source) * unit_length(target)).sum(dim=-1)
 
 
@@ -137,7 +137,7 @@ def distance_loss(
         distance: None: ``SquaredL2Distance()``.
         reduction: see ``reduced``.
 
-    Returns: a scalar; for "none" as many weighted distances as the distance gives.
+    Returns: a scalar; for "none" the weighted distances themselves.
     Raises: ValueError for shapes that do not fit each other, or an unknown reduction.
 
     Example:
@@ -146,14 +146,14 @@ def distance_loss(
         2.0
     """
     if source.shape != target.shape:
-        raise ValueError(f"distances need rows alike in shape, got {tuple(source.shape)} and {tuple(target.shape)}")
+        raise ValueError(f"distances need rows of the same shape, got {tuple(source.shape)} and {tuple(target.shape)}")
     values = (distance or SquaredL2Distance())(source, target)
     return reduced(values, weights, reduction)
 
 
 @typed
 def reduced(values: Tensor, weights: Tensor | float = 1.0, reduction: Reduction = "mean_nonzero") -> Tensor:
-    """What weighted values come to.
+    """Reduction of weighted values to one number.
 
         none           w_i v_i
         sum            sum_i w_i v_i
@@ -164,7 +164,7 @@ def reduced(values: Tensor, weights: Tensor | float = 1.0, reduction: Reduction 
     Args:
         values: numbers (...).
         weights: one for all, or of a shape that leads that of the values (trailing axes of 1 may be there or not).
-        reduction: one of these. What is divided by 0 is 0.
+        reduction: one of these. A division by 0 gives 0.
 
     Raises: ValueError for an unknown reduction, or weights that are not finite or do not fit.
     """
@@ -198,7 +198,7 @@ def _ratio(total: Tensor, count: Tensor) -> Tensor:
 def finite_weights(weights: Tensor | float) -> Tensor:
     """Weights as a tensor.
 
-    Raises: ValueError if one is NaN or infinite, with which every loss would be.
+    Raises: ValueError if one is NaN or infinite, as the loss would be too.
     """
     given = torch.as_tensor(weights)
     wrong = int((~given.isfinite()).sum())
@@ -210,7 +210,7 @@ def finite_weights(weights: Tensor | float) -> Tensor:
 
 
 def _spread(weights: Tensor | float, values: Tensor) -> Tensor:
-    """Weights, one for each value."""
+    """Weights expanded to one for each value."""
     weights = finite_weights(weights)
     spread = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
     if spread.ndim == values.ndim + 1 and spread.shape[-1] == 1:
@@ -219,12 +219,12 @@ def _spread(weights: Tensor | float, values: Tensor) -> Tensor:
     try:
         return spread.expand(values.shape)
     except RuntimeError as error:
-        seen = tuple(torch.as_tensor(weights).shape)
-        raise ValueError(f"weights {seen} do not fit distances {tuple(values.shape)}") from error
+        shape = tuple(torch.as_tensor(weights).shape)
+        raise ValueError(f"weights {shape} do not fit distances {tuple(values.shape)}") from error
 
 
-def _seen(source: Tensor, target: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:
-    """Rows as they are compared, in float32 or wider: the floor of a divergence is 0 in half precision."""
+def _compared(source: Tensor, target: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:
+    """Rows for the comparison, in float32 or wider: the floor of a divergence is 0 in half precision."""
     source, target = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (source, target))
     if not softmax:
         return source, target
@@ -240,7 +240,7 @@ def _distributions(source: Tensor, target: Tensor, *, softmax: bool) -> tuple[Te
                     f"a divergence compares distributions, but {name} has rows from {rows.min().item():.3g} to "
                     f"{rows.max().item():.3g} with sums up to {sums.max().item():.3g}: softmax=True takes logits"
                 )
-    return _seen(source, target, softmax=softmax)
+    return _compared(source, target, softmax=softmax)
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:

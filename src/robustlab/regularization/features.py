@@ -1,4 +1,4 @@
-"""Inputs of one or several tensors, treated as one vector per example, and what of them may change."""
+"""Inputs of one or several tensors, treated as one vector per example, and limits of their change."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Settings: TypeAlias = Setting | Mapping[str, Setting] | Sequence[Setting]
 @typed
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """What of the inputs may change, and how far.
+    """Limits of the change of inputs.
 
     Args:
-        mask: factor of the gradient, before its direction is taken; 0 keeps a value as it is.
+        mask: factor of the gradient, before its direction is taken; 0 keeps a value unchanged.
         low: smallest value allowed; smaller ones are raised to it, changed or not.
         high: largest value allowed.
     """
@@ -42,7 +42,7 @@ FREE = Limits()
 
 
 def named(x: Inputs) -> dict[str | int, Tensor]:
-    """The tensors of the inputs by name or place.
+    """The tensors of the inputs by name or position.
 
     Raises: ValueError for inputs without a tensor, or tensors that differ in their number of examples.
     """
@@ -66,13 +66,13 @@ def rebuilt(like: Inputs, tensors: Mapping[str | int, Tensor]) -> Inputs:
 
 
 def leaf(value: Tensor) -> Tensor:
-    """The tensor apart from its past, and, if it is a float, ready to be differentiated by."""
+    """A detached tensor; with ``requires_grad`` if it is a float."""
     apart = value.detach()
     return apart.requires_grad_() if apart.is_floating_point() else apart
 
 
 def streams_of(rows: Tensor, seed: int, ids: Tensor | None) -> Streams:
-    """The draws of some examples, which are called 0..N-1 if nothing else is said.
+    """Random streams of some examples, named 0..N-1 by default.
 
     Raises: ValueError for ids that are no whole numbers, one for each example.
     """
@@ -81,21 +81,21 @@ def streams_of(rows: Tensor, seed: int, ids: Tensor | None) -> Streams:
 
 
 def check_movable(x: Inputs) -> None:
-    """Refuses inputs of which nothing can be moved a little.
+    """Refuses inputs that cannot be moved by small steps.
 
     Raises: ValueError if none of the tensors is of floating point.
     """
     kinds = {value.dtype for value in named(x).values()}
     if not any(kind.is_floating_point for kind in kinds):
-        seen = ", ".join(sorted(map(str, kinds)))
+        dtypes = ", ".join(sorted(map(str, kinds)))
         raise ValueError(
-            f"inputs are {seen}, of which there are no neighbours nearby: give images as floats (x / 255), and move "
-            "what an embedding makes of tokens, not the tokens"
+            f"inputs are {dtypes}, which have no neighbours nearby: give images as floats (x / 255), and for tokens "
+            "the outputs of the embedding"
         )
 
 
 def setting(settings: Settings, name: str | int, like: Tensor) -> Tensor | None:
-    """What a setting says of one tensor, in its dtype and on its device; None if nothing.
+    """Value of a setting for one tensor, in its dtype and on its device; None if it has none.
 
     Raises: ValueError if it does not fit the tensor.
     """

@@ -16,7 +16,7 @@ from robustlab.runs.files import replace_atomically
 
 
 class Neighbours(NamedTuple):
-    """Some neighbours of some nodes, as a table whose rows all have the same length."""
+    """Neighbours of some nodes, as a table with rows of equal length."""
 
     nodes: Tensor
     """Numbers of the neighbours (N, K), int64, the strongest first; the node itself where there are no more."""
@@ -27,17 +27,16 @@ class Neighbours(NamedTuple):
 @typed
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Weighted edges between nodes that are called 0..n-1.
+    """Weighted edges between nodes 0..n-1.
 
     Args:
         source: of each edge (E,), int64.
         target: of each edge (E,), int64; the neighbour.
         weight: of each edge (E,), float.
-        nodes: how many there are.
+        nodes: number of nodes.
         names: of the nodes, in files; None: their numbers.
 
-    Raises: ValueError for edges of nodes that there are not, or that do not fit each other, and weights that are NaN or
-        infinite.
+    Raises: ValueError for edges of missing nodes, parts of different lengths, and weights that are NaN or infinite.
     """
 
     source: Tensor
@@ -60,33 +59,33 @@ class Graph:
             raise ValueError(f"{len(self.names)} names for {self.nodes} nodes")
 
     def __len__(self) -> int:
-        """How many edges there are."""
+        """Number of edges."""
         return len(self.source)
 
     def undirected(self) -> Graph:
-        """With each edge in both directions; of several weights the largest counts."""
+        """The graph with each edge in both directions; of several weights the largest counts."""
         source, target = torch.cat([self.source, self.target]), torch.cat([self.target, self.source])
         both = Graph(source, target, self.weight.repeat(2), self.nodes, self.names)
         return both.kept(both._strongest_first())
 
     def kept(self, edges: Tensor) -> Graph:
-        """With some of the edges, by number or mask."""
+        """The graph of some of the edges, by number or mask."""
         return Graph(self.source[edges], self.target[edges], self.weight[edges], self.nodes, self.names)
 
     def neighbours(self, most: int, *, of: Tensor | None = None) -> Neighbours:
         """The strongest neighbours of nodes.
 
-        Edges go one way: an edge from a to b makes b a neighbour of a (see ``undirected``). Of equal weights that comes
-        first whose name, or number, is the larger; of several edges between two nodes the strongest counts.
+        Edges have a direction: an edge from a to b makes b a neighbour of a (see ``undirected``). Among equal weights
+        the larger name or number comes first; of several edges between two nodes the strongest counts.
 
         Args:
-            most: how many of each, >= 1.
+            most: number of neighbours of each, >= 1.
             of: numbers of the nodes (N,); None: all.
 
-        Raises: ValueError for fewer than one neighbour, with which a graph would not regularise at all.
+        Raises: ValueError for fewer than one neighbour, which would be no regularization.
         """
         if most < 1:
-            raise ValueError(f"with {most} neighbours a graph regularises nothing: ask for one or more")
+            raise ValueError(f"a graph with {most} neighbours regularises nothing: use one or more")
         ordered = self.kept(self._strongest_first())
         counts = torch.bincount(ordered.source, minlength=self.nodes)
         place = torch.arange(len(ordered)) - (counts.cumsum(0) - counts)[ordered.source]
@@ -109,7 +108,7 @@ class Graph:
         return order[first.sort().values]
 
     def _rank(self) -> Tensor:
-        """The place of each node among all, by name."""
+        """The rank of each node, by name."""
         if self.names is None:
             return torch.arange(self.nodes)
         rank = torch.empty(self.nodes, dtype=torch.int64)
@@ -119,9 +118,9 @@ class Graph:
 
 @typed
 def write_graph(graph: Graph, path: str | Path) -> None:
-    """Writes a graph as the original does: a line ``source TAB target TAB weight`` for each edge, weights as "%f".
+    """Writes a graph in the original's format: a line ``source TAB target TAB weight`` for each edge, weights as "%f".
 
-    Raises: OSError if the file cannot be written; one that was there is then left as it was.
+    Raises: OSError if the file cannot be written; an existing one then stays unchanged.
     """
     names = graph.names or tuple(map(str, range(graph.nodes)))
     edges = zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True)
@@ -141,7 +140,7 @@ def read_graph(path: str | Path, names: tuple[str, ...] | None = None) -> Graph:
         path: of a file with lines ``source TAB target TAB weight``; a missing weight is 1.
         names: of the nodes, in their order; edges of others are left out. None: those in the file, sorted.
 
-    Raises: DataError for a file that is missing or has other lines, with the first of them.
+    Raises: DataError for a missing file, or with the first invalid line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Graph regularization: a model is to say alike of examples that a graph calls neighbours."""
+"""Graph regularization: similar outputs for examples that are neighbours in a graph."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Sides: TypeAlias = Literal["both", "example", "neighbour"]
 @typed
 @dataclass(frozen=True)
 class GraphLoss:
-    """How far a model's outputs for examples and for their neighbours in a graph are apart.
+    """Distance between a model's outputs for examples and for their neighbours in a graph.
 
         loss = reduction of w_ij * distance(f(x_i), f(neighbour j of x_i))
 
     Args:
         distance: between outputs: logits, probabilities or embeddings.
         reduction: of all pairs to one number; "mean_nonzero" leaves out neighbours of weight 0, which are padding.
-        gradient: through which outputs the gradient goes: "both", or only those of the examples or the neighbours.
+        gradient: outputs that get a gradient: "both", or only those of the examples or the neighbours.
 
     Source: Bui, Ravi, Ramavajjala, Neural Graph Learning, WSDM 2018, equation 2; defaults as in Neural Structured
     Learning 1.4.0.

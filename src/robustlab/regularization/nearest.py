@@ -12,7 +12,7 @@ _VISITED = 1 / 16
 
 
 def approximate(rows: Tensor, threshold: float, top_k: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Sources, targets and cosines of edges that an inverted file finds.
+    """Sources, targets and cosines of edges from an inverted-file index.
 
     Args:
         rows: of unit length (N, D).
@@ -22,7 +22,7 @@ def approximate(rows: Tensor, threshold: float, top_k: int | None) -> tuple[Tens
     Raises: ValueError without ``top_k``; ImportError if faiss is not installed.
     """
     if top_k is None:
-        raise ValueError("an approximate graph needs top_k: how many neighbours of each example are looked for")
+        raise ValueError("an approximate graph needs top_k, the number of neighbours of each example")
     try:
         import faiss
     except ImportError as error:

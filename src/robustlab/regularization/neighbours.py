@@ -1,4 +1,4 @@
-"""Adversarial neighbours: for each example another one nearby where the loss is larger."""
+"""Adversarial neighbours: points near the examples with a larger loss."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _START, _TARGET = 0x57A27, 0x7A26E7
 @typed
 @dataclass(frozen=True)
 class Neighbourhood:
-    """How adversarial neighbours are searched.
+    """Settings of the search for adversarial neighbours.
 
         x_0 = x (+ a random point of the ball),   x_{t+1} = clip(x + project(x_t + step_size * steepest(g_t) - x))
 
     Args:
         norm: of the step, over all values of an example jointly, and of the ball.
         step_size: length of each step in that norm, > 0, in input units.
-        steps: how many, >= 1.
-        eps: radius of the ball around the inputs that is not left; None: there is none.
-        random_start: whether to begin at a random point of the ball, or, without eps, of one of radius step_size.
+        steps: number of steps, >= 1.
+        eps: radius of the ball around the inputs; None: no ball.
+        random_start: begins at a random point of the ball, or, without eps, of one of radius step_size.
 
-    Raises: ValueError for values that no search can have.
+    Raises: ValueError for invalid values.
     Source: the defaults are those of Neural Structured Learning 1.4.0.
     """
 
@@ -67,7 +67,7 @@ class Neighbourhood:
             raise ValueError(f"eps is a radius >= 0 in input units, or None, got {self.eps}")
 
     def started(self, x: Inputs, limits: Limits, seed: int, ids: Tensor | None) -> Inputs:
-        """Where the search begins: the inputs themselves, unless the start is random."""
+        """Starting point of the search: the inputs themselves, unless the start is random."""
         if not self.random_start:
             return x
         check_movable(x)
@@ -79,26 +79,26 @@ class Neighbourhood:
         return self._placed(x, x, moved, limits)
 
     def moved(self, x: Inputs, now: Inputs, gradient: Mapping[str | int, Tensor], limits: Limits = FREE) -> Inputs:
-        """Where one step leads.
+        """One step of the search.
 
         Args:
             x: the inputs.
-            now: where the search is.
-            gradient: of the loss at this place, by name or place, for the tensors that it depends on; values that are
-                not finite count as 0. Its length does not matter.
-            limits: what may change.
+            now: the current points.
+            gradient: of the loss at these points, by name or position, for the tensors that it depends on; values that
+                are not finite count as 0. Its length does not matter.
+            limits: of the change.
 
-        Returns: inputs like ``x``, without gradient; tensors without an entry in ``gradient`` as they are.
+        Returns: inputs like ``x``, without gradient; tensors without an entry in ``gradient`` stay unchanged.
         """
         if not gradient:
             return rebuilt(x, {name: value.detach() for name, value in named(x).items()})
-        seen = [_masked(slope, setting(limits.mask, name, slope)) for name, slope in gradient.items()]
-        step = self.norm.steepest_(joined(seen).clone()).mul_(self.step_size)
+        masked = [_masked(slope, setting(limits.mask, name, slope)) for name, slope in gradient.items()]
+        step = self.norm.steepest_(joined(masked).clone()).mul_(self.step_size)
         steps = dict(zip(gradient, split(step, list(gradient.values())), strict=True))
         return self._placed(x, now, steps, limits)
 
     def _placed(self, x: Inputs, now: Inputs, steps: Mapping[str | int, Tensor], limits: Limits) -> Inputs:
-        """Where a step from ``now`` leads, back in the ball around ``x`` and within the limits."""
+        """Result of a step from ``now``, projected onto the ball around ``x`` and the limits."""
         first, last = named(x), named(now)
         change = [(last[name] - first[name]).detach() + step for name, step in steps.items()]
         if self.eps is not None:
@@ -121,14 +121,14 @@ def adversarial_neighbour(
     seed: int = 0,
     ids: Tensor | None = None,
 ) -> Inputs:
-    """For each example another one nearby where the loss is larger.
+    """Moves each example to a nearby point with a larger loss.
 
     Args:
         loss_of: from inputs to a loss: a scalar, or one number per example. Examples must not influence each other.
-        x: a tensor (N, ...), or several by name or place, which make one vector per example; tensors that are no
-            floats, or that the loss does not depend on, come back as they are.
+        x: a tensor (N, ...), or several by name or position, which make one vector per example; tensors that are no
+            floats, or that the loss does not depend on, come back unchanged.
         how: norm, step size, steps, ball; None: the defaults of Neural Structured Learning.
-        limits: a mask of what may change, smallest and largest values.
+        limits: a mask of the values that may change, smallest and largest values.
         seed: of the random start.
         ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
 
@@ -151,25 +151,25 @@ def adversarial_neighbour(
 
 
 def gradient_of(loss_of: LossOf, x: Inputs) -> dict[str | int, Tensor]:
-    """The gradient of a loss on each tensor that it depends on, by name or place; none, if it depends on none.
+    """The gradient of a loss by each tensor that it depends on, by name or position; may be empty.
 
     Raises: ValueError if no input is a float, or the loss cannot be differentiated at all.
     """
     with torch.enable_grad():
         leaves = {name: leaf(value) for name, value in named(x).items()}
         loss = loss_of(rebuilt(x, leaves)).sum()
-        asked = {name: value for name, value in leaves.items() if value.requires_grad}
-        if not asked or not loss.requires_grad:
-            raise ValueError("the loss does not depend on any input that is a float: there is no direction to go")
-        slopes = torch.autograd.grad(loss, list(asked.values()), allow_unused=True)
-    return {name: slope for name, slope in zip(asked, slopes, strict=True) if slope is not None}
+        differentiable = {name: value for name, value in leaves.items() if value.requires_grad}
+        if not differentiable or not loss.requires_grad:
+            raise ValueError("the loss does not depend on any floating-point input: check the model")
+        slopes = torch.autograd.grad(loss, list(differentiable.values()), allow_unused=True)
+    return {name: slope for name, slope in zip(differentiable, slopes, strict=True) if slope is not None}
 
 
 @typed
 def target_labels(
     logits: Logits, y: Labels, method: TargetMethod = "true", *, seed: int = 0, ids: Tensor | None = None
 ) -> Labels:
-    """The label that a neighbour is made for (N,).
+    """Target labels of neighbours (N,).
 
     Args:
         logits: of the inputs (N, K).

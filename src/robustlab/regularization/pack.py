@@ -36,7 +36,7 @@ class PackedExample(NamedTuple):
 
 
 class Packed(Dataset[PackedExample]):
-    """What ``pack_neighbours`` makes; a loader stacks its items as they are."""
+    """Result of ``pack_neighbours``; a loader can stack its items."""
 
     def __init__(self, examples: Examples, pool: Examples, found: Neighbours) -> None:
         self.examples, self.pool, self.found = examples, pool, found
@@ -46,10 +46,10 @@ class Packed(Dataset[PackedExample]):
 
     def __getitem__(self, number: int) -> PackedExample:
         if not -len(self) <= number < len(self):
-            raise IndexError(f"there are {len(self)} examples, not one of number {number}")
+            raise IndexError(f"example {number} does not exist: there are {len(self)}")
         own = self.examples.batch(torch.tensor([number % len(self)]))
-        beside = self.pool.batch(self.found.nodes[number])
-        return PackedExample(own.x[0], own.y[0], beside.x, self.found.weights[number])
+        near = self.pool.batch(self.found.nodes[number])
+        return PackedExample(own.x[0], own.y[0], near.x, self.found.weights[number])
 
 
 @typed
@@ -61,15 +61,15 @@ def pack_neighbours(
     pool: Examples | None = None,
     nodes: Tensor | None = None,
 ) -> Packed:
-    """Puts examples and their neighbours together.
+    """Joins examples and their neighbours.
 
     Args:
         examples: labelled ones, one item each.
-        graph: edges between examples of the pool, which are called by their number there; ``undirected()`` it if an
-            edge is to count both ways.
-        neighbours: how many of each, >= 1.
-        pool: what neighbours are taken from, whose labels are not looked at: labelled and unlabelled examples. None:
-            the examples themselves.
+        graph: edges between examples of the pool, by their numbers there; use ``undirected()`` if an edge counts in
+            both directions.
+        neighbours: number of neighbours of each, >= 1.
+        pool: source of the neighbours, labelled and unlabelled examples; its labels are not used. None: the examples
+            themselves.
         nodes: numbers of the examples in the pool (N,); None: the first N.
 
     Raises: ValueError for a pool or numbers that do not fit the graph or the examples.
@@ -82,24 +82,24 @@ def pack_neighbours(
 @typed
 @dataclass(frozen=True, eq=False)
 class GraphRegularization:
-    """Training on examples, and on saying alike of them and their neighbours; a recipe for ``training.fit``.
+    """Training on examples and for similar outputs on their neighbours; a recipe for ``training.fit``.
 
         loss = loss(f(x), y) + multiplier * reduction of w_ij distance(f(x_i), f(neighbour j of x_i))
 
-    The sum is over the edges of the batch, and of more examples of the pool if ``unlabelled`` asks for some. Neighbours
-    that are not there cost no pass.
+    The sum is over the edges of the batch, and of further examples of the pool if ``unlabelled`` is positive. Missing
+    neighbours cost no pass.
 
     Args:
-        pool: what neighbours are taken from; its labels are not looked at.
+        pool: source of the neighbours; its labels are not used.
         graph: edges between examples of the pool.
-        neighbours: how many of each example, >= 1; the original's default of 0 switches the regulariser off.
+        neighbours: number of neighbours of each example, >= 1; the original's default of 0 means no regularization.
         nodes: numbers of the training examples in the pool (N,); None: the first N.
-        multiplier: weight of the graph loss, >= 0; with 0 the plain loss is left, bit for bit.
-        unlabelled: how many examples of the pool, drawn anew at each step, go with each of the batch, so that the
-            edges between examples without label count as well; 0, as in the original: none.
-        graph_loss: distance, reduction, and through which outputs the gradient goes.
+        multiplier: weight of the graph loss, >= 0; 0 gives exactly the plain loss.
+        unlabelled: number of examples of the pool, drawn anew at each step, per example of the batch, so that edges
+            between unlabelled examples count as well; 0, as in the original: none.
+        graph_loss: distance, reduction, and outputs that get a gradient.
         loss: per example.
-        norm_mode: what norm layers do in the pass over neighbours, as in ``AdversarialRegularization``.
+        norm_mode: mode of BatchNorm in the pass over neighbours, as in ``AdversarialRegularization``.
 
     Raises: ValueError for values that do not fit.
     """
@@ -119,9 +119,9 @@ class GraphRegularization:
         if not self.multiplier >= 0:
             raise ValueError(f"multiplier is the weight of a loss, >= 0, got {self.multiplier}")
         if self.unlabelled < 0:
-            raise ValueError(f"unlabelled is how many examples go with each labelled one, >= 0, got {self.unlabelled}")
+            raise ValueError(f"unlabelled is the number of examples per labelled one, >= 0, got {self.unlabelled}")
         rows = _rows(self.graph, len(self.pool), len(self.pool) if self.nodes is None else len(self.nodes), self.nodes)
-        object.__setattr__(self, "_known", _Known(rows, self.graph.neighbours(self.neighbours)))
+        object.__setattr__(self, "_tables", _Tables(rows, self.graph.neighbours(self.neighbours)))
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in (self._at.rows, *self._at.table)))
@@ -129,16 +129,16 @@ class GraphRegularization:
         return f"GraphRegularization({self.pool.name}, {len(self.pool)}, {digest.hexdigest()[:16]}, {settings})"
 
     @property
-    def _at(self) -> _Known:
-        return cast(_Known, self.__dict__["_known"])
+    def _at(self) -> _Tables:
+        return cast(_Tables, self.__dict__["_tables"])
 
     def init(self, model: nn.Module) -> RecipeState:
-        """Nothing is remembered from step to step."""
+        """An empty state."""
         del model
         return {}
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
-        """One pass over the batch and one over the neighbours that there are."""
+        """One pass over the batch and one over its neighbours."""
         del state
         logits: Logits = model(batch.x)
         base = mean_loss(labelled(self.loss, logits, batch.y))
@@ -149,25 +149,27 @@ class GraphRegularization:
         if self.unlabelled:
             drawn = Streams(batch.seed, batch.ids).fork(_DRAWN).integers(len(self.pool), (self.unlabelled,))
             nodes = torch.cat([nodes, drawn.flatten().cpu()])
-            outputs = torch.cat([logits, self.said(model, nodes[len(logits) :], batch)])
-        apart = self.graph_loss(outputs, *self.beside(model, nodes, batch, outputs))
+            outputs = torch.cat([logits, self.outputs_of(model, nodes[len(logits) :], batch)])
+        apart = self.graph_loss(outputs, *self.neighbour_outputs(model, nodes, batch, outputs))
         total = base + self.multiplier * apart
         backward(total)
         return measured(logits, total, batch.y, base_loss=base, graph_loss=apart)
 
-    def beside(self, model: nn.Module, nodes: Tensor, batch: Batch, outputs: Logits) -> tuple[Logits, Tensor]:
-        """What the model says of the neighbours of nodes (N, K, D), and the weights of the edges (N, K)."""
+    def neighbour_outputs(
+        self, model: nn.Module, nodes: Tensor, batch: Batch, outputs: Logits
+    ) -> tuple[Logits, Tensor]:
+        """Outputs for the neighbours of nodes (N, K, D), and the weights of the edges (N, K)."""
         weights = self._at.table.weights[nodes]
         there = weights != 0
-        beside = outputs.detach()[:, None].repeat(1, weights.shape[1], 1)
+        near = outputs.detach()[:, None].repeat(1, weights.shape[1], 1)
         if bool(there.any()):
-            beside[there.to(beside.device)] = self.said(model, self._at.table.nodes[nodes][there], batch).to(
-                beside.dtype
+            near[there.to(near.device)] = self.outputs_of(model, self._at.table.nodes[nodes][there], batch).to(
+                near.dtype
             )
-        return beside, weights.to(beside)
+        return near, weights.to(near)
 
-    def said(self, model: nn.Module, nodes: Tensor, batch: Batch) -> Logits:
-        """What the model says of some nodes (N, D)."""
+    def outputs_of(self, model: nn.Module, nodes: Tensor, batch: Batch) -> Logits:
+        """Outputs for some nodes (N, D)."""
         with passing(model, self.norm_mode):
             logits: Logits = model(self.inputs(nodes, batch))
         return logits
@@ -179,8 +181,8 @@ class GraphRegularization:
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
 
-class _Known(NamedTuple):
-    """What a recipe looks up at each step."""
+class _Tables(NamedTuple):
+    """Tables that the recipe uses at each step."""
 
     rows: Tensor
     """Number in the pool of each training example."""

@@ -1,4 +1,4 @@
-"""Virtual adversarial neighbours: nearby inputs of which a model says something else, found without labels."""
+"""Virtual adversarial neighbours: nearby inputs with other outputs of the model, searched without labels."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from robustlab.regularization.features import check_movable, streams_of
 @typed
 @dataclass(frozen=True)
 class VirtualNeighbourhood:
-    """How virtual adversarial neighbours are searched, and what is compared there.
+    """Settings of the search for virtual adversarial neighbours and of the comparison with them.
 
         d <- normalise(gradient of distance(f(x), f(x + xi d)) by d), iterated;   neighbour = x + step_size * d
 
     Args:
-        norm: that directions are divided by: Linf divides by the largest value, and does not take the sign.
+        norm: divisor of directions: Linf divides by the largest value, and does not take the sign.
         step_size: length of the step in that norm, > 0, in input units.
         iterations: of the power method, >= 1.
         xi: length at which the change is measured, in input units; None: one that moves each value by about 0.0003
             (more for half types), right for inputs about 1 wide. The original's 1e-6 is lost to rounding in float32.
-        distance: between what the model says of an example and of its neighbour.
+        distance: between the outputs for an example and its neighbour.
         reduction: of the distances to one number.
 
     Raises: ValueError for a step size that is not positive.
@@ -59,20 +59,19 @@ def virtual_adversarial_loss(
     seed: int = 0,
     ids: Tensor | None = None,
 ) -> Tensor:
-    """How much a model's output changes towards the virtual adversarial neighbours of some inputs.
+    """Change of a model's output between inputs and their virtual adversarial neighbours.
 
     Args:
         model: from inputs (N, ...) to outputs (N, D): logits, probabilities or embeddings.
         x: inputs (N, ...); no labels are needed.
         how: None: the defaults.
-        logits: what the model says of the inputs, if that is known; else one pass more is made.
+        logits: outputs for the inputs, if known; None costs one pass more.
         start: directions (N, ...) in which the search begins; None: random ones.
         seed: of those.
         ids: names of the examples (N,), int64, that draws follow; None: 0..N-1.
 
-    Returns: a scalar to be differentiated by the weights, on the side of the neighbours alone: what the model says of
-        the inputs themselves is a constant. Where that does not change at the inputs at all, their neighbours are those
-        along the start.
+    Returns: a scalar with a gradient by the weights through the neighbours alone: the outputs for the inputs are
+        constants. Where the output does not change near an input, its neighbour lies in the direction of the start.
     Raises: ValueError for inputs that are no floats, and ids that are no whole numbers.
     """
     how = how or VirtualNeighbourhood()
@@ -95,9 +94,9 @@ def virtual_adversarial_loss(
 
 
 def _difference(x: Images, norm: Norm) -> float:
-    """A length that moves each value by about the root of the precision, which is never finer than that of float32.
+    """A length that moves each value by about the root of the precision, at most that of float32.
 
-    Finer ones would drown in what divergences add to probabilities before the logarithm.
+    Shorter ones would vanish in the constant that divergences add to probabilities before the logarithm.
     """
     precision = max(torch.finfo(kind).eps for kind in (x.dtype, torch.float32))
     return math.sqrt(precision) * float(norm.size(torch.ones(1, x[0].numel())))

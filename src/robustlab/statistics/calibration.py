@@ -1,4 +1,4 @@
-"""How far confidence can be believed: RMS calibration error as published and corrected, and AURRA."""
+"""Calibration of confidence: RMS calibration error as published and corrected, and AURRA."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Calibration:
 
 @typed
 def rms_calibration_error(confidence: Real, correct: NDArray[np.bool_], *, drop_last: bool = False) -> float:
-    """Root of the mean squared difference of confidence and accuracy, over bins of examples of like confidence.
+    """Root of the mean squared difference of confidence and accuracy, over bins of examples of similar confidence.
 
         sqrt( sum_b n_b / n (mean confidence of b - accuracy of b)^2 )
 
     Examples are sorted by confidence and cut into n // 100 bins of 100, of which the last takes the remainder too.
-    Examples of equal confidence share their accuracy, so that the order in which they came does not matter.
+    Examples of equal confidence share their accuracy, so that their order does not matter.
 
     Args:
         confidence: of the prediction (N,), in [0, 1].
-        correct: whether it is right (N,).
-        drop_last: leave out the most confident bin (but not its examples from n), as the released code does; NaN if
+        correct: True where it is right (N,).
+        drop_last: leaves out the most confident bin (but not its examples from n), as the released code does; NaN if
             there is no other.
 
     Raises: ValueError if the two do not fit, or confidences are not in [0, 1].
@@ -52,12 +52,12 @@ def rms_calibration_error(confidence: Real, correct: NDArray[np.bool_], *, drop_
 def calibration(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, level: float = 0.95) -> Calibration:
     """RMS calibration error as published and corrected, with intervals.
 
-    The intervals are by the bootstrap's variance over images. They hold the value that would be measured on average on
-    as many images, which is larger than that of ever finer bins of ever more images; compare it with ``chance``.
+    The intervals use the bootstrap's variance over images. They hold the mean value for samples of this size, which is
+    larger than the limit of finer bins on more images; compare it with ``chance``.
 
     Args:
         confidence: of the prediction (N,), in [0, 1].
-        correct: whether it is right (N,).
+        correct: True where it is right (N,).
         seed: of the bootstrap.
         level: of the intervals.
     """
@@ -78,17 +78,17 @@ def calibration(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, 
 
 @typed
 def aurra(confidence: Real, correct: NDArray[np.bool_], *, seed: int = 0, level: float = 0.95) -> Estimate:
-    """Area under the response rate accuracy curve: how well confidence tells right from wrong.
+    """Area under the response rate accuracy curve: separation of right from wrong by confidence.
 
         1/n sum_k (accuracy on the k most confident examples)
 
-    A model that abstains where it is least sure climbs along this curve. Examples of equal confidence share their
-    accuracy, so that the order in which they came does not matter.
+    The curve of a model that abstains on its least confident examples. Examples of equal confidence share their
+    accuracy, so that their order does not matter.
 
     Args:
         confidence: of the prediction (N,), in [0, 1].
-        correct: whether it is right (N,).
-        seed: of the bootstrap, whose variance the interval is made of.
+        correct: True where it is right (N,).
+        seed: of the bootstrap, whose variance gives the interval.
         level: of the interval.
 
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.

@@ -1,4 +1,4 @@
-"""Numbers that are not plain shares, with intervals: means of weighted errors, and statistics with a variance."""
+"""Estimates with intervals, other than plain fractions: weighted mean errors, and statistics with a variance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DRAWS = 200  # of the bootstrap: the standard error is then known within about 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that was computed from n examples, and its interval."""
+    """An estimate from n examples, and its interval."""
 
     value: float
     low: float
@@ -27,21 +27,21 @@ class Estimate:
 
 
 def beta_interval(value: float, variance: float, n: int, *, most: float | None = None, level: float = 0.95) -> Estimate:
-    """The interval of a statistic in [0, 1] that is as uncertain as a share of ``n_eff`` examples.
+    """The interval of a statistic in [0, 1] that is as uncertain as a fraction of ``n_eff`` examples.
 
         n_eff = value (1 - value) / variance,   low, high = Clopper-Pearson's with value * n_eff of n_eff
 
     It stays in [0, 1], is not symmetric near the ends, and is Clopper and Pearson's own for the mean of 0-1 verdicts.
-    At 0 and 1, where no variance can be seen, n_eff is n.
+    At 0 and 1, where the variance is unknown, n_eff is n.
 
     Args:
         value: in [0, 1], or NaN.
         variance: of the statistic (the square of its standard error), >= 0.
         n: examples; of none the interval is all of [0, 1].
-        most: n_eff is cut here, since a small sample may show too little variance, or none; None: not cut.
+        most: upper limit of n_eff, as a small sample may show too little variance, or none; None: no limit.
         level: probability that the interval holds the true value, about.
 
-    Raises: ValueError if value, variance, n or level cannot be.
+    Raises: ValueError for an invalid value, variance, n or level.
     Source: Korn, Graubard, Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated
     from Survey Data, Survey Methodology 1998; without its correction for degrees of freedom.
     """
@@ -68,14 +68,14 @@ def _effective(value: float, variance: float, most: float | None) -> float:
 def mean_interval(value: float, variance: float, n: int, reach: float, *, level: float = 0.95) -> Estimate:
     """Student's interval of a mean that may be of either sign, such as a difference of errors.
 
-    Where all n examples agree, no variance can be seen; then the interval is as far as the mean would go if the share
-    of examples that n equal verdicts cannot exclude were at the far end.
+    Where all n examples agree, the variance is unknown; the interval then reaches as far as the mean if the fraction of
+    examples that n equal verdicts cannot exclude were at the far end.
 
     Args:
         value: the mean, in [-reach, reach].
         variance: of the mean (the square of its standard error), with divisor n.
         n: examples, >= 1.
-        reach: the largest that one example can count, > 0.
+        reach: the largest absolute value of one example, > 0.
         level: probability that the interval holds the true mean, about.
     """
     from scipy.special import stdtrit
@@ -93,8 +93,8 @@ def bootstrap_variance(statistic: Callable[[Rows], float], sizes: tuple[int, ...
     """Variance of a statistic over 200 samples drawn with replacement, each group of examples on its own.
 
     Args:
-        statistic: of the examples whose numbers it is given, ascending and with repetition.
-        sizes: of the groups; examples of the first are numbered from 0, those of the next go on from there.
+        statistic: function of the numbers of examples, ascending and with repetition.
+        sizes: of the groups; examples are numbered from 0, group after group.
         seed: of the draws.
     """
     import torch

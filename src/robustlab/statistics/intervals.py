@@ -1,4 +1,4 @@
-"""Intervals of a share and of a mean."""
+"""Intervals of a fraction and of a mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustlab.core.kinds import typed
 
 @dataclass(frozen=True)
 class Interval:
-    """A share ``count / n`` and its exact (Clopper-Pearson) interval."""
+    """A fraction ``count / n`` and its exact (Clopper-Pearson) interval."""
 
     value: float
     low: float
@@ -24,16 +24,16 @@ class Interval:
 
 @typed
 def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
-    """The exact interval of a share.
+    """The exact interval of a fraction.
 
         low: P(X >= count | low) = (1 - level) / 2,   high: P(X <= count | high) = (1 - level) / 2,   X binomial
 
     Args:
         count: successes, 0..n.
-        n: trials, >= 0; of none the share is NaN and the interval all of [0, 1].
-        level: probability that the interval holds the true share, at least.
+        n: trials, >= 0; for 0 the fraction is NaN and the interval all of [0, 1].
+        level: probability that the interval holds the true fraction, at least.
 
-    Returns: share and interval.
+    Returns: fraction and interval.
     Raises: ValueError if count is not in 0..n, or level not in (0, 1).
     Source: Clopper, Pearson, The Use of Confidence or Fiducial Limits, Biometrika 1934, by quantiles of the beta
     distribution.
@@ -41,7 +41,7 @@ def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
     from scipy.special import betaincinv
 
     if not 0 <= count <= n or not 0 < level < 1:
-        raise ValueError(f"a share needs 0 <= count <= n and a level in (0, 1), got {count} of {n} at level {level}")
+        raise ValueError(f"a fraction needs 0 <= count <= n and a level in (0, 1), got {count} of {n} at level {level}")
     tail = (1 - level) / 2
     low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
     high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
@@ -49,7 +49,7 @@ def clopper_pearson(count: int, n: int, level: float = 0.95) -> Interval:
 
 
 class TInterval(NamedTuple):
-    """A mean and where the true one may lie."""
+    """A mean and its interval."""
 
     mean: float
     low: float
@@ -66,7 +66,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> TInterval:
         values: one per seed.
         level: probability that the interval holds the true mean, in (0, 1).
 
-    Returns: NaN and all numbers if a value is missing (NaN) or there is none; of a single value all numbers.
+    Returns: NaN with an infinite interval if a value is missing (NaN) or there is none; a single value has an infinite
+        interval.
     Raises: ValueError for a level outside (0, 1).
     Source: Student, The Probable Error of a Mean, Biometrika 1908.
     """

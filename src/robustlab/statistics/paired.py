@@ -12,7 +12,7 @@ _TINY = 1e-12
 
 @typed
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact McNemar test: are two paired verdicts equally often good?
+    """Exact McNemar test of two paired verdicts being right equally often.
 
         p = min(1, 2 P(X <= min(only_a, only_b))),   X binomial(only_a + only_b, 1/2)
 
@@ -32,21 +32,21 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 @typed
 def paired_difference(only_a: int, only_b: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Difference of two paired shares, b minus a, with Tango's score interval.
+    """Difference of two paired fractions, b minus a, with Tango's score interval.
 
         { d : |only_b - only_a - n d| <= z sqrt(n (2 q(d) + d (1 - d))) }
 
-    where q(d) is the most likely share of pairs that only a gets right if the difference is d, and z a quantile of the
-    normal distribution. The number of discordant pairs is random, as it is when examples are drawn: an interval that
-    takes it as given (from the binomial share of only_b among them) covers the difference too rarely. Of the intervals
-    that do not, Tango's stays close to its level for small n and shares near 0 or 1 (Wald's does not, exact ones are
-    far too wide), and leaves out 0 exactly where McNemar's test without correction rejects. The exact test, whose
-    p-value stands beside it, is a little more careful: with few discordant pairs it may not reject yet.
+    where q(d) is the most likely fraction of pairs that only a gets right if the difference is d, and z a quantile of
+    the normal distribution. The number of discordant pairs is random, as examples are drawn: an interval for a fixed
+    number (from the binomial fraction of only_b among them) covers the difference too rarely. Among unconditional
+    intervals, Tango's stays close to its level for small n and fractions near 0 or 1 (Wald's does not, exact ones are
+    far too wide), and excludes 0 exactly where McNemar's test without correction rejects. The exact test, whose p-value
+    is reported with it, is more conservative: with few discordant pairs it may not reject yet.
 
     Args:
         only_a: examples that only the first gets right, >= 0.
         only_b: examples that only the second gets right, >= 0.
-        n: all examples; of none the difference is NaN and the interval all of [-1, 1].
+        n: number of examples; for 0 the difference is NaN and the interval all of [-1, 1].
         level: probability that the interval holds the true difference, about.
 
     Returns: difference, low, high.
@@ -85,7 +85,7 @@ def _furthest(fewer: int, more: int, n: int, z: float) -> float:
 
 @typed
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several, in the order given.
+    """p-values corrected for multiple tests, in the given order.
 
         the k-th smallest of m becomes  max over j <= k of  min(1, (m - j + 1) p_(j))
 

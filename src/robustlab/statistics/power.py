@@ -1,4 +1,4 @@
-"""How many examples it takes to tell two models apart."""
+"""Number of examples needed to distinguish two models."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _TAIL = 1e-9  # of the number of discordant pairs that is left out of a power
 
 @typed
 def mcnemar_power(n: int, discordant: float, difference: float, level: float = 0.95) -> float:
-    """Probability that the exact McNemar test tells two models apart.
+    """Probability that the exact McNemar test distinguishes two models.
 
         sum_m P(M = m) P(test of X among m rejects),   M binomial(n, discordant),
         X binomial(m, (1 + difference / discordant) / 2)
 
     Args:
         n: examples, >= 1.
-        discordant: share of examples on which the two disagree, in (0, 1].
-        difference: of the two accuracies; its size is at most the discordant share.
+        discordant: fraction of examples on which the two disagree, in (0, 1].
+        difference: of the two accuracies; its size is at most the discordant fraction.
         level: of the test, which rejects where p <= 1 - level.
 
     Returns: a probability.
-    Raises: ValueError for shares that cannot be.
+    Raises: ValueError for impossible fractions.
     """
     from scipy.stats import binom
 
     if not 0 < discordant <= 1 or abs(difference) > discordant or not 0 < level < 1 or n < 1:
         raise ValueError(
-            f"the models disagree on a share in (0, 1], at least as large as their difference; got discordant "
+            f"the models must disagree on a fraction in (0, 1], at least as large as their difference; got discordant "
             f"{discordant}, difference {difference}, n {n}, level {level}"
         )
     m = np.arange(binom.ppf(_TAIL, n, discordant), binom.isf(_TAIL, n, discordant) + 1)
@@ -40,30 +40,30 @@ def mcnemar_power(n: int, discordant: float, difference: float, level: float = 0
         binom.ppf(tail, m, 0.5)
     )  # as few as that on one side are not rejected any more, unless exactly at the level
     most = most - (binom.cdf(most, m, 0.5) > tail)
-    share = (1 + abs(difference) / discordant) / 2
-    rejected = binom.cdf(most, m, share) + binom.sf(m - most - 1, m, share)
+    chance = (1 + abs(difference) / discordant) / 2
+    rejected = binom.cdf(most, m, chance) + binom.sf(m - most - 1, m, chance)
     return float((binom.pmf(m, n, discordant) * rejected).sum())
 
 
 @typed
 def examples_needed(discordant: float, difference: float, *, level: float = 0.95, power: float = 0.8) -> int:
-    """How many examples are enough to tell two models apart by the exact McNemar test.
+    """Number of examples with which the exact McNemar test distinguishes two models.
 
-    The n at which ``mcnemar_power`` reaches the power asked for; the search begins at the approximation
+    The n at which ``mcnemar_power`` reaches the required power; the search begins at the approximation
 
         n = (z_level sqrt(discordant) + z_power sqrt(discordant - difference^2))^2 / difference^2
 
-    which is some per cent too small for the exact test. Only examples on which the two disagree tell them apart: models
-    that agree on most examples need fewer than the intervals of their accuracies make one think.
+    which is some per cent too small for the exact test. Only examples on which the two disagree matter: models that
+    agree on most examples need fewer than the intervals of their accuracies suggest.
 
     Args:
-        discordant: share of examples on which the two disagree, from a first look; in (0, 1].
-        difference: of the two accuracies that shall be found, not 0.
+        discordant: fraction of examples on which the two disagree, from a pilot run; in (0, 1].
+        difference: of the two accuracies that the test should detect, not 0.
         level: of the test.
-        power: probability of finding it, in (0, 1).
+        power: probability of detecting it, in (0, 1).
 
     Returns: number of examples.
-    Raises: ValueError for a difference of 0 or shares that cannot be.
+    Raises: ValueError for a difference of 0 or impossible fractions.
 
     Example:
         >>> examples_needed(0.1, 0.03)

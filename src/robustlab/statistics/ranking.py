@@ -1,4 +1,4 @@
-"""How well a score ranks what a model does not know above what it knows: area under precision and recall."""
+"""Detection of unknown inputs by a score: area under precision and recall."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustlab.statistics.estimate import Estimate, Real, Rows, beta_interval, b
 
 @dataclass(frozen=True)
 class Detection:
-    """How well unknown inputs are told from known ones."""
+    """Separation of unknown inputs from known ones."""
 
     aupr: Estimate
     """Average precision; n counts the unknown inputs and the known ones."""
@@ -30,31 +30,31 @@ def average_precision(score: Real, positive: NDArray[np.bool_]) -> float:
         sum_t (recall_t - recall_(t-1)) precision_t   over thresholds t, from the highest score down
 
     Args:
-        score: (N,); larger for what ought to be positive. Equal scores fall together.
+        score: (N,); larger for expected positives. Equal scores form one threshold.
         positive: (N,).
 
-    Raises: ValueError if the two do not fit, a score is NaN, or nothing is positive.
+    Raises: ValueError if the shapes differ, a score is NaN, or nothing is positive.
     """
-    values, wanted = np.asarray(score, np.float64), np.asarray(positive, bool)
-    if values.ndim != 1 or values.shape != wanted.shape or not wanted.any() or np.isnan(values).any():
+    values, positives = np.asarray(score, np.float64), np.asarray(positive, bool)
+    if values.ndim != 1 or values.shape != positives.shape or not positives.any() or np.isnan(values).any():
         raise ValueError(f"average precision needs a score and a verdict for each example and one positive at least, "
-                         f"got {values.shape}, {wanted.shape}, {int(wanted.sum())} positive and "
+                         f"got {values.shape}, {positives.shape}, {int(positives.sum())} positive and "
                          f"{int(np.isnan(values).sum())} NaN")  # fmt: skip
     order = np.argsort(-values, kind="stable")
-    return _average_precision(-values[order], wanted[order])
+    return _average_precision(-values[order], positives[order])
 
 
 @typed
 def detection(unknown: Real, known: Real, *, seed: int = 0, level: float = 0.95) -> Detection:
-    """Average precision of a score that ought to be larger for unknown inputs, with its interval.
+    """Average precision of a score that should be larger for unknown inputs, with its interval.
 
-    ImageNet-O is measured so, with minus the largest of the softmax probabilities of its 200 classes, 2,000 unknown
-    images and the 10,000 validation images of these classes; the base rate is then 16.67 %.
+    ImageNet-O uses it with minus the largest softmax probability over its 200 classes, 2,000 unknown images and the
+    10,000 validation images of these classes; the base rate is then 16.67 %.
 
     Args:
         unknown: scores of the inputs that belong to no class (N,).
         known: scores of inputs that do (M,).
-        seed: of the bootstrap (unknown and known apart), whose variance the interval is made of.
+        seed: of the bootstrap (unknown and known apart), whose variance gives the interval.
         level: of the interval.
     """
     scores = np.concatenate([np.asarray(unknown, np.float64), np.asarray(known, np.float64)])
@@ -71,9 +71,9 @@ def detection(unknown: Real, known: Real, *, seed: int = 0, level: float = 0.95)
     return Detection(aupr, len(unknown) / scores.size, *sizes)
 
 
-def _average_precision(falling: Real, wanted: NDArray[np.bool_]) -> float:
-    """Of examples by descending score, given as ascending minus scores."""
+def _average_precision(falling: Real, positives: NDArray[np.bool_]) -> float:
+    """Average precision of examples sorted by descending score, given as ascending minus scores."""
     ends = np.flatnonzero(np.r_[falling[1:] != falling[:-1], True])
-    found = np.cumsum(wanted)[ends]
-    precision = found / (ends + 1)
-    return float(np.diff(found, prepend=0) @ precision / found[-1])
+    hits = np.cumsum(positives)[ends]
+    precision = hits / (ends + 1)
+    return float(np.diff(hits, prepend=0) @ precision / hits[-1])

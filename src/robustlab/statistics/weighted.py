@@ -1,4 +1,4 @@
-"""Weighted sums of mean verdicts over the same images, or over different ones, with their uncertainty."""
+"""Weighted sums of mean verdicts over the same or different images, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Verdicts = NDArray[np.bool_] | NDArray[np.float64]
 
 
 class WeightedSum(NamedTuple):
-    """A weighted sum of means, and how uncertain it is."""
+    """A weighted sum of means and its uncertainty."""
 
     value: float
     variance: float
@@ -30,8 +30,8 @@ class WeightedSum(NamedTuple):
     def share(self, level: float) -> Estimate:
         """The sum and its interval, for weights of one sign."""
         top = self.weights
-        share, variance = min(self.value / top, 1.0), self.variance / top**2
-        found = beta_interval(share, variance, self.n, most=self.verdicts, level=level)
+        fraction, variance = min(self.value / top, 1.0), self.variance / top**2
+        found = beta_interval(fraction, variance, self.n, most=self.verdicts, level=level)
         return Estimate(self.value, found.low * top, found.high * top, self.n, level)
 
     def difference(self, level: float) -> Estimate:
@@ -44,7 +44,7 @@ def weighted_sum(cells: Sequence[tuple[float, Verdicts]], *, same_images: bool) 
 
     Args:
         cells: weights, and verdicts (N,).
-        same_images: whether row i is the same image in all cells: then the sum is a mean over images of one number per
+        same_images: True if row i is the same image in all cells: then the sum is a mean over images of one number per
             image; else the cells' variances are added.
     """
     value = math.fsum(weight * float(verdicts.mean()) for weight, verdicts in cells)
@@ -70,6 +70,6 @@ def check_sizes(cells: Iterable[Verdicts], *, same_images: bool) -> None:
         raise ValueError("an error needs at least one image in each cell")
     if same_images and len(sizes) > 1:
         raise ValueError(
-            f"cells hold {min(sizes)} to {max(sizes)} images: if they are different ones, say so with "
+            f"cells hold {min(sizes)} to {max(sizes)} images: if they are different ones, pass "
             "same_images=False, and their variances are added"
         )
