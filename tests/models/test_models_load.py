@@ -77,7 +77,7 @@ def test_unknown_names_are_answered_with_close_ones() -> None:
         load("batchnorm-cn")
     with pytest.raises(ValueError, match=r"no model is called 'nosuch'; there are shallow-cnn, .*, timm:NAME, package"):
         load("nosuch")
-    with pytest.raises(ValueError, match="which model"):
+    with pytest.raises(ValueError, match="no model is named"):
         load()
 
 
@@ -86,7 +86,7 @@ def test_weights_that_cannot_be_downloaded_say_so(monkeypatch: pytest.MonkeyPatc
         raise OSError("Cannot reach the hub\nmany lines")
 
     monkeypatch.setattr("timm.create_model", offline)
-    with pytest.raises(DataError, match=r"weights of resnet18 cannot be had .* Cannot reach the hub$"):
+    with pytest.raises(DataError, match=r"weights of resnet18 cannot be downloaded .* Cannot reach the hub$"):
         load("resnet18")
 
 
