@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from robustlab.attacks.apgd_rules import Rule, first_points, rule_for
 from robustlab.attacks.call import Call, craft
+from robustlab.attacks.facts import usual_label
 from robustlab.attacks.ranked import Attempted, Job, Lanes, targeted_dlr, towards_likely
 from robustlab.core import (
     L1,
@@ -205,6 +206,7 @@ class APGD:
     Attacks, ICML 2020; for L1: Mind the Box, ICML 2021.
     """
 
+    random_start: ClassVar[bool] = True
     threat: ThreatModel
     steps: int = 100
     score: Score = cross_entropy
@@ -239,6 +241,7 @@ class APGDT:
     Source: as ``APGD``, section 4.
     """
 
+    random_start: ClassVar[bool] = True
     threat: ThreatModel
     steps: int = 100
     targets: int = 9
@@ -249,6 +252,11 @@ class APGDT:
         _check(self)
         if self.targets < 1:
             raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
+
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return usual_label(self, "APGD-T")
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from robustlab.attacks.call import Call, craft
+from robustlab.attacks.facts import passes_needed
 from robustlab.core import Attack, Logits, Model, Twin, fold_in
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
@@ -45,6 +46,10 @@ class EOT:
     def __post_init__(self) -> None:
         if not isinstance(self.draws, int) or self.draws < 1:
             raise ValueError(f"draws must be a whole number >= 1, got {self.draws}")
+
+    def passes_needed(self, classes: int) -> int:
+        """As often as there are draws."""
+        return self.draws * passes_needed(self.attack, classes)
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""

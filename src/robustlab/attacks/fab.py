@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.call import Call, craft
+from robustlab.attacks.facts import usual_label, usual_passes
 from robustlab.attacks.hyperplane import dual, to_hyperplane
 from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
 from robustlab.attacks.smallest import approach
@@ -162,6 +163,10 @@ class FAB:
     def __post_init__(self) -> None:
         _check(self)
 
+    def passes_needed(self, classes: int) -> int:
+        """Three passes a step, and a backward pass for each class."""
+        return (3 + classes) * self.steps
+
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""
         boundary = partial(_of_nearest_class, self.threat.norm) if call.target is None else _of_score
@@ -208,6 +213,15 @@ class FABT:
         _check(self)
         if self.targets < 1:
             raise ValueError(f"targets must be a number of classes >= 1, got {self.targets}")
+
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return usual_label(self, "FAB-T")
+
+    def passes_needed(self, classes: int) -> int:
+        """Twice the usual: each step is also scored where it comes out."""
+        return 2 * usual_passes(self, classes)
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""

@@ -30,7 +30,7 @@ def threats_of(attack: object) -> Iterator[ThreatModel]:
     threat = getattr(attack, "threat", None)
     if isinstance(threat, ThreatModel):
         yield threat
-    for part in _parts(attack):
+    for part in parts_of(attack):
         yield from threats_of(part)
 
 
@@ -71,9 +71,9 @@ def part_seed(wrapper: Attack, seed: int, number: int) -> int:
 
 def _depth(attack: Attack) -> int:
     """How many wrappers there are around the innermost attack."""
-    return 1 + max((_depth(part) for part in _parts(attack)), default=-1)
+    return 1 + max((_depth(part) for part in parts_of(attack)), default=-1)
 
 
-def _parts(attack: object) -> tuple[Attack, ...]:
+def parts_of(attack: object) -> tuple[Attack, ...]:
     """The attacks that an attack is made of, none if it is no wrapper."""
     return (*getattr(attack, "attacks", ()), *filter(None, [getattr(attack, "attack", None)]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from robustlab.attacks.call import craft
+from robustlab.attacks.facts import usual_label
 from robustlab.attacks.maximise import Plan, at_input, search, uniform
 from robustlab.attacks.steps import Optimizer, Size, Step, adam, momentum, steepest
 from robustlab.core import Score, ThreatModel, cross_entropy
@@ -149,6 +150,11 @@ class MIFGSM:
     decay: float = 1.0
     score: Score = cross_entropy
 
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return usual_label(self, "MI-FGSM")
+
     def plan(self) -> Plan:
         """Steps along the momentum, from the input."""
         size = _length(self.threat, self.step_size, 1 / _checked(self.steps, self.step_size))
@@ -202,6 +208,8 @@ class RandomNoise:
         threat: norm, eps and bounds.
     """
 
+    gradient_free: ClassVar[bool] = True
+    random_start: ClassVar[bool] = True
     threat: ThreatModel
 
     def plan(self) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -217,6 +217,8 @@ class Square:
     ECCV 2020; L1 as in Croce, Hein, Mind the Box, ICML 2021.
     """
 
+    gradient_free: ClassVar[bool] = True
+    random_start: ClassVar[bool] = True
     threat: ThreatModel
     queries: int = 5000
     share: float = 0.8

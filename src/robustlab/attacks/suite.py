@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from robustlab.attacks.apgd import APGD, APGDT
 from robustlab.attacks.call import Call, craft
 from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
-from robustlab.attacks.parts import part_seed
+from robustlab.attacks.facts import Stage
+from robustlab.attacks.parts import part_seed, threat_of
 from robustlab.attacks.square import Square
 from robustlab.attacks.wrappers import Restarts, WorstOf
 from robustlab.core import L1, Attack, ThreatModel, cross_entropy, dlr
@@ -23,14 +24,8 @@ Version = Literal["standard", "plus", "rand", "quick"]
 _INSIDE = ((1.0, 1.0),)  # Auto-PGD that never leaves the ball, in L1 too
 
 
+_SPOKEN = {"apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
 _SCORES = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
-
-
-class Stage(NamedTuple):
-    """One stage of a suite."""
-
-    name: str
-    attack: Attack
 
 
 @typed
@@ -54,6 +49,24 @@ class AutoAttack:
     def __post_init__(self) -> None:
         if not self.attacks or len(self.names) != len(self.attacks):
             raise ValueError(f"a suite needs a name for each of its attacks, got {self.names} for {len(self.attacks)}")
+
+    @property
+    def version(self) -> Version | None:
+        """The version that this is, with all its parameters; None: a suite of somebody's own."""
+        return next((one for one in get_args(Version) if autoattack(threat_of(self), one) == self), None)
+
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return f"AutoAttack {self.version or 'of ' + ', '.join(self.names)}"
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The stages of the standard version that the quick one has not, as they are spoken of."""
+        if self.version != "quick":
+            return ()
+        whole = autoattack(threat_of(self)).names
+        return tuple(_SPOKEN.get(name, name) for name in whole if name not in self.names)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -33,6 +33,7 @@ class Transfer:
     Source: Papernot, McDaniel, Goodfellow, Transferability in Machine Learning, 2016.
     """
 
+    transferred: ClassVar[bool] = True
     attack: Attack
     surrogate: Model = field(repr=False)
     name: str = "surrogate"

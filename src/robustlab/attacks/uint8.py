@@ -11,6 +11,7 @@ from torch import Tensor
 from robustlab.attacks.call import Call, craft
 from robustlab.attacks.maximise import Best
 from robustlab.attacks.parts import threat_of
+from robustlab.attacks.wrappers import Restarts, Targeted
 from robustlab.core import Attack, Linf, Norm, Objective, Stop, ThreatModel
 from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows, row_chunks
@@ -77,6 +78,13 @@ class Uint8:
         return found.best.x_adv
 
     __call__ = craft
+
+
+def in_8_bits(attack: Attack) -> Attack:
+    """The same attack on 8-bit images, inside what chooses targets and starts."""
+    if isinstance(attack, Restarts | Targeted):
+        return replace(attack, attack=in_8_bits(attack.attack))
+    return Uint8(attack)
 
 
 @dataclass(frozen=True)

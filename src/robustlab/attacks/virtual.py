@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class VirtualAdversarial:
     the inputs; and x_adv may be out of bounds.
     """
 
+    random_start: ClassVar[bool] = True
     threat: ThreatModel
     iterations: int = 1
     xi: float | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from robustlab.attacks import facts
 from robustlab.attacks.call import Call, checked_inputs, craft
 from robustlab.attacks.maximise import Best
 from robustlab.attacks.parts import part_seed, threats_of
@@ -36,6 +37,16 @@ class WorstOf:
     def __post_init__(self) -> None:
         if not self.attacks:
             raise ValueError("WorstOf needs at least one attack")
+
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return "worst of " + ", ".join(map(facts.label, self.attacks))
+
+    @property
+    def stages(self) -> tuple[facts.Stage, ...]:
+        """The attacks in turn, under their own labels."""
+        return tuple(facts.Stage("", attack) for attack in self.attacks)
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call, by the attacks in their order."""
@@ -69,9 +80,28 @@ class Restarts:
         if not isinstance(self.count, int) or self.count < 1:
             raise ValueError(f"count must be a whole number >= 1, got {self.count}")
 
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return f"{facts.label(self.attack)} x{self.count}"
+
+    @property
+    def targeted(self) -> bool:
+        """As the attack inside."""
+        return facts.targeted(self.attack)
+
+    @property
+    def runs(self) -> tuple[Attack, ...]:
+        """The attack as often as it is run."""
+        return (self.attack,) * self.count
+
+    def passes_needed(self, classes: int) -> int:
+        """As often as it is run."""
+        return self.count * facts.passes_needed(self.attack, classes)
+
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""
-        return WorstOf((self.attack,) * self.count).search(call)
+        return WorstOf(self.runs).search(call)
 
     __call__ = craft
 
@@ -88,12 +118,18 @@ class Targeted:
             masks with -inf are passed over.
     """
 
+    targeted: ClassVar[bool] = True
     attack: Attack
     rule: TargetRule = "random"
 
     def __post_init__(self) -> None:
         if self.rule not in get_args(TargetRule):
             raise ValueError(f"rule must be one of {', '.join(get_args(TargetRule))}, got {self.rule!r}")
+
+    @property
+    def label(self) -> str:
+        """Short name in reports."""
+        return f"targeted {facts.label(self.attack)}"
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call, towards the chosen classes."""
