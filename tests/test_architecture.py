@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import robustlab
+from robustlab import attacks
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "robustlab"
@@ -202,3 +203,27 @@ def _public_names(room: str) -> list[str]:
 def test_finished_runs_are_read_without_what_runs_them(room: str) -> None:
     engines = {"robustlab.evaluation.run", "robustlab.evaluation.corruptions.run"}
     assert [f"{i.where} imports {i.module}" for i in of_room(room) if i.module in engines] == []
+
+
+def _tested_for_kinds_of_attack(source: str) -> Iterator[str]:
+    """Tests of an attack's class: what an attack states about itself is asked of ``attacks.facts`` instead."""
+    kinds = {name for name in attacks.__all__ if hasattr(getattr(attacks, name), "search")}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"} and len(node.args) > 1:
+            words = set(re.findall(r"\w+", ast.unparse(node.args[1])))
+        elif isinstance(node, ast.Compare) and re.match(r"type\(.*\)(\.__name__)?$", ast.unparse(node.left)):
+            words = set(re.findall(r"\w+", " ".join(map(ast.unparse, node.comparators))))
+        elif isinstance(node, ast.MatchClass):
+            words = {ast.unparse(node.cls).rpartition(".")[2]}
+        else:
+            continue
+        if words & kinds:
+            yield ast.unparse(node)
+
+
+def test_nobody_outside_asks_an_attack_for_its_class() -> None:
+    source = "isinstance(a, PGD | x.Square)\nisinstance(a, str)\ntype(a).__name__ in ('FAB',)\ntype(a) is FGSM\n"
+    assert len(list(_tested_for_kinds_of_attack(source))) == 3
+    paths = [path for path in sorted(SRC.rglob("*.py")) if path.parent.name != "attacks"]
+    found = [f"{path.name}: {one}" for path in paths for one in _tested_for_kinds_of_attack(path.read_text())]
+    assert not found, "state the fact in the attack's own file, and read it by robustlab.attacks.facts"

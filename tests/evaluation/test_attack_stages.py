@@ -23,9 +23,10 @@ from robustlab.attacks import (
     WorstOf,
     autoattack,
 )
+from robustlab.attacks.facts import label, left_out, passes_needed
 from robustlab.core import L1, L2, Attack, Linf, Norm, ThreatModel, dlr
 from robustlab.evaluation import Settings, evaluate
-from robustlab.evaluation.stages import label, left_out, parts, passes_needed
+from robustlab.evaluation.stages import parts
 from robustlab.evaluation.store import reading
 from robustlab.runs.run_files import read_tensors
 

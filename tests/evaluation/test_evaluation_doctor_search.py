@@ -107,7 +107,7 @@ def test_a_random_search_that_beats_gradients_is_found(digits: Digits, standard:
 
 def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.Module) -> None:
     wide = ThreatModel(Linf(), 0.15)
-    suite = AutoAttack(("apgd-ce", "square"), (APGD(wide, 3, score=-cross_entropy), Square(wide, 100)))
+    suite = AutoAttack(("apgd-ce", "of mine"), (APGD(wide, 3, score=-cross_entropy), Square(wide, 100)))
     found = evaluate(standard, digits.test, attacks=[suite], n=150).findings
     (finding,) = [f for f in found if f.code == "square-improves"]
     assert "AutoAttack" in str(finding.evidence["attack"])

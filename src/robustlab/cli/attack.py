@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -17,7 +16,7 @@ from robustlab.cli.run import directory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustlab.core import Attack, Batch
+    from robustlab.core import Batch
     from robustlab.report import Row
 
 EXAMPLE = "robustlab attack runs/standard --data fashion-mnist --attack targeted-pgd --eps 0.1 --limit 8"
@@ -60,6 +59,7 @@ def attack(
 
     The file holds x, x_adv, y, ids, prediction and prediction_adv. Images in [0, 1].
     """
+    from robustlab.attacks.uint8 import in_8_bits
     from robustlab.core import frozen
     from robustlab.core.modes import seed_generators
     from robustlab.evaluation import verify_saved
@@ -68,7 +68,7 @@ def attack(
     place = parse.device(device)
     budget = parse.budgets([eps] if eps else parse.usual_eps(norm))[-1]
     way = parse.attack(attack, parse.threat(norm, budget), steps=steps, restarts=restarts)
-    way = _of_8_bits(way) if png else way
+    way = in_8_bits(way) if png else way
     loaded = parse.model(model, architecture, classes, place, size=size)
     images = i.Images(size, resize, interpolation, classes_from)
     examples = parse.data(data, split, size=images, asker=(model, loaded))
@@ -88,15 +88,6 @@ def attack(
     if saved is not None:
         show.say(f"{int(saved.fooled.sum())} of the {len(y)} images in {home / 'png'} fool the model when loaded again")
     show.say(f"Written to {home}", "good")
-
-
-def _of_8_bits(attack: Attack) -> Attack:
-    """The same attack on 8-bit images, inside what chooses targets and starts."""
-    from robustlab.attacks import Restarts, Targeted, Uint8
-
-    if isinstance(attack, Restarts | Targeted):
-        return replace(attack, attack=_of_8_bits(attack.attack))
-    return Uint8(attack)
 
 
 class Made(NamedTuple):

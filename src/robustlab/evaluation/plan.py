@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Restarts, Targeted, at_eps, threat_of
+from robustlab.attacks import at_eps, threat_of
+from robustlab.attacks.facts import label, targeted
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
 from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
 from robustlab.evaluation.record import Finding
-from robustlab.evaluation.stages import Part, label, parts
+from robustlab.evaluation.stages import Part, parts
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
 Inspected: TypeAlias = Callable[[Sequence[Finding]], None]
@@ -139,10 +140,7 @@ class Entry:
     @property
     def targeted(self) -> bool:
         """Whether the attack is finished only at a target; as a stage of a ``WorstOf``, any wrong class will do."""
-        attack = self.attack
-        while isinstance(attack, Restarts):
-            attack = attack.attack
-        return isinstance(attack, Targeted)
+        return targeted(self.attack)
 
     def at(self, eps: float) -> Attack:
         """The attack at one of its budgets."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from robustlab.attacks.facts import passes_needed
 from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass, Progress
 from robustlab.evaluation.queries import Reader, spent
-from robustlab.evaluation.stages import passes_needed
 from robustlab.evaluation.store import Cost
 
 _ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few and are not counted
@@ -36,7 +36,7 @@ class Pace:
     The share is by passes of single examples through the model, forward and backward counted alike, since the stages of
     a suite cost anything between one step and thousands of queries: spent / (spent + left). What is left is an upper
     bound: every example that still stands goes through all that follows, and fails to fall until its last step
-    (``parts.passes_needed``). So the share only grows, the faster the more fall. Seconds left are the passes left at
+    (``passes_needed``). So the share only grows, the faster the more fall. Seconds left are the passes left at
     the speed of the walk that is going on, and for later ones at that of all so far; they are a bound in the same way.
 
     Args:

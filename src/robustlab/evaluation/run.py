@@ -317,7 +317,7 @@ class Run:
         if unsound(store.reader):
             raise RunError(f"the outcomes in {store.directory} were changed meanwhile: call again to have them redone")
         evaluation = assemble(self.manifest, store.reader)
-        found = [*findings, *record_findings(evaluation)]
+        found = [*findings, *record_findings(evaluation, self.plan)]
         if self.settings.doctor:
             seed_generators(batch_seed(self.settings.seed, 0, CLEAN))
             self.pace.finish(0)

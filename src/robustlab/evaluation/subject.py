@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Targeted
+from robustlab.attacks.facts import chosen_targets
 from robustlab.core import (
     L1,
     L2,
@@ -110,11 +110,7 @@ class Subject:
         Returns: x_adv (N, ...), and the targets (N,) if the attack chose any.
         Raises: ValueError if x_adv has another shape than x.
         """
-        target = (
-            attack.targets(self.twin, batch.x, batch.y, seed=seed, ids=batch.ids)
-            if isinstance(attack, Targeted)
-            else None
-        )
+        target = chosen_targets(attack, self.twin, batch.x, batch.y, seed=seed, ids=batch.ids)
         x_adv = _defined(attack, self.twin, batch, target=target, seed=seed, stop=stop)
         if not isinstance(x_adv, Tensor) or x_adv.shape != batch.x.shape:
             seen = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else f"a {type(x_adv).__name__}"

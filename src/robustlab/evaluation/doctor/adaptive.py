@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from robustlab.attacks import APGD, EOT, PGD, Square, StraightThrough, Transfer, WorstOf, threat_of
+from robustlab.attacks.facts import label
 from robustlab.core import Attack, Model, ThreatModel, cross_entropy, margin
 from robustlab.core.kinds import typed
 from robustlab.data.wrapped import Given
@@ -13,7 +14,6 @@ from robustlab.evaluation.doctor.diagnose import diagnose, opened_case
 from robustlab.evaluation.doctor.gradients import relative_margin
 from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.record import Finding
-from robustlab.evaluation.stages import label
 from robustlab.runs.codec import encode
 from robustlab.statistics.intervals import Interval, clopper_pearson
 from robustlab.statistics.paired import mcnemar, paired_difference

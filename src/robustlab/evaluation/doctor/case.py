@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustlab.attacks import RandomNoise, Square, threat_of
+from robustlab.attacks import threat_of
+from robustlab.attacks.facts import gradient_free
 from robustlab.core import Attack, Batch, Model, Stop, ThreatModel, Twin, fold_in
 from robustlab.evaluation.plan import Settings, batches, chosen
 from robustlab.evaluation.subject import Subject
@@ -149,15 +150,6 @@ def _lead(attack: Attack) -> Attack:
     if not several:
         return attack
     return _lead(next((one for one in several if not gradient_free(one)), several[0]))
-
-
-def gradient_free(attack: Attack) -> bool:
-    """Whether nothing inside an attack follows gradients."""
-    parts: tuple[Attack, ...] = getattr(attack, "attacks", ())
-    inner: Attack | None = getattr(attack, "attack", None)
-    if parts or inner is not None:
-        return all(gradient_free(one) for one in (*parts, *([inner] if inner is not None else [])))
-    return isinstance(attack, RandomNoise | Square)
 
 
 def may_be_chance(count: int, n: int, share: float) -> bool:

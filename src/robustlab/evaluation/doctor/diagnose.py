@@ -15,13 +15,14 @@ from dataclasses import replace
 import torch
 
 from robustlab.attacks import threat_of
+from robustlab.attacks.facts import gradient_free
 from robustlab.core import Attack, Model, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.doctor import search
-from robustlab.evaluation.doctor.case import Case, gradient_free
+from robustlab.evaluation.doctor.case import Case
 from robustlab.evaluation.doctor.gradients import gradients, no_gradients
 from robustlab.evaluation.doctor.inputs import inspect_inputs
 from robustlab.evaluation.doctor.records import undefined

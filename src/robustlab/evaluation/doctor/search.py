@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from robustlab.attacks import PGD, RandomNoise, Restarts, Square, Transfer, threat_of
+from robustlab.attacks.facts import gradient_free, transferred
 from robustlab.core import Attack, margin
 from robustlab.evaluation.doctor.case import (
     LOSS,
@@ -16,7 +17,6 @@ from robustlab.evaluation.doctor.case import (
     Case,
     Rival,
     ahead,
-    gradient_free,
     may_be_chance,
 )
 from robustlab.evaluation.record import Finding, Severity
@@ -179,7 +179,7 @@ def rivals(case: Case) -> Finding | None:
     if not blind or gradient_free(case.attack):
         return None
     rival, low = max(blind, key=lambda one: one[1])
-    handed = _handed(rival.attack)
+    handed = transferred(rival.attack)
     code, what = ("transfer", "made on another model") if handed else ("black-box", "without gradients")
     counts = {"blind": int(rival.fooled.sum()), "white_box": int(case.fooled.sum()), "n": len(case.ids)}
     return Finding(
@@ -194,7 +194,7 @@ def rivals(case: Case) -> Finding | None:
 
 def _ahead(case: Case, rival: Rival) -> float:
     """By how large a share a blind rival is ahead at least; 0 for one that uses the model's gradients."""
-    if not (gradient_free(rival.attack) or _handed(rival.attack)):
+    if not (gradient_free(rival.attack) or transferred(rival.attack)):
         return 0.0
     fooled = case.fooled & case.correct
     ours, theirs = int((fooled & ~rival.fooled).sum()), int((rival.fooled & ~fooled).sum())
@@ -203,12 +203,7 @@ def _ahead(case: Case, rival: Rival) -> float:
 
 def blind(attack: Attack) -> bool:
     """Whether an attack sees nothing of the model's gradients."""
-    return gradient_free(attack) or _handed(attack)
-
-
-def _handed(attack: Attack) -> bool:
-    inner: Attack | None = getattr(attack, "attack", None)
-    return isinstance(attack, Transfer) or (inner is not None and _handed(inner))
+    return gradient_free(attack) or transferred(attack)
 
 
 def _severity(at_least: float) -> Severity:
