@@ -101,7 +101,7 @@ def _object(x: Tensor) -> object:
         (lambda x: linear(x).argmax(1), r"returned \(8,\) torch.int64"),
         (lambda x: linear(x)[:1], r"returned \(1, 2\) torch.float32 for 8 inputs"),
         (lambda x: linear(x) * torch.nan, r"NaN or infinite logits for 8 of 8"),
-        (nn.Linear(7, 2), r"cannot take inputs of shape \(8, 1, 2, 2\).*shapes cannot be multiplied"),
+        (nn.Linear(7, 2), r"cannot take inputs of shape \(2, 1, 2, 2\).*shapes cannot be multiplied"),
     ],
     ids=["tuple", "dict", "object", "one logit", "labels", "too few", "nan", "shape"],
 )

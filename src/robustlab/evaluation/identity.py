@@ -19,13 +19,11 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Examples, RunError
 from robustlab.core.content import content, titled
 from robustlab.core.modes import seed_generators
-from robustlab.core.twin import checked_logits
-from robustlab.core.user_code import asked
 from robustlab.core.weights import bare, state_of
-from robustlab.evaluation.input_checks import REREAD, fetched, unstable
+from robustlab.evaluation.input_checks import REREAD
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
-from robustlab.evaluation.subject import Subject
+from robustlab.evaluation.subject import Subject, first_answer
 from robustlab.runs.provenance import now, versions
 from robustlab.runs.run_files import digest
 
@@ -76,12 +74,11 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
         settings: of the run.
         batch_plan: one phrase on how examples are put into batches.
     """
-    probe = fetched(subject.examples, chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
-    again = fetched(subject.examples, chosen(ids, min(REREAD, settings.batch_size), "batch", 0))
-    few = subject.placed(again)
+    probe = subject.readings.read(chosen(ids, min(_SAMPLED, settings.batch_size), "batch", 0))
+    some = chosen(ids, min(REREAD, settings.batch_size), "batch", 0)
+    unstable, few = subject.readings.steady(some), subject.load(some)
     seed_generators(settings.seed)  # a model that draws must answer alike when the run is resumed
-    with torch.no_grad():
-        logits = checked_logits(asked(subject.model, few.x), few.x)
+    logits = first_answer(subject.model, few.x)
     answers = _sha256({"logits": logits})
     model, run = _model(subject, settings, logits.shape[1], answers), _run(subject, settings, batch_plan)
     essentials: Evidence = {
@@ -98,9 +95,7 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
         "torch": run.versions["torch"],
     }
     data = _data(subject.examples, len(ids), drawn, tuple(probe.x.shape[1:]))
-    rows = torch.isin(probe.ids, again.ids)
-    first = Batch(probe.x[rows], probe.y[rows], probe.ids[rows])
-    return Identity(model, data, run, essentials, unstable(first, again))
+    return Identity(model, data, run, essentials, unstable)
 
 
 def check_same(directory: Path, before: Evidence, here: Evidence, unstable: Finding | None = None) -> None:

@@ -50,12 +50,6 @@ def fetched(examples: Examples, ids: Tensor) -> Batch:
     return batch._replace(ids=ids)
 
 
-def reread(examples: Examples, before: Batch) -> Finding | None:
-    """Whether some examples of a batch, ``REREAD`` at most, are the same when they are read a second time."""
-    first = Batch(before.x[:REREAD], before.y[:REREAD], before.ids[:REREAD])
-    return unstable(first, fetched(examples, first.ids))
-
-
 def unstable(first: Batch, again: Batch) -> Finding | None:
     """What is wrong with data if the same examples, read twice, are not the same."""
     n = len(first.ids)
@@ -74,7 +68,7 @@ def unstable(first: Batch, again: Batch) -> Finding | None:
 def refuse_unstable(examples: Examples, ids: Tensor) -> None:
     """Raises ValueError if some of these examples, ``REREAD`` at most, are not the same when they are read again."""
     some = ids[:REREAD]
-    finding = reread(examples, fetched(examples, some)) if some.numel() else None
+    finding = unstable(fetched(examples, some), fetched(examples, some)) if some.numel() else None
     if finding is not None:
         raise ValueError(f"{finding.title.removesuffix('.')}. {finding.advice}")
 

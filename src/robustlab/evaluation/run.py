@@ -26,12 +26,12 @@ from robustlab.evaluation import queries
 from robustlab.evaluation.distributed import begun, home_of, team
 from robustlab.evaluation.doctor.case import Case, Rival
 from robustlab.evaluation.doctor.diagnose import probe_findings, strongest
-from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.doctor.records import record_findings
 from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.identity import row_digests
-from robustlab.evaluation.input_checks import fetched, label_faults, logit_faults, refuse, with_finding
+from robustlab.evaluation.input_checks import label_faults, logit_faults, refuse, with_finding
 from robustlab.evaluation.manifest import Manifest, describe, older, searched_in
 from robustlab.evaluation.plan import (
     CLEAN,
@@ -49,6 +49,7 @@ from robustlab.evaluation.plan import (
 )
 from robustlab.evaluation.progress import Pace, Walk
 from robustlab.evaluation.queries import Reader, Value
+from robustlab.evaluation.readings import Readings
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.sealed import REPORT, broken, older_result, read_result, seal
@@ -115,19 +116,19 @@ def evaluate(
         DataError: the data set does not give what it promises.
     """
     settings, examples, plan = settings or Settings(), for_model(model, data), entries(attacks, eps)
-    threat = common_threat(plan)
+    threat, readings = common_threat(plan), Readings(examples)
     ids, how = drawn(len(examples), n, settings.seed)
     settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))
     with torch.inference_mode(mode=False), team(out, together=settings.together) as processes:
         settings = settings if processes.first else replace(settings, progress=None)
-        look = partial(inspect_inputs, model, examples, threat, ids=ids, seed=settings.seed)
+        look = partial(inspected, model, readings, threat, ids=ids, seed=settings.seed)
         findings = processes.by_first(look) if settings.doctor else ()
         refuse(findings)
         if settings.inspected is not None:
             processes.by_first(partial(settings.inspected, findings))
         with home_of(out) as home, frozen(model, training=False), model_called():
             settings = replace(settings, search_dtype=processes.by_first(partial(searched_in, settings, model, home)))
-            make = partial(subject, model, examples, threat, device=settings.device, search_dtype=settings.search_dtype)
+            make = partial(subject, model, readings, threat, device=settings.device, search_dtype=settings.search_dtype)
             one = processes.each(make)
             own = processes.each(lambda: describe(one, ids, how, plan, settings))
             findings = with_finding(findings, own.unstable)
@@ -193,6 +194,7 @@ class Run:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
         self.pace.resume(self.store.reader)
         self.walk(Walk(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
+        self.subject.readings.forget()
         undefined = self.read(queries.undefined_examples)
         refuse(logit_faults(undefined, len(self.ids)))
         correct = self.read(queries.correct_ids)
@@ -277,7 +279,7 @@ class Run:
 
     def answer(self, ids: Tensor) -> Worked:
         """The rows of a clean batch."""
-        raw = fetched(self.subject.examples, ids)
+        raw = self.subject.readings.take(ids)
         batch = self.subject.placed(raw)
         answers = self.subject.answers(batch.x)
         refuse(label_faults(batch.y, self.manifest.model.classes))

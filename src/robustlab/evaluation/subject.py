@@ -30,8 +30,9 @@ from robustlab.core.speed import bf16_is_faster
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.core.weights import check_values
-from robustlab.evaluation.input_checks import batch_faults, fetched, output_faults, refuse
+from robustlab.evaluation.input_checks import batch_faults, output_faults, refuse
 from robustlab.evaluation.plan import SearchDtype
+from robustlab.evaluation.readings import Readings
 
 UNDEFINED = -1
 """The prediction where logits hold NaN or +inf; it equals no label, so such an example counts as wrong."""
@@ -66,7 +67,7 @@ class Subject:
 
     Args:
         model: the user's own.
-        examples: by id.
+        readings: of its data set.
         device: where the model is.
         dtype: of the model's weights; inputs are cast to it.
         bounds: of valid inputs.
@@ -74,11 +75,16 @@ class Subject:
     """
 
     model: Model
-    examples: Examples
+    readings: Readings
     device: torch.device
     dtype: torch.dtype
     bounds: tuple[float, float]
     twin: Twin
+
+    @property
+    def examples(self) -> Examples:
+        """The data set."""
+        return self.readings.examples
 
     def load(self, ids: Tensor) -> Batch:
         """Examples as the model takes them.
@@ -87,7 +93,7 @@ class Subject:
             DataError: the data set does not give what its length promises.
             ValueError: inputs or labels that cannot be evaluated.
         """
-        return self.placed(fetched(self.examples, ids))
+        return self.placed(self.readings.read(ids))
 
     def placed(self, batch: Batch) -> Batch:
         """Checked examples on the model's device, in its precision."""
@@ -126,7 +132,7 @@ class Subject:
 
 
 def subject(
-    model: Model, examples: Examples, threat: ThreatModel, *, device: str, search_dtype: SearchDtype
+    model: Model, examples: Examples | Readings, threat: ThreatModel, *, device: str, search_dtype: SearchDtype
 ) -> Subject:
     """Prepares a model, which is in eval mode already; the search twin is built here, once.
 
@@ -144,7 +150,7 @@ def dtype_of_search(asked: SearchDtype, model: Model) -> torch.dtype | None:
     return torch.bfloat16 if own == torch.float32 and bf16_is_faster(home) else None
 
 
-def asked_only(model: Model, examples: Examples, *, device: str) -> Subject:
+def asked_only(model: Model, examples: Examples | Readings, *, device: str) -> Subject:
     """Prepares a model, in eval mode already, that is asked about images in [0, 1] and not searched.
 
     Raises: ValueError if the model is on another device than asked for.
@@ -153,21 +159,23 @@ def asked_only(model: Model, examples: Examples, *, device: str) -> Subject:
     return replace(bare, twin=own_twin(model, x))
 
 
-def _bare(model: Model, examples: Examples, bounds: tuple[float, float], device: str) -> tuple[Subject, Tensor]:
+def _bare(
+    model: Model, examples: Examples | Readings, bounds: tuple[float, float], device: str
+) -> tuple[Subject, Tensor]:
     """The subject without twin, and the first inputs."""
     home, dtype = whereabouts(model)
     if device not in ("auto", str(home), home.type):
         raise ValueError(
             f"device={device!r} was asked for, but the model is on {home}: move it with model.to({device!r})"
         )
-    bare = Subject(model, examples, home, dtype, bounds, Twin(model, model))
-    x = bare.load(torch.arange(min(8, len(examples)))).x
-    first_answer(model, x)
+    readings = examples if isinstance(examples, Readings) else Readings(examples, keeping=False)
+    bare = Subject(model, readings, home, dtype, bounds, Twin(model, model))
+    x = bare.load(torch.arange(min(8, len(readings.examples)))).x
     return bare, x
 
 
 def first_answer(model: Model, x: Tensor) -> Tensor:
-    """The logits of the first inputs that a model is ever asked about.
+    """Logits of inputs (N, ...), by which a model shows that it is one.
 
     Raises: ValueError if it fails on them, or returns something else.
     """

@@ -77,8 +77,9 @@ def write_corrupted(
     """
     settings, root = settings or CopySettings(), Path(out)
     sets = corrupted_sets(data, corruptions, severities, variant=settings.variant, seed=settings.seed)
-    sets.check_sizes()
-    sets = sets.told()
+    shape = tuple(fetched(sets.examples, torch.tensor([0])).x.shape[1:])
+    sets.check_sizes(shape)
+    sets = sets.told(shape)
     odd = [info.name for info in sets.corruptions if not re.fullmatch(r"\w[\w.-]*", info.name)]
     if odd:
         raise ValueError(f"{odd[0]!r} cannot be the name of a folder: give the corruption another name")

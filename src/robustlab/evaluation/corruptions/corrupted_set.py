@@ -142,13 +142,12 @@ class CorruptedSets:
         kept = tuple(infos[name] for name in names)
         return CorruptedSets(self.name, cells, kept, self.variant, self.clean)
 
-    def check_sizes(self) -> None:
+    def check_sizes(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError for inputs that are no images, and corruptions that need larger ones, all at once."""
-        shape = fetched(self.examples, torch.tensor([0])).x.shape[1:]
         needed = {cell: _smallest(examples) for cell, examples in self.cells.items()}
         if any(needed.values()) and (len(shape) != 3 or shape[0] not in (1, 3)):
             raise ValueError(
-                f"inputs of {self.name} have the shape {tuple(shape)}, but corruptions are for images (C, H, W) with "
+                f"inputs of {self.name} have the shape {shape}, but corruptions are for images (C, H, W) with "
                 "one or three channels; give own ones for other inputs"
             )
         side = min(shape[1:], default=0)
@@ -160,9 +159,9 @@ class CorruptedSets:
                 "these corruptions out, or give larger images"
             )
 
-    def told(self) -> CorruptedSets:
-        """The same, whose corruptions are told with the versions that count for images of this size."""
-        side = max(fetched(self.examples, torch.tensor([0])).x.shape[2:], default=0)
+    def told(self, shape: tuple[int, ...]) -> CorruptedSets:
+        """The same, whose corruptions are told with the versions that count for images of a shape."""
+        side = max(shape[1:], default=0)
         made = {name: e.corruption for (name, _), e in self.cells.items() if isinstance(e, Corrupted)}
         infos = (
             replace(info, repr=one.told(side)) if isinstance(one := made.get(info.name), Corrupt) else info

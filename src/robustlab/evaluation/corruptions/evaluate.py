@@ -19,10 +19,11 @@ from robustlab.evaluation.corruptions.plan import NaturalSettings, check_subsets
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.corruptions.run import NaturalRun
 from robustlab.evaluation.distributed import home_of
-from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import refuse, with_finding
 from robustlab.evaluation.plan import batches, drawn
+from robustlab.evaluation.readings import Readings
 from robustlab.evaluation.store import alone
 from robustlab.evaluation.subject import asked_only
 
@@ -71,15 +72,16 @@ def evaluate_natural(
     )
     ids, how = drawn(len(sets.examples), n, settings.seed)
     check_subsets(settings.subsets, ids)
-    sets.check_sizes()
-    sets = sets.told()
-    findings = inspect_inputs(model, sets.examples, ids=ids, seed=settings.seed)
+    readings = Readings(sets.examples)
+    sets.check_sizes(readings.shape)
+    sets = sets.told(readings.shape)
+    findings = inspected(model, readings, ids=ids, seed=settings.seed)
     refuse(findings)
     if settings.inspected is not None:
         settings.inspected(findings)
     with home_of(out) as home, frozen(model, training=False), model_called():
-        one = asked_only(model, sets.examples, device=settings.device)
-        settings = replace(settings, batch_size=settings.batch_size or fitting(sets.examples))
+        one = asked_only(model, readings, device=settings.device)
+        settings = replace(settings, batch_size=settings.batch_size or fitting(readings.shape))
         own = describe(one, sets, ids, how, settings)
         findings = with_finding(findings, own.unstable)
         baseline = normaliser(settings.baseline, sets, own.data.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,10 +89,9 @@ class NaturalSettings:
             raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
 
 
-def fitting(examples: Examples) -> int:
-    """How many examples make 64 MiB, at most 1,024; a function of their size alone."""
-    x = fetched(examples, torch.tensor([0])).x
-    return max(1, min(_MOST, _BYTES // max(1, 4 * x.numel())))
+def fitting(shape: tuple[int, ...]) -> int:
+    """Number of examples of a shape that make 64 MiB, at most 1,024."""
+    return max(1, min(_MOST, _BYTES // max(1, 4 * math.prod(shape))))
 
 
 def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -> tuple[Baseline | None, str]:
@@ -151,7 +151,8 @@ def numbers_of(part: Given, whole: Given) -> Tensor:
 
 def _digests(examples: Examples) -> Iterator[tuple[int, bytes]]:
     """What stands for each example."""
-    for ids in batches(torch.arange(len(examples)), fitting(examples)):
+    shape = tuple(fetched(examples, torch.tensor([0])).x.shape[1:])
+    for ids in batches(torch.arange(len(examples)), fitting(shape)):
         yield from zip(ids.tolist(), row_digests(fetched(examples, ids)), strict=True)
 
 

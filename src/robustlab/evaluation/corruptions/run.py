@@ -37,7 +37,7 @@ from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettin
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.corruptions.results import assemble
 from robustlab.evaluation.identity import row_digests
-from robustlab.evaluation.input_checks import batch_faults, fetched, label_faults, logit_faults, refuse
+from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
 from robustlab.evaluation.read import read_natural
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
@@ -122,6 +122,7 @@ class NaturalRun:
                 pace.known((len(self.cells) - len(missing)) * len(ids))
                 if missing:
                     self.batch(number, missing, pace, work)
+        self.subject.readings.forget()
         found = self.parts.everything(self.cells)
         with disk(self.home):
             write_everything(self.home, found, self.manifest.run.id)
@@ -148,7 +149,7 @@ class NaturalRun:
 
         First images of several cells are made, by all threads; then the model is asked, which has all threads, too.
         """
-        clean = fetched(self.sets.examples, self.batches[number])
+        clean = self.subject.readings.take(self.batches[number])
         refuse([*batch_faults(clean, _BOUNDS), *label_faults(clean.y, self.manifest.model.classes)])
         placed = clean._replace(x=clean.x.to(self.subject.device))
         together = max(torch.get_num_threads(), _BYTES // max(1, placed.x.numel() * placed.x.element_size()))

@@ -21,14 +21,13 @@ from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import (
     FATAL,
     batch_faults,
-    fetched,
     label_faults,
     logit_faults,
     output_faults,
-    reread,
     with_finding,
 )
 from robustlab.evaluation.plan import chosen
+from robustlab.evaluation.readings import Readings
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import whereabouts
 
@@ -59,17 +58,23 @@ def inspect_inputs(
     Returns: findings; empty if nothing was found.
     Raises: DataError if the data set ends early.
     """
-    every = for_model(model, data)
-    ids = torch.arange(len(every)) if ids is None else ids
-    batch = fetched(every, chosen(ids, PROBED, "doctor", seed))
+    every = Readings(for_model(model, data))
+    return inspected(model, every, threat, ids=torch.arange(len(every.examples)) if ids is None else ids, seed=seed)
+
+
+def inspected(
+    model: Model, readings: Readings, threat: ThreatModel | None = None, *, ids: Tensor, seed: int
+) -> tuple[Finding, ...]:
+    """Findings as of ``inspect_inputs``, from examples that are read once for all that comes before the attacks."""
+    batch = readings.read(chosen(ids, PROBED, "doctor", seed))
     bounds = (0.0, 1.0) if threat is None else threat.bounds
-    found = [*with_finding(batch_faults(batch, bounds), reread(every, batch)), *_training(model)]
+    found = [*with_finding(batch_faults(batch, bounds), readings.steady(batch.ids)), *_training(model)]
     if any(f.code in FATAL for f in found):
         return tuple(found)
     home, dtype = whereabouts(model)
     placed = Batch(batch.x.to(home, dtype), batch.y.to(home), batch.ids)
     with frozen(model, training=False), torch.no_grad():
-        return (*found, *_answers(model, placed, bounds, len(every.classes)), *_budget(placed, threat))
+        return (*found, *_answers(model, placed, bounds, len(readings.examples.classes)), *_budget(placed, threat))
 
 
 def _training(model: Model) -> Iterator[Finding]:

@@ -1,0 +1,121 @@
+"""Examples are read once until the first attack."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import FGSM
+from robustlab.core import Batch, DataError, Linf, ThreatModel
+from robustlab.evaluation import NaturalSettings, Settings, evaluate, evaluate_natural
+from robustlab.evaluation import readings as module
+from robustlab.evaluation.input_checks import REREAD
+from robustlab.evaluation.readings import Readings
+from robustlab.evaluation.run import Run
+
+
+class Recording:
+    """Images whose readings are recorded."""
+
+    name, classes = "recorded", ("a", "b", "c")
+
+    def __init__(self, count: int = 80, size: int = 4) -> None:
+        self.x = torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0))
+        self.y = torch.arange(count) % 3
+        self.calls: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, ids: Tensor) -> Batch:
+        self.calls.append(ids.tolist())
+        return Batch(self.x[ids], self.y[ids], ids)
+
+    def counts(self) -> Counter[int]:
+        return Counter(number for call in self.calls for number in call)
+
+
+class Linear(nn.Module):
+    """A small classifier of images of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize(("doctor", "twice"), [(True, REREAD), (False, 16)])
+def test_each_image_is_read_once_before_the_first_attack_and_a_few_twice(
+    monkeypatch: pytest.MonkeyPatch, *, doctor: bool, twice: int
+) -> None:
+    data, before, attack = Recording(), list[Counter[int]](), Run.attack
+
+    def noticed(run: Run, number: int, eps: float, smaller: float | None, correct: Tensor) -> None:
+        before.append(data.counts())
+        attack(run, number, eps, smaller, correct)
+
+    monkeypatch.setattr(Run, "attack", noticed)
+    settings = Settings(batch_size=16, doctor=doctor, name="m")
+    evaluate(Linear().eval(), data, attacks=[FGSM(ThreatModel(Linf(), 0.1))], settings=settings)
+    assert Counter(before[0].values()) == {1: 80 - twice, 2: twice}
+
+
+def test_under_corruptions_each_image_is_read_once_and_a_few_twice() -> None:
+    data = Recording(size=32)
+    settings = NaturalSettings(batch_size=16, name="m")
+    evaluate_natural(Linear().eval(), data, corruptions=["fog"], severities=[1, 2], settings=settings)
+    pictures = data.calls.pop()
+    assert len(pictures) < 80
+    assert Counter(data.counts().values()) == {1: 80 - REREAD, 2: REREAD}
+
+
+def test_what_was_read_comes_back_as_it_was_in_any_company() -> None:
+    data = Recording()
+    readings = Readings(data)
+    readings.read(torch.tensor([3, 1, 7]))
+    again, mixed = readings.read(torch.tensor([7, 3])), readings.take(torch.tensor([9, 1, 2]))
+    assert torch.equal(again.x, data.x[[7, 3]])
+    assert torch.equal(mixed.x, data.x[[9, 1, 2]])
+    assert torch.equal(mixed.y, data.y[[9, 1, 2]])
+    assert data.calls == [[3, 1, 7], [9, 2]]
+
+
+def test_taken_and_forgotten_examples_are_read_again() -> None:
+    data = Recording()
+    readings = Readings(data)
+    readings.read(torch.tensor([1, 2]))
+    readings.take(torch.tensor([1]))
+    readings.read(torch.tensor([1, 2]))
+    readings.forget()
+    readings.read(torch.tensor([2]))
+    readings.read(torch.tensor([2]))
+    assert data.calls == [[1, 2], [1], [2], [2]]
+
+
+def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Recording()
+    monkeypatch.setattr(module, "_MOST", 3 * data.x[0].numel() * 4)
+    readings = Readings(data)
+    readings.read(torch.arange(5))
+    readings.read(torch.arange(5))
+    assert data.calls == [[0, 1, 2, 3, 4], [3, 4]]
+
+
+def test_images_of_other_sizes_are_the_data_sets_own_to_refuse() -> None:
+    class Mixed(Recording):
+        def batch(self, ids: Tensor) -> Batch:
+            if len({int(i) < 5 for i in ids}) > 1:
+                raise DataError("two sizes")
+            batch = super().batch(ids)
+            return batch if int(ids[0]) < 5 else batch._replace(x=batch.x[..., :2])
+
+    readings = Readings(Mixed())
+    readings.read(torch.tensor([1]))
+    with pytest.raises(DataError, match="two sizes"):
+        readings.read(torch.tensor([1, 6]))
