@@ -115,7 +115,7 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("evaluate tiny:means --data digits --limit 9999 --eps 0.1", "n=9999 examples were asked for"),
         ("evaluate tiny:means --device tpu", "there is no device 'tpu' here: choose auto, cpu"),
         ("attack tiny:means --data digits --ids 1,x", "--ids '1,x' is no list of numbers"),
-        ("attack tiny:means --data digits --ids 9999", "asked for 9999"),
+        ("attack tiny:means --data digits --ids 9999", "got ids 9999"),
         ("attack tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits test"),
         ("train tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits train"),
         ("evaluate tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits test"),

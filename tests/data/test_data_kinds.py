@@ -215,7 +215,7 @@ def test_labels_may_be_words(make: Callable[[list[str]], Any]) -> None:
 def test_columns_may_have_any_name_or_place() -> None:
     rows = [{"scan": x, "finding": y} for x, y in PAIRS]
     triples = [("id", x, y) for x, y in PAIRS]
-    with pytest.raises(ValueError, match=r"columns scan, finding: say which .* columns=\('image', 'label'\)"):
+    with pytest.raises(ValueError, match=r"columns scan, finding: name those .* columns=\('image', 'label'\)"):
         examples(rows)
     for data, columns in ((rows, ("scan", "finding")), (triples, (1, 2))):
         found = examples(data, columns=columns)
@@ -227,7 +227,7 @@ def test_columns_may_have_any_name_or_place() -> None:
 
 def test_a_table_of_numbers_is_read_by_its_columns() -> None:
     table = Frame(height=[1.0] * 6, weight=[2.0] * 6, label=Y)
-    with pytest.raises(ValueError, match="columns height, weight, label: say which"):
+    with pytest.raises(ValueError, match="columns height, weight, label: name those"):
         examples(table)
     batch = examples(table, columns=(["height", "weight"], "label")).batch(torch.tensor([2]))
     assert batch.x.tolist() == [[1.0, 2.0]]
@@ -263,12 +263,12 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda _: DataLoader(Pictures(), sampler=SubsetRandomSampler([0])),
         "has a sampler of its own: give its .dataset, or a torch.utils.data.Subset",
     ),
-    "splits without a test set": (lambda _: {"train": Pictures(), "extra": Pictures()}, "data['train'], say"),
+    "splits without a test set": (lambda _: {"train": Pictures(), "extra": Pictures()}, "such as data['train']"),
     "a column of None": (lambda _: [(X[0], None)], "label None is no whole number"),
     "labels of floats": (lambda _: [(X[0], 0.5)], "label 0.5 is no whole number"),
     "labels one-hot": (lambda _: [(X[0], torch.tensor([0, 1]))], "label tensor([0, 1]) is no whole number"),
     "words among numbers": (lambda _: [(X[0], 0), (X[1], "b")], "some labels are words, others are not"),
-    "images in three parts": (lambda _: [(X[0], X[0], 0)], "a tuple of 3, expected a pair (x, y): say where"),
+    "images in three parts": (lambda _: [(X[0], X[0], 0)], "a tuple of 3, expected a pair (x, y): give their"),
     "objects": (lambda _: [(object(), 0)], "item 0 of list cannot be read: a object is no image"),
     "half an image": (lambda _: [(encoded(PICTURES[0])[:60], 0)], "an image of 60 bytes cannot be read"),
     "no file": (lambda path: [(str(path / "no.png"), 0)], "no.png cannot be read as an image: there is no such file"),
@@ -276,7 +276,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "arrays of objects": (lambda _: (np.array([{}] * 6), np.array(Y)), "inputs cannot be made one tensor"),
     "npy": (lambda path: _text(path / "x.npy"), "holds inputs without labels"),
     "npz of objects": (lambda path: npz(path, x=np.array([{}, 1]), y=[0, 1]), "holds objects instead of numbers"),
-    "npz of other names": (lambda path: npz(path, a=BYTES, b=Y), "has the columns a, b: say which"),
+    "npz of other names": (lambda path: npz(path, a=BYTES, b=Y), "has the columns a, b: name those"),
     "text as npz": (lambda path: _text(path / "x.npz"), "cannot be read as an npz file"),
     "a zip": (lambda path: _text(path / "x.zip"), "is an archive: unpack it"),
     "a table in a file": (lambda path: _text(path / "x.csv"), "is a table: give robustlab.data"),
@@ -302,7 +302,7 @@ def test_what_is_no_data_set_is_one_sentence(fault: str, tmp_path: Path) -> None
 
 def test_pictures_of_several_sizes_get_advice_that_works() -> None:
     data = [(PICTURES[0], 0), (PICTURES[1].resize((20, 9)), 1), (Image.new("I;16", (30, 30), 65535), 1)]
-    with pytest.raises(DataError, match=r"bring them to one size, .*framing=robustlab.data.Framing\(224\)"):
+    with pytest.raises(DataError, match=r"scale them to one size, .*framing=robustlab.data.Framing\(224\)"):
         examples(data).batch(torch.arange(3))
     found = examples(data, framing=Framing(8))
     batch = found.batch(torch.arange(3))
@@ -320,7 +320,7 @@ def test_a_large_set_that_says_nothing_is_not_read_for_its_classes() -> None:
         def __getitem__(self, index: int) -> tuple[Image.Image, int]:
             raise AssertionError("read")
 
-    with pytest.raises(ValueError, match="Large does not say its classes: give classes="):
+    with pytest.raises(ValueError, match="Large has no list of its classes: give classes="):
         examples(Large("unknown"))
 
 

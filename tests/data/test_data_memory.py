@@ -72,8 +72,8 @@ def test_the_hash_follows_the_content_alone() -> None:
         (lambda: two_classes(y=LABELS.float()), "labels are torch.float32"),
         (lambda: two_classes(y=LABELS + 1), "labels run from 1 to 2, but with 2 classes they must be in 0..1"),
         (lambda: two_classes(y=LABELS - 1), "labels run from -1 to 0"),
-        (lambda: two_classes().batch(torch.tensor([4])), "made has examples 0..3, asked for 4..4"),
-        (lambda: two_classes().batch(torch.tensor([-1])), "asked for -1..-1"),
+        (lambda: two_classes().batch(torch.tensor([4])), "made has examples 0..3, got ids 4..4"),
+        (lambda: two_classes().batch(torch.tensor([-1])), "got ids -1..-1"),
         (lambda: two_classes().batch(torch.tensor([0.0])), "ids must be int64"),
     ],
 )

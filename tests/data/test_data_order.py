@@ -70,8 +70,8 @@ def test_synsets_in_a_file_match_folders_by_number_or_name(tmp_path: Path) -> No
         ("twice.txt", "cat\ndog\ncat", "names the class cat twice"),
         ("none.txt", "\n", "names no class"),
         ("gap.json", '{"cat": 0, "dog": 2}', "its numbers are not 0..1"),
-        ("broken.json", "[", "does not say the order of classes"),
-        ("number.json", "3", "does not say the order of classes"),
+        ("broken.json", "[", "has no order of classes"),
+        ("number.json", "3", "has no order of classes"),
         ("other.txt", "cat\nhorse", r"folders that are no class: dog; classes are cat, horse"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_file_that_says_no_order_is_named(pets: Path, tmp_path: Path, name: st
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         image_folder(pets, classes=tmp_path / name)
-    with pytest.raises(DataError, match=r"no\.txt does not say the order of classes \(No such file"):
+    with pytest.raises(DataError, match=r"no\.txt has no order of classes \(No such file"):
         ordered(tmp_path / "no.txt")
 
 

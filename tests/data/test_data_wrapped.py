@@ -146,7 +146,7 @@ def test_a_part_numbers_its_own_examples() -> None:
     assert torch.equal(batch.x, X[half.rows[[2, 0]]])
     assert batch.ids.tolist() == [2, 0]
     assert half.classes == whole.classes
-    with pytest.raises(ValueError, match=r"has examples 0..2, asked for 3..3"):
+    with pytest.raises(ValueError, match=r"has examples 0..2, got ids 3..3"):
         half.batch(torch.tensor([3]))
     assert half.sha256 != sample(whole, 3, seed=2).sha256
     assert half.sha256 == sample(examples(X.clone(), Y), 3, seed=1).sha256
@@ -155,7 +155,7 @@ def test_a_part_numbers_its_own_examples() -> None:
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({"train": 0.8, "test": 0.3}, "together at most 1"),
+        ({"train": 0.8, "test": 0.3}, "in total at most 1"),
         ({"train": 0.0}, "each be in"),
         ({"train": 0.9, "test": 0.01}, "6 examples leave none for part 'test'"),
     ],

@@ -49,5 +49,5 @@ def test_other_splits_are_refused() -> None:
 def test_numbers_of_other_images_are_refused(pool: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     other = InMemory("all", CLASSES, pool.x.flip(0), pool.y)
     monkeypatch.setattr(fashion_mnist_a, "fashion_mnist", lambda *_, **__: other)
-    with pytest.raises(DataError, match="speaks of other images than those of all"):
+    with pytest.raises(DataError, match="belongs to other images than those of all"):
         load("fashion-mnist-a")

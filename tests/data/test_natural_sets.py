@@ -99,7 +99,7 @@ def test_the_validation_images_of_some_classes(tmp_path: Path) -> None:
     validation = examples(photographs(tmp_path / "val", [0, 1, 5, 6]))
     found = of_classes(validation, torch.tensor([1, 6, 7]))
     assert found.batch(torch.arange(len(found))).y.tolist() == [1, 6]
-    with pytest.raises(DataError, match="val has no example of the 1 classes asked for"):
+    with pytest.raises(DataError, match="val has no example of the 1 classes: give"):
         of_classes(validation, torch.tensor([9]))
     assert of_classes(found, torch.tensor([6])).batch(torch.tensor([0])).y.tolist() == [6]
 

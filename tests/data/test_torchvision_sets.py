@@ -207,7 +207,7 @@ def test_a_set_that_does_not_say_its_classes_is_refused(tmp_path: Path, monkeypa
         labelled_in = "hidden"
 
     monkeypatch.setattr(datasets, "Silent", Silent, raising=False)
-    with pytest.raises(ValueError, match="torchvision's Silent does not say its classes: make it yourself and wrap"):
+    with pytest.raises(ValueError, match="torchvision's Silent has no list of its classes: make it yourself and wrap"):
         load("torchvision:Silent", split="train", root=tmp_path)
 
 

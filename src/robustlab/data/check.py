@@ -1,4 +1,4 @@
-"""A look through a whole data set: every image is decoded once."""
+"""Check of a whole data set: every image is decoded once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from robustlab.data.images import plain, read
 _AT_A_TIME = 256
 
 
-class Looked(NamedTuple):
-    """What was found in a data set."""
+class Checked(NamedTuple):
+    """Result of a check."""
 
     decoded: int
     """Examples that could be read."""
@@ -29,12 +29,12 @@ class Looked(NamedTuple):
     """One sentence for each that could not."""
 
 
-def look_through(data: Examples, progress: Callable[[int, int], None] | None = None) -> Looked:
+def look_through(data: Examples, progress: Callable[[int, int], None] | None = None) -> Checked:
     """Reads and decodes every example.
 
     Args:
-        data: of a folder the files are decoded as they are, so that they need no common size.
-        progress: told how many were read, and of how many.
+        data: images of a folder are decoded in their own sizes.
+        progress: is called with the number of examples read and the number of all.
     """
     shapes: dict[tuple[int, ...], int] = {}
     faults: list[str] = []
@@ -45,13 +45,13 @@ def look_through(data: Examples, progress: Callable[[int, int], None] | None = N
             shapes[one] = shapes.get(one, 0) + 1
         if progress is not None and (done % _AT_A_TIME == 0 or done == len(data)):
             progress(done, len(data))
-    return Looked(sum(shapes.values()), shapes, tuple(faults))
+    return Checked(sum(shapes.values()), shapes, tuple(faults))
 
 
 def _files(data: ImageFolder) -> Iterator[tuple[int, ...] | str]:
-    """The shape of each image file, or what is wrong with it."""
+    """The shape of each image file, or its fault."""
 
-    def look(path: str) -> tuple[int, ...] | str:
+    def checked(path: str) -> tuple[int, ...] | str:
         try:
             channels, height, width = read(data.root / path, _shape).tolist()
         except DataError as error:
@@ -60,7 +60,7 @@ def _files(data: ImageFolder) -> Iterator[tuple[int, ...] | str]:
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(data), _AT_A_TIME):
-            yield from pool.map(look, data.paths[start : start + _AT_A_TIME])
+            yield from pool.map(checked, data.paths[start : start + _AT_A_TIME])
 
 
 def _shape(image: object) -> Tensor:
@@ -69,7 +69,7 @@ def _shape(image: object) -> Tensor:
 
 
 def _inputs(data: Examples) -> Iterator[tuple[int, ...] | str]:
-    """The shape of each input, or what is wrong with it; a batch with a fault is read one by one."""
+    """The shape of each input, or its fault; a batch with a fault is read one by one."""
     for ids in torch.arange(len(data)).split(_AT_A_TIME):
         try:
             yield from [tuple(x.shape) for x in data.batch(ids).x]

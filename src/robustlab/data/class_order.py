@@ -16,12 +16,12 @@ JUNK = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informati
 
 
 def is_synset(name: str) -> bool:
-    """Whether a folder is named by a WordNet number, such as n02123045."""
+    """True for the name of a folder that is a WordNet number, such as n02123045."""
     return len(name) == 9 and name[0] == "n" and name[1:].isdigit()
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the sub-folders that can be classes, by alphabet: neither hidden nor left by a program."""
+    """Names of the sub-folders that can be classes, by alphabet, without hidden ones and those of programs."""
     return sorted(
         entry.name
         for entry in root.iterdir()
@@ -37,7 +37,7 @@ def ordered(classes: Sequence[str] | str | Path) -> tuple[Aliases, ...]:
             "train"); or of a text file with a name per line ("n02123045 tabby cat" is a synset and a name); or of a
             JSON file: a list of names, ``{"cat": 0}`` or ``{"0": ["n02123045", "tabby"]}``.
 
-    Raises: DataError if the file says nothing of the kind, or a name twice.
+    Raises: DataError if the file has no such list, or a name twice.
     """
     if isinstance(classes, str | Path):
         place = Path(classes).expanduser()
@@ -65,9 +65,9 @@ def _of_file(place: Path) -> tuple[Aliases, ...]:
         if place.suffix.lower() == ".json":
             return _of_json(parsed(text))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        said = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
-            f"{place} does not say the order of classes ({said}): give a folder of class folders, a text file with a "
+            f"{place} has no order of classes ({reason}): give a folder of class folders, a text file with a "
             'name per line, or JSON as ["cat", "dog"] or {"cat": 0, "dog": 1}'
         ) from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]

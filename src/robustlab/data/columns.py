@@ -1,4 +1,4 @@
-"""Columns of the user's own tables and data sets: which is the image, which the label, and what classes they say."""
+"""Columns of the user's own tables and data sets: images, labels and names of the classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustlab.core.errors import DataError
 
 Column: TypeAlias = str | int | Sequence[str]
 Columns: TypeAlias = tuple[Column, Column]
-"""Names (or places, in tuples) of the image and of the label."""
+"""Names (or positions, in tuples) of the image and of the label."""
 _IMAGES = (
     "image", "img", "images", "x", "X", "x_test", "X_test", "input", "inputs", "pixel_values", "picture", "photo",
     "jpg", "jpeg", "png", "webp", "data", "image_path", "path", "file", "filename", "file_name", "arr_0",
@@ -24,7 +24,7 @@ _LABELS = (
     "fine_label", "category", "arr_1",
 )  # fmt: skip
 SPLITS = ("test", "validation", "valid", "val", "dev", "train")
-"""Names of parts of a data set, in the order in which one would test on them."""
+"""Names of splits, in the order of preference for testing."""
 
 
 def of_names(names: Iterable[object], wanted: Columns | None, what: str) -> Columns:
@@ -32,15 +32,15 @@ def of_names(names: Iterable[object], wanted: Columns | None, what: str) -> Colu
 
     Args:
         names: of all columns.
-        wanted: what the user says; None: the usual names.
-        what: has these columns, for the message.
+        wanted: columns given by the user; None: the usual names.
+        what: name of the table, for the message.
 
     Raises: ValueError if they cannot be found.
     """
     there = [str(name) for name in names]
     if wanted is not None:
-        asked = [name for one in wanted for name in (one if isinstance(one, list | tuple) else [one])]
-        missing = [str(name) for name in asked if str(name) not in there]
+        required = [name for one in wanted for name in (one if isinstance(one, list | tuple) else [one])]
+        missing = [str(name) for name in required if str(name) not in there]
         if missing:
             raise ValueError(f"{what} has no column {missing[0]!r}: it has {', '.join(there)}")
         return wanted
@@ -48,16 +48,16 @@ def of_names(names: Iterable[object], wanted: Columns | None, what: str) -> Colu
     label = next((name for name in _LABELS if name in there), None)
     if image is None or label is None:
         raise ValueError(
-            f"{what} has the columns {', '.join(there)}: say which hold image and label, as in "
+            f"{what} has the columns {', '.join(there)}: name those of image and label, as in "
             "robustlab.data.examples(data, columns=('image', 'label'))"
         )
     return image, label
 
 
 def split_of(parts: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """The part that one tests on, of a dictionary of splits; None if it is no such dictionary.
+    """The test split of a dictionary of splits; None if it is no such dictionary.
 
-    Raises: ValueError if there is no telling.
+    Raises: ValueError if none is a test split.
     """
     if not parts or not {str(name) for name in parts} <= {*SPLITS} | {name for name in parts if _is_set(parts[name])}:
         return None
@@ -65,17 +65,17 @@ def split_of(parts: Mapping[str, Any]) -> tuple[str, Any] | None:
     if len(parts) == 1:
         return next(iter(parts.items()))
     if found is None or found == "train":
-        raise ValueError(f"the data are in parts, {', '.join(map(str, parts))}: give one of them, data[{found!r}], say")
+        raise ValueError(f"the data have the splits {', '.join(map(str, parts))}: give one, such as data[{found!r}]")
     return found, parts[found]
 
 
 def _is_set(part: object) -> bool:
-    """Whether a value of a dictionary is a data set of its own, and no column."""
+    """True for a value of a dictionary that is a data set, not a column."""
     return hasattr(part, "column_names") or hasattr(part, "iloc") or isinstance(part, torch.utils.data.Dataset)
 
 
-def classes_said(data: Any, columns: Columns | None) -> tuple[str, ...] | None:  # noqa: ANN401 -- the user's own
-    """Names of the classes, where a data set (or what it is a part of) says them; None where it does not."""
+def known_classes(data: Any, columns: Columns | None) -> tuple[str, ...] | None:  # noqa: ANN401 -- the user's own
+    """Names of the classes of a data set, or of the one that it is a part of; None if unknown."""
     features = getattr(data, "features", None)
     if columns is not None and isinstance(features, Mapping):
         names = getattr(features.get(columns[1]), "names", None)
@@ -89,17 +89,17 @@ def classes_said(data: Any, columns: Columns | None) -> tuple[str, ...] | None: 
     if isinstance(named, Mapping) and named:
         return tuple(map(str, sorted(named, key=named.__getitem__)))
     inner = _inner(data)
-    found = {classes_said(part, columns) for part in inner}
+    found = {known_classes(part, columns) for part in inner}
     return found.pop() if len(found) == 1 else None
 
 
-def _said(name: object) -> str:
-    """A class's name; of several, as torchvision has for ImageNet, all."""
+def _joined_name(name: object) -> str:
+    """Name of a class; several names, as in torchvision's ImageNet, are joined."""
     return ", ".join(map(str, name)) if isinstance(name, list | tuple) else str(name)
 
 
-def labels_said(data: Any, columns: Columns | None) -> list[Any] | None:  # noqa: ANN401 -- the user's own
-    """All labels, where a data set has them without reading its images; None where it has not."""
+def known_labels(data: Any, columns: Columns | None) -> list[Any] | None:  # noqa: ANN401 -- the user's own
+    """All labels of a data set that has them without reading its images; None otherwise."""
     if (
         columns is not None
         and isinstance(columns[1], str)
@@ -119,11 +119,11 @@ def labels_said(data: Any, columns: Columns | None) -> list[Any] | None:  # noqa
 
 
 def _labels_inside(data: Any, columns: Columns | None) -> list[Any] | None:  # noqa: ANN401 -- the user's own
-    """The labels of what a data set is put together of."""
+    """Labels of the data sets inside a data set."""
     tensors = getattr(data, "tensors", None)
     if isinstance(tensors, tuple) and len(tensors) == 2:
         return list(tensors[1].tolist())
-    parts = [labels_said(part, columns) for part in _inner(data)]
+    parts = [known_labels(part, columns) for part in _inner(data)]
     if not parts or any(part is None for part in parts):
         return None
     every = [label for part in parts for label in part or ()]
@@ -190,15 +190,15 @@ def as_labels(y: object) -> tuple[Tensor, tuple[str, ...] | None]:
         words = [str(word) if isinstance(word, np.str_) else word for word in values.tolist()]
         names = names_of(words)
         numbers = {name: k for k, name in enumerate(names)}
-        said = names if any(isinstance(word, str) for word in words) else None
-        return torch.tensor([number(word, numbers) for word in words]), said
+        classes = names if any(isinstance(word, str) for word in words) else None
+        return torch.tensor([number(word, numbers) for word in words]), classes
     return as_array(values, "labels"), None
 
 
 def as_array(values: object, what: str) -> Tensor:
     """Numbers as a tensor.
 
-    Raises: ValueError if they are of a kind that torch has not, such as objects.
+    Raises: ValueError if torch has no such type, as for objects.
     """
     if isinstance(values, Tensor):
         return values
@@ -215,7 +215,7 @@ def as_array(values: object, what: str) -> Tensor:
 def of_item(item: Any, columns: Columns | None, where: str) -> tuple[Any, Any]:  # noqa: ANN401 -- the user's own
     """Image and label of one item.
 
-    Raises: DataError if it has not both.
+    Raises: DataError if one of them is missing.
     """
     if isinstance(item, Mapping):
         image, label = of_names(item, columns, where)
@@ -229,7 +229,7 @@ def of_item(item: Any, columns: Columns | None, where: str) -> tuple[Any, Any]: 
             raise DataError(f"{where} is a {type(item).__name__} of {len(item)}, without columns {columns}") from error
     if len(item) != 2:
         raise DataError(
-            f"{where} is a {type(item).__name__} of {len(item)}, expected a pair (x, y): say where they are, as in "
+            f"{where} is a {type(item).__name__} of {len(item)}, expected a pair (x, y): give their positions, as in "
             "robustlab.data.examples(data, columns=(0, 1))"
         )
     return item[0], item[1]

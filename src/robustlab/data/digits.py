@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 real images of 8x8 pixels that come with the package."""
+"""Handwritten digits of scikit-learn: 1,797 real images of 8x8 pixels, shipped with that package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustlab.core.random import subset
 from robustlab.data.memory import InMemory
 
 _SPLIT_SEED = 0
-_TEST_SHARE = 0.2
+_TEST_FRACTION = 0.2
 
 
 def digits(split: str = "test", *, enlarged: bool = False) -> InMemory:
@@ -18,7 +18,7 @@ def digits(split: str = "test", *, enlarged: bool = False) -> InMemory:
     Args:
         split: "train" (1,438), "test" (359) or "all" (1,797).
         enlarged: each pixel becomes 3x3 pixels and the image gets a frame of 2, which makes it 28x28, so that the
-            digits can stand in for Fashion-MNIST.
+            digits can replace Fashion-MNIST.
 
     Returns: uint8 images (N, 1, 8, 8) or (N, 1, 28, 28): the original grey levels 0..16 times 255/16, rounded.
     Raises: ValueError for another split.
@@ -40,7 +40,7 @@ def _enlarged(x: Tensor) -> Tensor:
 
 def _rows(split: str, n: int) -> Tensor:
     test = torch.zeros(n, dtype=torch.bool)
-    test[subset(n, int(n * _TEST_SHARE), seed=_SPLIT_SEED)] = True
+    test[subset(n, int(n * _TEST_FRACTION), seed=_SPLIT_SEED)] = True
     choices = {"train": ~test, "test": test, "all": torch.ones_like(test)}
     if split not in choices:
         raise ValueError(f"digits has the splits {', '.join(choices)}, not {split!r}")

@@ -45,7 +45,7 @@ _DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
 
 
 def default_sources(root: Path | None = None) -> list[Source]:
-    """Where the files are looked for: the user's folder, Debian's, the official mirrors, the Debian package."""
+    """Sources of the files: the user's folder, Debian's, the official mirrors, the Debian package."""
     from torchvision.datasets import FashionMNIST
 
     places: list[Source] = [Folder(place) for place in ([root, root / "FashionMNIST" / "raw"] if root else [])]
@@ -66,14 +66,14 @@ def fashion_mnist(
     Args:
         split: "train" (60,000), "test" (10,000), or "all": both as one, the training images first.
         root: folder of the cache, searched for the published files too; None: ``$ROBUSTLAB_HOME`` or the platform's.
-        sources: where to look, in order; None: ``default_sources``.
-        progress: told about downloads.
+        sources: tried in order; None: ``default_sources``.
+        progress: is informed of downloads.
 
-    Returns: uint8 images (N, 1, 28, 28) with their labels; ``batch`` hands them out in [0, 1].
+    Returns: uint8 images (N, 1, 28, 28) with their labels; ``batch`` returns them in [0, 1].
 
     Raises:
         ValueError: another split.
-        DataError: no source has it; says what was tried and why each failed.
+        DataError: no source has it, with the reason of each.
     """
     if split == "all":
         return _pool([fashion_mnist(one, root=root, sources=sources, progress=progress) for one in _FILES])

@@ -1,6 +1,6 @@
-"""Fashion-MNIST-A: images of Fashion-MNIST, as they are, that a committee of networks gets wrong with confidence.
+"""Fashion-MNIST-A: unmodified images of Fashion-MNIST that a committee of networks gets wrong with confidence.
 
-Which ones is a list of numbers that comes with the package, see docs/guide/mining.md.
+The package has the list of their numbers, see docs/guide/mining.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robustlab.data.sources import Progress
 from robustlab.data.splits import Part
 
 RECORD = Path(__file__).with_name("fashion-mnist-a.json")
-"""Numbers, recipe, and what every network said; written by ``docs/make_mining.py``."""
+"""Numbers, recipe, and the predictions of every network; written by ``docs/make_mining.py``."""
 TRAIN = 60_000
 """Images of the pool with smaller numbers are training images of Fashion-MNIST, the others test images."""
 _SPLITS = ("test", "train", "all", "suspects")
@@ -26,24 +26,24 @@ def fashion_mnist_a(split: str = "test", *, root: Path | None = None, progress: 
     """The hard images.
 
     Args:
-        split: "test": those among Fashion-MNIST's test images, which a network trained on its training images has not
-            seen; "train": those among the training images; "all": both; "suspects": hard ones, of both, whose label is
-            suspected to be wrong, and which are in none of the others.
+        split: "test": those among Fashion-MNIST's test images, unknown to a network trained on its training images;
+            "train": those among the training images; "all": both; "suspects": hard ones of both with a label that is
+            probably wrong, which are in none of the others.
         root: folder of the cache.
-        progress: told about downloads.
+        progress: is informed of downloads.
 
     Returns: a part of the 70,000 images, training images first; ``rows`` are its numbers there.
 
     Raises:
         ValueError: another split.
-        DataError: Fashion-MNIST cannot be had, or is not the one that the numbers speak of.
+        DataError: Fashion-MNIST is not available, or differs from the images of the list.
     """
     if split not in _SPLITS:
         raise ValueError(f"Fashion-MNIST-A has the splits {', '.join(_SPLITS)}, not {split!r}")
     found = json.loads(RECORD.read_text(encoding="utf-8"))
     pool = fashion_mnist("all", root=root, progress=progress)
     if pool.sha256 != found["sha256"]:
-        raise DataError(f"{RECORD.name} speaks of other images than those of {pool.name} from {pool.source}")
+        raise DataError(f"{RECORD.name} belongs to other images than those of {pool.name} from {pool.source}")
     rows = torch.tensor(sorted(found["suspects" if split == "suspects" else "members"]))
     inside = {"test": rows >= TRAIN, "train": rows < TRAIN}.get(split)
     rows = rows if inside is None else rows[inside]

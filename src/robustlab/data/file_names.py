@@ -1,4 +1,4 @@
-"""Names of the files that examples come from, where they come from files."""
+"""Names of the files of examples."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from robustlab.data.wrapped import FromDataset
 
 
 def file_names(data: Examples, ids: Tensor) -> tuple[str, ...]:
-    """Paths of the files of some examples, as the data set writes them.
+    """Paths of the files of some examples, as in the data set.
 
     Args:
         data: a folder of images, a part of one, or a torchvision data set that lists its files.
         ids: numbers of the examples (N,), int64.
 
-    Returns: one path per example, with "/" between folders; empty where the data are no files.
+    Returns: one path per example, with "/" between folders; empty for data without files.
     """
     if isinstance(data, Part):
         return file_names(data.whole, data.rows[ids])

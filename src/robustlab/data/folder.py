@@ -30,15 +30,15 @@ _HASHED = 256  # files whose content is part of the hash
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images on disk; only those of the batch at hand are in memory.
+    """Images on disk; only those of the current batch are in memory.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         classes: names of the K classes.
         root: the folder.
         paths: of the images, relative to the root.
         y: their labels (N,), int64.
-        framing: how images get their size: a value that makes uint8 (C, H, W) of a PIL image.
+        framing: scaling of the images: a value from a PIL image to uint8 (C, H, W).
     """
 
     name: str
@@ -53,7 +53,7 @@ class ImageFolder:
 
     @property
     def preprocessing(self) -> str:
-        """How images got their size, for reports."""
+        """Scaling of the images, for reports."""
         return str(self.framing)
 
     def batch(self, ids: Tensor) -> Batch:
@@ -96,17 +96,17 @@ def image_folder(
 ) -> ImageFolder:
     """A folder with one sub-folder of images per class.
 
-    Images may lie in folders inside their class folder. Hidden files, and folders that programs leave behind, are left
-    out; so are images beside the class folders, with a warning.
+    Images may be in folders inside their class folder. Hidden files and folders of programs are left out; so are images
+    outside the class folders, with a warning.
 
     Args:
         path: of the folder.
         split: a sub-folder "train", "valid" or "test" ("val" counts as "valid") that has the class folders. A folder
             of class folders alone is a test set as a whole: splits "test" and "all".
-        classes: names of the sub-folders in the order of their numbers, or where they stand, see
+        classes: names of the sub-folders in the order of their numbers, or their source, see
             ``robustlab.data.class_order.ordered``; None: by alphabet. Sub-folders named by ImageNet synsets (n02123045)
             get the numbers that ImageNet models use.
-        framing: how images get their size; None: they stay as they are.
+        framing: scaling of the images; None: they keep their size.
 
     Raises: DataError if there is no such folder or split, or a class folder is empty or unknown.
     """
@@ -130,7 +130,7 @@ def image_folder(
 
 
 def splits_of(path: Path) -> list[str]:
-    """The sub-folders train, valid, val and test of a folder that hold class folders, and are no class themselves."""
+    """Sub-folders train, valid, val and test that hold class folders and are no classes themselves."""
     return [name for name in _SPLITS if (path / name).is_dir() and class_folders(path / name)]
 
 
@@ -153,7 +153,7 @@ def _split_folder(path: Path, split: str) -> Path:
 
 
 def _class_folders(root: Path) -> list[str]:
-    """Names of the class folders, once they can be ones."""
+    """Checked names of the class folders."""
     folders, loose = class_folders(root), [path.name for path in root.iterdir() if _is_image(path)]
     if not folders:
         what = f"has images such as {loose[0]}, but no sub-folders" if loose else "has no sub-folders"
@@ -197,7 +197,7 @@ def _numbered(
 
 
 def _images(root: Path, folder: str) -> list[str]:
-    """The images of a class folder and of those inside it, by path; what only looks like one says so here."""
+    """The images of a class folder and of folders inside it, by path; warns about files that are no images."""
     found = []
     for path in (root / folder).rglob("*"):
         suffix = path.suffix.lower()
@@ -212,5 +212,5 @@ def _images(root: Path, folder: str) -> list[str]:
 
 
 def _hidden(path: Path) -> bool:
-    """Whether a file, or a folder that it is in, is hidden or was left by an archive program."""
+    """True if a file or one of its folders is hidden or was left by an archive program."""
     return any(part.startswith(".") or part in JUNK for part in path.parts)

@@ -1,4 +1,4 @@
-"""Sizes: how a photograph of any size becomes the square that a model takes."""
+"""Framing: scaling of photographs to the square that a model takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CROP = 0.875
 
 
 class Frames(Protocol):
-    """A value that makes uint8 (C, H, W), or float32 in [0, 1], of a PIL image; its text says how."""
+    """A value from a PIL image to uint8 (C, H, W), or float32 in [0, 1]; its text describes the scaling."""
 
     def __call__(self, image: Image.Image, /) -> Tensor:
         """Pixels of an image."""
@@ -29,15 +29,15 @@ class Frames(Protocol):
 @typed
 @dataclass(frozen=True, repr=False)
 class Framing:
-    """How an image becomes a square of fixed size.
+    """Scaling of an image to a square of fixed size.
 
     "crop": the shorter side is scaled to ``size / crop``, then the centre is cut out. "squash": both sides are scaled
-    to ``size``, whatever the shape was. "pad": the longer side is scaled to ``size``, the rest is black. An image that
-    has the size already is left as it is.
+    to ``size``, for any shape. "pad": the longer side is scaled to ``size``, the rest is black. An image that
+    has the size already stays unchanged.
 
     Args:
-        size: height and width, in pixels; None: images stay as they are and must all have one size.
-        crop: share of the shorter side that is kept; 0.875 is customary for ImageNet.
+        size: height and width, in pixels; None: images stay unchanged and must all have one size.
+        crop: fraction of the shorter side that is kept; 0.875 is customary for ImageNet.
         channels: 3 for colour, 1 for grey; None: grey images stay grey, in data sets that are all of one kind.
         resize: see above.
         interpolation: of Pillow: "bicubic", "bilinear", "nearest", "lanczos", "box" or "hamming".
@@ -59,10 +59,10 @@ class Framing:
             )
 
     def __repr__(self) -> str:
-        """What is usual is left out: digests of data rest on this text."""
+        """Text without default values, on which digests of data depend."""
         other = {"resize": self.resize, "interpolation": self.interpolation}
-        said = "".join(f", {k}={v!r}" for k, v in other.items() if v != getattr(type(self), k))
-        return f"Framing(size={self.size}, crop={self.crop}, channels={self.channels}{said})"
+        options = "".join(f", {k}={v!r}" for k, v in other.items() if v != getattr(type(self), k))
+        return f"Framing(size={self.size}, crop={self.crop}, channels={self.channels}{options})"
 
     def __str__(self) -> str:
         """The framing in words, for reports."""
@@ -102,16 +102,16 @@ class Framing:
 
 @dataclass(frozen=True, repr=False)
 class PublishedFraming:
-    """The framing that results on ImageNet are published with, as torchvision and timm do it.
+    """The framing of published results on ImageNet, as in torchvision and timm.
 
     The shorter side is scaled to ``size / crop``, rounded down (the longer one, too), and the centre cut out: with the
     defaults torchvision's Resize(256) and CenterCrop(224).
 
     Args:
         size: height and width, in pixels.
-        crop: share that is kept.
+        crop: fraction that is kept.
         interpolation: "bilinear", "bicubic" and so on.
-        squash: both sides are scaled alike, whatever the shape was.
+        squash: both sides are scaled to ``size``, for any shape.
         channels: 3 for colour, 1 for grey.
     """
 
@@ -122,11 +122,11 @@ class PublishedFraming:
     channels: int = 3
 
     def __repr__(self) -> str:
-        """What is usual is left out: digests of data rest on this text."""
+        """Text without default values, on which digests of data depend."""
         names = ("crop", "interpolation", "squash", "channels")
         other = {name: getattr(self, name) for name in names}
-        said = "".join(f", {k}={v!r}" for k, v in other.items() if v != getattr(type(self), k))
-        return f"PublishedFraming(size={self.size}{said})"
+        options = "".join(f", {k}={v!r}" for k, v in other.items() if v != getattr(type(self), k))
+        return f"PublishedFraming(size={self.size}{options})"
 
     def __str__(self) -> str:
         """The framing in words, for reports."""
@@ -151,7 +151,7 @@ class PublishedFraming:
 
 
 def published_framing(model: object) -> PublishedFraming | None:
-    """How a timm network's own configuration says that its images are framed.
+    """Framing in the configuration of a timm network.
 
     Args:
         model: the network, or a module that it is in.
@@ -175,13 +175,13 @@ def published_framing(model: object) -> PublishedFraming | None:
 
 
 def framing_for(model: object) -> Framing | PublishedFraming | None:
-    """The framing that a model's images need, as far as the model says it.
+    """The framing of a model's images, as far as known.
 
     Args:
-        model: a network of ``robustlab.models.load`` or of timm, or a module that it is in; anything else says nothing.
+        model: a network of ``robustlab.models.load`` or of timm, or a module that it is in; anything else gives None.
 
     Returns: timm's published framing, or the usual one for the size and channels that the model was made for; None if
-        it says neither.
+        both are unknown.
     """
     published = published_framing(model)
     if published is not None:
@@ -196,7 +196,7 @@ def framing_for(model: object) -> Framing | PublishedFraming | None:
 
 
 def _configuration(model: object) -> dict[str, Any] | None:
-    """The configuration of the timm network that a model is or has in it."""
+    """The configuration of a timm network or of one inside a model."""
     for part in _modules(model):
         cfg = getattr(part, "pretrained_cfg", None)
         if isinstance(cfg, dict) and len(cfg.get("input_size") or ()) == 3:
@@ -215,6 +215,6 @@ def _scaled(image: Image.Image, size: tuple[int, int], interpolation: str) -> Im
 
 
 def _cut(image: Image.Image, size: int, corner: tuple[int, int]) -> Image.Image:
-    """A square of an image; black where it reaches over the edge."""
+    """A square of an image; black outside the image."""
     left, top = corner
     return image.crop((left, top, left + size, top + size))

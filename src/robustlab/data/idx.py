@@ -1,4 +1,4 @@
-"""The IDX format, in which MNIST and its relatives are published."""
+"""The IDX format of MNIST and its relatives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse_idx(raw: bytes) -> Tensor:
     Two zero bytes, a type byte, the number of dimensions, each dimension as a big-endian int32, then the values.
 
     Returns: uint8 tensor of the file's shape.
-    Raises: DataError if the header is another, or the values are too few or too many.
+    Raises: DataError for another header, or too few or too many values.
     """
     if len(raw) < 4 or raw[:3] != bytes([0, 0, _UINT8]) or len(raw) < 4 + 4 * raw[3]:
         raise DataError(f"not an IDX file of bytes: it starts with {raw[:4].hex() or 'nothing'}")

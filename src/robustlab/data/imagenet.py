@@ -1,4 +1,4 @@
-"""What the 1,000 classes of ImageNet are called."""
+"""Names of the 1,000 classes of ImageNet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def imagenet_synsets() -> tuple[str, ...]:
 
 @typed
 def imagenet_a_classes() -> Tensor:
-    """Numbers of the 200 classes that ImageNet-A is made of (200,), int64, ascending.
+    """Numbers of the 200 classes of ImageNet-A (200,), int64, ascending.
 
     Raises: DataError if the installed timm does not list them.
     """

@@ -1,13 +1,13 @@
-"""Images of any kind that Pillow knows, as values in [0, 1]: the one place where image files are read.
+"""Images of all formats of Pillow, as values in [0, 1]: all image files are read here.
 
-Every reader of this room comes here, so that a file means the same numbers everywhere:
+Every reader of this room uses these functions, so that a file gives the same numbers everywhere:
 
 - the orientation that the camera wrote (EXIF) is applied;
-- transparency is dropped, as the usual loaders do (``convert("RGB")``): a model was trained on these colours;
+- transparency is dropped, as in the usual loaders (``convert("RGB")``): models were trained on these colours;
 - one bit, palettes, CMYK, YCbCr, LAB and HSV become RGB; colour profiles are not applied, as usual;
 - grey levels of 16 bits (modes I;16, I;16B, I;16L, I;16N) are divided by 65,535 and keep their precision (files of 12
-  bits: by 4,095); mode I holds 16 bits, too, and mode F values in [0, 1]: what lies outside is refused;
-- an animation, or a file of several pages, is no image of a class: refused.
+  bits: by 4,095); mode I holds 16 bits, too, and mode F values in [0, 1]: other values are refused;
+- an animation, or a file of several pages, is refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_image(source: str | Path | Image.Image, *, channels: int | None = None)
 
     Args:
         source: path of a file, or an image of Pillow.
-        channels: 3 for colour, 1 for grey; None: as the image is.
+        channels: 3 for colour, 1 for grey; None: as in the image.
 
     Returns: float32 (C, H, W), upright.
 
@@ -70,9 +70,9 @@ def read_image(source: str | Path | Image.Image, *, channels: int | None = None)
 
 
 def read(path: Path | io.BytesIO, frame: Callable[[Image.Image], Tensor]) -> Tensor:
-    """What a framing makes of an image file.
+    """An image file after framing.
 
-    Raises: DataError that names the file and says what is wrong with it.
+    Raises: DataError with the name of the file and its fault.
     """
     from PIL import Image
 
@@ -86,23 +86,23 @@ def read(path: Path | io.BytesIO, frame: Callable[[Image.Image], Tensor]) -> Ten
 
 
 def check_single(image: Image.Image) -> None:
-    """Refuses animations and files of several pages; a camera's file with a second picture (MPO) is its first.
+    """Refuses animations and files of several pages; of a camera's file with two pictures (MPO) the first counts.
 
     Raises: ValueError.
     """
     count = getattr(image, "n_frames", 1)
     if count > 1 and image.format != "MPO":
-        raise ValueError(f"it holds {count} frames or pages, not one image: save the one that is meant as PNG")
+        raise ValueError(f"it holds {count} frames or pages, not one image: save one of them as PNG")
 
 
 def plain(image: Image.Image, channels: int | None = None) -> Image.Image:
     """An upright image of mode RGB or L (8 bits), or F (values in [0, 1], where it had more than 8 bits).
 
     Args:
-        image: of Pillow; left as it is.
-        channels: 3 or 1; None: grey stays grey. An image of mode F has one channel, whatever is asked for.
+        image: of Pillow; stays unchanged.
+        channels: 3 or 1; None: grey stays grey. An image of mode F always has one channel.
 
-    Raises: ValueError for a mode that is not known, or values without a known scale.
+    Raises: ValueError for an unknown mode, or values without a known scale.
     """
     upright = _upright(image)
     if upright.mode in _SIXTEEN or upright.mode in ("I", "F"):
@@ -123,7 +123,7 @@ def values(image: Image.Image, channels: int | None = None) -> Tensor:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image as the camera was held; what says so badly says nothing."""
+    """The image in the orientation of the camera; invalid EXIF data are ignored."""
     from PIL import ImageOps
 
     try:
@@ -161,26 +161,26 @@ def _deep(image: Image.Image, origin: Image.Image) -> Image.Image:
     if low < 0 or high > top:
         raise ValueError(f"its whole numbers (mode {image.mode}) are in [{low:g}, {high:g}]: scale them to 0..{top:,}")
     if image.mode == "I" and 1 <= high <= 255 and origin.format not in _KEEP_SIXTEEN:
-        raise ValueError("its whole numbers (mode I) end at 255 or before, of 8 bits or 16: convert it to L or I;16")
+        raise ValueError("its whole numbers (mode I) are at most 255, of 8 bits or 16: convert it to L or I;16")
     scaled = found / top
     return Image.fromarray((1 - scaled if _tag(origin, _PHOTOMETRIC) == 0 else scaled).astype(np.float32))
 
 
 def _top(image: Image.Image) -> int:
-    """The value of white: in a TIFF, by the bits that it says it has."""
+    """The value of white: in a TIFF, by its number of bits."""
     bits = _tag(image, _BITS)
     return (1 << bits) - 1 if 8 < bits < 16 else 65535
 
 
 def _tag(image: Image.Image, number: int) -> int:
-    """A number of a TIFF's head; -1 if it is not there."""
+    """A number of a TIFF's header; -1 if it is missing."""
     found = getattr(image, "tag_v2", {}).get(number, -1)
     return int(found[0] if isinstance(found, tuple) else found)
 
 
 @cache
 def _formats() -> list[str]:
-    """What is decoded: images of pixels. Others, such as PostScript, would start a program."""
+    """Formats to decode: images of pixels. Others, such as PostScript, would start a program."""
     from PIL import Image
 
     Image.init()
@@ -191,12 +191,12 @@ def pixels(x: object, framing: Callable[[Image.Image], Tensor] | None = None) ->
     """One input of a data set as a tensor: uint8 in 0..255, or floats.
 
     Args:
-        x: a tensor or an array, as it is; an image of Pillow, the path of a file, or what a file holds (bytes, or a
-            dictionary with these under "bytes" or "path", as Hugging Face stores them).
-        framing: how images get their size; None: they stay as they are.
+        x: a tensor or an array; an image of Pillow, the path of a file, or the content of a file (bytes, or a
+            dictionary with one of these under "bytes" or "path", as Hugging Face stores them).
+        framing: scaling of the images; None: they keep their size.
 
     Raises:
-        ValueError: it is nothing of these, or its values have no known scale.
+        ValueError: it is none of these, or its values have no known scale.
         DataError: a file cannot be read.
     """
     frame = framing or _as_it_is
@@ -225,13 +225,13 @@ def _as_it_is(image: Image.Image) -> Tensor:
 
 
 def is_image(x: object) -> TypeGuard[Image.Image]:
-    """Whether something is an image of Pillow, which is not imported to find out."""
+    """True for an image of Pillow, without importing Pillow."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(x, pillow.Image)
 
 
 def readable(suffix: str) -> bool:
-    """Whether files of this ending (in lower case, with its dot) can be read here."""
+    """True if files of this ending (in lower case, with its dot) can be read here."""
     from PIL import Image
 
     if suffix in SUFFIXES:
@@ -246,7 +246,7 @@ def _fault(source: Path | io.BytesIO, error: Exception) -> str:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What is wrong with a file, after its name."""
+    """Fault of a file, to follow its name."""
     from PIL import Image, UnidentifiedImageError
 
     if path.is_symlink() and not path.exists():
@@ -266,5 +266,5 @@ def _reason(path: Path, error: Exception) -> str:
         if path.suffix.lower() in UNUSUAL:
             return f"is a {path.suffix[1:].upper()} file, which Pillow cannot read here: convert it to PNG or JPEG"
         return "cannot be read as an image, whatever its name says: copy it again, or delete it"
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return f"cannot be read as an image: {said}"
+    message = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return f"cannot be read as an image: {message}"

@@ -1,4 +1,4 @@
-"""Published data sets that are too large to fetch, by the layout of the folder that the user has."""
+"""Published data sets that are too large to download, by the layout of the user's folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 def _corrupted(path: str, size: int | None, channels: int) -> CorruptedCopies:
-    """Either layout of corrupted copies, of any classes."""
+    """Corrupted copies in either layout, with any classes."""
     if (Path(path).expanduser() / "labels.npy").is_file():
         return cifar_c(path)
     return corrupted_folders(path, size=size, channels=channels)
@@ -61,7 +61,7 @@ LAYOUTS = {
         lambda path, size, _: imagenet_a(path, size=size or 224),
     ),
     "imagenet-o": Layout(
-        "ImageNet-O: 2,000 photographs of what ImageNet has no class for, root/wnid/*",
+        "ImageNet-O: 2,000 photographs outside ImageNet's classes, root/wnid/*",
         _MIT,
         "your disk; https://github.com/hendrycks/natural-adv-examples",
         lambda path, size, _: imagenet_o(path, size=size or 224),
@@ -71,13 +71,13 @@ LAYOUTS = {
 
 
 def read_layout(name: str, *, split: str, size: int | None, channels: int) -> Examples | None:
-    """The data set at imagenet-c:PATH and its like; None if the name is no such.
+    """The data set of a name such as imagenet-c:PATH; None for other names.
 
-    Raises: DataError if the folder has another layout, or a training set is asked for.
+    Raises: DataError if the folder has another layout, or for a training split.
     """
     kind, colon, path = name.partition(":")
     if not colon or kind not in LAYOUTS:
         return None
     if split not in ("test", "all"):
-        raise DataError(f"{kind} is for testing as a whole: there is no split {split!r}")
+        raise DataError(f"{kind} has no split {split!r}: all of it is for testing")
     return LAYOUTS[kind].read(path, size, channels)

@@ -1,4 +1,4 @@
-"""Data sets that fit in memory: stored as they came (uint8 for images), converted a batch at a time."""
+"""Data sets in memory: stored in their own type (uint8 for images), converted a batch at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class InMemory:
     """Labelled examples held as two tensors.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         classes: names of the K classes, in the order of their numbers.
-        x: inputs (N, ...): uint8 in 0..255, handed out as float32 in [0, 1]; or any float dtype, handed out as it is.
+        x: inputs (N, ...): uint8 in 0..255, returned as float32 in [0, 1]; or any float dtype, returned unchanged.
         y: labels (N,), integers in 0..K-1.
-        source: where the data came from, for reports.
+        source: origin of the data, for reports.
 
     Raises: ValueError for an empty set, integer images other than uint8, NaN, or labels that do not fit.
     """
@@ -45,13 +45,13 @@ class InMemory:
         return len(self.x)
 
     def batch(self, ids: Tensor) -> Batch:
-        """Examples by their number 0..N-1, in the order asked for; inputs float, in [0, 1] if stored as uint8."""
+        """Examples by their number 0..N-1, in the given order; inputs float, in [0, 1] if stored as uint8."""
         check_ids(ids, len(self), self.name)
         return Batch(unit(self.x.index_select(0, ids)), self.y.index_select(0, ids).long(), ids)
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of class names, shapes, types and values: equal for equal content, whatever the source."""
+        """SHA-256 of class names, shapes, types and values: equal for equal content from any source."""
         head = [self.classes, *((str(part.dtype), list(part.shape)) for part in (self.x, self.y))]
         digest = hashlib.sha256(json.dumps(head).encode())
         for part in (self.x, self.y):
@@ -60,12 +60,12 @@ class InMemory:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Images 0..255 as float32 in [0, 1], in one pass; floating-point inputs as they are."""
+    """Images 0..255 as float32 in [0, 1], in one pass; floating-point inputs stay unchanged."""
     return x if x.is_floating_point() else torch.div(x, 255.0)
 
 
 def check_inputs(x: Tensor) -> None:
-    """Refuses what cannot be a set of inputs."""
+    """Refuses tensors that cannot be inputs."""
     if x.is_nested or x.layout is not torch.strided:
         kind = "nested" if x.is_nested else f"of layout {str(x.layout).removeprefix('torch.')}"
         raise ValueError(f"inputs are a tensor {kind}: give plain values, as x.to_dense() or one size for all")
@@ -81,7 +81,7 @@ def check_inputs(x: Tensor) -> None:
 
 
 def check_labels(y: Tensor, examples: int, classes: int) -> None:
-    """Refuses labels of another number, shape, type or range than the examples and classes ask for."""
+    """Refuses labels with a number, shape, type or range that does not fit the examples and classes."""
     if y.shape != (examples,):
         raise ValueError(f"labels of shape {tuple(y.shape)} for {examples} inputs: give one number each, ({examples},)")
     _check_whole(y)
@@ -98,15 +98,15 @@ def _check_whole(y: Tensor) -> None:
 
 
 def check_ids(ids: Tensor, examples: int, name: str) -> None:
-    """Refuses example numbers that the data set does not have."""
+    """Refuses example numbers that are not in the data set."""
     if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype is not torch.int64:
         raise ValueError(f"ids must be int64 of shape (N,), got {seen(ids)}")
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < examples:
-        raise ValueError(f"{name} has examples 0..{examples - 1}, asked for {int(ids.min())}..{int(ids.max())}")
+        raise ValueError(f"{name} has examples 0..{examples - 1}, got ids {int(ids.min())}..{int(ids.max())}")
 
 
 def class_names(classes: Sequence[str] | int | None, y: Tensor) -> tuple[str, ...]:
-    """Class names: as given, numbered up to the count given, or numbered up to the largest label."""
+    """Class names: as given, or numbers up to the given count or the largest label."""
     if classes is None:
         if y.numel():
             _check_whole(y)

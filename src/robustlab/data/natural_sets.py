@@ -23,7 +23,7 @@ def imagenet(path: str | Path, *, size: int = 224) -> ImageFolder:
 
     Args:
         path: the root.
-        size: height and width that the model takes, in pixels.
+        size: height and width for the model, in pixels.
 
     Raises: DataError if a folder is not named by a synset of ImageNet.
     """
@@ -67,14 +67,14 @@ def imagenet_a(path: str | Path, *, size: int = 224) -> ImageFolder:
 def imagenet_o(path: str | Path, *, size: int = 224) -> ImageFolder:
     """ImageNet-O as published: root/wnid/*, 2,000 photographs that show none of ImageNet's classes.
 
-    The label is not what an image shows but the class that it was taken for, by which the folders are named. The 200
-    classes that occur are those that confidence is measured among (other ones than ImageNet-A's).
+    The label is a wrong prediction, not the content of the image; the folders are named by it. Confidence is measured
+    among the 200 classes that occur (other ones than ImageNet-A's).
 
     Args:
         path: the root.
         size: height and width that the model takes, in pixels.
 
-    Raises: DataError if the folder is not such a folder.
+    Raises: DataError if the folder has another layout.
     """
     synsets = imagenet_synsets()
     folders = _folders(Path(path).expanduser())
@@ -89,7 +89,7 @@ def imagenet_o(path: str | Path, *, size: int = 224) -> ImageFolder:
 
 @typed
 def of_classes(data: Examples, classes: Tensor) -> Part:
-    """The examples of some classes, such as the validation images that go with ImageNet-O.
+    """The examples of some classes, such as the validation images for ImageNet-O.
 
     Args:
         data: a labelled data set.
@@ -100,12 +100,12 @@ def of_classes(data: Examples, classes: Tensor) -> Part:
     y = labels_of(data)
     rows = torch.isin(y, classes.to(y)).nonzero()[:, 0]
     if not len(rows):
-        raise DataError(f"{data.name} has no example of the {len(classes)} classes asked for")
+        raise DataError(f"{data.name} has no example of the {len(classes)} classes: give another data set")
     return Part(f"{data.name} ({len(classes)} classes)", data, rows)
 
 
 def labels_of(data: Examples) -> Tensor:
-    """The labels of all examples (N,); a data set that does not hold them is read, some examples at a time."""
+    """The labels of all examples (N,); a data set without a list of them is read, some examples at a time."""
     if isinstance(data, Part):
         return labels_of(data.whole)[data.rows]
     y = getattr(data, "y", None)

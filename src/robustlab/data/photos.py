@@ -1,4 +1,4 @@
-"""A few real photographs that come with scikit-image and scikit-learn, with the ImageNet class of what they show."""
+"""A few real photographs of scikit-image and scikit-learn, with their ImageNet classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robustlab.data.memory import InMemory, unit
 
 
 class _Kept(NamedTuple):
-    """Where a photograph lies, and what is known of it."""
+    """Path, label and description of a photograph."""
 
     package: str
     file: str
@@ -95,11 +95,11 @@ class Photograph:
     """A photograph, ready for an ImageNet model.
 
     Args:
-        name: as ``photographs`` knows it.
+        name: in ``photographs``.
         x: the image (1, 3, S, S), float32 in [0, 1].
-        label: ImageNet class of what it shows; None: there is none.
-        also: further classes that one would not call wrong.
-        about: what it shows.
+        label: its ImageNet class; None: there is none.
+        also: further classes that count as right.
+        about: its content.
         credit: licence and photographer.
     """
 
@@ -117,7 +117,7 @@ class Photograph:
         Raises: ValueError if ImageNet has no class for it.
         """
         if self.label is None:
-            raise ValueError(f"photograph {self.name!r} shows nothing that ImageNet has a class for")
+            raise ValueError(f"photograph {self.name!r} shows no class of ImageNet: choose another one")
         return torch.tensor([self.label])
 
 
@@ -125,7 +125,7 @@ class Photograph:
 def photographs(size: int = 224) -> dict[str, Photograph]:
     """All photographs by name: the shorter side is scaled to ``size`` pixels and the centre cut out.
 
-    Raises: DataError if scikit-image is not installed, or a file is not the one that is known.
+    Raises: DataError if scikit-image is not installed, or a file has another content.
     """
     return {name: _photograph(name, size) for name in _KEPT}
 
@@ -151,5 +151,5 @@ def _file(kept: _Kept) -> Path:
         raise DataError("the photographs come with scikit-image: pip install scikit-image")
     path = Path(spec.origin).parent / kept.file
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != kept.sha256:
-        raise DataError(f"{path} is missing or not the photograph that is known: install scikit-image again")
+        raise DataError(f"{path} is missing or not the expected photograph: install scikit-image again")
     return path

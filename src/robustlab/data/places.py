@@ -1,4 +1,4 @@
-"""Data sets by where they are: a name that ``load`` knows, a folder, or a file of arrays."""
+"""Data sets by their place: a name for ``load``, a folder, or a file of arrays."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _ADVICE = {
 
 
 def at(place: str | Path, wanted: Wanted) -> Examples:
-    """The data set at a place; of a folder with splits the test set.
+    """The data set at a place; for a folder with splits, the test set.
 
     Args:
-        place: path of a folder of class folders, or of an npz file; or what ``load`` knows, such as "folder:photos".
-        wanted: what the user says of it.
+        place: path of a folder of class folders, or of an npz file; or a name for ``load``, such as "folder:photos".
+        wanted: settings given by the user.
 
-    Raises: DataError if nothing is there, or something else.
+    Raises: DataError if there is no data set.
     """
     bare = str(place).removeprefix(FOLDER)
     path = Path(bare).expanduser()
@@ -69,7 +69,7 @@ def _folder(path: Path, wanted: Wanted) -> Examples:
 
 
 def _archive(path: Path, wanted: Wanted) -> Examples:
-    """An npz file with images and labels; images with colours last, as such files have them, are turned."""
+    """An npz file with images and labels; images with channels last, as usual in such files, are permuted."""
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} cannot be read as an npz file: it is damaged, or of another kind; write it again")
     try:

@@ -36,11 +36,11 @@ _IMAGENET_C = "root/corruption/severity/wnid/*.JPEG"
 class CorruptedCopies:
     """The same images under several corruptions, each at the same severities.
 
-    Each cell is a data set of its own, and image i is the same picture in all of them. As a data set by itself it is
-    all cells one after the other.
+    Each cell is a data set, and image i is the same picture in all of them. The whole data set is all cells one after
+    the other.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         cells: by corruption and severity.
     """
 
@@ -49,22 +49,22 @@ class CorruptedCopies:
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """Names, by alphabet as the readers give them."""
+        """Names of the corruptions, by alphabet from the readers."""
         return tuple(dict.fromkeys(name for name, _ in self.cells))
 
     @property
     def severities(self) -> tuple[int, ...]:
-        """Ascending."""
+        """Severities, ascending."""
         return tuple(sorted({severity for _, severity in self.cells}))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of all cells."""
+        """Names of the classes of all cells."""
         return next(iter(self.cells.values())).classes
 
     @property
     def preprocessing(self) -> str:
-        """How images got their size; empty where it is not known."""
+        """Scaling of the images; empty if unknown."""
         return str(getattr(next(iter(self.cells.values())), "preprocessing", ""))
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class CorruptedCopies:
     def cell(self, corruption: str, severity: int) -> Examples:
         """One corruption at one severity.
 
-        Raises: ValueError if it is not there.
+        Raises: ValueError if it is missing.
         """
         if (corruption, severity) not in self.cells:
             raise ValueError(
@@ -108,12 +108,12 @@ class CorruptedCopies:
 def imagenet_c(path: str | Path, *, size: int | None = None) -> CorruptedCopies:
     """ImageNet-C as published: root/corruption/severity/wnid/*.JPEG.
 
-    The images are 224 pixels high and wide already, and stay as they are: scaling and cutting them once more is a
-    known mistake, which makes the errors another number.
+    The images are 224 pixels high and wide already, and stay unchanged: scaling and cropping them again is a known
+    mistake, which changes the errors.
 
     Args:
         path: the root.
-        size: for a model that takes another size; None: the images stay as they are.
+        size: for a model with another input size; None: the images stay unchanged.
 
     Raises: DataError if the folder has another layout, a corruption lacks a severity, or a folder is no ImageNet class.
     """
@@ -139,15 +139,15 @@ def corrupted_folders(
 ) -> CorruptedCopies:
     """Corrupted copies of an image folder, laid out like ImageNet-C: root/corruption/severity/class/image.
 
-    The files of the first cell are listed, those of the others must bear the same names: a cell that lacks one says so
-    when it is read.
+    The files of the first cell are listed, and the other cells must have files of the same names: a missing one raises
+    an error when it is read.
 
     Args:
         path: the root.
-        size: height and width that images are brought to; None: they stay as they are.
+        size: height and width of the scaled images; None: they keep their size.
         channels: of the images, 3 or 1.
         classes: names of the class folders in the order of their numbers; None: by alphabet, or ImageNet's numbers.
-        check: told each cell's folder and the names of its class folders.
+        check: is called with each cell's folder and the names of its class folders.
 
     Raises: DataError if the folder has another layout.
     """
@@ -155,7 +155,7 @@ def corrupted_folders(
     names = [name for name in _subfolders(root) if set(_subfolders(root / name)) & set(map(str, _SEVERITIES))]
     if not names:
         raise DataError(f"{root} holds no corrupted images: there should be folders such as {root / 'fog' / '3'}")
-    folders = {(name, s): root / name / str(s) for name in names for s in _found_severities(root, names)}
+    folders = {(name, s): root / name / str(s) for name in names for s in _severities_of(root, names)}
     cells: dict[Cell, Examples] = {}
     first: ImageFolder | None = None
     expected: list[str] = []
@@ -180,8 +180,8 @@ def _subfolders(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _found_severities(root: Path, names: Sequence[str]) -> tuple[int, ...]:
-    """Those that one corruption has, and then all must have."""
+def _severities_of(root: Path, names: Sequence[str]) -> tuple[int, ...]:
+    """The severities of one corruption, which all others must have too."""
     found = {name: {s for s in _SEVERITIES if (root / name / str(s)).is_dir()} for name in names}
     every = set[int]().union(*found.values())
     for name, own in found.items():
@@ -195,10 +195,10 @@ class _Block:
     """The images of one severity inside a memory-mapped array.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         classes: names of the K classes.
         x: images (M, H, W, C) or (M, H, W), uint8.
-        start: number of the first of them.
+        start: number of the first image.
         y: labels (N,), int64.
     """
 
@@ -220,14 +220,14 @@ class _Block:
 
 
 def cifar_c(path: str | Path, *, classes: Sequence[str] | int | None = None) -> CorruptedCopies:
-    """CIFAR-10-C, CIFAR-100-C and what is stored like them: root/corruption.npy and root/labels.npy.
+    """CIFAR-10-C, CIFAR-100-C and data in the same layout: root/corruption.npy and root/labels.npy.
 
     Each array holds the images five times, (5 n, H, W, C) uint8, by severity; so do the labels (or once). Arrays are
-    memory-mapped: only images that are asked for are read.
+    memory-mapped: only the images of a batch are read.
 
     Args:
         path: the root.
-        classes: names, or how many; None: CIFAR-10's for ten classes of coloured images of 32 pixels, else numbers.
+        classes: names, or their number; None: CIFAR-10's for ten classes of coloured images of 32 pixels, else numbers.
 
     Raises: DataError if the folder has another layout, or an array does not fit the labels.
     """
@@ -237,7 +237,7 @@ def cifar_c(path: str | Path, *, classes: Sequence[str] | int | None = None) -> 
     arrays = {file.stem: file for file in sorted(root.glob("*.npy")) if file.stem != "labels"}
     if not arrays or not (root / "labels.npy").is_file():
         lacking = "labels.npy" if arrays else "corruption.npy"
-        raise DataError(f"{root} holds no {lacking}: as CIFAR-10-C it should have fog.npy and labels.npy, say")
+        raise DataError(f"{root} holds no {lacking}: CIFAR-10-C has files such as fog.npy, and labels.npy")
     labels = _mapped(root / "labels.npy")
     cells: dict[Cell, Examples] = {}
     for name, file in arrays.items():

@@ -1,4 +1,4 @@
-"""Parts of data sets, drawn by a hash of the example's number: disjoint, and the same on every machine."""
+"""Random parts of data sets by a hash of the example's number: disjoint, and equal on every machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from robustlab.data.wrapped import sampled_sha256
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some examples of a data set, numbered 0..n-1 on their own.
+    """Some examples of a data set, with their own numbers 0..n-1.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         whole: the data set.
         rows: numbers of the examples in it (n,), int64.
     """
@@ -36,40 +36,40 @@ class Part:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those of the whole."""
+        """Names of the classes of the whole data set."""
         return self.whole.classes
 
     @property
     def preprocessing(self) -> str:
-        """How images of the whole got their size; empty where it is not known."""
+        """Scaling of the images; empty if unknown."""
         return str(getattr(self.whole, "preprocessing", ""))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, ids: Tensor) -> Batch:
-        """Examples by their number in the part, which is also what they are called."""
+        """Examples by their numbers in the part, which are also their names."""
         check_ids(ids, len(self), self.name)
         return self.whole.batch(self.rows[ids])._replace(ids=ids)
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the whole's content and of which examples are in the part."""
+        """SHA-256 of the whole's content and the numbers of the examples in the part."""
         whole = getattr(self.whole, "sha256", None) or sampled_sha256(self.whole)
         return hashlib.sha256(f"{whole}{self.rows.tolist()}".encode()).hexdigest()
 
 
 @typed
-def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict[str, Part]:
+def parts(data: Examples, fractions: Mapping[str, float], *, seed: int = 0) -> dict[str, Part]:
     """Divides a data set by a hash of the example's number.
 
     Args:
         data: to be divided.
-        shares: of each part by name, each in (0, 1], together at most 1.
+        fractions: fraction of each part by name, each in (0, 1], in total at most 1.
         seed: of the draw.
 
-    Returns: disjoint parts by name; sizes are the shares of the length, rounded so that they add up.
-    Raises: ValueError if the shares are no shares, or a part would be empty.
+    Returns: disjoint parts by name; their sizes are rounded so that they add up.
+    Raises: ValueError for invalid fractions, or if a part would be empty.
 
     Example:
         >>> from robustlab.data import load
@@ -77,17 +77,17 @@ def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict
         >>> {name: len(part) for name, part in divided.items()}
         {'train': 1438, 'valid': 179, 'test': 180}
     """
-    if not all(0 < share <= 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-9:
-        raise ValueError(f"shares must each be in (0, 1] and together at most 1, got {dict(shares)}")
+    if not all(0 < fraction <= 1 for fraction in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
+        raise ValueError(f"fractions must each be in (0, 1] and in total at most 1, got {dict(fractions)}")
     divided: dict[str, Part] = {}
     taken, total = torch.zeros(len(data), dtype=torch.bool), 0.0
-    for name, share in shares.items():
-        total += share
+    for name, fraction in fractions.items():
+        total += fraction
         # Samples of growing size from one seed contain each other: what is new in the larger one is the next part.
         larger = subset(len(data), min(len(data), round(total * len(data))), seed=seed)
         rows = larger[~taken[larger]]
         if not len(rows):
-            raise ValueError(f"{len(data)} examples leave none for part {name!r} with share {share}")
+            raise ValueError(f"{len(data)} examples leave none for part {name!r} with fraction {fraction}")
         taken[rows] = True
         divided[name] = Part(f"{data.name} ({name})", data, rows)
     return divided
@@ -95,13 +95,13 @@ def parts(data: Examples, shares: Mapping[str, float], *, seed: int = 0) -> dict
 
 @typed
 def sample(data: Examples, size: int, *, seed: int = 0) -> Part:
-    """A simple random sample of a data set as a data set, its examples in the order of their numbers."""
+    """A simple random sample of a data set, with its examples in the order of their numbers."""
     return Part(f"{data.name} ({size} of {len(data)})", data, subset(len(data), size, seed=seed))
 
 
 @typed
 def apart(data: Examples, size: int, *, seed: int = 0) -> tuple[Part, Part]:
-    """Sets a simple random sample of a data set apart, the same as ``sample`` draws.
+    """Splits a data set into a simple random sample, that of ``sample``, and the rest.
 
     Args:
         data: to be divided.
@@ -109,7 +109,7 @@ def apart(data: Examples, size: int, *, seed: int = 0) -> tuple[Part, Part]:
         seed: of the draw.
 
     Returns: the sample, and the rest.
-    Raises: ValueError if one of both would be empty.
+    Raises: ValueError if one of them would be empty.
     """
     if not 0 < size < len(data):
         raise ValueError(f"{size} of the {len(data)} examples of {data.name} cannot be set apart: both parts need some")

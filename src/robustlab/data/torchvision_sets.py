@@ -1,4 +1,4 @@
-"""Data sets of torchvision by name: had and unpacked by torchvision itself, read an image at a time."""
+"""Data sets of torchvision by name: downloaded and unpacked by torchvision, read an image at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PREFIX = "torchvision:"
 _OTHER_NAMES = {"train": ("train", "trainval"), "valid": ("valid", "val"), "val": ("val", "valid")}
 _WHOLE = ("train", "valid", "test")
-_LOOKED_AT = 8  # images whose sizes are compared before anything is computed
+_COMPARED = 8  # images whose sizes are compared before anything is computed
 _NOT_HAD = (OSError, RuntimeError, ValueError, ImportError, EOFError, http.client.HTTPException, tarfile.TarError,
             zipfile.BadZipFile)  # fmt: skip
 
@@ -38,22 +38,22 @@ _NOT_HAD = (OSError, RuntimeError, ValueError, ImportError, EOFError, http.clien
 def torchvision_set(
     name: str, split: str, *, size: int | Frames | None = None, root: Path | None = None
 ) -> FromDataset:
-    """A labelled image set of torchvision; what is not there yet is downloaded by torchvision.
+    """A labelled image set of torchvision, which downloads it if needed.
 
-    Any class of ``torchvision.datasets`` will do that takes ``split=`` or ``train=`` and nothing else that must be
-    given, and whose items are an image and the number of its class.
+    Any class of ``torchvision.datasets`` works that needs only ``split=`` or ``train=``, with items of an image and the
+    number of its class.
 
     Args:
         name: of the class: "Flowers102", "OxfordIIITPet", "CIFAR10".
         split: one of its own; "train" is "trainval" where there is no other, "valid" may be "val"; "all" is train,
             valid and test together.
-        size: height and width that images are brought to, as those in folders, those of a grey set in grey; or a
-            framing; None: they stay as they are.
+        size: height and width of the scaled images, as in folders, with a grey set in grey; or a framing; None: they
+            keep their size.
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's. The set is in ``torchvision/NAME``.
 
     Raises:
         ValueError: no such class or split, or items that are something else.
-        DataError: it cannot be had, or its images differ in size and none is given.
+        DataError: it is not available, or its images differ in size and ``size`` is None.
     """
     kind = _kind(name)
     place = (root or home()) / "torchvision" / kind.__name__
@@ -69,9 +69,9 @@ def torchvision_set(
 
 
 def _kind(name: str) -> Any:  # noqa: ANN401 -- a class of torchvision
-    """The class of a name, in any case.
+    """The class of a name, in upper or lower case.
 
-    Raises: ValueError if there is none, or it cannot be made from a name and a split.
+    Raises: ValueError if there is none, or it needs more than a folder and a split.
     """
     from torchvision import datasets
 
@@ -90,7 +90,7 @@ def _kind(name: str) -> Any:  # noqa: ANN401 -- a class of torchvision
 
 
 def fits(kind: type) -> bool:
-    """Whether a class can be made from a folder and a split alone, and knows targets."""
+    """True if a class needs only a folder and a split, and has targets."""
     taken = inspect.signature(kind).parameters
     needed = {word for word, one in taken.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
     splits = taken.keys() & {"split", "train"}
@@ -98,7 +98,7 @@ def fits(kind: type) -> bool:
 
 
 def _sets(kind: Any, split: str, place: Path) -> list[Any]:  # noqa: ANN401 -- a class of torchvision
-    """The sets that a split is made of.
+    """The sets of a split.
 
     Raises: ValueError for a split that there is not.
     """
@@ -132,9 +132,9 @@ def _of_split(kind: Any, split: str, place: Path) -> tuple[str, Any]:  # noqa: A
 
 
 def _had(kind: Any, how: dict[str, Any], place: Path) -> Any:  # noqa: ANN401 -- a class of torchvision
-    """The set, which is downloaded if it is not there.
+    """The set, downloaded if it is missing.
 
-    Raises: ValueError for a split that there is not; DataError if it cannot be had.
+    Raises: ValueError for an unknown split; DataError if it is not available.
     """
     try:
         return kind(place, **how)
@@ -154,9 +154,9 @@ def _had(kind: Any, how: dict[str, Any], place: Path) -> Any:  # noqa: ANN401 --
 
 
 def _download(kind: Any, how: dict[str, Any], place: Path) -> None:  # noqa: ANN401 -- a class of torchvision
-    """Lets torchvision fetch a set: the first time beside its place, so that no half of one is taken for a whole.
+    """Downloads a set by torchvision, the first time into a temporary folder, so that it is complete or missing.
 
-    Another split is fetched into the place, by torchvision's own rules.
+    Another split is downloaded into the final folder, by torchvision's own rules.
     """
     if place.is_dir():
         kind(place, download=True, **how)
@@ -190,7 +190,7 @@ def _check_items(data: Any, name: str) -> Image.Image:  # noqa: ANN401 -- a set 
 
 
 def _is_number(label: object) -> bool:
-    """Whether a label is a whole number, of Python or NumPy."""
+    """True if a label is a whole number of Python or NumPy."""
     try:
         operator.index(label)  # type: ignore[arg-type]
     except TypeError:
@@ -207,7 +207,7 @@ def _kinds(item: object) -> str:
 def _classes(sets: list[Any], name: str) -> tuple[str, ...]:
     """Names of the classes where the set has them, else their numbers.
 
-    Raises: ValueError if it says neither.
+    Raises: ValueError if it has neither.
     """
     names = getattr(sets[0], "classes", None)
     if names:
@@ -218,14 +218,14 @@ def _classes(sets: list[Any], name: str) -> tuple[str, ...]:
     numbers = [number for one in sets for number in _labels(one)]
     if not numbers:
         raise ValueError(
-            f"torchvision's {name} does not say its classes: make it yourself and wrap it with "
+            f"torchvision's {name} has no list of its classes: make it yourself and wrap it with "
             "robustlab.data.examples(data, classes=...)"
         )
     return class_names(max(numbers) + 1, torch.empty(0))
 
 
 def _labels(data: Any) -> list[int]:  # noqa: ANN401 -- a set of torchvision
-    """All labels, under one of the names that torchvision has for them; none if there are none."""
+    """All labels, under one of torchvision's names for them; may be empty."""
     found = next((getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)), None)
     if found is None:
         found = [label for _, label in getattr(data, "_samples", ())]
@@ -233,12 +233,12 @@ def _labels(data: Any) -> list[int]:  # noqa: ANN401 -- a set of torchvision
 
 
 def _check_sizes(data: MapStyle, name: str) -> None:
-    """Refuses images of several sizes as soon as the first ones show it."""
+    """Refuses images of several sizes, judged by the first ones."""
     sizes = []
-    for number in range(min(_LOOKED_AT, len(data))):
+    for number in range(min(_COMPARED, len(data))):
         image, _ = cast("tuple[Image.Image, int]", data[number])
         image.load()
         sizes.append(image.size)
         if image.size != sizes[0]:
-            said = " and ".join("x".join(map(str, size)) for size in (sizes[0], image.size))
-            raise DataError(f"torchvision's {name} has images of {said} pixels: give size=, say 224 (--size 224)")
+            pair = " and ".join("x".join(map(str, size)) for size in (sizes[0], image.size))
+            raise DataError(f"torchvision's {name} has images of {pair} pixels: give size=, say 224 (--size 224)")

@@ -1,4 +1,4 @@
-"""Data sets without their labels, for training that must not know them."""
+"""Data sets without their labels, for training on unlabelled data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HASHED, _READ = 256, 1000
 @typed
 @dataclass(frozen=True, eq=False)
 class WithoutLabels:
-    """The inputs of a data set; every label is 0, whatever it was, and none is looked at.
+    """The inputs of a data set; every label is replaced by 0, unread.
 
     Args:
         whole: the data set.
@@ -31,12 +31,12 @@ class WithoutLabels:
 
     @property
     def name(self) -> str:
-        """That of the data."""
+        """Name of the data set."""
         return f"{self.whole.name} (without labels)"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those of the data set, which nobody here belongs to."""
+        """Names of the classes of the data set."""
         return self.whole.classes
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class WithoutLabels:
 
 
 def innermost(examples: Examples) -> Examples:
-    """The data set that parts, and sets without labels, are made of."""
+    """The data set inside parts and sets without labels."""
     while isinstance(examples, Part | WithoutLabels):
         examples = examples.whole
     return examples

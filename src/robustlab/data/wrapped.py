@@ -24,8 +24,8 @@ from robustlab.data.columns import (
     Columns,
     as_array,
     as_labels,
-    classes_said,
-    labels_said,
+    known_classes,
+    known_labels,
     names_of,
     number,
     of_item,
@@ -57,7 +57,7 @@ Given: TypeAlias = (
 
 
 class Wanted(NamedTuple):
-    """What the user says of the data."""
+    """Settings that the user gives for the data."""
 
     classes: Sequence[str] | int | None = None
     name: str | None = None
@@ -77,22 +77,22 @@ def examples(
     framing: Frames | None = None,
     columns: Columns | None = None,
 ) -> Examples:
-    """Makes a data set of what the user has.
+    """Builds a data set from the user's own data.
 
     Args:
         data: inputs (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a pair of inputs and labels; a dictionary of
             these, or an npz file; a list of pairs; a torch data set, or a DataLoader of one; a data set of Hugging
-            Face (of a dictionary of splits the test set); a table of pandas; a folder of class folders, or the name of
-            a data set as ``load`` knows it; or a data set already, which comes back as it is. Images are tensors,
+            Face (of a dictionary of splits the test set); a table of pandas; a folder of class folders, or a name
+            for ``load``; or a data set already, which is returned unchanged. Images are tensors,
             arrays, images of Pillow, bytes of a file or its path.
         y: labels (N,), numbers or words, if ``data`` is the inputs alone.
-        classes: names of the classes, or how many there are; None: the data set's own, else up to the largest label.
-        name: what reports call it.
-        framing: how images of Pillow and files get their size, such as ``Framing(224)``; None: they stay as they are.
-        columns: which hold image and label, where items are dictionaries or tuples; None: the usual names.
+        classes: names of the classes, or their number; None: the data set's own, else up to the largest label.
+        name: in reports.
+        framing: scaling of images of Pillow and files, such as ``Framing(224)``; None: they keep their size.
+        columns: of image and label, where items are dictionaries or tuples; None: the usual names.
 
     Raises:
-        ValueError: what was given cannot be a data set; says why.
+        ValueError: the data cannot be a data set, with the reason.
         DataError: the folder or file cannot be read.
     """
     if isinstance(data, Examples):
@@ -102,7 +102,7 @@ def examples(
 
 
 def brought(data: Given, wanted: Wanted) -> Examples:
-    """A data set of anything but inputs alone, see ``examples``."""
+    """A data set from anything but inputs alone, see ``examples``."""
     if isinstance(data, Examples):
         return data
     if isinstance(data, str | Path):
@@ -127,7 +127,7 @@ def brought(data: Given, wanted: Wanted) -> Examples:
 
 
 def _is_pair(data: object) -> bool:
-    """Whether something is inputs and labels, and no list of two examples."""
+    """True for a pair of inputs and labels, False for a list of two examples."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         return False
     x, y = data
@@ -142,7 +142,7 @@ def _is_pair(data: object) -> bool:
 
 
 def _in_memory(x: object, y: object, wanted: Wanted) -> Examples:
-    """Inputs and labels as tensors; or, where inputs are a list of images, read one at a time."""
+    """Inputs and labels as tensors; a list of images is read one at a time."""
     x = x.to_numpy() if hasattr(x, "to_numpy") else x
     labels, words = as_labels(y.to_numpy() if hasattr(y, "to_numpy") else y)
     if isinstance(x, list | tuple) and len(x) == len(labels) and not isinstance(x[0], int | float | list):
@@ -185,7 +185,7 @@ def _of_table(data: Any, wanted: Wanted) -> Examples:  # noqa: ANN401 -- a table
 def _behind(data: Any) -> Given:  # noqa: ANN401 -- the user's own
     """The data set behind a loader.
 
-    Raises: ValueError if there is none that stands for it.
+    Raises: ValueError if there is none equal to it.
     """
     inner, kind = getattr(data, "dataset", None), type(data).__name__
     if inner is None or not hasattr(inner, "__getitem__") or not hasattr(inner, "__len__"):
@@ -216,16 +216,16 @@ def _of_items(data: MapStyle, wanted: Wanted) -> Examples:
 
 
 def _names(data: MapStyle, wanted: Wanted) -> tuple[str, ...]:
-    """The classes: as the user says, as the data set says, as its labels say, as the model says.
+    """Names of the classes: from the user, else the data set, else its labels, else the model.
 
-    Raises: ValueError if nothing says them.
+    Raises: ValueError if they are unknown.
     """
     if wanted.classes is not None:
         return class_names(wanted.classes, torch.empty(0))
-    said = classes_said(data, wanted.columns)
-    if said is not None:
-        return said
-    labels = labels_said(data, wanted.columns)
+    classes = known_classes(data, wanted.columns)
+    if classes is not None:
+        return classes
+    labels = known_labels(data, wanted.columns)
     if labels:
         return names_of(labels)
     bare = FromDataset(wanted.name or "", ("",), data, wanted.framing, wanted.columns)
@@ -234,7 +234,7 @@ def _names(data: MapStyle, wanted: Wanted) -> tuple[str, ...]:
         if not isinstance(label, str):
             return class_names(wanted.otherwise(unit(x)), torch.empty(0))
     if len(data) > _READ:
-        raise ValueError(f"{type(data).__name__} does not say its classes: give classes=, their names or their number")
+        raise ValueError(f"{type(data).__name__} has no list of its classes: give classes=, names or a number")
     return names_of([bare.label(k) for k in range(len(data))])
 
 
@@ -243,12 +243,12 @@ class FromDataset:
     """A torch data set, read an item at a time.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         classes: names of the K classes.
         data: items are (x, y), or dictionaries: x a tensor or array (C, H, W), uint8 or float in [0, 1], or an image of
             Pillow, or the path of one; y a number, or the name of a class.
-        framing: how images of Pillow and files get their size; None: they stay as they are.
-        columns: which hold x and y.
+        framing: scaling of images of Pillow and files; None: they keep their size.
+        columns: of x and y.
     """
 
     name: str
@@ -262,20 +262,20 @@ class FromDataset:
 
     @property
     def preprocessing(self) -> str:
-        """How images got their size; empty: nothing was done to them here."""
+        """Scaling of the images; empty: none."""
         return "" if self.framing is None else str(self.framing)
 
     def batch(self, ids: Tensor) -> Batch:
         """Items by their number; inputs float, in [0, 1] where they were bytes.
 
-        Raises: DataError if an item cannot be had or read, or has another shape than the others.
+        Raises: DataError if an item is missing or unreadable, or has another shape than the others.
         """
         check_ids(ids, len(self), self.name)
         items = [self.item(number) for number in ids.tolist()]
         shapes = {tuple(x.shape) for x, _ in items}
         if len(shapes) > 1:
             raise DataError(
-                f"{self.name} has inputs of different shapes {sorted(shapes)}: bring them to one size, images of "
+                f"{self.name} has inputs of different shapes {sorted(shapes)}: scale them to one size, images of "
                 "Pillow by robustlab.data.examples(data, framing=robustlab.data.Framing(224))"
             )
         x = torch.stack([unit(x) for x, _ in items] if len({x.dtype for x, _ in items}) > 1 else [x for x, _ in items])
@@ -285,9 +285,9 @@ class FromDataset:
         return Batch(unit(x), y, ids)
 
     def item(self, number: int) -> tuple[Tensor, object]:
-        """Input and label of one item, the label as it is.
+        """Input and unchanged label of one item.
 
-        Raises: DataError if it cannot be had or read.
+        Raises: DataError if it is missing or unreadable.
         """
         image, label = self._both(number)
         try:
@@ -296,7 +296,7 @@ class FromDataset:
             raise DataError(f"item {number} of {self.name} cannot be read: {error}") from error
 
     def label(self, number: int) -> object:
-        """The label of one item, as it is."""
+        """The unchanged label of one item."""
         return self._both(number)[1]
 
     def _both(self, number: int) -> tuple[object, object]:
@@ -330,7 +330,7 @@ class FromDataset:
 
 
 def sampled_sha256(data: Examples) -> str:
-    """SHA-256 of class names, length and a fixed sample of 256 examples: affordable for data that is not in memory."""
+    """SHA-256 of class names, length and a fixed sample of 256 examples, for data outside memory."""
     digest = hashlib.sha256(repr((data.classes, len(data))).encode())
     for ids in torch.split(subset(len(data), min(_HASHED, len(data))), 32):
         batch = data.batch(ids)
