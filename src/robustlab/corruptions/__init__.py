@@ -1,4 +1,4 @@
-"""Natural corruptions of images: values that map images in [0, 1] to corrupted images and leave no trace."""
+"""Common corruptions of images: values that map images in [0, 1] to corrupted images without side effects."""
 
 from robustlab.corruptions.corrupt import VARIANTS, Corrupt, Variant, corruption
 from robustlab.corruptions.kind import Kind

@@ -1,4 +1,4 @@
-"""Blurs: defocus, motion, zoom and Gaussian; the blur of frosted glass has a file of its own."""
+"""Blurs: defocus, motion, zoom and Gaussian; glass blur has its own file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustlab.corruptions.zoom import enlarged
 
 
 def gaussian_blur(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Blurs with a Gaussian; beyond the edge is the edge pixel."""
+    """Blurs with a Gaussian; the edge pixel continues outside the image."""
     del draws
     (sigma,) = constants
     return gaussian(x, sigma)
@@ -47,7 +47,7 @@ def disk(radius: float, sigma: float, *, normalised: bool = False) -> Kernel:
     Args:
         radius: in pixels.
         sigma: of the Gaussian, three pixels wide (five above radius 8), that smooths the edge.
-        normalised: whether it shall sum to one in the end, too.
+        normalised: makes the smoothed disk sum to one, too.
 
     Returns: weights, an odd number of rows and columns.
     """
@@ -66,7 +66,7 @@ def disk(radius: float, sigma: float, *, normalised: bool = False) -> Kernel:
 
 
 def disk_width(constants: Constants) -> int:
-    """How many pixels wide the disk is."""
+    """Width of the disk in pixels."""
     return len(disk(*constants))
 
 
@@ -83,13 +83,13 @@ def motion_blur(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 def zoom_blur(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """The mean of the image and of what a camera sees that zooms in meanwhile."""
+    """The mean of the image and its enlargements, as of a camera that zooms in."""
     del draws
     return _mean_of_zooms(x, constants, dark_edge=True)
 
 
 def zoom_blur_to_the_edge(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Zoom blur whose last row and column are never black, whatever the size."""
+    """Zoom blur without black last rows and columns at any size."""
     del draws
     return _mean_of_zooms(x, constants, dark_edge=False)
 

@@ -1,7 +1,7 @@
-"""Changes of brightness and saturation: what they do in HSV, without the way there and back.
+"""Changes of brightness and saturation as in HSV, computed without a conversion.
 
 With V = max(R, G, B) and S = (V - min) / V, a colour of HSV is V (1 - S t) in each channel, where t in [0, 1] depends
-on the hue alone. So another V scales the channels, and another S scales how far they are below V.
+on the hue alone. So a new V scales the channels, and a new S scales their distances below V.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ Kernel: TypeAlias = tuple[tuple[float, ...], ...]
 
 
 def correlate(x: Tensor, kernel: Kernel) -> Tensor:
-    """Filters images with a kernel; beyond the edge they are mirrored without the edge pixel.
+    """Filters images with a kernel; outside they are mirrored without the edge pixel.
 
     Args:
         x: images (N, C, H, W), float, with sides longer than the kernel's radius.
-        kernel: the weights, not turned round.
+        kernel: the weights, not rotated.
 
     Returns: tensor like ``x``.
     """
@@ -40,7 +40,7 @@ def _transformed(kernel: Kernel, size: tuple[int, int]) -> Tensor:
 
 
 def _fast_length(length: int) -> int:
-    """A length that Fourier transforms are fast at: not shorter, a multiple of 16 made of twos, threes and fives."""
+    """A length for fast Fourier transforms: at least as long, a multiple of 16 with prime factors 2, 3 and 5."""
     length = 16 * math.ceil(length / 16)
     while not _is_smooth(length):
         length += 16

@@ -29,14 +29,14 @@ _LUMA = (0.299, 0.587, 0.114)
 @typed
 @dataclass(frozen=True)
 class Corrupt:
-    """A corruption: a value that maps images to corrupted images and leaves no trace.
+    """A corruption: a value that maps images to corrupted images without side effects.
 
     Args:
         name: one of ``CORRUPTIONS`` or ``EXTRA``, or of a corruption that was added by ``register``.
         variant: "imagenet-c" is comparable with published numbers, faults included; "corrected" has the same
             constants, rounds to eight bits where the original truncates, and swaps in glass blur where the original
-            copies; "cifar-c" has the constants made for images of 32 x 32 pixels; "imagecorruptions" is what that
-            library makes of images of any size.
+            copies; "cifar-c" has the constants for images of 32 x 32 pixels; "imagecorruptions" follows that library
+            for images of any size.
 
     Example:
         >>> x = torch.full((2, 3, 8, 8), 0.5)
@@ -59,21 +59,21 @@ class Corrupt:
 
     @property
     def kind(self) -> Kind:
-        """What it is made of."""
+        """Functions and settings of the corruption."""
         return KINDS[self.name]
 
     @property
     def comparable(self) -> bool:
-        """Whether results with it may stand beside published ones: no frost, whose photographs cannot be shipped."""
+        """True if results are comparable with published ones; not for frost, whose photographs cannot be shipped."""
         return self.variant != "corrected" and self.kind.comparable and self.name in SEVERITY[self.table]
 
     @property
     def table(self) -> Table:
-        """Whose constants it has."""
+        """Name of the table of its constants."""
         return "cifar-c" if self.variant == "cifar-c" else "imagenet-c"
 
     def constants(self, severity: int) -> Constants:
-        """Its numbers at a severity of 1 to 5.
+        """Constants at a severity of 1 to 5.
 
         Raises: ValueError for another severity, or if there are no constants.
         """
@@ -93,9 +93,9 @@ class Corrupt:
             seed: of all random draws.
             ids: names of the images (N,), int64, that draws follow; None: 0..N-1.
 
-        Returns: images like ``x`` (shape, dtype, device), in [0, 1], every value a multiple of 1/255 as far as the
-            dtype can hold it.
-        Raises: ValueError for what cannot be corrupted, with what was seen.
+        Returns: images like ``x`` (shape, dtype, device), in [0, 1], every value a multiple of 1/255 up to the
+            precision of the dtype.
+        Raises: ValueError for images that cannot be corrupted, with their shape or range.
         """
         constants = self.constants(severity)
         names = _checked(x, ids, self, self.kind.smallest(constants))
@@ -129,7 +129,7 @@ class Corrupt:
         return own.get(self.variant) or self.kind.apply
 
     def told(self, side: int) -> str:
-        """The corruption as results on images of a side are filed under it: with its version, where that is no first.
+        """Text of the corruption in results on images of a side: with its version, if that is not the first.
 
         Args:
             side: the longer one, in pixels.
@@ -144,7 +144,7 @@ class Corrupt:
 
 @typed
 def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
-    """The corruption of that name; see ``Corrupt``.
+    """The corruption of a name; see ``Corrupt``.
 
     Raises: ValueError for an unknown name or variant, with the nearest name.
     """
@@ -152,18 +152,18 @@ def corruption(name: str, variant: Variant = "imagenet-c") -> Corrupt:
 
 
 def _portions(x: Tensor, times: int) -> Iterator[slice]:
-    """Slices of the rows of a batch, so many times as large as fits the cache."""
+    """Slices of the rows of a batch, ``times`` times as large as fits the cache."""
     chunks = list(row_chunks(x))
     return (slice(chunks[i].start, chunks[min(i + times, len(chunks)) - 1].stop) for i in range(0, len(chunks), times))
 
 
 def _luma(x: Tensor) -> Tensor:
-    """Grey images (N, 1, H, W) of colour ones."""
+    """Grey images (N, 1, H, W) from coloured ones."""
     return torch.einsum("nchw,c->nhw", x, x.new_tensor(_LUMA))[:, None]
 
 
 def _checked(x: Tensor, ids: Tensor | None, what: Corrupt, smallest: int) -> Tensor:
-    """The names of the images (N,); raises if something cannot be corrupted."""
+    """The names of the images (N,); raises for images that cannot be corrupted."""
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not x.is_floating_point():
         raise ValueError(
             f"images must be floating point (N, C, H, W) with one or three channels, got {x.dtype} {tuple(x.shape)}"

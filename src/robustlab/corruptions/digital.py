@@ -1,4 +1,4 @@
-"""What cameras and files do: low contrast, coarse pixels, JPEG compression."""
+"""Digital corruptions: low contrast, coarse pixels, JPEG compression."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def contrast(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 class _Boxes(NamedTuple):
-    """How one dimension is made coarse."""
+    """Boxes of one dimension for coarse pixels."""
 
     taps: Tensor
     """The pixels of every box (small, most in a box), int64; narrower boxes have others with weight 0."""
@@ -38,7 +38,7 @@ class _Boxes(NamedTuple):
 
 
 def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Makes images smaller by means over boxes, in eight bits, and large again by repeating pixels.
+    """Shrinks images by means over boxes, in eight bits, and enlarges them by repeating pixels.
 
     Pillow, which the source uses, rounds between rows and columns, too: single values may differ by one level.
     """
@@ -48,18 +48,18 @@ def pixelate(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 def pixelate_nearest(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """The same, made large as the library imagecorruptions does it: by the nearest pixel instead of by boxes.
+    """The same, enlarged as in the library imagecorruptions: by the nearest pixel instead of by boxes.
 
-    Both are one thing but for rounding: a pixel through whose middle the edge of a box goes may show either side.
+    Both agree up to rounding: a pixel divided in the middle by the edge of a box may show either side.
     """
     del draws
     levels, (rows, columns) = _coarse(x, *constants)
     return _repeated(levels, rows.nearest, columns.nearest)
 
 
-def _coarse(x: Tensor, share: float) -> tuple[Tensor, tuple[_Boxes, _Boxes]]:
-    """Levels 0..255 of the small images, turned (N, C, small W, small H), and the boxes of rows and columns."""
-    rows, columns = (_boxes(side, int(side * share)) for side in x.shape[-2:])
+def _coarse(x: Tensor, fraction: float) -> tuple[Tensor, tuple[_Boxes, _Boxes]]:
+    """Levels 0..255 of the small images, transposed (N, C, small W, small H), and the boxes of rows and columns."""
+    rows, columns = (_boxes(side, int(side * fraction)) for side in x.shape[-2:])
     small = _fewer_rows(_fewer_rows(x, rows).mT, columns)
     return small.mul_(255).add_(0.5).to(torch.uint8), (rows, columns)
 
@@ -81,7 +81,7 @@ def _fewer_rows(x: Tensor, boxes: _Boxes) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _boxes(side: int, small: int) -> _Boxes:
-    """Boxes between pixels or through the middle of some, which Pillow's arithmetic, done here, gives to one of two."""
+    """Boxes between pixels or through the middle of some, which go to one of two boxes as in Pillow's arithmetic."""
     scale = side / small
     pixels, middles = np.arange(side), (np.arange(small)[:, None] + 0.5) * scale
     within = (pixels >= (middles - scale / 2 + 0.5).astype(int)) & (pixels < (middles + scale / 2 + 0.5).astype(int))
@@ -92,12 +92,12 @@ def _boxes(side: int, small: int) -> _Boxes:
     taps = inside.int().argmax(1, keepdim=True) + steps
     weights = torch.where(steps < counts, 1 / counts, 0)
     repeats = torch.from_numpy(((pixels + 0.5) * (small / side)).astype(np.int64))
-    way = np.add.accumulate([0.5 * (small / side), *[small / side] * (side - 1)])
-    return _Boxes(taps.clamp(max=side - 1), weights, repeats, torch.from_numpy(way.astype(np.int64)))
+    positions = np.add.accumulate([0.5 * (small / side), *[small / side] * (side - 1)])
+    return _Boxes(taps.clamp(max=side - 1), weights, repeats, torch.from_numpy(positions.astype(np.int64)))
 
 
 def smallest_side(constants: Constants) -> int:
-    """The smallest side of which one pixel is left."""
+    """The smallest side that leaves one pixel."""
     return math.ceil(1 / constants[0])
 
 

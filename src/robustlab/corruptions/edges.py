@@ -1,4 +1,4 @@
-"""Edges of grey images, and how far each pixel is from them, as OpenCV finds them."""
+"""Edges of grey images and distances to them, as in OpenCV."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MOVES = (
 
 
 def canny(x: Tensor, *, low: float, high: float) -> Tensor:
-    """Edges by Canny's detector: thin ridges of the gradient above ``low`` that hang together with one above ``high``.
+    """Edges by Canny's detector: thin ridges of the gradient above ``low`` that are connected with one above ``high``.
 
     Args:
         x: images (N, H, W), whole numbers 0..255.
         low: threshold of the gradient |dx| + |dy| by Sobel.
-        high: what some pixel of each edge must be above.
+        high: threshold for at least one pixel of each edge.
 
     Returns: bool (N, H, W), on the CPU.
     Source: Canny, A Computational Approach to Edge Detection, TPAMI 1986, with the rules of OpenCV for ties, in
@@ -39,7 +39,7 @@ def canny(x: Tensor, *, low: float, high: float) -> Tensor:
 
 
 def _sobel(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences across and down (N, H + 2, W + 2): a border of zeros, where the pixels at the edge are repeated."""
+    """Horizontal and vertical differences (N, H + 2, W + 2) of repeated edge pixels, with a border of zeros."""
     padded = F.pad(x[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     columns = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
@@ -50,13 +50,13 @@ def _sobel(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_ridge(across: Tensor, down: Tensor, size: Tensor, places: Tensor) -> Tensor:
-    """Whether the gradient is the largest along its own direction, one of four.
+    """Mask of the gradients that are the largest along their own direction, one of four.
 
     Args:
-        across: differences at the places in question (M,), int32.
-        down: the same down the columns.
+        across: horizontal differences at some places (M,), int32.
+        down: vertical differences there.
         size: of the gradients of all pixels (N, H, W).
-        places: numbers of those in question (M,).
+        places: numbers of these pixels (M,).
     """
     width = size.shape[2]
     x, y = across.abs(), down.abs() << 15
@@ -68,7 +68,7 @@ def _is_ridge(across: Tensor, down: Tensor, size: Tensor, places: Tensor) -> Ten
 
 
 def _linked(places: Tensor, size: Tensor, high: float) -> Tensor:
-    """The connected parts of some pixels, corners touching, in which one is above ``high``; bool like ``size``."""
+    """Connected components of pixels (8 neighbours) with one above ``high``; bool like ``size``."""
     from scipy import ndimage
 
     neighbours = np.zeros((3, 3, 3), dtype=bool)
@@ -85,12 +85,12 @@ def _linked(places: Tensor, size: Tensor, high: float) -> Tensor:
 def distance(edges: Tensor, *, far: int) -> Tensor:
     """Distances to the nearest edge in thousandths of a pixel, by the 5 x 5 chamfer moves of OpenCV.
 
-    A shortest way is made of moves in two neighbouring directions, so one direction after the other can be minimised
-    over, each by steps of growing length.
+    A shortest path has moves in two neighbouring directions, so each direction is minimised separately, by steps of
+    growing length.
 
     Args:
         edges: bool (N, H, W).
-        far: whole pixels, at most 20; what is farther away counts as that far.
+        far: upper limit of distances in whole pixels, at most 20.
 
     Returns: int16 (N, H, W).
     """
@@ -103,7 +103,7 @@ def distance(edges: Tensor, *, far: int) -> Tensor:
 
 
 def _strides(most: int) -> list[int]:
-    """Strides of which some add up to each number from 0 to ``most``."""
+    """Strides with subset sums of every number from 0 to ``most``."""
     strides, reach = [], 0
     while reach < most:
         strides.append(min(reach + 1, most - reach))
@@ -112,7 +112,7 @@ def _strides(most: int) -> list[int]:
 
 
 def _reach_(out: Tensor, down: int, right: int, cost: int) -> None:
-    """Lowers distances (N, H, W) to those of the pixels that a move and its opposite lead to, plus its cost."""
+    """Lowers distances (N, H, W) to those at both ends of a move plus its cost."""
     height, width = out.shape[1:]
     if down >= height or abs(right) >= width:
         return

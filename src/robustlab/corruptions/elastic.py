@@ -1,4 +1,4 @@
-"""Elastic deformation: three points of the image are moved, then every pixel by a smooth random field."""
+"""Elastic deformation: an affine map by three moved points, then a smooth random field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OUTSIDE = 1 << 29
 
 
 def draw_elastic(streams: Streams, shape: Shape, constants: Constants) -> Draws:
-    """Moves of the three points (N, 3, 2) and of the pixels (N, 2, H, W), uniform in [-1, 1); first across."""
+    """Moves of the three points (N, 3, 2) and of the pixels (N, 2, H, W), uniform in [-1, 1); horizontal ones first."""
     del constants
     points = streams.uniform((3, 2), 0, dtype=torch.float64) * 2 - 1
     return points, streams.uniform((2, *shape[1:]), 1).mul_(2).sub_(1)
@@ -30,16 +30,16 @@ def elastic_transform(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
     Args:
         x: images (N, C, H, W).
-        draws: as ``draw_elastic`` makes them.
-        constants: alpha, sigma and the largest move of the points as shares of the shorter side.
+        draws: from ``draw_elastic``.
+        constants: alpha, sigma and the largest move of the points as fractions of the shorter side.
 
-    Source: the code of ImageNet-C. The points are the centre and what lies a third of the side from it; outside of
-    the image lies its mirror image, without the pixel at the edge for the affine map and with it for the field, whose
-    Gaussian is cut off at three sigmas.
+    Source: the code of ImageNet-C. The points are the centre and two a third of the side from it; the image is
+    mirrored at its edge, without the edge pixel for the affine map and with it for the field, whose Gaussian is cut off
+    at three sigmas.
     """
     points, noise = draws
     side = min(x.shape[2:])
-    alpha, sigma, largest = (share * side for share in constants)
+    alpha, sigma, largest = (fraction * side for fraction in constants)
     warped = _warped(x, points * largest)
     if alpha == 0:
         return warped
@@ -52,7 +52,7 @@ def elastic_transform(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 def _warped(x: Tensor, moves: Tensor) -> Tensor:
-    """Images after the affine map that moves three points by (N, 3, 2), (across, down), in pixels."""
+    """Images after the affine map that moves three points by (N, 3, 2), (horizontal, vertical), in pixels."""
     height, width = x.shape[2:]
     back = _inverse(_affine(moves.to(torch.float64), height, width))
     columns, rows = (torch.arange(side, dtype=torch.float64, device=x.device) for side in (width, height))
@@ -66,12 +66,12 @@ def _warped(x: Tensor, moves: Tensor) -> Tensor:
 
 
 def _fixed(positions: Tensor) -> Tensor:
-    """Positions in pixels as whole numbers of the units of the source, int32; far outside they stop."""
+    """Positions in pixels as whole numbers in the units of the source, int32, clamped far outside."""
     return positions.mul(_FIXED).round_().clamp_(-_OUTSIDE, _OUTSIDE).to(torch.int32)
 
 
 def _affine(moves: Tensor, height: int, width: int) -> Tensor:
-    """The maps (N, 2, 3) on (across, down, 1) that move the three points."""
+    """The maps (N, 2, 3) on (x, y, 1) that move the three points."""
     centre = moves.new_tensor([width // 2, height // 2])
     away = min(height, width) // 3
     points = centre + moves.new_tensor([[away, away], [away, -away], [-away, -away]])
@@ -81,7 +81,7 @@ def _affine(moves: Tensor, height: int, width: int) -> Tensor:
 
 
 def _inverse(maps: Tensor) -> Tensor:
-    """The way back (N, 2, 3) of affine maps (N, 2, 3); a map without one leads to the corner, as in the source."""
+    """Inverses (N, 2, 3) of affine maps (N, 2, 3); a singular map gives the corner, as in the source."""
     (a, b, c), (d, e, f) = (row.unbind(1) for row in maps.unbind(1))
     size = a * e - b * d
     scale = torch.where(size != 0, 1 / size, 0)
@@ -90,7 +90,7 @@ def _inverse(maps: Tensor) -> Tensor:
 
 
 def _three_apart(constants: Constants) -> int:
-    """From what side on the three points differ."""
+    """The smallest side at which the three points differ."""
     del constants
     return 3
 

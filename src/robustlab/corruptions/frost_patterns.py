@@ -1,12 +1,12 @@
-"""What is known of the photographs of frost in ImageNet-C: numbers that describe them, not the pictures."""
+"""Statistics of the photographs of frost in ImageNet-C, without the pictures."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Look(NamedTuple):
-    """What pieces of 224 x 224 pixels of a photograph look like; values in [0, 1]."""
+class Pattern(NamedTuple):
+    """Statistics of pieces of 224 x 224 pixels of a photograph; values in [0, 1]."""
 
     mean: tuple[float, float, float]
     """Of red, green and blue."""
@@ -20,7 +20,7 @@ class Look(NamedTuple):
     """log10 of the power of that mean in 16 rings of equal width from 0 to half a cycle per pixel."""
 
 
-_PALE = Look(
+_PALE = Pattern(
     (0.7715, 0.7882, 0.8242),
     (0.0793, 0.0823, 0.0857),
     (0.9956, 0.9904, 0.9952),
@@ -28,8 +28,8 @@ _PALE = Look(
     (-0.060, -1.039, -1.402, -1.751, -1.970, -2.077, -2.233, -2.343, -2.443, -2.558, -2.668, -2.768, -2.929, -3.076,
      -3.245, -3.410),
 )  # fmt: skip
-LOOKS = (
-    Look(
+PATTERNS = (
+    Pattern(
         (0.2906, 0.5743, 0.6412),
         (0.1045, 0.0626, 0.0575),
         (0.8221, 0.5701, 0.9318),
@@ -39,7 +39,7 @@ LOOKS = (
     ),
     _PALE,
     _PALE,
-    Look(
+    Pattern(
         (0.5737, 0.632, 0.6829),
         (0.1057, 0.1060, 0.1111),
         (0.9975, 0.9907, 0.9925),
@@ -47,7 +47,7 @@ LOOKS = (
         (-0.023, -0.933, -1.274, -1.428, -1.550, -1.688, -1.775, -1.885, -1.982, -2.060, -2.163, -2.280, -2.417, -2.559,
          -2.708, -2.845),
     ),
-    Look(
+    Pattern(
         (0.4223, 0.4659, 0.5108),
         (0.1580, 0.1553, 0.1512),
         (0.9994, 0.9977, 0.9991),

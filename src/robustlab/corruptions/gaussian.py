@@ -13,17 +13,17 @@ Border: TypeAlias = Literal["nearest", "reflect"]
 
 
 def gaussian(x: Tensor, sigma: float, *, truncate: float = 4.0, border: Border = "nearest") -> Tensor:
-    """Smooths images (..., H, W) by a Gaussian that is cut off at ``truncate`` sigmas and sums to 1.
+    """Smooths images (..., H, W) by a Gaussian cut off at ``truncate`` sigmas, with sum 1.
 
         out = A_H x A_W^T
 
-    A product with a small matrix is as fast as any sum over the taps, and its time does not depend on sigma.
+    A product with a small matrix is as fast as a sum over the taps, and its time does not depend on sigma.
 
     Args:
         x: images, float.
         sigma: standard deviation in pixels, >= 0; 0 changes nothing.
-        truncate: where it is cut off, in sigmas.
-        border: what lies outside of the image.
+        truncate: radius of the kernel, in sigmas.
+        border: continuation of the image outside.
     """
     if sigma == 0:
         return x

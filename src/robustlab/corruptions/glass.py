@@ -1,4 +1,4 @@
-"""Glass blur: neighbouring pixels trade places, between two Gaussian blurs."""
+"""Glass blur: swaps of neighbouring pixels between two Gaussian blurs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustlab.corruptions.suite import register
 def draw_moves(streams: Streams, shape: Shape, constants: Constants) -> Draws:
     """Offsets (N, rounds, rows, columns, 2), int64: to the right and down, in -reach..reach-1.
 
-    There is one for every pixel that is not too near the edge, in the order in which they are visited: from the bottom
-    right to the top left, row by row. The published code leaves out the offset ``reach``, too.
+    There is one for every pixel away from the edge, in the order of the visits: from the bottom right to the top left,
+    row by row. The published code leaves out the offset ``reach``, too.
     """
     _, height, width = shape
     reach, rounds = int(constants[1]), int(constants[2])
@@ -26,32 +26,32 @@ def draw_moves(streams: Streams, shape: Shape, constants: Constants) -> Draws:
 def glass_blur(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
     """Glass blur as published: a pixel takes the value of another, which keeps its own.
 
-    The published code means to swap the two, but what it exchanges are views, so it copies. Pixels are visited one
-    after another, and a later one may take what an earlier one has just been given.
+    The published code was meant to swap the two, but it exchanges views and so copies. Pixels are visited one after
+    another, and a later one may get the new value of an earlier one.
     """
     return _through_glass(x, copied(draws[0], x.shape[-2], x.shape[-1]), constants[0], rounded=False)
 
 
 def glass_blur_swapped(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Glass blur as meant: pixels swap their values, so that none is lost."""
+    """Glass blur with real swaps, so that no value is lost."""
     return _through_glass(x, swapped(draws[0], x.shape[-2], x.shape[-1]), constants[0], rounded=True)
 
 
 def _through_glass(x: Tensor, sources: Tensor, sigma: float, *, rounded: bool) -> Tensor:
-    """Blurs, cuts to eight bits, moves pixels to where their ``sources`` (N, H * W) say, and blurs again."""
+    """Blurs, cuts to eight bits, gathers pixels from ``sources`` (N, H * W), and blurs again."""
     soft = cut(gaussian(x, sigma), rounded=rounded)
     moved = soft.flatten(2).gather(2, sources[:, None].expand(-1, x.shape[1], -1)).view_as(x)
     return gaussian(moved, sigma)
 
 
 def copied(moves: Tensor, height: int, width: int) -> Tensor:
-    """Where every pixel's value comes from in the end, if pixels are copied one after another.
+    """Final source of every pixel if pixels are copied one after another.
 
-    A pixel's source has changed before if it was visited before: then the source's own source counts, and so on. So
-    no pixel needs to wait: all follow their chains of sources at once.
+    A source that was visited earlier has changed already: then its own source counts, and so on. All pixels follow
+    their chains of sources at once.
 
     Args:
-        moves: offsets (N, rounds, rows, columns, 2) as ``draw_moves`` gives them.
+        moves: offsets (N, rounds, rows, columns, 2) from ``draw_moves``.
         height: of the images.
         width: of the images.
 
@@ -81,7 +81,7 @@ def _copied_once(moves: Tensor, height: int, width: int) -> Tensor:
 
 
 def _visited(moves: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Which pixels (height, width) are visited in a round, and every pixel's source (N, height * width)."""
+    """Mask (height, width) of the pixels visited in a round, and every pixel's source (N, height * width)."""
     count, rows, columns = moves.shape[:3]
     reach = (height - rows) // 2
     inner = (slice(reach + 1, reach + 1 + rows), slice(reach + 1, reach + 1 + columns))
@@ -93,10 +93,10 @@ def _visited(moves: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def swapped(moves: Tensor, height: int, width: int) -> Tensor:
-    """Where every pixel's value comes from in the end, if pixels are swapped one after another.
+    """Final source of every pixel if pixels are swapped one after another.
 
     Args:
-        moves: offsets (N, rounds, rows, columns, 2) as ``draw_moves`` gives them.
+        moves: offsets (N, rounds, rows, columns, 2) from ``draw_moves``.
         height: of the images.
         width: of the images.
 
@@ -106,14 +106,14 @@ def swapped(moves: Tensor, height: int, width: int) -> Tensor:
     places = visited.flatten().nonzero()[:, 0].flip(0)
     partners = source[:, places].view(*moves.shape[:2], -1)
     return torch.tensor(
-        [_swapped_one(places.tolist(), of_image.tolist(), height * width) for of_image in partners],
+        [_swap_one(places.tolist(), of_image.tolist(), height * width) for of_image in partners],
         device=moves.device,
         dtype=torch.int64,
     ).view(moves.shape[0], height * width)
 
 
-def _swapped_one(places: list[int], rounds: list[list[int]], pixels: int) -> list[int]:
-    """One image's pixel numbers after its places have swapped with their partners, in that order."""
+def _swap_one(places: list[int], rounds: list[list[int]], pixels: int) -> list[int]:
+    """Pixel numbers of one image after all swaps, in their order."""
     order = list(range(pixels))
     for partners in rounds:
         for a, b in zip(places, partners, strict=True):
@@ -122,7 +122,7 @@ def _swapped_one(places: list[int], rounds: list[list[int]], pixels: int) -> lis
 
 
 def smallest_side(constants: Constants) -> int:
-    """The smallest side at which a pixel is far enough from the edge."""
+    """The smallest side with a pixel far enough from the edge."""
     return 2 * int(constants[1]) + 1
 
 

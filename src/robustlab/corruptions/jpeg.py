@@ -19,9 +19,9 @@ Codec: TypeAlias = Callable[[Tensor, int], Tensor]
 
 
 def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Saves and loads images as JPEG files in memory, with the colours at half the resolution.
+    """Saves and loads images as JPEG files in memory, with colours at half the resolution.
 
-    It is done on the CPU, image by image: on several threads it was measured to take longer.
+    It runs on the CPU, image by image: several threads were slower in a measurement.
     """
     del draws
     through, quality = codec(), int(constants[0])
@@ -31,7 +31,7 @@ def jpeg_compression(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 @lru_cache
 def codec() -> Codec:
-    """torchvision's if it is there, which needs no copies, else Pillow's: both are libjpeg."""
+    """Codec of torchvision if installed, which needs no copies, else of Pillow; both use libjpeg."""
     import torchvision.io  # noqa: F401 -- loads the operators
 
     operators = torch.ops.image
@@ -39,7 +39,7 @@ def codec() -> Codec:
 
 
 def _by_operators(image: Tensor, quality: int) -> Tensor:
-    """The functions of torchvision.io without their warning that they will move to another package."""
+    """The functions of torchvision.io without their deprecation warning."""
     unchanged = 0
     file = torch.ops.image.encode_jpeg(image, quality)
     loaded: Tensor = torch.ops.image.decode_jpeg(file, unchanged)

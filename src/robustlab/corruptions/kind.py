@@ -1,4 +1,4 @@
-"""What a corruption is made of: the random numbers it draws, and what it does with them."""
+"""Parts of a corruption: the random numbers that it draws, and their use."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def cut(x: Tensor, *, rounded: bool = False, out: Tensor | None = None) -> Tenso
 
     Args:
         x: images, float32 or float64.
-        rounded: whether to round; else the values are truncated, as the published code does.
-        out: where the result shall be, of any float dtype; None: in a new tensor.
+        rounded: rounds the values; else they are truncated, as in the published code.
+        out: tensor for the result, of any float dtype; None: a new one.
 
     Returns: multiples of 1/255, like ``x``.
     """
@@ -42,13 +42,13 @@ def cut(x: Tensor, *, rounded: bool = False, out: Tensor | None = None) -> Tenso
 
 
 def no_draws(streams: Streams, shape: Shape, constants: Constants) -> Draws:
-    """What a corruption without randomness draws: nothing."""
+    """Draws of a corruption without randomness: none."""
     del streams, shape, constants
     return ()
 
 
 def first_version(variant: str, side: int) -> int:
-    """The version of a corruption whose images have never changed."""
+    """The version of a corruption with unchanged images."""
     del variant, side
     return 1
 
@@ -61,10 +61,9 @@ def any_side(constants: Constants) -> int:
 
 @dataclass(frozen=True)
 class Kind:
-    """One corruption, severity and variant aside.
+    """One corruption, without severity and variant.
 
-    Drawing and applying are apart, so that one can be tested with random numbers from elsewhere. Both treat every
-    image on its own.
+    Drawing and applying are separate, so that tests can use other random numbers. Both treat every image separately.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Blur along a line that ends at the pixel, as a camera or a falling flake makes it."""
+"""Motion blur along a line that ends at the pixel, for cameras and falling flakes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 
 def moved(x: Tensor, angles: Tensor, radius: float, sigma: float) -> Tensor:
-    """Blurs each image along its own direction, with weights that fall off from the pixel on.
+    """Blurs each image along its own direction, with weights that decrease from the pixel on.
 
         out(p) = sum_i w_i x(p + ceil(i (sin a, cos a) - 1/2)),  w_i ~ exp(-i^2 / 2 sigma^2),  i = 0..2 radius
 
-    Outside lie the pixels at the edge.
+    The edge pixels continue outside the image.
 
     Args:
         x: images (N, C, H, W), float.
@@ -26,7 +26,7 @@ def moved(x: Tensor, angles: Tensor, radius: float, sigma: float) -> Tensor:
     """
     steps = torch.arange(2 * int(radius) + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (steps / sigma).square())
-    shares = (weights / weights.sum()).tolist()
+    normalised = (weights / weights.sum()).tolist()
     radians = angles.double().cpu()[:, None] * (math.pi / 180)
     down = torch.ceil(steps * radians.sin() - 0.5).long().tolist()
     right = torch.ceil(steps * radians.cos() - 0.5).long().tolist()
@@ -34,7 +34,7 @@ def moved(x: Tensor, angles: Tensor, radius: float, sigma: float) -> Tensor:
     padded = F.pad(x, (reach,) * 4, mode="replicate")
     out = torch.zeros_like(x)
     for row, image in enumerate(padded):
-        for weight, dy, dx in zip(shares, down[row], right[row], strict=True):
+        for weight, dy, dx in zip(normalised, down[row], right[row], strict=True):
             top, left = reach + dy, reach + dx
             out[row].add_(image[:, top : top + height, left : left + width], alpha=weight)
     return out

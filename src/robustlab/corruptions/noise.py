@@ -17,8 +17,8 @@ from robustlab.corruptions.suite import register
 def draw_normal(streams: Streams, shape: Shape, constants: Constants) -> Draws:
     """Standard normal numbers (N, C, H, W) by the Box-Muller transform.
 
-    In float32 and from 24 random bits, unlike ``Streams.normal``: in eight bits nothing of the difference is left, and
-    the draws are most of what noise costs.
+    In float32 and from 24 random bits, unlike ``Streams.normal``: the difference vanishes in eight bits, and the draws
+    take most of the time.
     """
     del constants
     count = math.prod(shape)
@@ -54,7 +54,7 @@ def shot_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 def impulse_noise(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Sets a share a of the values to one or zero, with equal chance.
+    """Sets a fraction a of the values to one or zero, with equal probability.
 
     A value becomes one where u < a / 2, and zero where a / 2 <= u < a, with u (N, C, H, W) uniform in [0, 1).
     """

@@ -1,7 +1,7 @@
 """Poisson numbers from uniform ones, by inversion of the distribution function.
 
-Images have 256 levels as a rule, so the distribution functions are tabulated per level. What a value has beyond a level
-is a second, small Poisson number, as a sum of Poisson numbers is one.
+Images usually have 256 levels, so the distribution functions are tabulated per level. The remainder of a value beyond
+its level gives a second, small Poisson number, as a sum of Poisson numbers is one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _quantiles(level: Tensor, u: Tensor, table: _Table) -> Tensor:
 
 
 def _recycled(level: Tensor, u: Tensor, counts: Tensor, table: _Table) -> Tensor:
-    """What u says beyond its quantile: uniform numbers that do not depend on the counts."""
+    """Remainder of u within its quantile: uniform numbers independent of the counts."""
     above = table.cdf[level, counts]
     below = torch.where(counts > 0, table.cdf[level, (counts - 1).clamp(min=0)], 0)
     return ((u - below) / (above - below)).clamp(0, 1 - 2**-24)

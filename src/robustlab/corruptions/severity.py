@@ -1,6 +1,6 @@
 """The constants of every corruption at severities 1 to 5, of ImageNet-C and of CIFAR-C.
 
-Numbers are in pixels unless a line says otherwise, and images are in [0, 1].
+Numbers are in pixels unless noted otherwise, and images are in [0, 1].
 
 Source: Hendrycks, Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations,
 ICLR 2019, and the code that made its data sets.
@@ -28,13 +28,13 @@ def _single(one: float, two: float, three: float, four: float, five: float) -> F
 
 
 def _zooms(*ranges: tuple[float, float]) -> FiveSeverities:
-    """Zoom factors from 1 to below a stop, by a step; how many there are depends on rounding, as in the source."""
+    """Zoom factors from 1 to below a stop, by a step; their number depends on rounding, as in the source."""
     one, two, three, four, five = (tuple(np.arange(1, stop, step).tolist()) for stop, step in ranges)
     return one, two, three, four, five
 
 
 def _of_side(side: int, *rows: tuple[float, float, float]) -> FiveSeverities:
-    """Lengths in pixels of images with a given side, as shares of that side."""
+    """Lengths in pixels of images with a given side, as fractions of that side."""
     one, two, three, four, five = (tuple(length / side for length in row) for row in rows)
     return one, two, three, four, five
 

@@ -30,8 +30,8 @@ def spatter(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
     Args:
         x: images (N, 3, H, W).
-        draws: as ``draw_spatter`` makes them.
-        constants: mean and standard deviation of the noise, sigma that smooths it, threshold, intensity of water or
+        draws: from ``draw_spatter``.
+        constants: mean and standard deviation of the noise, sigma of its smoothing, threshold, intensity of water or
             sigma of the rim of mud, and 1 for mud.
 
     Source: the code of ImageNet-C.
@@ -74,11 +74,11 @@ def _embossed(x: Tensor) -> Tensor:
     """Correlation with -2 -1 0, -1 1 1, 0 1 2."""
     padded, (height, width) = _mirrored(x), x.shape[2:]
 
-    def beside(down: int, right: int) -> Tensor:
+    def neighbour(down: int, right: int) -> Tensor:
         return padded[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
-    falling = (beside(1, 1) - beside(-1, -1)).mul_(2)
-    return falling.add_(x).add_(beside(0, 1)).sub_(beside(0, -1)).add_(beside(1, 0)).sub_(beside(-1, 0))
+    falling = (neighbour(1, 1) - neighbour(-1, -1)).mul_(2)
+    return falling.add_(x).add_(neighbour(0, 1)).sub_(neighbour(0, -1)).add_(neighbour(1, 0)).sub_(neighbour(-1, 0))
 
 
 def _mirrored(x: Tensor) -> Tensor:
@@ -87,9 +87,9 @@ def _mirrored(x: Tensor) -> Tensor:
 
 
 def _equalised(x: Tensor) -> Tensor:
-    """Whole numbers 0..``_FAR`` (N, 1, H, W), spread over 0..255 by how many are below; a single level stays.
+    """Histogram equalisation of whole numbers 0..``_FAR`` (N, 1, H, W) to 0..255; a single level stays.
 
-    As in OpenCV, the pixels of the lowest level that there is count for nothing.
+    As in OpenCV, the pixels of the lowest level do not count.
     """
     levels, rows = x.flatten(1).long(), torch.arange(x.shape[0], device=x.device)[:, None]
     bins = _FAR + 1
@@ -103,7 +103,7 @@ def _equalised(x: Tensor) -> Tensor:
 
 
 def _two_pixels(constants: Constants) -> int:
-    """What can be mirrored without the pixel at the edge."""
+    """The smallest side that can be mirrored without the edge pixel."""
     del constants
     return 2
 

@@ -1,4 +1,4 @@
-"""Snow and fog: layers of made-up weather over the image."""
+"""Snow and fog: layers of synthetic weather over the image."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ SMALL = 32
 
 
 def draw_snow(streams: Streams, shape: Shape, constants: Constants) -> Draws:
-    """Standard normal numbers (N, H, W) for the flakes, and the direction (N,) in degrees in which they fall."""
+    """Standard normal numbers (N, H, W) for the flakes, and their direction (N,) in degrees."""
     del constants
     return streams.normal(shape[1:], 0), streams.uniform((), 1, dtype=torch.float64) * 90 - 135
 
 
 def snow(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Whitens the image and adds falling flakes, once as they are and once turned by 180 degrees.
+    """Whitens the image and adds falling flakes, once unchanged and once rotated by 180 degrees.
 
         b x + (1 - b) max(x, 1.5 grey + 0.5) + layer + turned layer
 
     Args:
         x: images (N, C, H, W).
-        draws: as ``draw_snow`` makes them.
+        draws: from ``draw_snow``.
         constants: mean and standard deviation of the noise, zoom, threshold, radius and sigma of the motion, and b.
 
     Source: the code of ImageNet-C. Its flakes are cut to the image and to 8 bits before they move, and from 16 to 8
@@ -44,7 +44,7 @@ def snow(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 
 
 def snow_of_cifar(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Snow whose flakes are cut to the image before they move at any size, as the code of CIFAR-C does it."""
+    """Snow with flakes cut to the image before they move at any size, as in the code of CIFAR-C."""
     return _snowed(x, draws, constants, whole=False)
 
 
@@ -57,7 +57,7 @@ def _snowed(x: Tensor, draws: Draws, constants: Constants, *, whole: bool) -> Te
 
 
 def _middle(layer: Tensor, x: Tensor) -> Tensor:
-    """The part of a layer (N, 1, H, W) that lies over the image, with as much beyond it on either side."""
+    """The part of a layer (N, 1, H, W) over the image, with equal margins on both sides."""
     (height, width), extra = (
         x.shape[2:],
         [(own - side) // 2 for own, side in zip(layer.shape[2:], x.shape[2:], strict=True)],
@@ -66,20 +66,20 @@ def _middle(layer: Tensor, x: Tensor) -> Tensor:
 
 
 def snow_in_full(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Snow without the cuts to the image and to 8 bits before and after the motion; all else as in ``snow``."""
+    """Snow without the cuts to the image and to 8 bits before and after the motion; otherwise as in ``snow``."""
     noise, angles = draws
     return _under_flakes(x, moved(_flakes(noise.to(x.dtype), constants), angles, *constants[4:6]), constants[6])
 
 
 def snow_after_motion(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Snow as the library imagecorruptions makes it: rounded to 8 bits and cut to the image after the motion alone."""
+    """Snow of the library imagecorruptions: rounded to 8 bits and cut to the image only after the motion."""
     noise, angles = draws
     layer = moved(_flakes(noise.to(x.dtype), constants), angles, *constants[4:6])
     return _under_flakes(x, layer.mul_(255).round_().div_(255), constants[6])
 
 
 def snow_version(variant: str, side: int) -> int:
-    """2 where flakes have been cut to the image before they move since then."""
+    """Version of snow: 2 where flakes are now cut to the image before they move."""
     return 2 if variant == "cifar-c" or (variant == "imagenet-c" and side > SMALL) else 1
 
 
@@ -90,16 +90,16 @@ def _flakes(noise: Tensor, constants: Constants) -> Tensor:
     return torch.where(layer < threshold, 0, layer).clamp_(0, 1)
 
 
-def _under_flakes(x: Tensor, layer: Tensor, share: float) -> Tensor:
-    """Images whitened, with the upper left of the flakes over them, and once more turned by 180 degrees."""
+def _under_flakes(x: Tensor, layer: Tensor, fraction: float) -> Tensor:
+    """Whitened images under the upper left part of the flakes, once unchanged and once rotated by 180 degrees."""
     layer = layer[:, :, : x.shape[2], : x.shape[3]]
     grey = x if x.shape[1] == 1 else torch.einsum("nchw,c->nhw", x, x.new_tensor(_LUMA))[:, None]
-    whitened = share * x + (1 - share) * torch.maximum(x, grey * 1.5 + 0.5)
+    whitened = fraction * x + (1 - fraction) * torch.maximum(x, grey * 1.5 + 0.5)
     return whitened + (layer + layer.flip(2, 3))
 
 
 def draw_fog(streams: Streams, shape: Shape, constants: Constants) -> Draws:
-    """Numbers uniform in [-1, 1) (N, S^2 - 1) in the order in which ``plasma`` uses them; S as in ``map_side``."""
+    """Numbers uniform in [-1, 1) (N, S^2 - 1) in the order of ``plasma``; S as in ``map_side``."""
     del constants
     return (streams.uniform((map_side(shape) ** 2 - 1,)).mul_(2).sub_(1),)
 
@@ -110,11 +110,11 @@ def map_side(shape: Shape) -> int:
 
 
 def fog(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
-    """Adds c times a fractal, and scales back by what the brightest pixel would become: (x + c f) m / (m + c).
+    """Adds c times a fractal, and scales back by the maximum m of the image: (x + c f) m / (m + c).
 
     Args:
         x: images (N, C, H, W).
-        draws: as ``draw_fog`` makes them.
+        draws: from ``draw_fog``.
         constants: c, and the decay of the roughness of the fractal.
     """
     strength, decay = constants
@@ -128,15 +128,15 @@ def fog(x: Tensor, draws: Draws, constants: Constants) -> Tensor:
 def plasma(noise: Tensor, decay: float) -> Tensor:
     """Cloudy maps (N, S, S) from 0 to 1 by the diamond-square algorithm on a torus.
 
-    Each new point is the mean of its four neighbours, plus uniform noise whose size starts at ``100 * 100`` and is
-    divided by ``decay`` squared at every halving of the distance.
+    Each new point is the mean of its four neighbours, plus uniform noise with an amplitude that starts at ``100 * 100``
+    and is divided by ``decay`` squared at every halving of the distance.
 
     Args:
         noise: uniform in [-1, 1), (N, S^2 - 1), in the order of the source: per level the middles of the squares, then
             the middles of their upper sides, then of their left sides.
         decay: of the roughness, > 0.
 
-    Source: the code of ImageNet-C, where the roughness is squared by chance.
+    Source: the code of ImageNet-C, where the roughness is squared by accident.
     """
     side = math.isqrt(noise.shape[1] + 1)
     if side * side != noise.shape[1] + 1 or side & (side - 1):

@@ -1,4 +1,4 @@
-"""Enlarging the middle of an image, as a camera does that zooms in."""
+"""Enlargement of the middle of an image, as of a camera that zooms in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def enlarged(x: Tensor, factor: float, *, dark_edge: bool = True) -> Tensor:
 
     Args:
         x: images (N, C, H, W).
-        factor: how much larger, at least 1.
-        dark_edge: whether the last row or column is black at those sizes where SciPy's arithmetic, which the source
-            uses, takes it to be outside by a rounding error. No zoom of ImageNet-C does so at 224 x 224.
+        factor: of the enlargement, at least 1.
+        dark_edge: leaves the last row or column black at those sizes where SciPy's arithmetic, as in the source, takes
+            it to be outside by a rounding error. No zoom of ImageNet-C does so at 224 x 224.
 
     Returns: images (N, C, H', W'), perhaps one or a few rows and columns larger than ``x``; or ``x`` itself.
     """
