@@ -18,7 +18,7 @@ from robustlab.data import InMemory, sample
 from robustlab.data.digits import digits
 from robustlab.studies import mine
 from robustlab.studies.mining import Mined, Network, Work, network, read
-from robustlab.studies.mining.choice import asked, choose
+from robustlab.studies.mining.choice import choose, judged
 from robustlab.studies.mining.folds import dealt
 from robustlab.studies.mining.hard import matched, wrong_with_confidence
 from robustlab.training import History, Settings
@@ -274,7 +274,7 @@ def test_bad_data_is_refused_before_anything_is_trained(
 @pytest.mark.parametrize(
     ("models", "held_out", "below", "message"),
     [
-        ({}, {}, 0.15, "a committee needs a network"),
+        ({}, {}, 0.15, "a committee needs at least one network"),
         (committee("one"), committee("one"), 0.15, "'one' cannot both vote and be held out"),
         ({"a/b": network("one")}, {}, 0.15, "'a/b' cannot be the name of a network"),
         (committee("one"), {}, 0.0, "below is a probability of the label"),
@@ -316,7 +316,7 @@ def test_where_a_class_has_too_few_others_all_of_them_are_taken() -> None:
 
 
 def test_suspected_labels_are_set_apart_from_the_hard_examples() -> None:
-    """Of those labelled 0, ten look just like class 1 and ten are between the others, of which two are suspected too:
+    """Examples with label 0: ten look just like class 1 and ten are between the others, of which two are suspected too:
 
     of the 60 that are surely of some class, 10 are not of class 0, and so, it is estimated, are 12 of the 70.
     """
@@ -328,5 +328,5 @@ def test_suspected_labels_are_set_apart_from_the_hard_examples() -> None:
     assert found.suspects.tolist() == list(range(150, 162))
     assert found.members.tolist() == list(range(162, 170))
     assert (found.wrong, found.flagged, found.taken_for.tolist()) == (20, 12, [1] * 8)
-    judge = asked("other", torch.arange(170) != 165, found, votes=False)
+    judge = judged("other", torch.arange(170) != 165, found, votes=False)
     assert (judge.right["members"], judge.right["control"], judge.only_control, judge.only_member) == (7, 8, 1, 0)

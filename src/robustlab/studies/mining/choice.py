@@ -1,4 +1,4 @@
-"""From what the committee said to the hard examples, the suspected labels among them, and the control sample."""
+"""Choice of the hard examples, the suspected labels and the control sample from the committee's probabilities."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Choice(NamedTuple):
     suspects: Tensor
     """Hard, with a suspected label (S,), the most suspicious first."""
     suggested: Tensor
-    """The same for each suspect (S,)."""
+    """The committee's most likely class for each suspect (S,)."""
     control: Tensor
-    """Others with the labels of the members (P,)."""
+    """Other examples with the labels of the members (P,)."""
     partner: Tensor
-    """The member that each of these is matched with (P,)."""
+    """The member matched with each control example (P,)."""
     wrong: int
-    """Examples that the whole committee gets wrong, whatever its confidence."""
+    """Examples that the whole committee gets wrong, with any confidence."""
     flagged: int
     """Suspected labels among all examples."""
     label_error_share: float
-    """Estimated share of wrong labels among all examples."""
+    """Estimated fraction of wrong labels among all examples."""
 
 
 def choose(probs: Tensor, y: Labels, *, below: float, seed: int = 0) -> Choice:
@@ -67,14 +67,14 @@ def choose(probs: Tensor, y: Labels, *, below: float, seed: int = 0) -> Choice:
     )
 
 
-def asked(name: str, right: Tensor, choice: Choice, *, votes: bool) -> Judge:
-    """How one network does on what was chosen.
+def judged(name: str, right: Tensor, choice: Choice, *, votes: bool) -> Judge:
+    """Accuracy of one network on the chosen examples.
 
     Args:
         name: of the network.
-        right: whether it is right about each example, out of fold (N,), bool.
-        choice: what was chosen.
-        votes: whether it helped to choose.
+        right: mask of its right answers, out of fold (N,), bool.
+        choice: the chosen examples.
+        votes: True for a member of the committee.
     """
     groups: dict[Group, Tensor] = {
         "all": torch.arange(len(right)),

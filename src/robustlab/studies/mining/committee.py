@@ -1,4 +1,4 @@
-"""The networks that judge small images: three that choose, and two of other kinds that do not."""
+"""Networks for small images: three that vote, and two of other kinds without a vote."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from robustlab.training import adamw, sgd, standard
 
 
 def network(architecture: str, *, epochs: int | None = None) -> Network:
-    """How a network is trained on each fold: as usual, on the images as they are.
+    """Training of a network on each fold: standard, on the unmodified images.
 
     Args:
-        architecture: as ``models.load`` takes it.
+        architecture: a name for ``models.load``.
         epochs: passes over the data; None: 8 for the shallow CNN, 10 for the mixer of patches, 6 for others.
     """
     by_adam = {"shallow-cnn": (8, 4e-3), "patch-mixer": (10, 3e-3)}

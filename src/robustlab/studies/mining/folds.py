@@ -1,4 +1,4 @@
-"""Who is judged when: examples dealt out to folds, class by class, by a hash of their number."""
+"""Stratified folds of examples, drawn by a hash of their number."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _READ = 1000  # examples at a time
 
 
 def dealt(y: Labels, classes: Sequence[str], folds: int, *, seed: int = 0) -> Tensor:
-    """Deals examples out to folds of equal size, each with the same share of every class, up to one example.
+    """Assigns examples to folds of equal size, each with the same fraction of every class, up to one example.
 
     Args:
         y: labels (N,), int64.
         classes: their names; a class may have no example.
-        folds: how many, at least 2.
-        seed: of the hash that decides the order within a class.
+        folds: their number, at least 2.
+        seed: of the hash for the order within a class.
 
     Returns: the fold of each example (N,), int64 in 0..folds-1; the same on every machine.
-    Raises: ValueError if there are too few examples, of all or of one class, or labels that are no classes.
+    Raises: ValueError for too few examples, in total or of one class, or labels that are no classes.
     """
     if folds < 2:
         raise ValueError(f"an example is judged by networks trained on other folds: 2 folds or more, not {folds}")
@@ -51,12 +51,12 @@ def dealt(y: Labels, classes: Sequence[str], folds: int, *, seed: int = 0) -> Te
 
 @dataclass(frozen=True)
 class OutsideFold:
-    """All examples but those of one fold: what the networks that judge this fold are trained on.
+    """All examples but those of one fold: the training set of the networks for this fold.
 
     Args:
-        fold: that is left out, 0..folds-1.
-        folds: how many there are.
-        seed: of their drawing.
+        fold: left out, 0..folds-1.
+        folds: their number.
+        seed: of their draw.
     """
 
     fold: int
@@ -78,7 +78,7 @@ class OutsideFold:
 
 
 def labels(data: Examples) -> Labels:
-    """All labels of a data set (N,), read a part at a time.
+    """All labels of a data set (N,), read in batches.
 
     Raises: ValueError for an empty data set.
     """

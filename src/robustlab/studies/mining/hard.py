@@ -1,4 +1,4 @@
-"""Which examples are hard, and which others they are compared with."""
+"""Hard examples, and other examples for comparison."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _LABEL = 0xC0_47_01
 
 
 def wrong_with_confidence(probs: Tensor, y: Labels, *, below: float = 0.15) -> Tensor:
-    """Examples that every model gets wrong and gives a small probability for their label.
+    """Examples that every model gets wrong with a small probability for their label.
 
     Args:
-        probs: probability of each class (models, N, K), by models that have not seen these examples.
+        probs: probability of each class (models, N, K), by models that were not trained on these examples.
         y: labels (N,), int64.
-        below: the probability of the label is less than this, in (0, 1].
+        below: bound for the probability of the label, in (0, 1].
 
     Returns: mask (N,), bool.
-    Raises: ValueError for no model, or another ``below``.
+    Raises: ValueError for no model, or ``below`` outside (0, 1].
 
-    Source: Hendrycks et al., Natural Adversarial Examples, CVPR 2021, section 3: images that ResNet-50 gets wrong and
-    gives less than 15 % for the label. We ask several models, and none about what it was trained on.
+    Source: Hendrycks et al., Natural Adversarial Examples, CVPR 2021, section 3: images that ResNet-50 gets wrong
+    with less than 15 % for the label. Here several models decide, and none about its own training examples.
     """
     check_below(below)
     if probs.ndim != 3 or not len(probs):
@@ -32,7 +32,7 @@ def wrong_with_confidence(probs: Tensor, y: Labels, *, below: float = 0.15) -> T
 
 
 def check_below(below: float) -> None:
-    """Refuses what is no probability that can be fallen short of.
+    """Refuses numbers outside (0, 1].
 
     Raises: ValueError with the number.
     """
@@ -41,15 +41,15 @@ def check_below(below: float) -> None:
 
 
 def matched(y: Labels, members: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Draws for each member another example with the same label that is no member, without replacement.
+    """Draws a control for each member: another example with the same label, without replacement.
 
     Args:
         y: labels of all examples (N,), int64.
         members: numbers of the members (M,), int64.
         seed: of the draw.
 
-    Returns: numbers of the control and of the member that each is matched with, both (P,), ascending by member. P is M
-        unless a class has fewer other examples than members: then all others are taken.
+    Returns: numbers of the controls and of their members, both (P,), ascending by member. P is M unless a class has
+        fewer other examples than members: then all others are taken.
     """
     inside = torch.zeros(len(y), dtype=torch.bool)
     inside[members] = True

@@ -1,4 +1,4 @@
-"""Which labels are likely wrong, by confident learning, from what models say of examples they were not trained on."""
+"""Likely label errors by confident learning, from probabilities on examples outside the training sets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _EVEN = 1e-6  # a probability that reaches its class's mean up to rounding reach
 
 @dataclass(frozen=True, eq=False)
 class LabelErrors:
-    """Suspected label errors, and what they follow from.
+    """Suspected label errors, and the estimates behind them.
 
     Args:
         ids: numbers of the suspected examples (S,), int64, the most suspicious first.
         suggested: the most likely class of each (S,), int64.
         margins: probability of that class minus that of the label (S,), descending.
-        thresholds: mean probability that examples of a class are given for it (K,); infinite for a class without any.
-        joint: estimated share of examples with label i that are truly of class j (K, K); the sum of all is 1.
+        thresholds: mean probability of a class on its own examples (K,); infinite for a class without any.
+        joint: estimated fraction of examples with label i that are truly of class j (K, K); the sum of all is 1.
     """
 
     ids: Tensor
@@ -33,7 +33,7 @@ class LabelErrors:
 
     @property
     def share(self) -> float:
-        """The estimated share of wrong labels."""
+        """The estimated fraction of wrong labels."""
         return float(self.joint.sum() - self.joint.trace())
 
 
@@ -42,21 +42,21 @@ def label_errors(probs: Tensor, y: Labels) -> LabelErrors:
 
         t_j   = mean of p_j(x) over the examples with label j
         C_ij  = number of examples with label i whose most likely class among those with p_j(x) >= t_j is j
-        Q_ij  = C_ij / sum_j C_ij * share of label i, brought to the sum 1
+        Q_ij  = C_ij / sum_j C_ij * fraction of label i, normalised to the sum 1
 
     For each i != j the round(N Q_ij) examples with label i that have the largest margins p_j(x) - p_i(x) are suspected,
     if their label is not the most likely class.
 
-    A model that is sure of a class in general makes its threshold high, so that neither over-confident models nor
-    classes that are hard to tell apart fill the list by themselves. It cannot know why a model is sure, though: a
-    correct label that models get wrong with confidence looks the same to it.
+    A class on which a model is generally confident has a high threshold, so that neither over-confident models nor
+    similar classes fill the list by themselves. The method does not know the reason for confidence: a correct label
+    that models get wrong with confidence is suspected as well.
 
     Args:
-        probs: probability of each class (N, K), floating point, by models that have not seen these examples.
+        probs: probability of each class (N, K), floating point, by models that were not trained on these examples.
         y: labels (N,), int64 in 0..K-1.
 
     Returns: the suspected examples and the estimates.
-    Raises: ValueError if these are no probabilities, or labels do not fit them.
+    Raises: ValueError for invalid probabilities, or labels that do not fit them.
 
     Example:
         >>> sure = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95]])
@@ -95,7 +95,7 @@ def _checked(probs: Tensor, y: Labels) -> Tensor:
 
 
 def _confident(p: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
-    """Thresholds (K,), and how often label i goes with confidence in class j (K, K)."""
+    """Thresholds (K,), and counts of label i with confidence in class j (K, K)."""
     classes = p.shape[1]
     counts = y.bincount(minlength=classes)
     sums = torch.zeros(classes, dtype=p.dtype).index_add_(0, y, p.gather(1, y[:, None])[:, 0])
@@ -108,7 +108,7 @@ def _confident(p: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
 
 
 def _joint(confident: Tensor, y: Labels) -> Tensor:
-    """Counts (K, K) brought to the shares that the labels have; a row without any is taken to be right."""
+    """Counts (K, K) scaled to the frequencies of the labels; an empty row counts as correct labels."""
     counts = confident.double()
     counts.diagonal().clamp_(min=1)
     shares = y.bincount(minlength=len(counts)).double() / len(y)
@@ -116,7 +116,7 @@ def _joint(confident: Tensor, y: Labels) -> Tensor:
 
 
 def _rounded(joint: Tensor, totals: Tensor) -> Tensor:
-    """Counts (K, K) as whole numbers with the row sums ``totals``: those nearest to the next one are raised."""
+    """Counts (K, K) as whole numbers with the row sums ``totals``: those with the largest remainders are rounded up."""
     whole = joint.floor()
     raised = (joint - whole).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return (whole + (raised < (totals - whole.sum(dim=1))[:, None])).long()

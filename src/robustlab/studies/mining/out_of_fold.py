@@ -1,4 +1,4 @@
-"""What networks say of examples that they were not trained on: one file for each network and fold."""
+"""Out-of-fold predictions of networks: one file for each network and fold."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from robustlab.studies.mining.folds import OutsideFold
 
 
 class At(NamedTuple):
-    """How far the mining is."""
+    """Progress of the mining."""
 
     network: str
     fold: int
     """1, 2, ..."""
     done: int
-    """Networks that were trained and asked, those of earlier sessions among them."""
+    """Networks that were trained and evaluated, including those of earlier sessions."""
     units: int
-    """In all: networks times folds."""
+    """Total number: networks times folds."""
     share: float
-    """Of what this one has to do, 0..1."""
+    """Finished fraction of the current network, 0..1."""
     said: str
-    """A few words on where it is."""
+    """A short description of the current stage."""
 
 
 Show: TypeAlias = Callable[[At], None]
@@ -46,13 +46,13 @@ Show: TypeAlias = Callable[[At], None]
 
 @dataclass(frozen=True)
 class Work:
-    """How the networks come about.
+    """Settings for the training of the networks.
 
     Args:
         seed: of the folds, of weights and of training.
-        budget: the most that is used: of images, a simple random sample, and of epochs.
+        budget: limits: of images, a simple random sample, and of epochs.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        progress: told how far things are.
+        progress: is called with the progress.
     """
 
     seed: int = 0
@@ -62,15 +62,15 @@ class Work:
 
 
 def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, out: Path, work: Work) -> Tensor:
-    """Trains each network once for each fold on the other folds, and asks it about the examples of this one.
+    """Trains each network once for each fold on the other folds, and evaluates it on the examples of this one.
 
-    What a network said of a fold is kept as soon as it is there, and training goes on where it stopped.
+    The logits of a fold are saved at once, and interrupted training is resumed.
 
     Args:
-        networks: by name; what they say of the data they are trained on does not count.
+        networks: by name; their own data sets are replaced by the folds.
         data: all examples.
-        folds: how many.
-        out: directory of what they say, and of their checkpoints.
+        folds: their number.
+        out: directory of the logits and the checkpoints.
         work: seed, budget, device.
 
     Returns: logits (networks, N, K), float32.
@@ -78,21 +78,25 @@ def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, 
     """
     lab = Lab(out / "networks", work.seed, work.budget, work.device, examples=data)
     whole = getattr(data, "sha256", None) or sampled_sha256(data)
-    said = torch.full((len(networks), len(data), len(data.classes)), torch.nan)
+    predictions = torch.full((len(networks), len(data), len(data.classes)), torch.nan)
     units = len(networks) * folds
     for number, name in enumerate(networks):
         for fold in range(folds):
-            tell = _teller(work.progress, At(name, fold + 1, number * folds + fold, units, 0.0, ""))
+            report = _reporter(work.progress, At(name, fold + 1, number * folds + fold, units, 0.0, ""))
             one = replace(networks[name], data=OutsideFold(fold, folds, work.seed))
-            ids, logits = _kept(out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=tell), whole)
-            said[number, ids] = logits
-    if not bool(said.isfinite().all()):
-        raise RunError(f"some networks in {out} gave NaN or infinity: lower their learning rate, or take another out")
-    return said
+            ids, logits = _stored_or_trained(
+                out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=report), whole
+            )
+            predictions[number, ids] = logits
+    if not bool(predictions.isfinite().all()):
+        raise RunError(
+            f"some networks in {out} gave NaN or infinity: lower their learning rate and choose another directory"
+        )
+    return predictions
 
 
 def check_names(names: Mapping[str, Network]) -> None:
-    """Refuses names that no directory can have.
+    """Refuses names that cannot be names of directories.
 
     Raises: ValueError with the name.
     """
@@ -101,13 +105,13 @@ def check_names(names: Mapping[str, Network]) -> None:
             raise ValueError(f"{name!r} cannot be the name of a network: letters, digits, '-', '_' and '.' only")
 
 
-def _kept(path: Path, network: Network, lab: Lab, data: str) -> tuple[Tensor, Tensor]:
-    """Numbers (n,) and logits (n, K) of a fold: from the file, if it is of this very network and data, or made now.
+def _stored_or_trained(path: Path, network: Network, lab: Lab, data: str) -> tuple[Tensor, Tensor]:
+    """Numbers (n,) and logits (n, K) of a fold: from the file, if it belongs to this network and data, or computed.
 
     Args:
         path: of the file.
-        network: how it is trained.
-        lab: where it is trained.
+        network: definition of the training.
+        lab: place of the training.
         data: SHA-256 of all examples.
     """
     from safetensors.torch import save_file
@@ -119,36 +123,36 @@ def _kept(path: Path, network: Network, lab: Lab, data: str) -> tuple[Tensor, Te
         return found[0]["ids"], found[0]["logits"]
     fold = network.data
     if not isinstance(fold, OutsideFold):
-        raise TypeError(f"only what leaves a fold out can be judged on it, not {fold!r}")
+        raise TypeError(f"only networks trained on OutsideFold can be evaluated out of fold, got {fold!r}")
     part = fold.judged(lab.data("train"))
     trained = lab.trained(network)
-    logits = torch.cat([said.float() for said, _ in answers(trained.last, part)])
+    logits = torch.cat([batch.float() for batch, _ in answers(trained.last, part)])
     tensors = {"ids": part.rows, "logits": logits}
-    made = {"network": mark, "seconds": f"{trained.seconds:.1f}", "created": now()}
-    made["content"] = _content(tensors, mark, data)
+    metadata = {"network": mark, "seconds": f"{trained.seconds:.1f}", "created": now()}
+    metadata["content"] = _content(tensors, mark, data)
     try:
-        replace_atomically(path, lambda to: save_file(tensors, to, metadata=made))
+        replace_atomically(path, lambda to: save_file(tensors, to, metadata=metadata))
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
+        raise RunError(f"{path} cannot be written: {error.strerror}; earlier results are kept") from error
     return part.rows, logits
 
 
-def _sound(tensors: Mapping[str, Tensor], said: Mapping[str, str], data: str) -> bool:
-    """Whether a file is what was written for these data; an older version did not sign its files."""
+def _sound(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], data: str) -> bool:
+    """True if a file is intact and belongs to these data; files of older versions have no checksum."""
     if not {"ids", "logits"} <= tensors.keys():
         return False
-    return "content" not in said or said["content"] == _content(tensors, said["network"], data)
+    return "content" not in metadata or metadata["content"] == _content(tensors, metadata["network"], data)
 
 
 def _content(tensors: Mapping[str, Tensor], network: str, data: str) -> str:
-    """What stands for the content of a file, and for what it speaks of."""
+    """Checksum of a file's tensors, its network and its data."""
     found = hashlib.sha256(f"{network} {data}".encode())
     for name in ("ids", "logits"):
         found.update(repr(tuple(tensors[name].shape)).encode() + tensors[name].contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
-def _teller(progress: Show | None, start: At) -> Callable[[str, float, str], None]:
+def _reporter(progress: Show | None, start: At) -> Callable[[str, float, str], None]:
     if progress is None:
         return lambda *_: None
-    return lambda _, share, said: progress(start._replace(share=share, said=said))
+    return lambda _, fraction, text: progress(start._replace(share=fraction, said=text))

@@ -1,4 +1,4 @@
-"""The page of the guide on mining, and Fashion-MNIST-A as it comes with the package."""
+"""The guide page on mining, and Fashion-MNIST-A in the package."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SHOWN = {"members": 100, "suspects": 50}
 _HEAD = """\
 # Natural adversarial examples, mined
 
-Some real, unmodified images fool networks of every kind. ImageNet-A is a collection of such images; `robustlab mine`
-does for any data set what was done to make it, and `robustlab.data.load("fashion-mnist-a")` gives what came out for
+Some real, unmodified images fool networks of every kind. ImageNet-A is a collection of such images. `robustlab mine`
+finds them in any data set by the same method, and `robustlab.data.load("fashion-mnist-a")` loads the result for
 Fashion-MNIST.
 
 ```python
@@ -36,51 +36,50 @@ found = mine(committee, data, held_out=held_out, folds=3, out="runs/mining")
 found.members, found.suspects  # numbers of images
 ```
 
-## How
+## Method
 
-1. The images are dealt out to folds, each with the same share of every class. Every network of a committee is trained
-   once for each fold, on the other folds, and asked about this one. So every image is judged by every network, and no
-   network judges what it was trained on.
+1. The images are divided into folds with the same fraction of every class. Every network of a committee is trained
+   once for each fold, on the other folds, and evaluated on this one. So every image is judged by every network, and no
+   network judges its own training images.
 2. An image is *hard* if every network of the committee is wrong about it and gives its label less than 15 %, the
-   threshold of ImageNet-A (Hendrycks et al. 2021, who asked one network).
-3. What a committee gets wrong with confidence may just be labelled wrong. Labels are looked at by confident learning
-   (Northcutt et al. 2021) with the mean probabilities of the committee, out of fold; hard images whose label it
-   suspects are the *suspects*, listed apart. The others are the *members*.
-4. Networks of other kinds are trained and asked in the same way, and have no vote. Their accuracy on the members,
-   against a *control* sample of other images with the same labels, drawn at random (suspects among them), says whether
-   the set is hard for networks that did not help to choose it.
+   threshold of ImageNet-A (Hendrycks et al. 2021, with one network).
+3. An image that a committee gets wrong with confidence may have a wrong label. Confident learning (Northcutt et al.
+   2021) checks the labels with the mean probabilities of the committee, out of fold. Hard images with a suspected
+   label are the *suspects*, listed separately. The others are the *members*.
+4. Networks of other kinds are trained and evaluated in the same way, and have no vote. Their accuracy on the members,
+   compared with a random *control* sample of other images with the same labels (including suspects), shows if the set
+   is hard for networks outside the committee.
 
-The networks below are trained in batches of 128 by SGD (rate 0.1, momentum 0.9, one cycle, weight decay 0.0005) in bf16
-unless something else is said, and asked in float32. Everything that a network says is kept as soon as it is there; a
-run that is killed goes on where it stopped. Other networks are values: `mining.Network(recipe,
-architecture="package.module:function", epochs=10)`.
+The networks below are trained in batches of 128 by SGD (rate 0.1, momentum 0.9, one cycle, weight decay 0.0005), by
+default in bf16, and evaluated in float32. All predictions are saved at once, and an interrupted run is resumed. Other
+networks are values: `mining.Network(recipe, architecture="package.module:function", epochs=10)`.
 
-Command: `robustlab mine fashion-mnist --folds 3`; 70 minutes on one core of an Intel Xeon with AMX that
-did much else.
+Command: `robustlab mine fashion-mnist --folds 3`; 70 minutes on one shared core of an Intel Xeon with
+AMX.
 """
 _USE = """\
 ## Using it
 
-`load("fashion-mnist-a")` gives the members among the test images of Fashion-MNIST, which a network that was trained on
-its training images has not seen; `split="train"` those among the training images, `"all"` both, `"suspects"` the
-suspects. `.rows` are numbers of images in `load("fashion-mnist", split="all")`, training images first. All numbers, and
-what every network said, are in `src/robustlab/data/fashion-mnist-a.json`.
+`load("fashion-mnist-a")` gives the members among the test images of Fashion-MNIST, which are new to a network trained
+on its training images; `split="train"` gives those among the training images, `"all"` both, `"suspects"` the suspects.
+`.rows` are numbers of images in `load("fashion-mnist", split="all")`, training images first. All numbers, and the
+results of every network, are in `src/robustlab/data/fashion-mnist-a.json`.
 
-The voting networks get every member wrong by construction: measure others. A network that is trained on other folds,
-or on the official training images, has to be asked about images that it was not trained on.
+The voting networks get every member wrong by construction: measure other networks. Evaluate a network only on images
+outside its training set, whether it was trained on other folds or on the official training images.
 """
 _LIMITS = """\
-## What it does not say
+## Limits
 
-- Confident learning cannot know why networks are sure. It takes correct labels of images that look just like another
-  class for wrong ones, and leaves wrong labels where networks are not sure enough. Nobody has looked at every image:
-  members are not guaranteed to be labelled right, nor suspects to be labelled wrong.
-- So what is set apart are the surest mistakes of all. The members are those that are left: the committee gives their
-  label little, but is seldom as sure of another class as it is of the true images of that class.
+- Confident learning does not know the reason for confidence. It suspects correct labels of images that look like
+  another class, and misses wrong labels where the networks are less confident. The images were not all checked by
+  hand: members may have wrong labels, and suspects correct ones.
+- The suspects are therefore the most confident mistakes. For the members, the committee gives the label a small
+  probability, but is rarely as confident of another class as it is of true images of that class.
 - "Hard" is relative to the committee: small networks, trained for a few epochs on two thirds of the images.
 - The set has few test images: intervals on it are wide, and differences between good networks may not show.
-- Networks that are trained on the same images make the same mistakes, and those without a vote are as small as the
-  others. One of them has no convolutions; what a large or a pretrained network would say is not known.
+- Networks trained on the same images make similar mistakes, and those without a vote are as small as the others. One
+  of them has no convolutions; results of large or pretrained networks are unknown.
 
 This page, its pictures and the list are generated by `python docs/make_mining.py`.
 """
@@ -90,7 +89,7 @@ def page(found: Mined, again: Mined | None) -> str:
     """The whole page, in Markdown.
 
     Args:
-        found: what is published.
+        found: the published result.
         again: the same with another seed.
     """
     lines = [_HEAD, "## Fashion-MNIST-A\n", *(f"- {line}" for line in said(found)), f"- {_where(found)}"]
@@ -105,15 +104,15 @@ def page(found: Mined, again: Mined | None) -> str:
 
 
 def published() -> tuple[Mined, Mined | None]:
-    """Fashion-MNIST-A as it comes with the package, and its repetition."""
+    """Fashion-MNIST-A in the package, and its repetition."""
     return read(RECORD), read(AGAIN) if AGAIN.exists() else None
 
 
 def draw(found: Mined, data: Examples, folder: Path) -> None:
-    """Draws images at random from the members, and from the suspects, none of them chosen by hand.
+    """Draws images from the members and the suspects, chosen at random.
 
     Args:
-        found: what is published.
+        found: the published result.
         data: the whole data set.
         folder: of the pictures.
     """
@@ -139,7 +138,7 @@ def _where(found: Mined) -> str:
 
 
 def _repeated(found: Mined, again: Mined) -> str:
-    """How far the list depends on the seed."""
+    """Sentences on the effect of the seed on the list."""
     hard = {*found.members, *found.suspects}
     there = {*again.members, *again.suspects}
     common, members = len(hard & there), len({*found.members} & {*again.members})

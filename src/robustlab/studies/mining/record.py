@@ -1,4 +1,4 @@
-"""What mining found, as one JSON file: counts and numbers of examples, from which every figure follows."""
+"""Result of mining as one JSON file: counts and numbers of examples, which determine every figure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FILE = "mined.json"
 
 @dataclass(frozen=True)
 class Judge:
-    """What one network said out of fold.
+    """Out-of-fold results of one network.
 
     Args:
         network: its name.
-        votes: whether it helped to choose.
+        votes: True for a member of the committee.
         right: number of right answers in each group of examples.
         only_control: pairs of a member and its control of which it gets only the control right.
         only_member: pairs of which it gets only the member right.
@@ -41,34 +41,34 @@ class Judge:
 
 @dataclass(frozen=True)
 class Mined:
-    """The hard examples of a data set, and how they were found.
+    """The hard examples of a data set, and the settings of mining.
 
     Args:
         data: name of the data set.
         sha256: of its content.
         classes: their names.
         per_class: examples of each class.
-        folds: how many; a network judges one, trained on the others.
+        folds: their number; a network is evaluated on one and trained on the others.
         seed: of folds, weights and training, and of the control sample.
-        budget: "full", or what was spent instead.
+        budget: "full", or the name of another one.
         below: the largest probability that a voting network may give the label of a member.
         networks: their training, by name.
-        members: numbers of the hard examples whose label is not suspected, ascending.
+        members: numbers of the hard examples with an unsuspected label, ascending.
         labels: of the members.
         taken_for: class that the committee gives each member, by its mean probabilities.
-        suspects: numbers of those whose label is, the most suspicious first.
+        suspects: numbers of those with a suspected label, the most suspicious first.
         suggested: most likely class of each suspect, by the same.
-        control: numbers of the examples that members are compared with, in the order of these.
+        control: numbers of the control examples, in the order of the members.
         members_per_class: by label.
         suspects_per_class: by label.
-        wrong: examples that all voting networks get wrong, whatever their confidence.
-        flagged: examples of the whole data set whose label is suspected.
-        label_error_share: estimated share of wrong labels in the whole data set.
-        judges: what each network said, the voting ones first.
-        created: when, ISO 8601 in UTC.
+        wrong: examples that all voting networks get wrong, with any confidence.
+        flagged: examples of the whole data set with a suspected label.
+        label_error_share: estimated fraction of wrong labels in the whole data set.
+        judges: results of each network, the voting ones first.
+        created: time, ISO 8601 in UTC.
         revision: of the source code, if it came from a repository.
-        versions: of what it was computed with.
-        threads: that torch computed with.
+        versions: of the packages.
+        threads: of torch.
     """
 
     data: str
@@ -106,7 +106,7 @@ class Mined:
         return sizes.get(group, sum(self.per_class))
 
     def accuracy(self, judge: Judge, group: Group) -> Interval:
-        """Share of right answers out of fold, with its exact 95 % interval."""
+        """Fraction of right answers out of fold, with its exact 95 % interval."""
         return clopper_pearson(judge.right[group], self.size(group))
 
     def difference(self, judge: Judge) -> tuple[float, float, float]:
@@ -114,12 +114,12 @@ class Mined:
         return paired_difference(judge.only_control, judge.only_member, len(self.control))
 
     def p_value(self, judge: Judge) -> float:
-        """Of McNemar's exact test over the matched pairs."""
+        """p-value of McNemar's exact test over the matched pairs."""
         return mcnemar(judge.only_control, judge.only_member)
 
     @property
     def flagged_share(self) -> float:
-        """Share of the hard examples whose label is suspected; NaN if none is hard."""
+        """Fraction of the hard examples with a suspected label; NaN if none is hard."""
         hard = len(self.members) + len(self.suspects)
         return len(self.suspects) / hard if hard else math.nan
 
@@ -129,9 +129,9 @@ class Mined:
 
 
 def read(path: Path) -> Mined:
-    """Reads what mining wrote.
+    """Reads the result of mining.
 
-    Raises: RunError if there is nothing, or it is damaged.
+    Raises: RunError if the file is missing or damaged.
     """
     try:
         found = cast("dict[str, Any]", json_in(path))

@@ -1,4 +1,4 @@
-"""The hard examples of any data set, by a committee of models none of which judges what it was trained on."""
+"""Mining of hard examples in any data set, by the out-of-fold predictions of a committee of models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustlab.runs.run_files import disk, read_json, write_json
 from robustlab.studies.claim_engine.definition import described
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.filing import write
-from robustlab.studies.mining.choice import asked, choose
+from robustlab.studies.mining.choice import choose, judged
 from robustlab.studies.mining.folds import dealt, labels
 from robustlab.studies.mining.hard import check_below
 from robustlab.studies.mining.out_of_fold import Work, check_names, out_of_fold
@@ -43,26 +43,26 @@ def mine(
 ) -> Mined:
     """Mines a data set for natural adversarial examples: unmodified ones that a whole committee gets wrong.
 
-    Each network is trained once for each fold, on the other folds, and asked about this one: every example is judged by
-    every network, never by weights that have seen it. An example is hard if every network of the committee is wrong
-    about it and gives its label less than ``below``. Of the hard ones those are set apart whose label confident
-    learning suspects, by the committee's mean probabilities; the others are the members.
+    Each network is trained once for each fold, on the other folds, and evaluated on this one: every example is judged
+    by every network, but never by weights trained on it. An example is hard if every network of the committee is wrong
+    about it and gives its label less than ``below``. Confident learning on the committee's mean probabilities suspects
+    some of the labels; the other hard examples are the members.
 
-    Networks that are held out are trained in the same way and have no vote: their accuracy on the members, against
-    other examples with the same labels, says whether the set is hard for models that did not help to choose it.
+    Held-out networks are trained in the same way and have no vote: their accuracy on the members, compared with other
+    examples of the same labels, shows if the set is hard for other models, too.
 
-    The data may be on disk; what all networks say of it is held in memory, 12 bytes a network, example and class.
+    The data may be on disk; all predictions are held in memory, 12 bytes per network, example and class.
 
     Args:
-        models: the committee: how each is trained, by name.
-        dataset: what is mined; anything that ``data.examples`` takes.
+        models: the committee: training of each network, by name.
+        dataset: the examples; anything that ``data.examples`` takes.
         held_out: networks without a vote, by name.
-        folds: at least 2; more folds leave more to train on and take longer.
-        below: the largest probability of the label, in (0, 1]; 1: wrong is enough.
-        out: directory; what networks said is kept there fold by fold, and the same call goes on.
-        work: seed, device, how much is spent, progress.
+        folds: at least 2; more folds give larger training sets and take longer.
+        below: bound for the probability of the label, in (0, 1]; with 1, wrong examples are hard.
+        out: directory of the predictions, saved fold by fold; the same call resumes.
+        work: seed, device, budget, progress.
 
-    Returns: the members, the suspects, and what every network said; also written to ``mined.json``.
+    Returns: the members, the suspects and the results of every network; also written to ``mined.json``.
 
     Raises:
         ValueError: no committee, too few examples for the folds, labels that are no classes.
@@ -87,7 +87,7 @@ def mine(
 
 
 class _Plan(NamedTuple):
-    """What is mined, and how."""
+    """Data and settings of mining."""
 
     data: Examples
     folds: int
@@ -100,9 +100,9 @@ class _Plan(NamedTuple):
         return getattr(self.data, "sha256", None) or sampled_sha256(self.data)
 
     def claim(self, home: Path) -> None:
-        """Sees to it that the directory is of this mining; another committee may be put together from the same folds.
+        """Creates or resumes the directory; another committee may use the same folds.
 
-        Raises: RunError if it is not, or cannot be written.
+        Raises: RunError if it belongs to another mining, or cannot be written.
         """
         path, work = home / MANIFEST, self.work
         same: Evidence = {
@@ -127,7 +127,7 @@ class _Plan(NamedTuple):
             write_json(path, {"name": self.data.name, "run": same, "networks": kept, **made}, durable=True)
 
     def record(self, logits: Tensor, y: Labels, voting: int) -> Mined:
-        """Judges what the networks said."""
+        """Result of the predictions."""
         probs = logits.double().softmax(dim=2)
         choice = choose(probs[:voting], y, below=self.below, seed=self.work.seed)
         right = probs.argmax(dim=2) == y
@@ -152,7 +152,7 @@ class _Plan(NamedTuple):
             wrong=choice.wrong,
             flagged=choice.flagged,
             label_error_share=choice.label_error_share,
-            judges=tuple(asked(name, right[i], choice, votes=i < voting) for i, name in enumerate(self.networks)),
+            judges=tuple(judged(name, right[i], choice, votes=i < voting) for i, name in enumerate(self.networks)),
         )
 
     def _per_class(self, y: Labels) -> tuple[int, ...]:
@@ -164,17 +164,17 @@ def _named(networks: dict[str, str]) -> Evidence:
 
 
 def _texts(found: object) -> dict[str, str]:
-    """An object of a JSON file."""
+    """Texts by name from a JSON file."""
     return dict(found) if isinstance(found, dict) else {}
 
 
 def _check(models: Mapping[str, Network], outsiders: Mapping[str, Network]) -> None:
-    """Refuses what is no committee.
+    """Refuses invalid committees.
 
-    Raises: ValueError that says why.
+    Raises: ValueError with the reason.
     """
     if not models:
-        raise ValueError("a committee needs a network at least, better three of different kinds")
+        raise ValueError("a committee needs at least one network, better three of different kinds")
     both = sorted(set(models) & set(outsiders))
     if both:
         raise ValueError(f"{both[0]!r} cannot both vote and be held out: give another name to one of them")

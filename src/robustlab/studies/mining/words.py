@@ -1,4 +1,4 @@
-"""What mining found, in sentences and tables, for the terminal and the guide."""
+"""Results of mining in sentences and tables, for the terminal and the guide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustlab.studies.sweep.table import Table
 
 
 def said(found: Mined) -> list[str]:
-    """How many examples are hard, how many of these are suspected, and of how many."""
+    """Sentences on the numbers of hard and suspected examples."""
     size, members, suspects = (found.size(group) for group in ("all", "members", "suspects"))
     voters = [judge.network for judge in found.judges if judge.votes]
     every = f"{_listed(voters)} all get" if len(voters) > 1 else f"{voters[0]} gets"
@@ -39,11 +39,11 @@ def tables(found: Mined) -> list[Table]:
 
 
 def confusions(found: Mined, *, most: int = 8) -> list[str]:
-    """What members are most often taken for, such as "Shirt for Coat: 20".
+    """Most frequent confusions of members, such as "Shirt for Coat: 20".
 
     Args:
         found: the members.
-        most: how many lines at most.
+        most: largest number of lines.
     """
     pairs = Counter(zip(found.labels, found.taken_for, strict=True)).most_common(most)
     return [f"{found.classes[true]} for {found.classes[wrong]}: {count(n)}" for (true, wrong), n in pairs]
@@ -53,16 +53,16 @@ def _judged(found: Mined, judge: Judge) -> list[str]:
     groups: tuple[Group, ...] = ("all", "members", "control")
     return [
         judge.network if judge.votes else f"{judge.network} (no vote)",
-        *(_share(found.accuracy(judge, group)) for group in groups),
+        *(_fraction(found.accuracy(judge, group)) for group in groups),
     ]
 
 
 def _without_vote(found: Mined, judge: Judge) -> str:
-    """How a network that did not help to choose does on what was chosen."""
+    """Sentence on the accuracy of a network without a vote on the chosen examples."""
     if not found.control:
         return f"{judge.network}, which had no vote, has nothing to be compared on."
     groups: tuple[Group, ...] = ("members", "control", "suspects")
-    members, control, suspects = (_share(found.accuracy(judge, group)) for group in groups)
+    members, control, suspects = (_fraction(found.accuracy(judge, group)) for group in groups)
     value, low, high = map(points, found.difference(judge))
     return (
         f"{judge.network}, which had no vote, is right about {members} per cent of the members and {control} of the "
@@ -71,10 +71,10 @@ def _without_vote(found: Mined, judge: Judge) -> str:
     )
 
 
-def _share(share: Interval) -> str:
-    if not share.n:
+def _fraction(fraction: Interval) -> str:
+    if not fraction.n:
         return NOTHING
-    return f"{100 * share.value:.1f} {interval(share)}"
+    return f"{100 * fraction.value:.1f} {interval(fraction)}"
 
 
 def _classes(found: Mined) -> Table:
@@ -85,11 +85,11 @@ def _classes(found: Mined) -> Table:
         )
     ]
     sums = [sum(column) for column in (found.per_class, found.members_per_class, found.suspects_per_class)]
-    share = percent(sums[1] / sums[0])
+    fraction = percent(sums[1] / sums[0])
     return Table(
         "Hard examples by label",
         ["label", "examples", "members", "share", "suspects"],
-        [*rows, ["all", count(sums[0]), count(sums[1]), share, count(sums[2])]],
+        [*rows, ["all", count(sums[0]), count(sums[1]), fraction, count(sums[2])]],
     )
 
 
