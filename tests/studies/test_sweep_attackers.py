@@ -47,7 +47,7 @@ class Halves(nn.Module):
         return (logits[:, 1] - logits[:, 0]) * (2 * y - 1)
 
     def reach(self, step: float) -> float:
-        """What a step of this length along the sign takes away: its length times the L1 norm of the gradient."""
+        """Loss of margin by a step of this length along the sign: its length times the L1 norm of the gradient."""
         return step * float((self.linear.weight[1] - self.linear.weight[0]).detach().abs().sum())
 
 

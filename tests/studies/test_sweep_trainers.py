@@ -26,7 +26,7 @@ BEST = 0.01
 
 
 def options(network: Network) -> dict[str, object]:
-    """Of the optimizer."""
+    """Name of the optimizer."""
     found = dict(getattr(network.optimizer, "options"))  # noqa: B009 -- of a TorchOptimizer, which has them
     return {str(name): value for name, value in found.items()}
 

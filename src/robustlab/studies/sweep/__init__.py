@@ -1,4 +1,4 @@
-"""How much optimizers matter: as attackers, which drive PGD, and as trainers."""
+"""Comparison of optimizers: as step rules of PGD, and for training."""
 
 from robustlab.studies.sweep.attackers import QUICK_SPEND, SEEDS, Spend, attackers, fallen, known_attackers
 from robustlab.studies.sweep.ledger import At

@@ -1,4 +1,4 @@
-"""Optimizers as attackers: PGD driven by each of several step rules, each at its best learning rate."""
+"""Optimizers as attackers: PGD with each of several step rules, each at its best learning rate."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from robustlab.training.settings import Precision
 BATCH = 250
 """Images that are attacked together."""
 TUNING_SEED = 0
-"""Of the starts when rates are chosen; the reported ones have 1, 2, ..."""
+"""Seed of the starts for the choice of rates; the reported ones have 1, 2, ..."""
 SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Spend:
-    """How much a sweep of attackers may use.
+    """Budget of a sweep of attackers.
 
     Args:
         budget: for the network that is attacked, if it is trained here.
-        budgets: numbers of steps that rates are chosen for, rising; the last is the whole budget.
-        tuning: images that rates are chosen by.
-        images: reported for each seed, others than those.
-        widen: how many rates may be added at each end of the search.
+        budgets: numbers of steps with separate rates, ascending; the last is the whole budget.
+        tuning: number of tuning images.
+        images: number of reported images per seed, disjoint from those.
+        widen: largest number of rates to add at each end of the search.
     """
 
     budget: Budget = FULL
@@ -60,7 +60,7 @@ class Spend:
 
     @property
     def steps(self) -> int:
-        """The whole budget."""
+        """Number of steps of the whole budget."""
         return self.budgets[-1]
 
 
@@ -77,23 +77,23 @@ def attackers(
     device: str = "auto",
     progress: Show | None = None,
 ) -> Attackers:
-    """Attacks a model with PGD driven by each step rule of ``RULES``: same threat, same starts, same budget of passes.
+    """Attacks a model by PGD with each step rule of ``RULES``: same threat, same starts, same budget of passes.
 
-    For each rule the learning rate is chosen on some images, for each number of steps by itself: the one that leaves
-    the lowest robust accuracy. What is reported is measured on other images, other ones for each seed, so that all
-    seeds together are one sample. A run that is done is never done again.
+    For each rule and number of steps, the learning rate with the lowest robust accuracy on the tuning images is chosen.
+    The reported accuracy is measured on other images, other ones for each seed, so that all seeds together are one
+    sample. Finished runs are not repeated.
 
     Args:
-        subject: what is attacked.
+        subject: the model.
         out: directory of results, and under ``networks`` of trained networks.
-        seeds: how many samples are reported.
-        spend: how much may be used; None: the full amount.
+        seeds: number of reported samples.
+        spend: the budget; None: the full one.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        progress: told how far things are.
+        progress: is called with the progress.
 
     Raises:
         ValueError: too few examples, no seed, or an eps that no sweep can use.
-        RunError: the directory cannot be written, or holds something else.
+        RunError: the directory cannot be written, or belongs to another sweep.
     """
     amount, home = spend or Spend(), Path(out)
     if seeds < 1:
@@ -102,14 +102,14 @@ def attackers(
     command = f"robustlab sweep attackers{known}{'' if amount.budget == FULL else ' --quick'}"
     expected = len(RULES) * (len(RULES[0].places(subject.threat)) + seeds * len(amount.budgets))
     ledger = Ledger(home, amount.budget, command, device, expected, progress)
-    lab = Lab(home / "networks", 0, amount.budget, device, ledger.tell)
+    lab = Lab(home / "networks", 0, amount.budget, device, ledger.report)
     ledger.device = str(lab.place())
     precision = kept(home, device) if isinstance(subject, Own) else PUBLISHED
     return Sweep(subject, amount, seeds, lab, precision).done(ledger)
 
 
 def known_attackers(name: str) -> Attackers | None:
-    """What the results that come with the package say of a network of ``SUBJECTS``; None: nothing yet."""
+    """Published results on a network of ``SUBJECTS``; None: there are none yet."""
     subject = next(one for one in SUBJECTS if one.name == name)
     sweep = Sweep(subject, Spend(), SEEDS, Lab(Path(), 0))
     try:
@@ -120,13 +120,13 @@ def known_attackers(name: str) -> Attackers | None:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One subject, and everything that is tried on it.
+    """One subject, with all runs on it.
 
     Args:
-        subject: what is attacked.
-        spend: how much may be used.
-        seeds: how many samples are reported.
-        lab: where a network is trained.
+        subject: the model.
+        spend: the budget.
+        seeds: number of reported samples.
+        lab: place of the training of a network.
         precision: of that training.
     """
 
@@ -138,15 +138,15 @@ class Sweep:
 
     @property
     def study(self) -> str:
-        """Its name among sweeps."""
+        """Name of the sweep."""
         return re.sub(r"[^\w.-]+", "-", f"attackers-{self.subject.name}")
 
     def done(self, get: Get) -> Attackers:
-        """Everything, from results that are found or computed."""
+        """All results, read or computed."""
         swept = tuple(self._rule(rule, get) for rule in RULES)
         n, threat = self.seeds * self.spend.images, self.subject.threat
-        told = f"{type(threat.norm).__name__} eps {threat.eps:g}"
-        return Attackers(self.subject.name, told, n, self.spend.tuning, self.seeds, swept, self.spend.budget.name)
+        text = f"{type(threat.norm).__name__} eps {threat.eps:g}"
+        return Attackers(self.subject.name, text, n, self.spend.tuning, self.seeds, swept, self.spend.budget.name)
 
     def _rule(self, rule: Rule, get: Get) -> Swept:
         """Tunes one rule, then measures it."""
@@ -157,8 +157,8 @@ class Sweep:
             seconds.append(unit.seconds)
             return tuple(map(int, unit.passes.split()))
 
-        look = partial(run, "tuning", TUNING_SEED)
-        tried = explored(rule.places(self.subject.threat), look, is_open=self._open, most=self.spend.widen)
+        evaluate = partial(run, "tuning", TUNING_SEED)
+        tried = explored(rule.places(self.subject.threat), evaluate, is_open=self._open, most=self.spend.widen)
         best = {steps: _best(tried, steps) for steps in self.spend.budgets}
         reported = {
             rate(place, PER_DECADE): sum((run("reported", seed + 1, place) for seed in range(self.seeds)), start=())
@@ -170,46 +170,48 @@ class Sweep:
         return Swept(rule.name, rule.title, tuning, chosen, reported, at_end, math.fsum(seconds))
 
     def _open(self, tried: Mapping[int, Passes], end: int) -> bool:
-        """Whether a better rate may lie beyond this end, for some number of steps."""
+        """True if a better rate may lie beyond this end, for some number of steps."""
         for steps in self.spend.budgets:
             if left(tried[end], steps) <= min(left(passes, steps) for passes in tried.values()) + NEAR:
                 return True
         return False
 
     def _trial(self, rule: Rule, part: Part, seed: int, place: int) -> tuple[Trial, partial[Found]]:
-        """A run, and how it is done."""
+        """A run and its function."""
         attack = rule.attack(self.subject.threat, self.spend.steps, place)
         sizes = (self.spend.tuning, self.spend.images) if part == "reported" else (self.spend.tuning,)
-        definition = fingerprint(attack, self._settled.essence(), self.spend.budget, *sizes)
+        definition = fingerprint(attack, self._prepared.essence(), self.spend.budget, *sizes)
         trial = Trial(self.study, part, rule.name, rate(place, PER_DECADE), seed, definition)
         return trial, partial(self._measured, attack, seed)
 
     def _measured(self, attack: Attack, seed: int) -> Found:
-        """Attacks the images that belong to a seed."""
+        """Attacks the images of a seed."""
         model, images = self._opened[0], self._parts[seed]
         passes, batches = list[int](), torch.arange(len(images)).split(BATCH)
         for number, ids in enumerate(batches):
             passes += fallen(attack, model, images, ids, seed=seed, steps=self.spend.steps)
             self.lab.tell("attack", (number + 1) / len(batches), "")
-        told = tuple(passes)
-        if not any(told):
-            raise ValueError(f"{self.subject.name} gets none of {len(told)} images right: there is nothing to attack")
-        metrics: Metrics = {"clean_accuracy": sum(one != 0 for one in told) / len(told)}
-        metrics |= {"robust_accuracy": left(told, self.spend.steps), "passes": spent(told, self.spend.steps)}
-        return Found(metrics, " ".join(map(str, told)))
+        outcomes = tuple(passes)
+        if not any(outcomes):
+            raise ValueError(
+                f"{self.subject.name} gets none of {len(outcomes)} images right: there is nothing to attack"
+            )
+        metrics: Metrics = {"clean_accuracy": sum(one != 0 for one in outcomes) / len(outcomes)}
+        metrics |= {"robust_accuracy": left(outcomes, self.spend.steps), "passes": spent(outcomes, self.spend.steps)}
+        return Found(metrics, " ".join(map(str, outcomes)))
 
     @cached_property
-    def _settled(self) -> Subject:
-        """The subject, whose network is trained in the precision of the sweep where it names none."""
+    def _prepared(self) -> Subject:
+        """The subject, with the precision of the sweep unless its network has one."""
         return self.subject.trained_in(self.precision) if isinstance(self.subject, Own) else self.subject
 
     @cached_property
     def _opened(self) -> tuple[nn.Module, Examples]:
-        return self._settled.opened(self.lab)
+        return self._prepared.opened(self.lab)
 
     @cached_property
     def _parts(self) -> list[Examples]:
-        """Images for tuning, then those of each seed: no image is in two of them."""
+        """Images for tuning, then those of each seed, all disjoint."""
         examples, spend = self._opened[1], self.spend
         needed = spend.tuning + self.seeds * spend.images
         if needed > len(examples):
@@ -225,18 +227,18 @@ class Sweep:
 def fallen(
     attack: Attack, model: nn.Module, examples: Examples, ids: torch.Tensor, *, seed: int, steps: int
 ) -> list[int]:
-    """With how many passes, forward and backward, an attack of a number of steps fools a model on each example.
+    """Number of forward and backward passes with which an attack fools a model on each example.
 
     Args:
-        attack: made of steps of a forward and a backward pass each.
+        attack: with one forward and one backward pass per step.
         model: attacked in eval mode.
-        examples: from which the images come.
+        examples: source of the images.
         ids: their numbers (N,).
         seed: of the starts.
         steps: of the attack.
 
-    Returns: for each example 0 if it is wrong without attack; 2 k + 1 if it fell after k steps, 0..steps, found out by
-        one more forward pass; -1 if it stands.
+    Returns: for each example 0 if it is wrong without attack; 2 k + 1 if it is fooled after k steps, 0..steps, which
+        takes one more forward pass to notice; -1 if it is still robust.
     """
     place = next((one.device for one in model.parameters()), ids.device)
     x, y, names = (part.to(place) for part in examples.batch(ids)[:3])
@@ -254,5 +256,5 @@ def fallen(
 
 
 def _best(tried: Mapping[int, Passes], steps: int) -> int:
-    """The place that leaves least after so many steps; of equals the one that takes fewest passes."""
+    """The place with the lowest robust accuracy after so many steps; among equals the one with the fewest passes."""
     return min(tried, key=lambda place: (left(tried[place], steps), spent(tried[place], steps), place))

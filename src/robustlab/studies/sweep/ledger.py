@@ -1,4 +1,4 @@
-"""Runs of a sweep, done once: each is kept as soon as it is there, and never done again."""
+"""Runs of a sweep: each result is saved at once, and never computed again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustlab.studies.sweep.unit import Compute, Part, Trial, Unit, read
 
 
 class At(NamedTuple):
-    """How far a sweep is."""
+    """Progress of a sweep."""
 
     study: str
     optimizer: str
@@ -22,13 +22,13 @@ class At(NamedTuple):
     rate: float
     seed: int
     done: int
-    """Runs that are done, those of earlier sessions among them."""
+    """Finished runs, including those of earlier sessions."""
     units: int
-    """In all, as far as can be told: a tuning that has not found its ends takes more."""
+    """Expected number of runs: a tuning with open ends takes more."""
     task: str = ""
-    """Within this run."""
+    """Current task of the run."""
     share: float = 0.0
-    """Of that task, 0..1."""
+    """Finished fraction of that task, 0..1."""
 
 
 Show: TypeAlias = Callable[[At], None]
@@ -40,11 +40,11 @@ class Ledger:
 
     Args:
         home: the directory.
-        budget: that they are computed with; only those of the full one lie where results are taken from.
-        command: that does the same.
+        budget: of the runs; results of other budgets than the full one have a folder of their own.
+        command: the equal command line.
         device: its name.
-        units: how many runs are expected.
-        progress: told how far things are.
+        units: expected number of runs.
+        progress: is called with the progress.
     """
 
     home: Path
@@ -59,11 +59,11 @@ class Ledger:
     def __call__(self, trial: Trial, compute: Compute) -> Unit:
         """The result of a run.
 
-        Raises: RunError if the directory cannot be written, or holds something else.
+        Raises: RunError if the directory cannot be written, or belongs to another sweep.
         """
         self.trial = trial
         path = path_of(self.home, trial, self.budget)
-        self.tell("", 0.0, "")
+        self.report("", 0.0, "")
         unit = read(path, trial)
         if unit is None:
             began = time.perf_counter()
@@ -75,15 +75,15 @@ class Ledger:
         self.done += 1
         return unit
 
-    def tell(self, task: str, share: float, said: str) -> None:
-        """Says how far the present run is; of the form that a ``Lab`` wants."""
-        del said
+    def report(self, task: str, fraction: float, text: str) -> None:
+        """Reports the progress of the current run, with the arguments of a ``Lab``."""
+        del text
         if self.progress is not None and self.trial is not None:
             units = max(self.units, self.done + 1)
             _, part, optimizer, rate, seed, _ = self.trial
-            self.progress(At(self.trial.study, optimizer, part, rate, seed, self.done, units, task, share))
+            self.progress(At(self.trial.study, optimizer, part, rate, seed, self.done, units, task, fraction))
 
 
 def path_of(home: Path, trial: Trial, budget: Budget = FULL) -> Path:
-    """Where the result of a run is."""
+    """Path of the result of a run."""
     return (home if budget == FULL else home / budget.name) / trial.study / f"{trial.name}.json"

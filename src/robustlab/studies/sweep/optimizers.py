@@ -1,4 +1,4 @@
-"""The optimizers that train, each with the learning rates that its search begins with; and what they train."""
+"""Optimizers for training, each with its first learning rates, and the trained networks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Teacher:
     Args:
         name: in file names.
         title: in tables.
-        make: the optimizer with a learning rate.
-        places: of the grid of rates, where the search begins.
+        make: from a learning rate to the optimizer.
+        places: of the grid of rates at the start of the search.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Teacher:
 
 
 def _adaptive(kind: type[torch.optim.Optimizer]) -> Callable[[float], MakeOptimizer]:
-    """As torch has it, but for the rate."""
+    """An optimizer of torch with its defaults except the rate."""
     return lambda lr: tuned(kind, lr=lr)
 
 
 BASELINE = "momentum"
-"""What the others are compared with."""
+"""Baseline of the comparison."""
 TEACHERS = (
     Teacher("sgd", "SGD", lambda lr: sgd(lr, momentum=0.0, nesterov=False, weight_decay=0.0), range(-3, 1)),
     Teacher(
@@ -60,18 +60,18 @@ TEACHERS = (
 
 @dataclass(frozen=True)
 class Regime:
-    """What is trained, and what is measured of it.
+    """Networks to train, and their measures.
 
     Args:
         name: in file names and on the command line.
-        said: the same in words.
+        said: description of the regime.
         recipe: of training.
-        watch: the attack under which rates are chosen, on held-out training images; None: by clean accuracy.
-        measures: what is reported.
+        watch: the attack for the choice of rates, on held-out training images; None: by clean accuracy.
+        measures: reported ones.
         columns: of the table: name of a number and its title.
-        images: that networks are trained on.
+        images: number of training images.
         epochs: of training.
-        tuning_images: that networks are trained on when rates are chosen, for one epoch.
+        tuning_images: number of training images for the choice of rates, for one epoch.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Regime:
     tuning_images: int = 10_000
 
     def network(self, teacher: Teacher, place: int) -> Network:
-        """A network that is reported."""
+        """A network for the reported results."""
         return self._with(teacher, place, self.images, self.epochs)
 
     def trial(self, teacher: Teacher, place: int) -> Network:
-        """A short training, by which a rate is chosen."""
+        """A short training for the choice of a rate."""
         return self._with(teacher, place, self.tuning_images, 1)
 
     def _with(self, teacher: Teacher, place: int, images: int, epochs: int) -> Network:
@@ -106,7 +106,7 @@ def _at(eps: float) -> ThreatModel:
 
 
 def _stepped(eps: float) -> tuple[tuple[str, Attack], ...]:
-    """One step, with momentum, and many."""
+    """Attacks with one step, with momentum, and with many steps."""
     threat = _at(eps)
     return ("fgsm", FGSM(threat)), ("mi_fgsm", MIFGSM(threat, 10)), ("pgd_20", PGD(threat, 20))
 
@@ -123,7 +123,7 @@ def _columns(eps: float, square: float, l2: float) -> tuple[tuple[str, str], ...
 
 
 def _measures(eps: float, square: float, l2: float) -> tuple[Under, ...]:
-    """The columns, measured; a threat model at a time."""
+    """Measures of the columns, by threat model."""
     return (
         Under(_stepped(eps), N),
         Under((("pgd_20_l2", PGD(ThreatModel(L2(), l2), 20)),), N),
@@ -149,4 +149,4 @@ REGIMES = (
         _columns(0.1, 0.1, 1.0),
     ),
 )
-"""How networks are trained, and the attacks of interest for each."""
+"""Settings of training, with the attacks for each."""

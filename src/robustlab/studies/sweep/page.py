@@ -1,4 +1,4 @@
-"""The page of the guide on optimizers, from the results that come with the package."""
+"""The guide page on optimizers, from the published results."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from robustlab.studies.sweep.trainers import Trainers, known_trainers
 _HEAD = f"""\
 # Optimizers
 
-How much does the optimizer matter, for the attacker and for the trainer? Everything here is computed by
-`robustlab sweep attackers` and `robustlab sweep trainers` on Fashion-MNIST, with small networks; it speaks of these.
+This page compares optimizers as step rules of an attack and in training. All results are computed by
+`robustlab sweep attackers` and `robustlab sweep trainers` on Fashion-MNIST, and apply to small networks.
 
-## As attackers
+## Optimizers in attacks
 
-PGD moves an image step by step inside its budget. What turns a gradient into a move is a step rule: the sign of the
-gradient, or an optimizer that remembers earlier gradients. All rules have the same threat, the same starts, and as many
-steps: a forward and a backward pass each.
+PGD moves an image step by step inside its budget. A step rule turns a gradient into a move: the sign of the gradient,
+or an optimizer with a memory of earlier gradients. All rules have the same threat, the same starts, and the same number
+of steps: a forward and a backward pass each.
 
-A rule is worth what it is at its best learning rate, so that rate is searched on a grid of three rates per factor of
-ten, widened until its ends are {NEARLY} points worse than the best (or six rates more on each side), for each number of
-steps by itself. It is chosen on some test images and reported on others, other ones for each seed, so that all seeds
-together are one sample: brackets are exact 95 % intervals of shares (Clopper-Pearson). Differences to the sign rule are
-paired, image by image, with Tango's interval and McNemar's exact test; *p corrected* is Holm's, over the five rules.
-*Passes an image*: mean over images that are right at first, where one that stands takes them all; *until success*:
-mean over those that fell. *To the lowest*: passes after which robust accuracy is within a point of the lowest that any
-rule reaches. *From, to*: rates about the best one that come within {NEARLY} points of it, on the tuning images; *end*
-and *at least*: the search ended there.
+Rules are compared at their best learning rates. The rate is searched on a grid of three rates per factor of ten,
+widened until its ends are {NEARLY} points worse than the best (or six rates more on each side), separately for each
+number of steps. It is chosen on some test images and reported on others, other ones for each seed, so that all seeds
+together are one sample: brackets are exact 95 % intervals of fractions (Clopper-Pearson). Differences to the sign rule
+are paired, image by image, with Tango's interval and McNemar's exact test; *p corrected* is Holm's, over five rules.
+*Passes an image*: mean over images that are right at first, where one that is still robust takes them all; *until
+success*: mean over the fooled images. *To the lowest*: passes after which robust accuracy is within a point of the
+lowest of all rules. *From, to*: rates around the best one within {NEARLY} points of it, on the tuning images; *end* and
+*at least*: the search ended there.
 """
 _TRAINERS = f"""\
-## As trainers
+## Optimizers in training
 
-The same network from the same first weights on the same images, trained by eight optimizers as torch has them. The
+The same network with the same initial weights and images is trained by eight optimizers with torch's defaults. The
 learning rate is chosen for each, by one short training per rate on a grid of two rates per factor of ten, on 1,000
-training images that these hold out; if the best is at an end of the grid, up to two more are tried there. No weight
-decay but AdamW's own 0.01; the rate rises and falls over the training (one cycle). Then three seeds, each with other
+held-out training images; if the best is at an end of the grid, up to two more are tried there. There is no weight decay
+but AdamW's own 0.01; the rate rises and falls over the training (one cycle). Three seeds follow, each with other
 weights, training images and {N} test images. Brackets are t-intervals over seeds: with three they are wide (2.5
-standard deviations). In the second table a star marks differences whose interval leaves out 0; with forty-two of them,
-two stars come by chance.
+standard deviations). In the second table a star marks differences whose interval excludes 0; with forty-two of them,
+two stars are expected by chance.
 """
 _TAIL = """\
-The rates were chosen once, on one sample; seeds of the reported runs do not cover that choice. Each network that is
-attacked was trained once. Times are of one thread on a core that it shared with much else.
+The rates were chosen once, on one sample; seeds of the reported runs do not cover that choice. Each attacked network
+was trained once. Times are of one thread on a shared core.
 
 This page is generated by `python docs/make_optimizers.py`.
 """
@@ -63,7 +63,7 @@ def page() -> str:
 
 
 def _attacked(subject: Own, found: Attackers | None) -> Iterator[str]:
-    """One network under all rules."""
+    """Lines on one network under all rules."""
     yield f"### {subject.name.capitalize()} network, {type(subject.threat.norm).__name__} eps {subject.threat.eps:g}\n"
     yield f"The model: {subject.said}. Command: `robustlab sweep attackers`.\n"
     if found is None:
@@ -78,7 +78,7 @@ def _attacked(subject: Own, found: Attackers | None) -> Iterator[str]:
 
 
 def _trained(regime: Regime, found: Trainers | None) -> Iterator[str]:
-    """One regime with all optimizers."""
+    """Lines on one regime with all optimizers."""
     yield f"### {regime.name.capitalize()}\n"
     yield (
         f"Regime: {regime.said}. BatchNorm CNN in bf16, {regime.images:,} images, {regime.epochs} epochs; rates are "

@@ -1,4 +1,4 @@
-"""The precision that a sweep trains its networks in: chosen when its directory is begun, and kept."""
+"""Precision of training in a sweep: chosen for a new directory, and kept."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision
 
 PUBLISHED: Precision = "bf16"
-"""Of the results that come with the package, and of all that were made before there was a choice."""
+"""Precision of the published results, and of all results without a record of it."""
 _FILE = "precision.json"
 
 
 def kept(home: Path, device: str) -> Precision:
-    """The precision of all networks in a directory of results: what is faster here, unless one was taken before.
+    """The precision of all networks in a directory of results: the faster one, unless chosen before.
 
     Args:
         home: directory of results.
-        device: that computes, its type or "auto".
+        device: its type or "auto".
 
-    Raises: RunError if what the directory says of it is damaged, or it cannot be written.
+    Raises: RunError if the record of it is damaged or cannot be written.
     """
     path = home / _FILE
     try:
@@ -51,5 +51,5 @@ def _read(path: Path) -> Precision:
 
 
 def trained_in(network: Network, precision: Precision) -> Network:
-    """A network with the precision of the sweep, where it says none of its own."""
+    """A network with the precision of the sweep, unless it has its own."""
     return replace(network, precision=precision) if network.precision == "auto" else network

@@ -1,4 +1,4 @@
-"""From a directory of results to the files that come with the package."""
+"""Publication of results as files of the package."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from robustlab.studies.sweep.unit import RESULTS, Compute, MissingError, Trial, 
 
 
 def take_over(source: Path, into: Path = RESULTS) -> list[str]:
-    """Takes the complete sweeps of a directory over: the runs that they rest on, one on each line of a file.
+    """Copies the runs of the complete sweeps in a directory, one per line of a file.
 
     Args:
-        source: what sweeps were given as ``out``.
-        into: where the files go.
+        source: directory ``out`` of the sweeps.
+        into: directory of the files.
 
     Returns: names of the sweeps.
     Raises: RunError for a damaged file.
@@ -44,7 +44,7 @@ def take_over(source: Path, into: Path = RESULTS) -> list[str]:
 
 
 class _Reader:
-    """Finds results in a directory, and remembers which."""
+    """Reads results from a directory, and records them."""
 
     def __init__(self, source: Path, used: dict[str, Unit]) -> None:
         self.source, self.used = source, used

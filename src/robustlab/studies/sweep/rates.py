@@ -1,4 +1,4 @@
-"""Learning rates on a logarithmic grid, widened until the best lies inside."""
+"""Learning rates on a logarithmic grid, widened until the best one is inside."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ def rate(place: int, per_decade: int) -> float:
 
 
 def explored(
-    start: Iterable[int], look: Callable[[int], T], *, is_open: Callable[[Mapping[int, T], int], bool], most: int
+    start: Iterable[int], evaluate: Callable[[int], T], *, is_open: Callable[[Mapping[int, T], int], bool], most: int
 ) -> dict[int, T]:
-    """Looks at places of a grid, then beyond its ends as long as these are open.
+    """Evaluates places of a grid, and further ones beyond its ends while these are open.
 
     Args:
-        start: places to begin with, at least one.
-        look: what is found at a place.
-        is_open: whether, by what was found, better may lie beyond this end.
-        most: how many places are added at each end, at most.
+        start: first places, at least one.
+        evaluate: function from a place to its result.
+        is_open: function from results and an end; True if a better place may lie beyond it.
+        most: largest number of places to add at each end.
 
-    Returns: what was found, by place, rising.
+    Returns: results by place, ascending.
     """
-    found = {place: look(place) for place in start}
+    found = {place: evaluate(place) for place in start}
     for _ in range(most):
         ends = ((min(found), -1), (max(found), 1))
-        beyond = [end + way for end, way in ends if is_open(found, end)]
+        beyond = [end + direction for end, direction in ends if is_open(found, end)]
         if not beyond:
             break
-        found |= {place: look(place) for place in beyond}
+        found |= {place: evaluate(place) for place in beyond}
     return dict(sorted(found.items()))
 
 
 def around(errors: Mapping[float, float], best: float, within: float) -> tuple[float, float]:
-    """The range of rates about the best one that do nearly as well.
+    """The range of rates around the best one with nearly the same error.
 
     Args:
         errors: by rate.
         best: one of the rates.
-        within: how much more than the smallest error counts as nearly as well.
+        within: largest difference to the smallest error.
 
-    Returns: the lowest and the highest rate of the unbroken row about ``best``.
+    Returns: the lowest and the highest rate of the consecutive ones around ``best``.
     """
     good = min(errors.values()) + within + 1e-12
     low = high = best

@@ -1,4 +1,4 @@
-"""The step rules that drive the attack, each with the learning rates that its search begins with."""
+"""Step rules of the attack, each with its first learning rates."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Rule:
     Args:
         name: in file names.
         title: in tables.
-        make: an attack from threat model, number of steps and learning rate.
-        first: the lowest rate that is tried first, in units of eps.
+        make: from threat model, number of steps and learning rate to an attack.
+        first: the lowest rate of the first grid, in units of eps.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Rule:
     first: float
 
     def places(self, threat: ThreatModel) -> range:
-        """Where the search for a learning rate begins."""
+        """First places of the search for a learning rate."""
         if not isinstance(threat.eps, float) or not threat.eps > 0:
             raise ValueError(f"a sweep needs one eps > 0 for all images, got {threat.eps}")
         lowest = round(PER_DECADE * math.log10(self.first * threat.eps))
@@ -46,12 +46,12 @@ class Rule:
 
 
 def _driven(optimizer: Callable[[float], Optimizer]) -> Callable[[ThreatModel, int, float], Attack]:
-    """PGD with an optimizer of a learning rate."""
+    """PGD with an optimizer at a learning rate."""
     return lambda threat, steps, lr: OptimizerPGD(threat, optimizer(lr), steps)
 
 
 SIGN = Rule("sign", "sign rule", lambda threat, steps, lr: PGD(threat, steps, lr), 0.01)
-"""What the others are compared with: steps of steepest ascent, for Linf along the sign of the gradient."""
+"""Baseline of the comparison: steps of steepest ascent, for Linf along the sign of the gradient."""
 RULES = (
     SIGN,
     Rule("sgd", "SGD", _driven(SGD), 10.0),

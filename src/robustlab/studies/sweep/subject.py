@@ -1,4 +1,4 @@
-"""What is attacked: a network that the sweep trains itself, or somebody's own."""
+"""Subjects of attacks: a network trained by the sweep, or the user's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robustlab.training import madry, standard
 from robustlab.training.settings import Precision
 
 IMAGES = 30_000
-"""That the sweep's own networks are trained on."""
+"""Training set of the sweep's own networks."""
 
 
 class Subject(Protocol):
@@ -26,28 +26,28 @@ class Subject(Protocol):
 
     @property
     def name(self) -> str:
-        """In file names and tables."""
+        """Name in files and tables."""
 
     @property
     def threat(self) -> ThreatModel:
-        """What the attacks may do."""
+        """Threat model of the attacks."""
 
     def essence(self) -> tuple[object, ...]:
-        """What decides which model and examples these are, without opening them."""
+        """Identity of model and examples, without loading them."""
 
     def opened(self, lab: Lab) -> tuple[nn.Module, Examples]:
-        """The model, and examples that it was not trained on."""
+        """The model, and examples outside its training set."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """A network that is trained for the sweep, on Fashion-MNIST.
+    """A network trained for the sweep, on Fashion-MNIST.
 
     Args:
         name: in file names and tables.
-        threat: what the attacks may do.
-        network: what is trained.
-        said: the same in words.
+        threat: of the attacks.
+        network: definition of the training.
+        said: description of the network.
     """
 
     name: str
@@ -56,27 +56,27 @@ class Own:
     said: str
 
     def essence(self) -> tuple[object, ...]:
-        """The definition of the network, which is trained with seed 0, and attacked on the test images."""
+        """The definition of the network, trained with seed 0 and attacked on the test images."""
         return self.network, "test"
 
     def opened(self, lab: Lab) -> tuple[nn.Module, Examples]:
-        """Trains it, unless that was done before."""
+        """Trains the network, unless it is trained already."""
         return lab.trained(self.network).last, lab.data("test")
 
     def trained_in(self, precision: Precision) -> Own:
-        """The same with the precision of a sweep, where its network says none of its own."""
+        """The same with the precision of a sweep, unless its network has its own."""
         return replace(self, network=trained_in(self.network, precision))
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A model of somebody's own.
+    """The user's own model.
 
     Args:
         name: in file names and tables.
-        threat: what the attacks may do.
+        threat: of the attacks.
         model: from inputs to logits.
-        examples: that it was not trained on.
+        examples: outside its training set.
     """
 
     name: str
@@ -85,12 +85,12 @@ class Given:
     examples: Examples
 
     def essence(self) -> tuple[object, ...]:
-        """A hash of the weights, and what is known of the examples without reading them all."""
+        """A hash of the weights, and the identity of the examples without reading them all."""
         known = getattr(self.examples, "sha256", "")
         return repr(self.model), weights_sha256(self.model), self.examples.name, len(self.examples), known
 
     def opened(self, lab: Lab) -> tuple[nn.Module, Examples]:
-        """They are there."""
+        """The given model and examples."""
         return self.model.to(lab.place()), self.examples
 
 

@@ -1,4 +1,4 @@
-"""Sweeps as tables: for the terminal and for the page of the guide."""
+"""Tables of sweeps, for the terminal and the guide."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from robustlab.studies.sweep.rules import SIGN
 from robustlab.studies.sweep.trainers import Taught, Trainers
 
 SURE = 0.05
-"""Corrected p-values below this are called differences."""
+"""Corrected p-values below this count as differences."""
 NEARLY = f"{100 * NEAR:.0f}"
-"""Points of robust accuracy within which a rate is said to work."""
+"""Points of robust accuracy within which a rate counts as working."""
 
 
 class Table(NamedTuple):
-    """Words in rows and columns."""
+    """A table of texts."""
 
     title: str
     head: list[str]
@@ -27,10 +27,10 @@ class Table(NamedTuple):
 
 
 def attackers_tables(found: Attackers) -> list[Table]:
-    """What each rule does with each budget; how it compares with the sign rule, and how much its rate matters."""
+    """Tables of robust accuracy for each rule and budget, of comparisons with the sign rule, and of rates."""
     budgets = list(found.swept[0].chosen)
     last = budgets[-1]
-    strength = [[one.title, *(_share(one, steps) for steps in budgets)] for one in found.swept]
+    strength = [[one.title, *(_fraction(one, steps) for steps in budgets)] for one in found.swept]
     against = [[one.title, *_against(found, one, last), *_passes(one), _broken(found, one)] for one in found.swept]
     rates = [[one.title, _rate(one), *_range(one)] for one in found.swept]
     head = [f"{steps} step{'s' * (steps > 1)}" for steps in budgets]
@@ -47,9 +47,9 @@ def attackers_tables(found: Attackers) -> list[Table]:
     ]
 
 
-def _share(one: Swept, steps: int) -> str:
-    share = one.robust(steps)
-    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+def _fraction(one: Swept, steps: int) -> str:
+    fraction = one.robust(steps)
+    return f"{100 * fraction.value:.1f} [{100 * fraction.low:.1f}, {100 * fraction.high:.1f}]"
 
 
 def _passes(one: Swept) -> list[str]:
@@ -82,7 +82,7 @@ def _range(one: Swept) -> list[str]:
 
 
 def attackers_said(found: Attackers) -> list[str]:
-    """What comes out, in sentences."""
+    """Results in sentences."""
     last = found.swept[0].steps
     strongest = min(found.swept, key=lambda one: (one.course()[-1], one.spent()))
     quickest = min(found.swept, key=lambda one: (one.passes_to(found.lowest + CLOSE) or math.inf, one.spent()))
@@ -103,11 +103,11 @@ def attackers_said(found: Attackers) -> list[str]:
             *lines,
             f"Points of robust accuracy over the sign rule, where p corrected is below {SURE:g}: {', '.join(sure)}.",
         ]
-    return [*lines, f"After {last} steps no rule can be told from the sign rule on these images."]
+    return [*lines, f"After {last} steps no rule differs significantly from the sign rule on these images."]
 
 
 def trainers_tables(found: Trainers) -> list[Table]:
-    """Accuracy of what each optimizer has trained, and the difference to SGD with momentum."""
+    """Tables of accuracy for each optimizer, and of differences to SGD with momentum."""
     columns = found.regime.columns
     means = [
         [one.title, f"{one.rate:g}{' (end)' if one.open_end else ''}", *(_mean(one, name) for name, _ in columns)]
@@ -139,7 +139,7 @@ def _difference(one: TInterval) -> str:
 
 
 def trainers_said(found: Trainers) -> list[str]:
-    """What comes out, in sentences."""
+    """Results in sentences."""
     lines = []
     for name, title in found.regime.columns:
         best, worst = (pick(found.taught, key=lambda one: one.interval(name).mean) for pick in (max, min))
@@ -149,7 +149,7 @@ def trainers_said(found: Trainers) -> list[str]:
 
 
 def tuning_table(found: Attackers | Trainers) -> Table:
-    """The whole curve of each search, as percentages by rate."""
+    """Table of the curve of each search, as percentages by rate."""
     if isinstance(found, Attackers):
         curves = [(one.title, one.curve()) for one in found.swept]
         title = f"Robust accuracy of the {found.tuned_on} tuning images by rate, in per cent, after all steps"
@@ -159,4 +159,4 @@ def tuning_table(found: Attackers | Trainers) -> Table:
 
 
 def _curve(curve: dict[float, float]) -> str:
-    return ", ".join(f"{rate:g}: {100 * share:.1f}" for rate, share in sorted(curve.items()))
+    return ", ".join(f"{rate:g}: {100 * accuracy:.1f}" for rate, accuracy in sorted(curve.items()))

@@ -1,4 +1,4 @@
-"""Optimizers as trainers: the same network trained by each of several, and attacked in every way of interest."""
+"""Optimizers for training: the same network trained with each of several, and then attacked."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from robustlab.training import DivergedError
 from robustlab.training.settings import Precision
 
 TUNING_SEED = 1000
-"""Of the short trainings that rates are chosen by; the reported ones have 0, 1, 2, ..."""
+"""Seed of the short trainings for the choice of rates; the reported ones have 0, 1, 2, ..."""
 SEEDS = 3
 WIDEN = 2
-"""How many rates may be added at each end of the search, if the best one lies there."""
+"""Largest number of rates to add at each end of the search, if the best one lies there."""
 HELD_OUT = "held_out_accuracy"
 
 
@@ -41,9 +41,9 @@ class Taught:
         title: in tables.
         tuning: accuracy on held-out training images by rate, 0 where the training diverged.
         rate: the best of them.
-        values: what was measured, one number for each seed, by name.
-        open_end: whether the best rate was at an end of the search.
-        seconds: that all of it took.
+        values: measures, one number for each seed, by name.
+        open_end: True if the best rate was at an end of the search.
+        seconds: of all runs.
     """
 
     optimizer: str
@@ -55,19 +55,19 @@ class Taught:
     seconds: float
 
     def interval(self, name: str) -> TInterval:
-        """Mean over the seeds, and where the true one may lie."""
+        """Mean over the seeds, and its interval."""
         return t_interval(self.values[name])
 
 
 @dataclass(frozen=True)
 class Trainers:
-    """What is known of optimizers as trainers.
+    """Results of all optimizers in training.
 
     Args:
-        regime: how networks were trained.
-        seeds: how many.
+        regime: of the training.
+        seeds: their number.
         taught: the optimizers.
-        budget: name of the budget; only "full" says something.
+        budget: name of the budget; only results of "full" are meaningful.
     """
 
     regime: Regime
@@ -76,26 +76,26 @@ class Trainers:
     budget: str = "full"
 
     def difference(self, one: Taught, name: str) -> TInterval:
-        """How much an optimizer is above SGD with momentum, paired by seed: same weights at first, same images."""
+        """Difference of an optimizer to SGD with momentum, paired by seed: same initial weights, same images."""
         other = next(t for t in self.taught if t.optimizer == BASELINE)
         return t_interval([a - b for a, b in zip(one.values[name], other.values[name], strict=True)])
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and numbers; None stands for a bound that is not known."""
+        """Plain dicts, lists, strings and numbers; None for an unknown bound."""
         optimizers = [
             {
                 "optimizer": one.optimizer,
                 "rate": one.rate,
                 "open_end": one.open_end,
-                "tuning": {f"{rate:g}": share for rate, share in one.tuning.items()},
-                "measured": {name: self._told(one, name) for name in one.values},
+                "tuning": {f"{rate:g}": value for rate, value in one.tuning.items()},
+                "measured": {name: self._numbers(one, name) for name in one.values},
                 "seconds": one.seconds,
             }
             for one in self.taught
         ]
         return {"regime": self.regime.name, "budget": self.budget, "seeds": self.seeds, "optimizers": optimizers}
 
-    def _told(self, one: Taught, name: str) -> dict[str, object]:
+    def _numbers(self, one: Taught, name: str) -> dict[str, object]:
         mean, low, high = map(_finite, one.interval(name))
         over = dict(zip(("mean", "low", "high"), map(_finite, self.difference(one, name)), strict=True))
         return {"values": list(one.values[name]), "mean": mean, "low": low, "high": high, "over_momentum": over}
@@ -114,23 +114,23 @@ def trainers(
     device: str = "auto",
     progress: Show | None = None,
 ) -> Trainers:
-    """Trains the same network with each optimizer of ``TEACHERS``, and attacks what comes out.
+    """Trains the same network with each optimizer of ``TEACHERS``, and attacks the trained networks.
 
-    For each optimizer the learning rate is chosen by short trainings, on training images that they hold out; then it
-    trains with several seeds. A run that is done is never done again.
+    For each optimizer the learning rate is chosen by short trainings, on held-out training images; then it trains with
+    several seeds. Finished runs are not repeated.
 
     Args:
-        regime: "standard" or "fast", how networks are trained.
+        regime: "standard" or "fast".
         out: directory of results, and under ``networks`` of trained networks.
-        seeds: how many.
-        budget: ``FULL`` or ``QUICK``, whose results lie apart and mean nothing.
+        seeds: their number.
+        budget: ``FULL``, or ``QUICK`` for a dry run with a folder of its own.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        progress: told how far things are.
+        progress: is called with the progress.
 
     Raises:
         ValueError: no such regime, or no seeds.
-        RunError: the directory cannot be written, or holds something else.
-        DivergedError: a training with the rate that was chosen fails.
+        RunError: the directory cannot be written, or belongs to another sweep.
+        DivergedError: a training with the chosen rate fails.
     """
     chosen, home = named(regime), Path(out)
     if seeds < 1:
@@ -138,13 +138,13 @@ def trainers(
     command = f"robustlab sweep trainers --recipe {regime}{'' if budget == FULL else ' --quick'}"
     expected = sum(len(_places(teacher, budget)) + seeds for teacher in TEACHERS)
     ledger = Ledger(home, budget, command, device, expected, progress)
-    lab = Lab(home / "networks", 0, budget, device, ledger.tell)
+    lab = Lab(home / "networks", 0, budget, device, ledger.report)
     ledger.device = str(lab.place())
     return School(chosen, seeds, lab, kept(home, device)).done(ledger)
 
 
 def known_trainers(regime: str) -> Trainers | None:
-    """What the results that come with the package say; None: nothing yet."""
+    """Published results; None: there are none yet."""
     school = School(named(regime), SEEDS, Lab(Path(), 0))
     try:
         return school.done(published(school.study))
@@ -155,7 +155,7 @@ def known_trainers(regime: str) -> Trainers | None:
 def named(name: str) -> Regime:
     """A regime by its name.
 
-    Raises: ValueError for a name that none has.
+    Raises: ValueError for an unknown name.
     """
     for one in REGIMES:
         if one.name == name:
@@ -166,12 +166,12 @@ def named(name: str) -> Regime:
 
 @dataclass(frozen=True)
 class School:
-    """One regime, and every optimizer that teaches in it.
+    """One regime with all optimizers.
 
     Args:
-        regime: how networks are trained.
-        seeds: how many.
-        lab: where; its seed does not count.
+        regime: of the training.
+        seeds: their number.
+        lab: place of the training; its seed does not count.
         precision: of training.
     """
 
@@ -182,18 +182,18 @@ class School:
 
     @property
     def study(self) -> str:
-        """Its name among sweeps."""
+        """Name of the sweep."""
         return f"trainers-{self.regime.name}"
 
     def done(self, get: Get) -> Trainers:
-        """Everything, from results that are found or computed."""
+        """All results, read or computed."""
         taught = tuple(self._taught(teacher, get) for teacher in TEACHERS)
         return Trainers(self.regime, self.seeds, taught, self.lab.budget.name)
 
     def _taught(self, teacher: Teacher, get: Get) -> Taught:
         seconds, budget = list[float](), self.lab.budget
 
-        def look(place: int) -> float:
+        def evaluate(place: int) -> float:
             unit = get(self._tuning(teacher, place), partial(self._tried, self._short(teacher, place)))
             seconds.append(unit.seconds)
             return unit.metrics[HELD_OUT]
@@ -202,7 +202,7 @@ class School:
             return tried[end] >= max(tried.values())
 
         widen = WIDEN if budget == FULL else 0
-        tried = explored(_places(teacher, budget), look, is_open=is_open, most=widen)
+        tried = explored(_places(teacher, budget), evaluate, is_open=is_open, most=widen)
         best = max(tried, key=lambda place: (tried[place], -place))
         network = trained_in(self.regime.network(teacher, best), self.precision)
         units = [
@@ -211,13 +211,13 @@ class School:
         ]
         seconds += [unit.seconds for unit in units]
         values = {name: tuple(unit.metrics[name] for unit in units) for name in units[0].metrics}
-        tuning = {rate(place, PER_DECADE): share for place, share in tried.items()}
+        tuning = {rate(place, PER_DECADE): value for place, value in tried.items()}
         at_end = best in (min(tried), max(tried))
         found = (teacher.name, teacher.title, tuning, rate(best, PER_DECADE), values)
         return Taught(*found, at_end, math.fsum(seconds))
 
     def _short(self, teacher: Teacher, place: int) -> Network:
-        """What rates are chosen by."""
+        """Network of the short training for the choice of rates."""
         return trained_in(self.regime.trial(teacher, place), self.precision)
 
     def _tuning(self, teacher: Teacher, place: int) -> Trial:
@@ -229,7 +229,7 @@ class School:
         return Trial(self.study, "reported", teacher.name, rate(place, PER_DECADE), seed, definition)
 
     def _tried(self, network: Network) -> Found:
-        """A short training, and how it does on training images that it held out."""
+        """A short training and its accuracy on held-out training images."""
         lab = replace(self.lab, seed=TUNING_SEED)
         if not isinstance(network.data, Sampled):
             raise ValueError("rates are chosen on training images that a sample leaves out")
@@ -244,7 +244,7 @@ class School:
         return Found({HELD_OUT: found.worst[-1].robust.value})
 
     def _measured(self, network: Network, seed: int) -> Found:
-        """A whole training, and what the test images say."""
+        """A whole training and its measures on the test images."""
         lab = replace(self.lab, seed=seed)
         trained = lab.trained(network)
         metrics: Metrics = {"training_seconds": round(trained.seconds, 2)}
@@ -255,5 +255,5 @@ class School:
 
 
 def _places(teacher: Teacher, budget: Budget) -> range:
-    """Where the search begins; a dry run tries two rates."""
+    """First places of the search; two in a dry run."""
     return teacher.places if budget == FULL else teacher.places[1:3]

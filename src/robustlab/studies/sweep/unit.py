@@ -1,4 +1,4 @@
-"""One run of a sweep: what it is, what it gave, and where that is kept."""
+"""One run of a sweep: its settings, its result and its file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from robustlab.studies import filing
 from robustlab.studies.filing import commit, installed
 
 RESULTS = Path(__file__).parent / "results"
-"""What the package knows already: one file for each sweep."""
+"""Folder of the published results: one file per sweep."""
 Part: TypeAlias = Literal["tuning", "reported"]
 
 
 class Trial(NamedTuple):
-    """One run that a sweep asks for."""
+    """One run of a sweep."""
 
     study: str
     part: Part
-    """Whether it is for choosing a learning rate, or with the one that was chosen."""
+    """Part of the sweep: choice of a learning rate, or results with the chosen one."""
     optimizer: str
     rate: float
     seed: int
@@ -34,16 +34,16 @@ class Trial(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In file names."""
+        """Name in files."""
         return f"{self.part}-{self.optimizer}-{self.rate:g}-{self.seed}"
 
 
 class Found(NamedTuple):
-    """What a run gave."""
+    """Result of a run."""
 
     metrics: Metrics
     passes: str = ""
-    """For attackers: after how many passes each image fell, see ``fallen``."""
+    """For attackers: number of passes until each image is fooled, as from ``attackers``."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class Unit:
         rate: learning rate, or step size.
         seed: of everything random.
         budget: its name.
-        definition: hash of what was to be done.
-        metrics: what was measured.
-        passes: for attackers, after how many passes each image fell.
-        seconds: spent on it.
-        command: does the same.
-        created: when it was done, ISO 8601 in UTC.
+        definition: hash of the definition.
+        metrics: measured numbers.
+        passes: for attackers, number of passes until each image is fooled.
+        seconds: of the run.
+        command: the equal command line.
+        created: time, ISO 8601 in UTC.
         revision: of the source code, if it came from a repository; "modified" if files differed from it.
-        threads: that torch computed with.
-        device: that it computed on.
-        versions: of what it was computed with.
+        threads: of torch.
+        device: of the computation.
+        versions: of the packages.
     """
 
     study: str
@@ -87,7 +87,7 @@ class Unit:
     versions: dict[str, str] = field(default_factory=installed)
 
     def belongs_to(self, trial: Trial) -> bool:
-        """Whether it is the result of this run, maybe of an earlier definition."""
+        """True for a result of this run, maybe with an earlier definition."""
         mine = (self.study, self.part, self.optimizer, f"{self.rate:g}", self.seed)
         theirs = (trial.study, trial.part, trial.optimizer, f"{trial.rate:g}", trial.seed)
         return mine == theirs and all(isinstance(value, int | float) for value in self.metrics.values())
@@ -99,11 +99,11 @@ Get: TypeAlias = Callable[[Trial, Compute], Unit]
 
 
 class MissingError(LookupError):
-    """A result that a sweep needs is not there."""
+    """A result of a sweep is missing."""
 
 
 def read(path: Path, trial: Trial) -> Unit | None:
-    """The result of a run in a file of its own; None if there is none that counts.
+    """The result of a run in its own file; None if there is none of this definition.
 
     Raises: RunError for a damaged file.
     """
@@ -112,9 +112,9 @@ def read(path: Path, trial: Trial) -> Unit | None:
 
 
 def published(study: str, home: Path = RESULTS) -> Get:
-    """Finds results among those that come with the package, and computes nothing.
+    """Reader of published results, which computes nothing.
 
-    Raises: RunError for a damaged file; what comes back raises MissingError for a result that is not there.
+    Raises: RunError for a damaged file; the reader raises MissingError for a missing result.
     """
     path = home / f"{study}.json"
     try:
