@@ -40,7 +40,7 @@ def normalised(mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dty
 
 
 def refused(x: Tensor, bounds: tuple[float, float]) -> bool:
-    """Whether attacks and evaluations refuse the inputs; both say the same."""
+    """True if attacks and evaluations refuse the inputs; both must agree."""
     y = torch.zeros(len(x), dtype=torch.int64)
     found = [fault.code for fault in batch_faults(Batch(x, y, torch.arange(len(x))), bounds)]
     try:

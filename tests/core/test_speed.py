@@ -16,7 +16,7 @@ from robustlab.core.speed import bf16_is_faster
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """What was measured is measured anew, here and after these tests."""
+    """Clears the cached measurement before and after each test."""
     speed._measured.cache_clear()
     yield
     speed._measured.cache_clear()

@@ -1,4 +1,4 @@
-"""What may be said of a budget: numbers, one per example; nothing per channel or pixel, and no masks."""
+"""Values of a budget: one number, or one per example; nothing per channel or pixel, and no masks."""
 
 from __future__ import annotations
 

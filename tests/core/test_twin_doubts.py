@@ -92,7 +92,7 @@ MOVING = {
     "a cache": remembered,
     "a buffer": in_a_buffer,
 }
-"""What draws or keeps count, without consequences so far: another pass may go another way."""
+"""Layers that draw or count, without an effect so far: another pass may differ."""
 DECIDING = {
     "comparison": lambda _, x, __: x.mean() > 0,
     "comparison inside": lambda _, __, out: out.mean() > -9,

@@ -181,7 +181,7 @@ def test_a_data_set_that_fails_or_returns_something_else_is_a_data_error() -> No
         key = "lost"
 
     ids = torch.tensor([3, 7])
-    with pytest.raises(DataError, match=r"theirs, asked for examples 3 to 7, failed: KeyError: 'lost' \(test_user_"):
+    with pytest.raises(DataError, match=r"theirs, called for examples 3 to 7, failed: KeyError: 'lost' \(test_user_"):
         batch_of(Theirs(), ids)  # type: ignore[arg-type]
     Theirs.key = "x"
     with pytest.raises(DataError, match=r"batch.. of theirs returned a Tensor, expected robustlab.core.Batch"):

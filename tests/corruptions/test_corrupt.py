@@ -1,4 +1,4 @@
-"""What a corruption refuses, and in what words; its constants and its repr."""
+"""Errors of corruptions, their constants and their repr."""
 
 from __future__ import annotations
 

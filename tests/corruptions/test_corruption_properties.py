@@ -1,4 +1,4 @@
-"""What every corruption keeps to, in every variant."""
+"""Properties of every corruption, in every variant."""
 
 from __future__ import annotations
 

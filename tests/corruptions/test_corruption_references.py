@@ -25,7 +25,7 @@ EXACT = [
     *(("zoom_blur", s) for s in (1, 3, 4, 5)),  # 4 and 5 have a dark last column at this size
 ]
 ON_AVERAGE = {"pixelate": 0.4, "defocus_blur": 0.04}
-"""Of a level: Pillow rounds twice where we round once; float32 with a kernel that does not sum to one."""
+"""Tolerance in levels: Pillow rounds twice where we round once; float32 with a kernel that does not sum to one."""
 
 Pixels = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ def test_over_twenty_seeds_the_statistics_of_the_original(
 
 
 def statistics(one: Tensor, clean: Tensor) -> dict[str, Tensor]:
-    """What ``reference/README.md`` says of a corrupted image (3, H, W)."""
+    """Numbers of ``reference/README.md`` for a corrupted image (3, H, W)."""
     grey = one.mean(0)
     return {
         "mean": one.mean((1, 2)),

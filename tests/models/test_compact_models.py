@@ -60,7 +60,7 @@ def test_the_mixer_is_as_big_as_it_says_and_sees_whole_patches() -> None:
 
 
 def test_the_mixer_mixes_patches_and_features() -> None:
-    """Which patch a feature is in counts: with only one kind of mixing, some output would not see some input."""
+    """The patch of a feature matters: with only one kind of mixing, some output would not see some input."""
     model = PatchMixer(size=8).eval()
     x = torch.rand(1, 1, 8, 8, requires_grad=True)
     features = model.blocks(model.patches(x).flatten(2).transpose(1, 2))

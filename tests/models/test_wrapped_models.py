@@ -1,4 +1,4 @@
-"""What is made of a model inside torch.compile, DataParallel or AveragedModel keeps its own names and description."""
+"""Functions on a model inside torch.compile, DataParallel or AveragedModel keeps its own names and description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What regularisers cannot work with is refused in a sentence: labels, ids, weights and inputs of wrong kinds."""
+"""Invalid arguments of regularisers are refused in a sentence: labels, ids, weights and inputs of wrong kinds."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from robustlab.statistics import examples_needed, mcnemar, mcnemar_power, paired
 
 
 def coverage(n: int, only_a: float, only_b: float, level: float) -> float:
-    """How often the interval holds the true difference: the sum over all tables of two models on n examples."""
+    """Coverage of the true difference by the interval: the sum over all tables of two models on n examples."""
     covered = 0.0
     for a in range(n + 1):
         for b in range(n + 1 - a):

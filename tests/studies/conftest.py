@@ -12,7 +12,7 @@ TINY = Budget("tiny", images=64, epochs=1, test=4)
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Budget:
-    """What an experiment may use in tests."""
+    """Budget of experiments in tests."""
     import robustlab.studies.claim_engine.lab as lab
     from robustlab.data import sample
     from robustlab.data.digits import digits

@@ -27,7 +27,7 @@ from robustlab.training import standard
 
 @dataclass(frozen=True)
 class Scored:
-    """What networks of one epoch score below those of two, and every seed a little more."""
+    """Scores: networks of one epoch get less than those of two, and every seed a little more."""
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         assert isinstance(model, nn.Linear)

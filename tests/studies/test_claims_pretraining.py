@@ -131,7 +131,7 @@ def test_fine_tuning_on_digits_leaves_the_network_as_it_was(tmp_path: Path, tiny
 
 @dataclass(frozen=True)
 class Counted:
-    """How often it was asked."""
+    """Number of calls."""
 
     name: str
     asked: tuple[list[int], ...] = ([],)

@@ -1,4 +1,4 @@
-"""What claims measure on images that no attacker made."""
+"""Measures of claims on corrupted images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training is watched by."""
+"""Attacks for watching a training."""
 
 from __future__ import annotations
 

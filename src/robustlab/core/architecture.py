@@ -13,7 +13,7 @@ from robustlab.core.weights import bare
 
 Architecture: TypeAlias = dict[str, str | int | list[float]]
 """name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped;
-routes of split norms; from_channels and from_size of the images where first layers bring these to what the network
+routes of split BatchNorm; from_channels and from_size of the images where first layers bring these to what the network
 takes.
 """
 KEY = "architecture"

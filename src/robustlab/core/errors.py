@@ -6,7 +6,7 @@ class RobustlabError(Exception):
 
 
 class DataError(RobustlabError):
-    """A data set or weight file cannot be had, or is not what it should be."""
+    """A data set or weight file is missing, damaged or unexpected."""
 
 
 class RunError(RobustlabError):

@@ -1,7 +1,7 @@
 """Rewriting a model into one that computes the same function of its input, faster.
 
 BatchNorm in eval mode goes into the convolution or linear layer before it; a ReLU before a max-pooling goes behind it,
-where there is less to do; and a ReLU writes over its input where nobody else needs that.
+where there is less to do; and a ReLU writes over its input where it is not needed elsewhere.
 
 The code of the model is neither read nor traced: it runs on tensors, as ever. Two layers are a pair if the second
 alone used the output of the first. The rewritten layers compute the same function together. Each pass checks that the
@@ -28,7 +28,7 @@ Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 _Pooling: TypeAlias = nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d
 _Rewritten: TypeAlias = Weighted | _Pooling | _BatchNorm | nn.ReLU
 Meetings: TypeAlias = dict[int, Tensor]
-"""What the first layers of pairs have returned and the second have not taken yet, by the number of the pair."""
+"""Outputs of first layers that the second ones have not used yet, by the number of the pair."""
 
 
 class Pair(NamedTuple):
@@ -43,7 +43,7 @@ class Folded(nn.Module):
 
     Args:
         model: the copy.
-        folds: names (layer, norm layer) of what became one layer.
+        folds: names (layer, BatchNorm) of the merged layers.
         meetings: empty between passes, if all pairs have met.
         own: the user's own model, for a pass in which some pair has not.
         dtype: of the own model's inputs.
@@ -186,7 +186,7 @@ def _watched(model: nn.Module) -> Iterator[_Watch]:
 def folded(copied: nn.Module, pairs: list[Pair], own: nn.Module, dtype: torch.dtype) -> Folded:
     """Rewrites a copy of a model; the same function up to rounding.
 
-    A norm layer that carries its own activation (as timm's do) leaves that activation behind.
+    A BatchNorm with an activation inside (as timm's) leaves that activation in its place.
 
     Args:
         copied: the copy, in eval mode; it is changed.
@@ -254,7 +254,7 @@ def merge(layer: Weighted, norm: _BatchNorm, merged: Weighted) -> None:
 
     Args:
         layer: has w and maybe b.
-        norm: the norm layer after it, in eval mode, with running statistics.
+        norm: the BatchNorm after it, in eval mode, with running statistics.
         merged: gets w' and b'; may be the layer itself.
     """
     mean, var, bias = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), cast(Tensor, merged.bias)

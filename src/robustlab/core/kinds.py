@@ -118,7 +118,7 @@ def checked_kind(door: str, key: str, value: object, annotation: object) -> None
 
 
 def _number(value: object) -> object:
-    """The plain number in a scalar of NumPy or torch; anything else as it is."""
+    """The plain number in a scalar of NumPy or torch; anything else unchanged."""
     scalar = getattr(value, "shape", None) == () and getattr(type(value), "__module__", "") in ("numpy", "torch")
     return cast("Callable[[], object]", value.item)() if scalar else value  # type: ignore[attr-defined]
 

@@ -2,7 +2,7 @@
 
 Logits of any size have finite scores with finite gradients: infinite ones, as those of classes that are masked, and
 what is beyond a quarter of the largest number of float32 count as that, and have no gradient. NaN stays NaN, and is
-refused by whoever searches. A model is right where the first largest logit is that of the true class: in an exact tie
+refused by the searches. A model is right where the first largest logit is that of the true class: in an exact tie
 the class of the lowest number wins, so that a margin of 0 is either right or wrong, and every other margin says which
 by its sign.
 """

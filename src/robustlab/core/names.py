@@ -25,7 +25,7 @@ def example_names(ids: object, count: int | None = None) -> Tensor:
 
 
 def class_numbers(y: object, count: int | None = None, what: str = "labels") -> Tensor:
-    """Labels as they are, if they can be class numbers.
+    """The labels, if they can be class numbers.
 
     Args:
         y: the argument of the user (N,).

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TIMES = count()
-"""How often the processes connected: what they say to each other in the store must be new each time."""
+"""Number of connections so far: keys in the store must be new each time."""
 _PATIENCE = timedelta(days=30)
 """Long, as one process may work while the others wait; a process that died is noticed by its closed connection."""
 

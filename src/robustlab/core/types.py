@@ -16,11 +16,11 @@ Logits: TypeAlias = Tensor
 Scores: TypeAlias = Tensor
 """One number per example (N,); larger is worse for the model."""
 Stop: TypeAlias = Literal["success", "never"]
-"""When an attack stops: at an example's first success (evaluation), or never early (training, transfer)."""
+"""Stopping rule of an attack: at an example's first success (evaluation), or never early (training, transfer)."""
 Model: TypeAlias = Callable[[Tensor], Tensor]
 """Anything that maps inputs (N, ...) to logits (N, K): an ``nn.Module`` or any callable."""
 RecipeState: TypeAlias = dict[str, Tensor]
-"""What a recipe carries from step to step; saved with every checkpoint."""
+"""State of a recipe between steps; saved with every checkpoint."""
 Metrics: TypeAlias = dict[str, float]
 """Numbers of one training step by name."""
 
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     y: Tensor
     """Labels (N,), int64."""
     ids: Tensor
-    """What each example is called in its data set (N,), int64: random draws follow these."""
+    """Names of the examples in their data set (N,), int64: random draws follow these."""
     seed: int = 0
     """Seed of whatever is random about this batch; the training loop gives each step its own."""
     progress: float = 1.0

@@ -114,7 +114,7 @@ def batch_of(examples: Examples, ids: Tensor) -> Batch:
 
     Raises: DataError if it fails, or returns no batch.
     """
-    wanted = f"asked for examples {int(ids.min())} to {int(ids.max())}" if ids.numel() else "asked for no examples"
+    wanted = f"called for examples {int(ids.min())} to {int(ids.max())}" if ids.numel() else "called without examples"
     with called(f"the data set {examples.name}, {wanted},", kind=DataError, advice="check its files and its code"):
         batch = examples.batch(ids)
     if not isinstance(batch, Batch):

@@ -15,11 +15,11 @@ from robustlab.core.text import printable
 
 T = TypeVar("T")
 _HIDDEN = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What wrappers call the model inside, and nobody else calls anything."""
+"""Names that wrappers alone give to the model inside."""
 _COUNTER = "n_averaged"
 """A buffer of ``AveragedModel`` beside ``module``."""
 _PACKED = "_packed_params"
-"""What quantized layers of torch.ao call their weights."""
+"""Names of weights in quantized layers of torch.ao."""
 _QUANTIZED = "quantized: save the weights before they are quantized, and quantize after loading"
 _OFTEN = 8  # first parts that are left out
 _WIDEST = 120  # letters of a difference in a message
@@ -138,7 +138,7 @@ def _fault(value: object) -> str:
 def fitted(weights: Mapping[str, T], goal: Iterable[str]) -> dict[str, T]:
     """Weights under the names of another state dict, with any wrappers on either side.
 
-    Names that fit as they are stay. Else those parts are left out, of the weights' names and of the goal's, that
+    Names that fit already stay. Else those parts are left out, of the weights' names and of the goal's, that
     wrappers add (``_orig_mod``, ``module``, ``n_averaged``), in any order and at any depth, or one part that all names
     begin with (``model``, ``net``): the first form in which both have the same names counts.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 _SAME = 1e-4
-"""Of a 255th: budgets for 8-bit images hold a little more than that, for the rounding of levels."""
+"""Tolerance in units of 1/255: budgets for 8-bit images may be slightly larger, for the rounding of levels."""
 _SMALL, _LARGEST = 16, 1024
-"""Denominators of fractions that somebody may have typed; small ones rather than 255ths: 1/3, not 85/255."""
+"""Denominators of fractions that users type; small ones rather than 255ths: 1/3, not 85/255."""
 
 
 def budget(eps: float) -> str:

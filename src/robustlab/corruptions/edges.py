@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 _TANGENT = 13573  # of 22.5 degrees, in units of 2**-15; that of 67.5 degrees is larger by 2
 UNIT = 1000
-"""Of distances: a pixel. OpenCV counts in 2**-16; this fits 16 bits, which is twice as fast, and is off by 0.0001."""
+"""Units of distance per pixel. OpenCV uses 2**16; this fits 16 bits and is twice as fast, with an error of 0.0001."""
 _STRAIGHT, _DIAGONAL, _KNIGHT = UNIT, 1400, 2197
 _MOVES = (
     (0, 1, _STRAIGHT), (1, 0, _STRAIGHT), (1, 1, _DIAGONAL), (1, -1, _DIAGONAL),

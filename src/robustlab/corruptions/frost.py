@@ -21,7 +21,7 @@ from robustlab.corruptions.severity import Constants
 from robustlab.corruptions.suite import register
 
 SIDE = 512
-"""Of a texture, in pixels."""
+"""Side of a texture, in pixels."""
 _SEED = 11
 _PIECE = 224  # side of the pieces whose spectrum is known
 _RINGS = 16

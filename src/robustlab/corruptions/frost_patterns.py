@@ -9,13 +9,13 @@ class Pattern(NamedTuple):
     """Statistics of pieces of 224 x 224 pixels of a photograph; values in [0, 1]."""
 
     mean: tuple[float, float, float]
-    """Of red, green and blue."""
+    """Mean of red, green and blue."""
     deviation: tuple[float, float, float]
     """Standard deviation of red, green and blue."""
     correlation: tuple[float, float, float]
-    """Of red with green, red with blue, green with blue."""
+    """Correlations of red with green, red with blue, green with blue."""
     quantiles: tuple[float, float, float, float, float]
-    """What 5, 25, 50, 75 and 95 % of the means over the colours are below."""
+    """Quantiles at 5, 25, 50, 75 and 95 % of the means over the colours."""
     spectrum: tuple[float, ...]
     """log10 of the power of that mean in 16 rings of equal width from 0 to half a cycle per pixel."""
 
@@ -56,4 +56,4 @@ PATTERNS = (
          -2.377, -2.411),
     ),
 )  # fmt: skip
-"""The five photographs that can be drawn; the second and the third differ by less than is told here."""
+"""The five photographs; the second and the third differ by less than these numbers show."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Border: TypeAlias = Literal["nearest", "reflect"]
-"""What lies outside: the pixel at the edge; or the image mirrored, with the pixel at the edge twice."""
+"""Continuation outside the image: the edge pixel; or the mirrored image, with the edge pixel twice."""
 
 
 def gaussian(x: Tensor, sigma: float, *, truncate: float = 4.0, border: Border = "nearest") -> Tensor:

@@ -71,18 +71,18 @@ class Kind:
     apply: Apply
     draw: Draw = no_draws
     corrected: Apply | None = None
-    """What the variant "corrected" does instead, where the original has a fault."""
+    """Function of the variant "corrected", where the original has a fault."""
     colour: bool = False
-    """Whether it needs three channels: grey images are then given as three equal ones, and made grey again."""
+    """True if it needs three channels: grey images are passed as three equal ones, and converted back."""
     smallest: Callable[[Constants], int] = any_side
     """The smallest side that an image may have."""
     comparable: bool = True
-    """Whether results may stand beside published ones; not where something of the original could not be had."""
+    """True if results are comparable with published ones; not where a part of the original is missing."""
     others: tuple[tuple[str, Apply | None], ...] = ()
-    """What other variants do instead, by name; None: they are not offered."""
+    """Functions of other variants, by name; None: they are not offered."""
     version: Callable[[str, int], int] = first_version
     """Number of the version of a variant on images whose longer side is given: of another, results are not the same."""
     constants: FiveSeverities | None = None
     """Of severities 1 to 5, for a corruption that the published tables do not have."""
     portions: int = 1
-    """How many times as many images as fit the cache are best given at once."""
+    """Number of images to corrupt at once, in multiples of those that fit the cache."""

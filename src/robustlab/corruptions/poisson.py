@@ -15,7 +15,7 @@ from torch import Tensor
 
 _BUCKETS = 1024
 _EXACT = 1e-3
-"""Of a level: a value this near to a level is taken to be at it, as float32 does not hold multiples of 1/255."""
+"""Tolerance in levels: a value this close to a level counts as the level, as float32 rounds multiples of 1/255."""
 
 
 class _Table(NamedTuple):

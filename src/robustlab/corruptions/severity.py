@@ -17,7 +17,7 @@ Constants: TypeAlias = tuple[float, ...]
 FiveSeverities: TypeAlias = tuple[Constants, Constants, Constants, Constants, Constants]
 """The constants of severities 1 to 5."""
 Table: TypeAlias = Literal["imagenet-c", "cifar-c"]
-"""Which published data set the constants come from."""
+"""Published data set of the constants."""
 
 TABLES: tuple[Table, ...] = get_args(Table)
 

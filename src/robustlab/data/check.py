@@ -24,7 +24,7 @@ class Checked(NamedTuple):
     decoded: int
     """Examples that could be read."""
     shapes: dict[tuple[int, ...], int]
-    """How many inputs there are of each shape; of files the shape that they have on disk, upright."""
+    """Number of inputs of each shape; of files, the shape on disk, upright."""
     faults: tuple[str, ...]
     """One sentence for each that could not."""
 

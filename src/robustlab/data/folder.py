@@ -146,7 +146,7 @@ def _split_folder(path: Path, split: str) -> Path:
         raise DataError(f"{path} has the splits {named}, but not {split!r}: ask for one of them (--split {there[-1]})")
     if split not in ("test", "all"):
         raise DataError(
-            f"{path} has no sub-folder {split!r}; as it is, it is a test set as a whole: make the "
+            f"{path} has no sub-folder {split!r}, so all of it is a test set: make the "
             "sub-folder, or divide split 'all' with robustlab.data.parts"
         )
     return path

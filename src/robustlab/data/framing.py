@@ -68,7 +68,7 @@ class Framing:
         """The framing in words, for reports."""
         colours = ", in grey" if self.channels == 1 else ""
         if self.size is None:
-            return f"images as they are{colours}"
+            return f"images in their own size{colours}"
         side, how = f"{self.size}x{self.size}", f"({self.interpolation})"
         if self.resize == "squash":
             return f"scaled to {side} {how} whatever their shape{colours}"

@@ -53,7 +53,7 @@ Array: TypeAlias = Tensor | NDArray[np.generic]
 Given: TypeAlias = (
     Examples | Array | tuple[Array, Array] | MapStyle | str | Path | Mapping[Any, Any] | Iterable[Any] | Sized
 )
-"""What can be made a data set."""
+"""Data that ``examples`` accepts."""
 
 
 class Wanted(NamedTuple):

@@ -17,7 +17,7 @@ from robustlab.core.types import Logits
 from robustlab.core.user_code import called, inputs, no_model
 
 Output: TypeAlias = Literal["logits", "probabilities", "logit"]
-"""What a classifier returns: numbers for K classes (N, K), or for two classes one number (N,) or (N, 1)."""
+"""Output of a classifier: numbers for K classes (N, K), or for two classes one number (N,) or (N, 1)."""
 Predict: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """From images (N, ...) as a numpy array to logits or probabilities (N, K)."""
 

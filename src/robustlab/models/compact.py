@@ -22,7 +22,7 @@ class ResidualCNN(nn.Module):
     Args:
         classes: number K of classes.
         channels: of the input images.
-        size: height and width of the input images, in pixels; kept for whoever builds the network again.
+        size: height and width of the input images, in pixels; stored for building the network again.
 
     Source: the blocks are those of He et al., Deep Residual Learning for Image Recognition, CVPR 2016, with projection
     shortcuts where the shape changes.
@@ -77,7 +77,7 @@ class InvertedCNN(nn.Module):
     Args:
         classes: number K of classes.
         channels: of the input images.
-        size: height and width of the input images, in pixels; kept for whoever builds the network again.
+        size: height and width of the input images, in pixels; stored for building the network again.
 
     Source: Tan, Le, EfficientNetV2, ICML 2021, the blocks of its first stages; ours halves the image three times, not
     five, and drops no blocks.

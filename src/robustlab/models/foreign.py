@@ -27,7 +27,7 @@ _CONTAINERS = (
     "params",
     "weights",
 )
-"""Where training scripts put the weights; of several the first counts."""
+"""Keys of the weights in files of training scripts; of several the first counts."""
 _DEEPEST = 4  # containers inside each other
 _HEAD = 9  # bytes: length of the header of a safetensors file, and its first character
 _INSTEAD = "save model.state_dict() with robustlab.models.save or torch.save in the program that made it"

@@ -19,7 +19,7 @@ from robustlab.models.efficientnet import NAME as LITE0
 Build: TypeAlias = Callable[[Architecture], nn.Module]
 _ADVICE = "give its name as well: load(NAME, checkpoint=FILE), --architecture NAME, or NAME=FILE for a second model"
 _SIDES = (*range(4, 257, 4), *range(288, 513, 32))
-"""Sizes of images that weights without a word on it may be for; dense layers tell which."""
+"""Candidate sizes of images for weights without a size; the shapes of dense layers decide."""
 
 
 def is_python_path(name: str) -> bool:

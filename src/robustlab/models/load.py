@@ -76,7 +76,7 @@ def load(
     Raises:
         ValueError: unknown name, or none given.
         CheckpointError: the file is damaged, or of another architecture.
-        DataError: published weights cannot be had.
+        DataError: published weights are not available.
     """
     name = str(name) if isinstance(name, Path) else name
     if name is not None and checkpoint is None and _is_file(name):

@@ -22,7 +22,7 @@ _MULTIPLIERS = {
     "efficientnet_lite3": (1.2, 1.4),
     "efficientnet_lite4": (1.4, 1.8),
 }
-"""Of channels and of layers, against B0: Tan, Le, EfficientNet, ICML 2019, and the released code."""
+"""Factors of channels and of layers relative to B0: Tan, Le, EfficientNet, ICML 2019, and the released code."""
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -30,7 +30,7 @@ class Fit(NamedTuple):
     """Changes to a timm network; as text they follow the name: "efficientnet_b0,stride=1,width=0.5"."""
 
     stride: int | None = None
-    """Of the first convolution; None: the published one, and images below 64 pixels are enlarged."""
+    """Stride of the first convolution; None: the published one, and images below 64 pixels are enlarged."""
     width: float = 1.0
     """Multiplies the channels of every layer."""
     dropout: float = 0.0

@@ -22,7 +22,7 @@ from robustlab.regularization.neighbours import Neighbourhood, TargetMethod, gra
 Loss: TypeAlias = Callable[[Logits, Tensor], Tensor]
 """From logits and labels to one number per example (N,), or to a scalar that weights cannot be brought into."""
 NormMode: TypeAlias = Literal["train", "eval", "moving"]
-"""What norm layers do in the passes over neighbours: see ``AdversarialRegularization``."""
+"""Mode of BatchNorm in the passes over neighbours: see ``AdversarialRegularization``."""
 
 
 class Losses(NamedTuple):
@@ -35,7 +35,7 @@ class Losses(NamedTuple):
     adversarial: Tensor
     """On their neighbours, not multiplied."""
     logits: Tensor
-    """Of the examples themselves (N, K)."""
+    """Logits of the examples themselves (N, K)."""
 
 
 @typed

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from robustlab.core.kinds import typed
 
 Reduction: TypeAlias = Literal["none", "sum", "mean", "weighted_mean", "mean_nonzero"]
-"""How weighted distances w_i d_i become one number: see ``reduced``."""
+"""Reduction of weighted distances w_i d_i to one number: see ``reduced``."""
 _FLOOR = 1e-7
 """Added to probabilities before their logarithm is taken, as the original does."""
 _ROUNDING = 1e-3

@@ -14,7 +14,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.names import example_names
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
-"""What a model takes: a tensor (N, ...), or several by name or by place, each with examples first."""
+"""Inputs of a model: a tensor (N, ...), or several by name or position, each with examples first."""
 Setting: TypeAlias = Tensor | float | None
 """Something for each input value, broadcast over it."""
 Settings: TypeAlias = Setting | Mapping[str, Setting] | Sequence[Setting]

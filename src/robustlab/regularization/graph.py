@@ -21,7 +21,7 @@ class Neighbours(NamedTuple):
     nodes: Tensor
     """Numbers of the neighbours (N, K), int64, the strongest first; the node itself where there are no more."""
     weights: Tensor
-    """Of these edges (N, K), float32; 0 where there are no more."""
+    """Weights of these edges (N, K), float32; 0 for padding."""
 
 
 @typed

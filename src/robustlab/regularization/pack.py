@@ -32,7 +32,7 @@ class PackedExample(NamedTuple):
     neighbours: Tensor
     """Inputs of its neighbours (K, ...), the strongest first; its own where there are no more."""
     weights: Tensor
-    """Of the edges to them (K,); 0 where there are no more."""
+    """Weights of the edges to them (K,); 0 for padding."""
 
 
 class Packed(Dataset[PackedExample]):
@@ -187,7 +187,7 @@ class _Tables(NamedTuple):
     rows: Tensor
     """Number in the pool of each training example."""
     table: Neighbours
-    """Of all examples of the pool."""
+    """Neighbours of all examples of the pool."""
 
 
 def _rows(graph: Graph, pool: int, examples: int, nodes: Tensor | None) -> Tensor:

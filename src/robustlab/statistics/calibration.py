@@ -23,8 +23,8 @@ class Calibration:
     corrected: Estimate
     """Over all bins."""
     chance: float
-    """What the corrected version would come to, by chance alone, for a model with these confidences that is calibrated
-    perfectly: bins of 100 examples are small, and so the measured error is never 0."""
+    """Corrected error by chance alone, for a perfectly calibrated model with these confidences: bins of 100 examples
+    are small, so the measured error is never 0."""
 
 
 @typed

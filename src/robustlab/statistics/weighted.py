@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robustlab.statistics.estimate import Estimate, beta_interval, mean_interval
 
 Verdicts = NDArray[np.bool_] | NDArray[np.float64]
-"""One number in [0, 1] for each image (N,): whether it is wrong, say."""
+"""One number in [0, 1] for each image (N,), such as 1 where it is wrong."""
 
 
 class WeightedSum(NamedTuple):
@@ -23,7 +23,7 @@ class WeightedSum(NamedTuple):
     n: int
     """Images: those of a cell if all hold the same, else those of all cells."""
     verdicts: int
-    """Of all cells together."""
+    """Number of verdicts in all cells."""
     weights: float
     """Sum of the weights' sizes: how far the sum can be from 0."""
 
