@@ -16,7 +16,9 @@ from robustlab.data.fashion_mnist import cache_path
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"called 'mnist': there are fashion-mnist, .*digits, photographs"):
+    with pytest.raises(
+        ValueError, match=r"called 'mnist'; did you mean fashion-mnist\? There are fashion-mnist, .*digits, photographs"
+    ):
         load("mnist")
 
 

@@ -20,13 +20,13 @@ NAMES = ["standard", "FGSM-trained", "PGD-trained"]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enlarged digits instead of Fashion-MNIST, and little of everything."""
-    import robustlab.data.catalogue as catalogue
+    import robustlab.data.fashion_mnist as module
     from robustlab.data.digits import digits
 
     def enlarged(split: str, **_: object) -> Examples:
         return digits(split, enlarged=True)
 
-    monkeypatch.setattr(catalogue, "fashion_mnist", enlarged)
+    monkeypatch.setattr(module, "fashion_mnist", enlarged)
     monkeypatch.setitem(SIZES, "quick", Size(192, 1, 64, (0.02, EPS)))
 
 
@@ -99,12 +99,12 @@ def test_networks_and_attacks_are_those_of_the_workshop() -> None:
 
 
 def test_missing_data_falls_back_loudly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import robustlab.data.catalogue as catalogue
+    import robustlab.data.fashion_mnist as module
 
     def absent(split: str, **_: object) -> Examples:
         raise DataError(f"Fashion-MNIST {split} cannot be had. Tried: nothing")
 
-    monkeypatch.setattr(catalogue, "fashion_mnist", absent)
+    monkeypatch.setattr(module, "fashion_mnist", absent)
     monkeypatch.setitem(SIZES, "quick", Size(64, 1, 64, (EPS,)))
     with pytest.warns(UserWarning, match=r"cannot be had. Tried: nothing\n.*FALLING BACK to scikit-learn's digits"):
         made = demo(tmp_path, n=5, budget="quick")

@@ -70,11 +70,12 @@ def _splits(name: str) -> tuple[str, ...]:
     from pathlib import Path
 
     from robustlab.data.folder import splits_of
+    from robustlab.data.named import splits_of_name
 
     folder = Path(name.removeprefix("folder:")).expanduser()
     if folder.is_dir():
         return tuple(splits_of(folder)) or ("all",)
-    return ("train", "test") if name in {"fashion-mnist", "digits"} else ("all",)
+    return splits_of_name(name)
 
 
 def _sizes(shapes: dict[tuple[int, ...], int]) -> str:

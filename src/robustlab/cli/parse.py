@@ -190,12 +190,13 @@ def data(
 
 def learned_part(name: str) -> str:
     """The split of a data set that is there to learn from; "all" where nothing is divided."""
-    from robustlab.data.layouts import LAYOUTS
+    from robustlab.data.named import DATA_SETS
 
     folder = Path(name.removeprefix("folder:")).expanduser()
     if name.startswith("folder:") or folder.is_dir():
         return "train" if (folder / "train").is_dir() else "all"
-    return "all" if name.partition(":")[0] in LAYOUTS else "train"
+    word = name.partition(":")[0]
+    return "all" if word in DATA_SETS and not DATA_SETS[word].training else "train"
 
 
 def overlapping(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -1,10 +1,11 @@
 """Data sets: real images in [0, 1] with labels, by name or from the user's own tensors, data sets and folders."""
 
-from robustlab.data.catalogue import Description, describe, load, names
+from robustlab.data.catalogue import describe, load
 from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_classes
 from robustlab.data.images import read_image
 from robustlab.data.memory import InMemory
+from robustlab.data.named import DataSet, Description, Request, names, register
 from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
 from robustlab.data.progress import progress_bars
@@ -15,10 +16,12 @@ from robustlab.data.wrapped import examples
 
 __all__ = [
     "CorruptedCopies",
+    "DataSet",
     "Description",
     "Framing",
     "InMemory",
     "Photograph",
+    "Request",
     "WithoutLabels",
     "apart",
     "describe",
@@ -32,5 +35,6 @@ __all__ = [
     "photographs",
     "progress_bars",
     "read_image",
+    "register",
     "sample",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from robustlab.core.random import subset
 from robustlab.data.memory import InMemory
+from robustlab.data.named import DataSet, Description, Request, register
 
 _SPLIT_SEED = 0
 _TEST_FRACTION = 0.2
+
+_LARGE = 28  # pixels: the size of Fashion-MNIST
 
 
 def digits(split: str = "test", *, enlarged: bool = False) -> InMemory:
@@ -45,3 +50,16 @@ def _rows(split: str, n: int) -> Tensor:
     if split not in choices:
         raise ValueError(f"digits has the splits {', '.join(choices)}, not {split!r}")
     return choices[split].nonzero().flatten()
+
+
+def _read(request: Request) -> InMemory:
+    return digits(request.split, enlarged=request.side == _LARGE)
+
+
+def _description(root: Path | None) -> Description:
+    del root
+    contents, licence = "1,797 handwritten digits, 8x8 grey, 10 classes", "CC BY 4.0 (UCI machine learning repository)"
+    return Description("digits", contents, licence, "inside the package scikit-learn", "installed")
+
+
+register("digits", DataSet(_read, _description, splits=("train", "test")))

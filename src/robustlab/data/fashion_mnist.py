@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from robustlab.core.errors import DataError
-from robustlab.data.cache import home, locked, store, stored
+from robustlab.data.cache import home, locked, metadata_of, store, stored
+from robustlab.data.digits import digits
 from robustlab.data.idx import parse_idx
 from robustlab.data.memory import InMemory
+from robustlab.data.named import DataSet, Description, Request, register
 from robustlab.data.sources import DebianPackage, Folder, Mirror, Progress, PublishedFile, Source, first_that_works
 
 CLASSES = (
@@ -41,6 +44,7 @@ _PREPARED = {
     "train": "66e636fb6c5deea9f37f95715b371936d172b1a514a63e47d084b5549998f15b",
     "test": "721463ae71bf179b84f82c1c4788c9b097e868ab671eb3185714949c87065bb9",
 }
+_FALLBACK = "FALLING BACK to scikit-learn's digits (1,797 images, enlarged to 28x28): results are not comparable."
 _DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
 
 
@@ -118,3 +122,28 @@ def _prepare(path: Path, split: str, sources: Sequence[Source], progress: Progre
 
 def _name(split: str) -> str:
     return f"Fashion-MNIST {split}"
+
+
+def _read(request: Request) -> InMemory:
+    """The data set, or the digits with a warning where it cannot be had and these may stand in."""
+    try:
+        return fashion_mnist(request.split, root=request.root, progress=request.progress)
+    except DataError as error:
+        if not request.fallback:
+            raise
+        warnings.warn(f"{error}\n{_FALLBACK}", stacklevel=2)
+        return digits(request.split, enlarged=True)
+
+
+def _description(root: Path | None) -> Description:
+    contents = "60,000 + 10,000 images of clothes, 28x28 grey, 10 classes"
+    found = {path: metadata_of(path) for path in (cache_path(split, root) for split in _FILES)}
+    if None in found.values():
+        tried = "; ".join(str(source) for source in default_sources(root))
+        return Description("fashion-mnist", contents, "MIT (Zalando SE)", None, tried)
+    origins = {(metadata or {}).get("source", "unknown") for metadata in found.values()}
+    place = str(cache_path("test", root).parent)
+    return Description("fashion-mnist", contents, "MIT (Zalando SE)", place, "; ".join(sorted(origins)))
+
+
+register("fashion-mnist", DataSet(_read, _description, splits=("train", "test")))

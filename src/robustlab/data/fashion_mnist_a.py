@@ -12,6 +12,7 @@ import torch
 
 from robustlab.core.errors import DataError
 from robustlab.data.fashion_mnist import fashion_mnist
+from robustlab.data.named import DataSet, Description, Request, register
 from robustlab.data.sources import Progress
 from robustlab.data.splits import Part
 
@@ -48,3 +49,21 @@ def fashion_mnist_a(split: str = "test", *, root: Path | None = None, progress: 
     inside = {"test": rows >= TRAIN, "train": rows < TRAIN}.get(split)
     rows = rows if inside is None else rows[inside]
     return Part(f"Fashion-MNIST-A {split}", pool, rows)
+
+
+def _read(request: Request) -> Part:
+    return fashion_mnist_a(request.split, root=request.root, progress=request.progress)
+
+
+def _description(root: Path | None) -> Description:
+    del root
+    return Description(
+        "fashion-mnist-a",
+        "images of Fashion-MNIST, as they are, that a committee of networks gets wrong with confidence",
+        "MIT (Zalando SE)",
+        str(RECORD),
+        "numbers of images that come with the package",
+    )
+
+
+register("fashion-mnist-a", DataSet(_read, _description))

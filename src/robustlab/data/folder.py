@@ -22,6 +22,7 @@ from robustlab.data.framing import Frames, Framing
 from robustlab.data.imagenet import imagenet_classes, imagenet_synsets
 from robustlab.data.images import SUFFIXES, UNUSUAL, read, readable
 from robustlab.data.memory import check_ids, unit
+from robustlab.data.named import DataSet, Description, Request, register
 
 _log = logging.getLogger(__name__)
 _SPLITS = ("train", "valid", "val", "test")
@@ -214,3 +215,15 @@ def _images(root: Path, folder: str) -> list[str]:
 def _hidden(path: Path) -> bool:
     """True if a file or one of its folders is hidden or was left by an archive program."""
     return any(part.startswith(".") or part in JUNK for part in path.parts)
+
+
+def _read(request: Request) -> ImageFolder:
+    return image_folder(request.path, split=request.split, framing=request.framing)
+
+
+def _description(root: Path | None) -> Description:
+    del root
+    return Description("folder:PATH", "a folder of images per class", "yours", None, "your disk")
+
+
+register("folder", DataSet(_read, _description, fill_in="PATH"))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from robustlab.core.errors import DataError
 from robustlab.core.types import Examples
+from robustlab.data.named import DataSet, Description, Request, register
 from robustlab.data.natural_sets import imagenet, imagenet_a, imagenet_o
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders, imagenet_c
 
@@ -70,14 +71,23 @@ LAYOUTS = {
 """By the word before the colon, as in imagenet-c:PATH."""
 
 
-def read_layout(name: str, *, split: str, size: int | None, channels: int) -> Examples | None:
-    """The data set of a name such as imagenet-c:PATH; None for other names.
+def _data_set(kind: str, layout: Layout) -> DataSet:
+    """The data set of a layout.
 
-    Raises: DataError if the folder has another layout, or for a training split.
+    Its ``read`` raises DataError if the folder has another layout, or for a training split.
     """
-    kind, colon, path = name.partition(":")
-    if not colon or kind not in LAYOUTS:
-        return None
-    if split not in ("test", "all"):
-        raise DataError(f"{kind} has no split {split!r}: all of it is for testing")
-    return LAYOUTS[kind].read(path, size, channels)
+
+    def read(request: Request) -> Examples:
+        if request.split not in ("test", "all"):
+            raise DataError(f"{kind} has no split {request.split!r}: all of it is for testing")
+        return layout.read(request.path, request.side, request.channels)
+
+    def describe(root: Path | None) -> Description:
+        del root
+        return Description(f"{kind}:PATH", layout.contents, layout.licence, None, layout.source)
+
+    return DataSet(read, describe, fill_in="PATH", training=False)
+
+
+for _kind, _layout in LAYOUTS.items():
+    register(_kind, _data_set(_kind, _layout))

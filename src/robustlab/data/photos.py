@@ -17,6 +17,7 @@ from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_classes
 from robustlab.data.images import read
 from robustlab.data.memory import InMemory, unit
+from robustlab.data.named import DataSet, Description, Request, register
 
 
 class _Kept(NamedTuple):
@@ -153,3 +154,21 @@ def _file(kept: _Kept) -> Path:
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != kept.sha256:
         raise DataError(f"{path} is missing or not the expected photograph: install scikit-image again")
     return path
+
+
+def _read(request: Request) -> InMemory:
+    return labelled_photographs(request.side or 224)
+
+
+def _description(root: Path | None) -> Description:
+    del root
+    return Description(
+        "photographs",
+        "5 photographs with their ImageNet class",
+        "CC0, public domain, CC BY 2.0: see NOTICE",
+        "inside the packages scikit-image and scikit-learn",
+        "installed with the notebooks",
+    )
+
+
+register("photographs", DataSet(_read, _description))

@@ -22,6 +22,7 @@ from robustlab.data.cache import home, locked
 from robustlab.data.framing import Frames, Framing
 from robustlab.data.images import plain
 from robustlab.data.memory import class_names
+from robustlab.data.named import DataSet, Description, Request, register
 from robustlab.data.wrapped import FromDataset, MapStyle
 
 if TYPE_CHECKING:
@@ -242,3 +243,21 @@ def _check_sizes(data: MapStyle, name: str) -> None:
         if image.size != sizes[0]:
             pair = " and ".join("x".join(map(str, size)) for size in (sizes[0], image.size))
             raise DataError(f"torchvision's {name} has images of {pair} pixels: give size=, say 224 (--size 224)")
+
+
+def _read(request: Request) -> FromDataset:
+    return torchvision_set(request.path, request.split, size=request.size, root=request.root)
+
+
+def _description(root: Path | None) -> Description:
+    del root
+    return Description(
+        f"{PREFIX}NAME",
+        "sets of torchvision with one class per image: Flowers102, OxfordIIITPet, Food101, CIFAR10, ...",
+        "each its own",
+        None,
+        "where torchvision downloads it from",
+    )
+
+
+register("torchvision", DataSet(_read, _description, fill_in="NAME"))

@@ -1,0 +1,105 @@
+"""Data sets that are loaded by name: what one is made of, and the registry of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from robustlab.core.registry import Registry
+from robustlab.core.types import Examples
+from robustlab.data.framing import Frames, Framing
+from robustlab.data.sources import Progress
+
+
+class Description(NamedTuple):
+    """What a data set is and where it is."""
+
+    name: str
+    contents: str
+    licence: str
+    place: str | None
+    """Where it lies, or None if it would have to be fetched."""
+    source: str
+    """Where it was found, or the places that will be tried, in order."""
+
+
+class Request(NamedTuple):
+    """What a user asks of a data set."""
+
+    path: str
+    """The text behind the colon of a name such as ``folder:photos``; "" without one."""
+    split: str
+    root: Path | None
+    """Folder of the cache; None: the platform's."""
+    size: int | Frames | None
+    channels: int
+    fallback: bool
+    """Whether other data may stand in, with a warning."""
+    progress: Progress | None
+
+    @property
+    def side(self) -> int | None:
+        """Height and width in pixels, if given as a number or by a framing with a size."""
+        return self.size if self.size is None or isinstance(self.size, int) else getattr(self.size, "size", None)
+
+    @property
+    def framing(self) -> Frames:
+        """The way from an image of any size to a tensor."""
+        return Framing(self.size, channels=self.channels) if isinstance(self.size, int | None) else self.size
+
+
+Describe = Callable[[Path | None], Description]
+"""From the folder of the cache."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set, or a kind of them, that is loaded by name.
+
+    Args:
+        read: gives the examples that a request asks for; ValueError for an unknown split, DataError without the data.
+        describe: its description.
+        fill_in: word for the text behind the colon, as PATH in "folder:PATH"; "" for a name without one.
+        splits: all there are, for a command that reads it through; "all" alone where they are not known.
+        training: whether there is a training set.
+    """
+
+    read: Callable[[Request], Examples]
+    describe: Describe
+    fill_in: str = ""
+    splits: tuple[str, ...] = ("all",)
+    training: bool = True
+
+
+DATA_SETS: Registry[DataSet] = Registry(
+    "data set",
+    "robustlab.data",
+    "robustlab.data",
+    first=("fashion-mnist", "fashion-mnist-a", "digits", "photographs", "folder", "torchvision"),
+)
+"""All data sets by name, those with a path by the word before the colon."""
+
+
+def register(name: str, member: DataSet) -> None:
+    """Adds a data set.
+
+    Args:
+        name: what ``load`` knows it by; of one with a path the word before the colon.
+        member: the data set.
+
+    Raises: ValueError if the name is taken.
+    """
+    DATA_SETS.register(name, member)
+
+
+def names() -> tuple[str, ...]:
+    """What ``load`` knows by name."""
+    return tuple(f"{name}:{one.fill_in}" if (one := DATA_SETS[name]).fill_in else name for name in DATA_SETS)
+
+
+def splits_of_name(name: str) -> tuple[str, ...]:
+    """All splits of a data set that is given by name; "all" where they are not known."""
+    word = name.partition(":")[0]
+    return DATA_SETS[word].splits if word in DATA_SETS else ("all",)
