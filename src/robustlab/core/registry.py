@@ -86,6 +86,10 @@ class Registry(Generic[T]):
         """All members."""
         return tuple(self._members[name] for name in self.names())
 
+    def registered(self) -> tuple[T, ...]:
+        """Members that are registered so far, without a search for more."""
+        return tuple(self._members.values())
+
     def __getitem__(self, name: str) -> T:
         """As ``get``."""
         return self.get(name)

@@ -3,7 +3,7 @@
 from robustlab.statistics.intervals import t_interval
 from robustlab.studies import mining, sweep
 from robustlab.studies.claim_engine.budget import FULL, QUICK, Budget
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.outcome import Judged, Outcome
 from robustlab.studies.claim_engine.table import words
 from robustlab.studies.claims import CLAIMS
@@ -15,5 +15,6 @@ from robustlab.studies.watch import Watch
 
 __all__ = [
     "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
-    "Watch", "demo", "known", "mine", "mining", "pretrained", "reproduce", "sweep", "t_interval", "words",
+    "Watch", "demo", "known", "mine", "mining", "pretrained", "register_claim", "reproduce", "sweep", "t_interval",
+    "words",
 ]  # fmt: skip

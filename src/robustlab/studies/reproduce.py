@@ -17,7 +17,7 @@ from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.outcome import Outcome, outcome
 from robustlab.studies.claim_engine.record import PUBLISHED, Unit, read, write
 from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
-from robustlab.studies.claims import CLAIMS
+from robustlab.studies.claims import CLAIMS, added
 
 
 class Doing(NamedTuple):
@@ -124,15 +124,16 @@ def carried_out(job: Job, lab: Lab, measured: Measured) -> Unit:
 
 
 def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
-    """Claims by name, in the order of the catalogue; none: all.
+    """Claims by name, in the order of the catalogue; none: all of the package.
 
     Raises: ValueError for a name that no claim has.
     """
-    unknown = [name for name in claims if name not in {claim.name for claim in CLAIMS}]
+    there = (*CLAIMS, *added())
+    unknown = [name for name in claims if name not in {claim.name for claim in there}]
     if unknown:
-        near = choice(unknown[0], (claim.name for claim in CLAIMS), told="there are ")
+        near = choice(unknown[0], (claim.name for claim in there), told="there are ")
         raise ValueError(f"no claim is called {unknown[0]!r}{near}")
-    return tuple(claim for claim in CLAIMS if not claims or claim.name in claims)
+    return tuple(claim for claim in there if claim.name in claims) if claims else tuple(CLAIMS)
 
 
 @typed

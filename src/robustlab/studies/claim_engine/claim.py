@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from robustlab.core import Metrics
+from robustlab.core.registry import Registry
 from robustlab.studies.claim_engine.budget import Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.measures import Measure
@@ -139,3 +140,32 @@ class Claim:
         A result counts for this alone: neither can an experiment change behind its result, nor the bar after it.
         """
         return fingerprint(arm, self.measures, tuple(effect.essence() for effect in self.effects), budget)
+
+
+class Placed(NamedTuple):
+    """A claim and its place among all."""
+
+    place: int
+    claim: Claim
+
+
+CATALOGUE: Registry[Placed] = Registry("claim", group="robustlab.claims")
+"""All claims by name."""
+
+
+def register_claim(claim: Claim, *, place: int = 1000) -> Claim:
+    """Adds a claim to those that ``robustlab reproduce`` knows.
+
+    Args:
+        claim: with a name of its own.
+        place: position among all claims, which are shown by ascending place, then name.
+
+    Returns: the claim.
+    Raises: ValueError if another claim has that name.
+    """
+    return CATALOGUE.register(claim.name, Placed(place, claim)).claim
+
+
+def by_place(placed: Iterable[Placed]) -> tuple[Claim, ...]:
+    """Claims in the order of their places."""
+    return tuple(one.claim for one in sorted(placed, key=lambda one: (one.place, one.claim.name)))

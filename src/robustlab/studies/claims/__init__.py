@@ -1,63 +1,27 @@
-"""Statements of the literature that a computer can check: one file for each, and what they are made of."""
+"""Statements of the literature that a computer can check: one file for each, found in this folder."""
 
-from robustlab.studies.claims import (
-    adversarial_profile,
-    advprop_helps,
-    augmentation_helps,
-    awp_helps,
-    catastrophic_overfitting,
-    efficientnet_cost,
-    fast_and_free,
-    fgsm_fools,
-    fgsm_training,
-    grad_align_helps,
-    graph_few_labels,
-    noisy_student_helps,
-    nsl_adversarial,
-    perturbed_once,
-    pgd_holds,
-    robust_overfitting,
-    severity_orders,
-    shared_mistakes,
-    smooth_ablation,
-    smooth_activations,
-    trades_beta,
-    vat_few_labels,
-)
+from __future__ import annotations
 
-CLAIMS = (
-    fgsm_fools.CLAIM,
-    fgsm_training.CLAIM,
-    perturbed_once.CLAIM,
-    catastrophic_overfitting.CLAIM,
-    grad_align_helps.CLAIM,
-    pgd_holds.CLAIM,
-    fast_and_free.CLAIM,
-    trades_beta.CLAIM,
-    robust_overfitting.CLAIM,
-    awp_helps.CLAIM,
-    smooth_activations.CLAIM,
-    smooth_ablation.CLAIM,
-    vat_few_labels.CLAIM,
-    nsl_adversarial.CLAIM,
-    graph_few_labels.CLAIM,
-    severity_orders.CLAIM,
-    adversarial_profile.CLAIM,
-    augmentation_helps.CLAIM,
-    shared_mistakes.TRANSFER,
-    shared_mistakes.CAUSE,
-    efficientnet_cost.WORK,
-    efficientnet_cost.TIME,
-    advprop_helps.ADVPROP_CLAIM,
-    advprop_helps.FAST_CLAIM,
-    advprop_helps.NORMS_CLAIM,
-    noisy_student_helps.STUDENT_CLAIM,
-    noisy_student_helps.NOISE_CLAIM,
-    noisy_student_helps.ATTACKED_CLAIM,
-    noisy_student_helps.TOGETHER_CLAIM,
-    noisy_student_helps.PRETRAINED_CLAIM,
-    noisy_student_helps.PRETRAINED_SMALL_CLAIM,
-)
-"""All claims, in the order in which the workshop meets them."""
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["CLAIMS"]
+from robustlab.studies.claim_engine.claim import CATALOGUE, Claim, by_place
+
+
+def _of_this_folder() -> tuple[Claim, ...]:
+    """The claims that the files of this folder register."""
+    for found in iter_modules(__path__, f"{__name__}."):
+        import_module(found.name)
+    return by_place(CATALOGUE.registered())
+
+
+CLAIMS = _of_this_folder()
+"""All claims of the package, in the order in which the workshop meets them."""
+
+
+def added() -> tuple[Claim, ...]:
+    """Claims that other modules and packages have registered."""
+    return tuple(claim for claim in by_place(CATALOGUE.members()) if claim not in CLAIMS)
+
+
+__all__ = ["CLAIMS", "added"]

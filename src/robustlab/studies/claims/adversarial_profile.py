@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import PGD_TRAINED
@@ -37,3 +37,5 @@ CLAIM = Claim(
     ),
     minutes=8,
 )
+
+register_claim(CLAIM, place=170)

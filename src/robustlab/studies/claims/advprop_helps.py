@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, NATURAL, SETTING, SHARED_NORMS, VANILLA
 
 _VANILLA, _ADVPROP = Arm("vanilla", VANILLA), Arm("advprop", ADVPROP)
@@ -61,3 +61,7 @@ NORMS_CLAIM = Claim(
     effects=better(_ADVPROP, _SHARED, "auxiliary over shared norms")[:2],
     minutes=20,
 )
+
+register_claim(ADVPROP_CLAIM, place=230)
+register_claim(FAST_CLAIM, place=240)
+register_claim(NORMS_CLAIM, place=250)

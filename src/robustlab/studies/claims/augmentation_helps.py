@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.core import Recipe
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
 from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.training import augmix, corrupted, standard
@@ -36,3 +36,5 @@ CLAIM = Claim(
     effects=(_better("noise", "noise"), _better("augmix", "AugMix")),
     minutes=12,
 )
+
+register_claim(CLAIM, place=180)

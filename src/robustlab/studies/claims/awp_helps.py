@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claims.common import OVERFITTED, THREAT, N, weak_and_strong
 from robustlab.training import awp, madry
@@ -31,3 +31,5 @@ CLAIM = Claim(
     ),
     minutes=10,
 )
+
+register_claim(CLAIM, place=100)

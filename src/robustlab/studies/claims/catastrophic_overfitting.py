@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import FGSM_TRAINED_LARGE, LARGE_THREAT, N, weak_and_strong
@@ -38,3 +38,5 @@ CLAIM = Claim(
     ),
     minutes=8,
 )
+
+register_claim(CLAIM, place=40)

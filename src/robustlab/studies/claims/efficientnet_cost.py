@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claims.efficientnets import NATURAL, SETTING, VANILLA
 
 _PLACE = "robustlab.studies.claims.networks"
@@ -47,3 +47,6 @@ TIME = _claim(
     "with 34 to 272 channels, made to train at the same rate on one thread of a CPU (in these runs, while other work "
     "went on, it took 1.3 times as long), with 34 million multiply-adds, EfficientNet 3.3 million",
 )
+
+register_claim(WORK, place=210)
+register_claim(TIME, place=220)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM
 from robustlab.core import Recipe
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
@@ -39,3 +39,5 @@ CLAIM = Claim(
     ),
     minutes=4,
 )
+
+register_claim(CLAIM, place=20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.graphs import BesideGraph
 from robustlab.studies.claim_engine.measures import Clean
 from robustlab.studies.claims.vat_few_labels import few_labels, supervised, virtual
@@ -38,3 +38,5 @@ CLAIM = Claim(
     ),
     minutes=12,
 )
+
+register_claim(CLAIM, place=150)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.transferred import OnDigits
 from robustlab.studies.claims.advprop_helps import better
@@ -129,3 +129,10 @@ PRETRAINED_CLAIM = _pretrained("pretrained-weights", 12, "")
 PRETRAINED_SMALL_CLAIM = _pretrained(
     "pretrained-weights-small", 4, ", asked again at a third of the eps, as at the first all were fooled"
 )
+
+register_claim(STUDENT_CLAIM, place=260)
+register_claim(NOISE_CLAIM, place=270)
+register_claim(ATTACKED_CLAIM, place=280)
+register_claim(TOGETHER_CLAIM, place=290)
+register_claim(PRETRAINED_CLAIM, place=300)
+register_claim(PRETRAINED_SMALL_CLAIM, place=310)

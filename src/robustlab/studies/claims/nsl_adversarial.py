@@ -5,7 +5,7 @@ from __future__ import annotations
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, ThreatModel
 from robustlab.regularization import AdversarialRegularization, Neighbourhood
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network
 from robustlab.training import adamw, standard
@@ -66,3 +66,5 @@ CLAIM = Claim(
     ),
     minutes=2,
 )
+
+register_claim(CLAIM, place=140)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.attacks import FGSM
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import OnPerturbedOnce, Under
 from robustlab.studies.claim_engine.network import Network, PerturbedOnce
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
@@ -31,3 +31,5 @@ CLAIM = Claim(
     ),
     minutes=2.5,
 )
+
+register_claim(CLAIM, place=30)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.attacks import PGD, autoattack
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import PGD_TRAINED, THREAT
@@ -34,3 +34,5 @@ CLAIM = Claim(
     ),
     minutes=11,
 )
+
+register_claim(CLAIM, place=60)

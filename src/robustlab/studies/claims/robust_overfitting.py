@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claims.common import OVERFITTED, N, weak_and_strong
 
@@ -32,3 +32,5 @@ CLAIM = Claim(
     ),
     minutes=6,
 )
+
+register_claim(CLAIM, place=90)

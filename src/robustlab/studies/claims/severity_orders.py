@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.corruptions import CORRUPTIONS, EXTRA
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
 from robustlab.studies.claim_engine.network import Network
 from robustlab.training import standard
@@ -30,3 +30,5 @@ CLAIM = Claim(
     ),
     minutes=3,
 )
+
+register_claim(CLAIM, place=160)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.corruption_measures import OnMistakesOf
 from robustlab.studies.claim_engine.network import Half, Network
 from robustlab.training import sgd, standard
@@ -61,3 +61,6 @@ CAUSE = Claim(
     ),
     minutes=5,
 )
+
+register_claim(TRANSFER, place=190)
+register_claim(CAUSE, place=200)

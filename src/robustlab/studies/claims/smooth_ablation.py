@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.claims.common import THREAT, N, weak_and_strong
@@ -41,3 +41,5 @@ CLAIM = Claim(
     minutes=12,
     seeds=3,
 )
+
+register_claim(CLAIM, place=120)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.core import L2, Recipe, ThreatModel
-from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
 from robustlab.studies.claim_engine.measures import Clean
 from robustlab.studies.claim_engine.network import Balanced, Network, Planned
 from robustlab.training import adamw, standard, vat
@@ -54,3 +54,5 @@ CLAIM = Claim(
     effects=(_better(100, 0.02), _better(1000, 0.01)),
     minutes=8,
 )
+
+register_claim(CLAIM, place=130)
