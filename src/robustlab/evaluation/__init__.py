@@ -29,6 +29,7 @@ from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.doctor.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.doctor.adversarial_set import check_adversarial, check_adversarial_run
 from robustlab.evaluation.doctor.diagnose import diagnose
+from robustlab.evaluation.doctor.findings import FindingSpec, register_finding
 from robustlab.evaluation.doctor.inputs import inspect_inputs
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
@@ -66,13 +67,14 @@ from robustlab.evaluation.run import evaluate
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",
     "Confusion", "CopyManifest", "CopyProgress", "CopySettings", "Corrupted", "CorruptedSets", "CorruptionError",
-    "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding", "FlipRate", "FlipRates",
-    "GalleryItem", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation", "NaturalOutliers",
+    "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding", "FindingSpec", "FlipRate",
+    "FlipRates", "GalleryItem", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation",
+    "NaturalOutliers",
     "NaturalProgress", "NaturalSettings", "Outcome", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo",
     "Saved", "SavedRun", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord",
     "WorstCase", "adaptive", "alexnet", "baseline_of", "check_adversarial", "check_adversarial_run", "compare",
     "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "diagnose", "evaluate",
     "evaluate_natural", "flip_rates", "inspect_inputs", "is_copy", "is_natural", "natural_adversarial",
     "natural_outliers", "natural_pictures", "numbers_of", "outcomes_of", "pictures", "read_copy", "read_natural",
-    "read_run", "ready_made", "run_adaptive", "save_images", "verify_saved", "write_corrupted",
+    "read_run", "ready_made", "register_finding", "run_adaptive", "save_images", "verify_saved", "write_corrupted",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ finding explains is no more than a warning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ from robustlab.core.user_code import model_called
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.doctor import search
 from robustlab.evaluation.doctor.case import Case
+from robustlab.evaluation.doctor.findings import Probe, added_probes, explained_by
 from robustlab.evaluation.doctor.gradients import gradients, no_gradients
 from robustlab.evaluation.doctor.inputs import inspect_inputs
 from robustlab.evaluation.doctor.records import undefined
@@ -31,33 +32,6 @@ from robustlab.evaluation.input_checks import FATAL
 from robustlab.evaluation.plan import Entry, Settings, batches, chosen
 from robustlab.evaluation.record import Evaluation, Finding
 from robustlab.evaluation.subject import subject
-
-Probe = Callable[[Case], Finding | None]
-
-_CAUSES: tuple[tuple[str, ...], ...] = (
-    ("optimisation-at-inference",),
-    ("nan-logits", "random-outputs"),
-    ("label-order-leak", "training-mode-batchnorm", "batch-dependence"),
-    ("model-expects-0-255", "model-expects-normalised", "model-normalises-otherwise", "near-chance"),
-    ("probabilities-for-logits", "nan-under-attack"),
-    ("saturated-softmax", "gradient-underflow", "shattered-gradients", "zero-gradients"),
-)
-"""Codes of causes; each explains what comes after it, and every symptom."""
-_BEATEN = ("noise-as-good", "square-improves", "black-box-beats-white-box", "transfer-beats-white-box")
-_SYMPTOMS = ("accuracy-above-clean", "more-steps-help", "restarts-help", "unbounded-attack-fails", "reuse-disagrees",
-             *_BEATEN)  # fmt: skip
-_EXPLAINS: dict[str, tuple[str, ...]] = {
-    "unstable-data": _SYMPTOMS,
-    "eps-too-large": ("noise-as-good",),
-    "accuracy-above-clean": ("unbounded-attack-fails", "more-steps-help", "restarts-help", *_BEATEN),
-    "more-steps-help": _BEATEN,
-    "restarts-help": _BEATEN,
-    "noise-as-good": ("unbounded-attack-fails", *_BEATEN[1:]),
-    "black-box-beats-white-box": ("unbounded-attack-fails", "square-improves"),
-    "transfer-beats-white-box": ("unbounded-attack-fails", "square-improves"),
-    "unbounded-attack-fails": ("square-improves",),
-}
-"""Which symptoms explain which others: an attack that is too weak is beaten by everything."""
 
 
 @contextmanager
@@ -138,9 +112,12 @@ def probe_findings(case: Case, before: Sequence[Finding] = ()) -> list[Finding]:
     found = list(before)
     for probe in (*seeing, search.above_clean, search.noise, search.convergence, search.rivals):
         found += _answered(case, probe)
-    if not any("square-improves" in (f.code, *_explains(f.code)) for f in found if f.severity == "serious"):
+    if not any("square-improves" in (f.code, *explained_by(f.code)) for f in found if f.severity == "serious"):
         found += _answered(case, search.square)
-    return concluded([*found, *_answered(case, search.transfer)])
+    found += _answered(case, search.transfer)
+    for probe in added_probes():
+        found += _answered(case, probe)
+    return concluded(found)
 
 
 def _answered(case: Case, probe: Probe) -> list[Finding]:
@@ -150,12 +127,5 @@ def _answered(case: Case, probe: Probe) -> list[Finding]:
 
 def concluded(found: Sequence[Finding]) -> list[Finding]:
     """The findings, those that others explain as warnings."""
-    explained = {code for f in found if f.severity == "serious" for code in _explains(f.code)}
+    explained = {code for f in found if f.severity == "serious" for code in explained_by(f.code)}
     return [replace(f, severity="warning") if f.severity == "serious" and f.code in explained else f for f in found]
-
-
-def _explains(code: str) -> tuple[str, ...]:
-    for rank, causes in enumerate(_CAUSES):
-        if code in causes:
-            return (*(later for codes in _CAUSES[rank + 1 :] for later in codes), *_SYMPTOMS)
-    return _EXPLAINS.get(code, ())
