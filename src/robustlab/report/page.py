@@ -20,6 +20,7 @@ from robustlab.report.confusion import BeforeAfter, before_after
 from robustlab.report.next_steps import next_steps
 from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.provenance import Fact, Findings, facts_of, gathered, in_rows
+from robustlab.report.sections import Shown, sections
 from robustlab.report.stages import StageTable, stage_tables
 from robustlab.report.trace_panels import Look, looks
 from robustlab.report.words import budget
@@ -93,6 +94,8 @@ class Page:
     steps: tuple[str, ...]
     """What to do next."""
     same_data: bool
+    sections: tuple[Shown, ...]
+    """Added by others."""
 
     @property
     def first(self) -> Evaluation:
@@ -157,6 +160,7 @@ def page(
         commands=tuple(dict.fromkeys(e.run.command for e in evaluations)),
         steps=next_steps(evaluations),
         same_data=len({e.data.sha256 for e in evaluations}) == 1,
+        sections=sections(evaluations),
     )
 
 

@@ -25,6 +25,7 @@ from robustlab.report.corruptions import natural_page
 from robustlab.report.heat import spoken
 from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
+from robustlab.report.sections import exports
 from robustlab.report.tables import to_csv, to_markdown
 from robustlab.runs.files import replace_atomically
 from robustlab.runs.run_files import read_json
@@ -73,7 +74,7 @@ def write(
         "report.md": to_markdown(content),
         "report.html": to_html(content),
     }
-    return _written(Path(out), rows | _texts(files))
+    return _written(Path(out), rows | _texts(exports(evaluations) | files))
 
 
 @typed

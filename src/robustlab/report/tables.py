@@ -11,6 +11,7 @@ from robustlab.evaluation.record import AttackResult, Evaluation, Finding, Stage
 from robustlab.report.page import Page
 from robustlab.report.plain import both, csv_text, marked, md_table, md_text, next_part
 from robustlab.report.provenance import Findings
+from robustlab.report.sections import Shown
 from robustlab.report.stages import StageTable
 from robustlab.report.trace_panels import Look
 from robustlab.report.words import budget, duration, mark, number, p_value, percent, points, sample
@@ -91,6 +92,7 @@ def to_markdown(page: Page) -> str:
     parts += ["## Model against model", _paired(page)] if page.comparisons else []
     parts += [part for s in page.subjects for look in s.looks for part in _look(s.name, look)]
     parts += ["## What the attacks took", _attacks(page)]
+    parts += [part for section in page.sections for part in _section(section)]
     parts += next_part(page.steps)
     parts += ["## How to reproduce", _reproduce(page)]
     return "\n\n".join(parts) + "\n"
@@ -177,6 +179,14 @@ def _attacks(page: Page) -> str:
         for r in s.at_headline()
     ]
     return md_table(["Model", "Attack", "Robust", "Success", "Time"], rows)
+
+
+def _section(section: Shown) -> list[str]:
+    """A section that was added."""
+    note, head, rows = section.content
+    found = [f"## {md_text(section.title)}", *([md_text(note)] if note else [])]
+    table = [md_table([md_text(cell) for cell in head], [[md_text(cell) for cell in row] for row in rows])]
+    return [*found, *(table if head else [])]
 
 
 def _reproduce(page: Page) -> str:
