@@ -73,12 +73,11 @@ class DataSet:
     training: bool = True
 
 
-DATA_SETS: Registry[DataSet] = Registry(
-    "data set",
-    "robustlab.data",
-    "robustlab.data",
-    first=("fashion-mnist", "fashion-mnist-a", "digits", "photographs", "folder", "torchvision"),
-)
+_FIRST = (
+    "fashion-mnist", "fashion-mnist-a", "digits", "photographs", "folder", "torchvision", "imagenet", "imagenet-c",
+    "cifar-c", "corrupted", "imagenet-a", "imagenet-o",
+)  # fmt: skip
+DATA_SETS: Registry[DataSet] = Registry("data set", "robustlab.data", "robustlab.data", first=_FIRST)
 """All data sets by name, those with a path by the word before the colon."""
 
 

@@ -1,0 +1,218 @@
+"""Members of every kind from outside the package: a module on the path adds them, and everything then knows them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robustlab import corruptions, data
+from robustlab.attacks import FGSM
+from robustlab.core import Linf, ThreatModel
+from robustlab.core.registry import Registry
+from robustlab.corruptions import corruption
+from robustlab.corruptions.suite import KINDS
+from robustlab.data.named import DATA_SETS
+from robustlab.evaluation import Evaluation, Settings, diagnose, evaluate, evaluate_natural
+from robustlab.evaluation.doctor.findings import FINDINGS
+from robustlab.models import load
+from robustlab.report import write
+from robustlab.report.sections import EXPORTS, SECTIONS
+from robustlab.studies import known
+from robustlab.studies.claim_engine.claim import CATALOGUE
+
+TOY = '''
+"""A toy member of each kind, as a user or another package would write it."""
+
+import torch
+from torch import nn
+
+from robustlab import corruptions, data, evaluation, report, studies
+from robustlab.data import DataSet, Description, InMemory
+from robustlab.evaluation import Finding, FindingSpec
+from robustlab.report import Content, Section
+from robustlab.studies import Arm, Claim, Effect, Term
+from robustlab.studies.claim_engine.measures import Clean
+from robustlab.studies.claim_engine.network import Network
+from robustlab.training import standard
+
+
+def darker(x, draws, constants):
+    """Multiplies by a share."""
+    return x * constants[0]
+
+
+corruptions.register(
+    corruptions.Kind("toy_dark", "own", darker, constants=((0.9,), (0.7,), (0.5,), (0.3,), (0.1,)))
+)
+
+
+def stripes(request):
+    """Bright and dark images."""
+    y = torch.arange(40) % 2
+    x = (0.25 + 0.5 * y.float()).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
+    return InMemory(f"toy stripes {request.path} {request.split}", ("dark", "bright"), x, y, "made here")
+
+
+def described(root):
+    return Description("toy-stripes:WIDTH", "bright and dark images", "CC0", None, "made here")
+
+
+data.register("toy-stripes", DataSet(stripes, described, fill_in="WIDTH", splits=("test",), training=False))
+
+
+def model():
+    """A network that tells bright from dark."""
+    linear = nn.Linear(16, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 16))
+        linear.bias.copy_(torch.tensor([8.0, -8.0]))
+    return nn.Sequential(nn.Flatten(), linear)
+
+
+def suspicious(case):
+    """Reports every case."""
+    return Finding("toy-suspicion", "serious", "The doctor distrusts toys.", {"n": len(case.ids)}, "Take no toys.")
+
+
+evaluation.register_finding(FindingSpec("toy-suspicion", rank=0.5, probe=suspicious))
+
+
+def content(evaluations):
+    """A line for each model."""
+    return Content("Toy note <b>", ("Model", "n"), tuple((e.model.name, str(e.data.n)) for e in evaluations))
+
+
+report.register_section("toy-section", Section("Toy section", content))
+report.register_export("toy.txt", lambda evaluations: f"{len(evaluations)} toys")
+
+studies.register_claim(
+    Claim(
+        name="toy-claim",
+        statement="Toys are accurate.",
+        paper="nobody",
+        published="1",
+        ours="the same",
+        arms=(Arm("toy", Network(standard(), epochs=1)),),
+        measures=(Clean(10),),
+        effects=(Effect("accuracy of the toy", Term("toy", "clean_accuracy"), smallest=0.5),),
+        minutes=1,
+    )
+)
+'''
+MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
+    (KINDS, "toy_dark", "toy_drak"),
+    (DATA_SETS, "toy-stripes", "toy-stipes"),
+    (FINDINGS, "toy-suspicion", "toy-suspicon"),
+    (SECTIONS, "toy-section", "toy-secton"),
+    (EXPORTS, "toy.txt", "toy.tx"),
+    (CATALOGUE, "toy-claim", "toy-clam"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("outside")
+    (place / "toy_members.py").write_text(TOY, encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toys(folder: Path) -> Iterator[None]:
+    """The module is imported, and its members are taken away at the end."""
+    sys.path.insert(0, str(folder))
+    import_module("toy_members")
+    yield
+    sys.path.remove(str(folder))
+    del sys.modules["toy_members"]
+    for registry, name, _ in MEMBERS:
+        registry.unregister(name)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    attack = FGSM(ThreatModel(Linf(), 0.1))
+    network = load("toy_members:model")
+    place = tmp_path_factory.mktemp("run")
+    return evaluate(network, data.load("toy-stripes:4"), attacks={"fgsm": attack}, out=place, settings=Settings())
+
+
+@pytest.mark.parametrize(("registry", "name", "misspelt"), MEMBERS, ids=[name for _, name, _ in MEMBERS])
+def test_a_member_is_listed_and_a_misspelt_name_gets_it(registry: Registry[Any], name: str, misspelt: str) -> None:
+    assert registry.names()[-1] == name
+    with pytest.raises(ValueError, match=f"no {registry.kind} is called '{misspelt}'; did you mean {name}"):
+        registry.get(misspelt)
+
+
+def test_a_corruption_corrupts_and_is_evaluated() -> None:
+    dark = corruption("toy_dark")
+    assert float(dark(torch.ones(1, 1, 2, 2), severity=3).max()) == pytest.approx(0.5, abs=1 / 255)
+    assert not dark.comparable
+    assert corruptions.names()[-1] == "toy_dark"
+    found = evaluate_natural(load("toy_members:model"), data.load("toy-stripes:4"), corruptions=["toy_dark"])
+    assert [cell.accuracy.value for cell in found.cells] == [1.0, 1.0, 0.5, 0.5, 0.5]
+    assert found.corruptions[0].not_comparable == "it is no corruption of a benchmark"
+
+
+def test_a_data_set_is_loaded_listed_and_described() -> None:
+    found = data.load("toy-stripes:4", split="all")
+    assert (found.name, len(found)) == ("toy stripes 4 all", 40)
+    assert data.names()[-1] == data.describe()[-1].name == "toy-stripes:WIDTH"
+    with pytest.raises(ValueError, match="no data set is called 'toy-stripes'; did you mean toy-stripes:WIDTH"):
+        data.load("toy-stripes")
+
+
+def test_a_finding_is_reported_and_takes_its_place_among_causes(evaluated: Evaluation) -> None:
+    assert [f.severity for f in evaluated.findings if f.code == "toy-suspicion"] == ["serious"]
+    attack = FGSM(ThreatModel(Linf(), 1e-5))
+    found = {f.code: f.severity for f in diagnose(nn.Sequential(nn.Flatten(), _Hot()), _points(), attack=attack)}
+    assert found["toy-suspicion"] == "serious"
+    assert found["saturated-softmax"] == "warning", "explained by a cause of lower rank"
+
+
+class _Hot(nn.Module):
+    """Logits so large that the cross-entropy has no gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = 1e4 * (x.mean(dim=1, keepdim=True) - 0.5)
+        return torch.cat([-score, score], dim=1)
+
+
+def _points() -> tuple[torch.Tensor, torch.Tensor]:
+    y = torch.arange(64) % 2
+    return (0.25 + 0.5 * y.float()).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone(), y
+
+
+def test_a_section_and_a_file_are_in_the_report(evaluated: Evaluation, tmp_path: Path) -> None:
+    html = write([evaluated], tmp_path).read_text(encoding="utf-8")
+    assert '<section id="toy-section"' in html
+    assert '<a href="#toy-section">Toy section</a>' in html
+    assert "Toy note &lt;b&gt;" in html
+    assert "## Toy section\n\nToy note &lt;b&gt;\n\n| Model | n |" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "toy.txt").read_text() == "1 toys"
+
+
+def test_a_claim_is_known_by_name_and_not_among_those_of_the_package() -> None:
+    assert [found.claim.name for found in known(["toy-claim"])] == ["toy-claim"]
+    assert "toy-claim" not in [found.claim.name for found in known()]
+
+
+GROUPS = ("corruptions", "data", "findings", "sections", "exports", "claims")
+
+
+def test_the_command_knows_members_of_installed_packages(folder: Path) -> None:
+    info = folder / "toys-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n", encoding="utf-8")
+    entries = "".join(f"[robustlab.{group}]\ntoys = toy_members\n" for group in GROUPS)
+    (info / "entry_points.txt").write_text(entries, encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from robustlab.cli.main import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, "data"], capture_output=True, text=True, timeout=120, check=True)
+    assert "toy-stripes:WIDTH" in done.stdout
