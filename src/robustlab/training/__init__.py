@@ -20,6 +20,8 @@ from robustlab.training.recipes.cross_entropy import Adversarial, Standard, adve
 from robustlab.training.recipes.fast_advprop import FastAdvProp, fast_advprop
 from robustlab.training.recipes.free import Free, free
 from robustlab.training.recipes.noisy_student import NoisyStudent, Unnoised, noisy_student, unnoised
+from robustlab.training.recipes.options import Budget, Option
+from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.single_step import GradAlign, OverfittingAlarm, fast, grad_align, overfitting_alarm
 from robustlab.training.recipes.smooth import SmoothIn, smooth_adversarial, smooth_in
 from robustlab.training.recipes.trades import MART, TRADES, NearPGD, mart, trades
@@ -31,14 +33,16 @@ from robustlab.training.trackers import mlflow, tensorboard, together, trackers
 from robustlab.training.update import DivergedError
 
 __all__ = [
-    "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Consistent", "Constant",
+    "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Budget", "Consistent", "Constant",
     "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Features", "FineTuned", "Free",
     "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "NoisyStudent", "OneCycle",
+    "Option",
     "OverfittingAlarm", "Plan", "Progress", "PseudoLabelled", "PseudoLabels", "RandAugment", "SelfTrained",
     "SelfTraining", "Settings", "SmoothIn", "Standard", "Unlabelled", "Unnoised", "adamw", "adversarial", "advprop",
     "augmented", "augmix", "awp", "cached_features", "corrupted", "fast", "fast_advprop", "finetune", "fit", "free",
     "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow", "new_head",
-    "noisy_student", "overfitting_alarm", "perturbed_once", "progress_bar", "pseudo_labels", "self_train", "sgd",
+    "noisy_student", "overfitting_alarm", "perturbed_once", "progress_bar", "pseudo_labels", "register_recipe",
+    "self_train", "sgd",
     "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers", "trades", "tuned",
     "unnoised", "vat",
 ]  # fmt: skip

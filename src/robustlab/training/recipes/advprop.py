@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,22 +16,52 @@ from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.core.routes import MAIN, routes_of, taking
 from robustlab.training.crafting import Backward, Crafting, no_memory
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import check_smoothing, one_eps, passed
+from robustlab.training.recipes.options import Budget, Option, passed_to
+from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.trades import check_weight
 
 _TARGET = 0x7A26  # names the draws of targets
+
+
+@register_recipe(
+    "advprop",
+    "clean and adversarial images through norms of their own (Xie et al.); several --eps: one more for each",
+    best="clean_accuracy",
+)
+@dataclass(frozen=True)
+class AdvPropOptions:
+    """Options of ``advprop``."""
+
+    threat: Annotated[tuple[ThreatModel, ...], Budget(eps="4/255")]
+    steps: Annotated[int | None, replace(o.STEPS, usual="n + 1 for n/255")] = None
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="1/255")] = None
+    targeted: Annotated[
+        bool,
+        Option(
+            "Attack towards a random wrong class (the default), or away from the label.", flag="--targeted/--untargeted"
+        ),
+    ] = True
+    weight: o.Weight = 1.0
+    shared: Annotated[bool, Option("No auxiliary norms, to see what they are good for.", flag="--shared-norms")] = False
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> AdvProp:
+        """As ``advprop`` makes it."""
+        return passed_to(advprop, self)
 
 
 @typed
 def advprop(
     threat: ThreatModel | Sequence[ThreatModel],
     *,
-    steps: int | None = None,
-    step_size: float | None = None,
-    targeted: bool = True,
-    weight: float = 1.0,
-    shared: bool = False,
-    smoothing: float = 0.0,
+    steps: int | None = AdvPropOptions.steps,
+    step_size: float | None = AdvPropOptions.step_size,
+    targeted: bool = AdvPropOptions.targeted,
+    weight: float = AdvPropOptions.weight,
+    shared: bool = AdvPropOptions.shared,
+    smoothing: float = AdvPropOptions.smoothing,
 ) -> AdvProp:
     """AdvProp: clean images through the main norms and adversarial ones through the auxiliary norms, losses summed.
 
@@ -97,13 +127,18 @@ class AdvProp:
         check_weight("weight", self.weight)
         check_smoothing(self.smoothing)
 
+    @property
+    def routes(self) -> int:
+        """Number of routes that must lead through the model."""
+        return 1 if self.shared else 1 + len(self.craftings)
+
     def init(self, model: nn.Module) -> RecipeState:
         """Nothing to be remembered.
 
         Raises: ValueError if the model has too few routes.
         """
-        if not self.shared:
-            check_routes(model, 1 + len(self.craftings))
+        if self.routes > 1:
+            check_routes(model, self.routes)
         return no_memory(self, model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,10 @@ from robustlab.core.kinds import typed
 from robustlab.training import seeds
 from robustlab.training.around import Around
 from robustlab.training.crafting import Backward
+from robustlab.training.recipes import options as o
+from robustlab.training.recipes.cross_entropy import standard
+from robustlab.training.recipes.options import Option
+from robustlab.training.recipes.registry import register_recipe
 
 _LABEL = 0xA06
 
@@ -53,6 +57,19 @@ class RandAugment:
     def __call__(self, image: Tensor) -> Tensor:
         """The changed image (C, H, W), uint8."""
         return _transform("RandAugment", num_ops=self.operations, magnitude=self.magnitude)(image)
+
+
+@register_recipe("randaugment", "on images changed by RandAugment")
+@dataclass(frozen=True)
+class RandAugmentOptions:
+    """Options of standard training on images changed by ``RandAugment``."""
+
+    magnitude: Annotated[int, Option(f"{o.MAGNITUDE}, 0..30.")] = RandAugment.magnitude
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """``standard`` inside ``augmented``."""
+        return augmented(standard(smoothing=self.smoothing), RandAugment(magnitude=self.magnitude))
 
 
 @typed

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustlab.core import Batch, Metrics, RecipeState, Scores, fold_in
+from robustlab.core import Batch, Metrics, Recipe, RecipeState, Scores, fold_in
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, no_memory
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.augment import AugMix, changed
+from robustlab.training.recipes.options import Option
+from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.trades import check_weight
 
 _TINY = 1e-7  # as in the released code: keeps the logarithm of a probability finite
 
 
+@register_recipe("augmix", "images and views of them seen alike (Hendrycks et al.)")
+@dataclass(frozen=True)
+class AugMixOptions:
+    """Options of ``augmix``."""
+
+    magnitude: Annotated[int, Option(f"{o.MAGNITUDE}, 1..10.")] = AugMix.severity
+    weight: o.Weight = 12.0
+
+    def recipe(self) -> Recipe:
+        """As ``augmix`` makes it."""
+        return augmix(weight=self.weight, change=AugMix(severity=self.magnitude))
+
+
 @typed
-def augmix(*, weight: float = 12.0, views: int = 2, change: Callable[[Tensor], Tensor] | None = None) -> Consistent:
+def augmix(
+    *, weight: float = AugMixOptions.weight, views: int = 2, change: Callable[[Tensor], Tensor] | None = None
+) -> Consistent:
     """AugMix: cross-entropy on the image itself, and predictions that agree with those on views of it.
 
         loss = mean CE(model(x), y) + weight * mean JS(p(x), p(x_1), ..., p(x_views))

@@ -4,20 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Batch, Images, Metrics, RecipeState, frozen
+from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, frozen
 from robustlab.training.around import Around
 from robustlab.training.crafting import Backward, TwoPhase
-from robustlab.training.recipes.trades import check_weight
+from robustlab.training.recipes import options as o
+from robustlab.training.recipes.cross_entropy import PgdOptions
+from robustlab.training.recipes.options import passed_to
+from robustlab.training.recipes.registry import register_recipe
+from robustlab.training.recipes.trades import TradesOptions, check_weight
 
 _TINY = 1e-20  # as in the released code: a gradient of 0 moves nothing
 
 
-def awp(recipe: TwoPhase, *, gamma: float = 0.01, warmup: float = 0.0) -> AWP:
+@register_recipe("awp", "PGD training at perturbed weights")
+@dataclass(frozen=True)
+class AwpOptions:
+    """Options of ``awp`` around PGD training."""
+
+    threat: o.Ball
+    gamma: o.Gamma = 0.01
+    steps: o.Steps = PgdOptions.steps
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = PgdOptions.step_size
+    mix: o.Mix = PgdOptions.mix
+    norm_mode: o.NormMode = PgdOptions.norm_mode
+    eps_warmup: o.EpsWarmup = PgdOptions.eps_warmup
+    steps_warmup: o.StepsWarmup = PgdOptions.steps_warmup
+    smoothing: o.Smoothing = PgdOptions.smoothing
+
+    def recipe(self) -> Recipe:
+        """PGD training at perturbed weights."""
+        return awp(passed_to(PgdOptions, self, without=("gamma",)).recipe(), gamma=self.gamma)
+
+
+@register_recipe("trades-awp", "TRADES at perturbed weights")
+@dataclass(frozen=True)
+class TradesAwpOptions:
+    """Options of ``awp`` around TRADES, with the gamma that the paper has for it."""
+
+    threat: o.Ball
+    gamma: o.Gamma = 0.005
+    beta: o.Beta = TradesOptions.beta
+    steps: o.Steps = TradesOptions.steps
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = TradesOptions.step_size
+    norm_mode: o.NormMode = TradesOptions.norm_mode
+    eps_warmup: o.EpsWarmup = TradesOptions.eps_warmup
+    steps_warmup: o.StepsWarmup = TradesOptions.steps_warmup
+
+    def recipe(self) -> Recipe:
+        """TRADES at perturbed weights."""
+        return awp(passed_to(TradesOptions, self, without=("gamma",)).recipe(), gamma=self.gamma)
+
+
+def awp(recipe: TwoPhase, *, gamma: float = AwpOptions.gamma, warmup: float = 0.0) -> AWP:
     """Another recipe, with the gradient taken at weights perturbed against it.
 
         v_l = gamma * ||w_l|| * g_l / ||g_l||,   g = grad_w loss(w);   the weights w move by the gradient at w + v

@@ -5,21 +5,124 @@ Recipes are values; what they remember is in their state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustlab.attacks import PGD
-from robustlab.core import Attack, Batch, Images, Labels, Logits, Metrics, ThreatModel
+from robustlab.attacks import FGSM, PGD
+from robustlab.core import Attack, Batch, Images, Labels, Logits, Metrics, Recipe, ThreatModel
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, GaussianNoise, NormMode, both_phases, no_memory
+from robustlab.training.recipes import options as o
+from robustlab.training.recipes.options import Option, passed_to
+from robustlab.training.recipes.registry import register_recipe
+
+
+@register_recipe("standard", "on the data as they are")
+@dataclass(frozen=True)
+class StandardOptions:
+    """Options of ``standard``."""
+
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``standard`` makes it."""
+        return standard(smoothing=self.smoothing)
+
+
+@register_recipe("adversarial", "on what any --attack makes of them")
+@dataclass(frozen=True)
+class AdversarialOptions:
+    """Options of ``adversarial``, and of the attack in it."""
+
+    threat: o.Ball
+    attack: Annotated[o.NamedAttack, Option("Such as fgsm, fgsm-rs, bim, pgd or mi-fgsm.", usual="fgsm-rs")]
+    steps: Annotated[int | None, o.STEPS] = None
+    step_size: o.StepSize = None
+    mix: o.Mix = 1.0
+    norm_mode: o.NormMode = "eval"
+    eps_warmup: o.EpsWarmup = 0.0
+    steps_warmup: o.StepsWarmup = 0.0
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``adversarial`` makes it.
+
+        Raises: ValueError for steps, or a step size, that the attack has no use for.
+        """
+        without = ("threat", "attack", "steps", "step_size")
+        return passed_to(partial(adversarial, self.built()), self, without=without)
+
+    def built(self) -> Attack:
+        """The attack: its steps and step size are those that were given, if it has any."""
+        name, build = self.attack
+        made = build(name, self.threat, self.steps or PgdOptions.steps)
+        if self.steps is not None and made == build(name, self.threat, self.steps + 1):
+            raise ValueError(f"steps says nothing to {name}: leave it out, or take pgd")
+        if self.step_size is None:
+            return made
+        if not hasattr(made, "step_size"):
+            raise ValueError(f"step_size says nothing to {name}: leave it out, or take pgd")
+        return replace(made, step_size=self.step_size)  # type: ignore[type-var]  # attacks are dataclasses
+
+
+@register_recipe("pgd", "PGD training (Madry et al.)")
+@dataclass(frozen=True)
+class PgdOptions:
+    """Options of ``madry``."""
+
+    threat: o.Ball
+    steps: o.Steps = 7
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = None
+    mix: o.Mix = 1.0
+    norm_mode: o.NormMode = "train"
+    eps_warmup: o.EpsWarmup = 0.0
+    steps_warmup: o.StepsWarmup = 0.0
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Adversarial:
+        """As ``madry`` makes it, with label smoothing."""
+        return replace(passed_to(madry, self, without=("smoothing",)), smoothing=self.smoothing)
+
+
+@register_recipe("fgsm", "half FGSM, half clean (Goodfellow et al.)")
+@dataclass(frozen=True)
+class FgsmOptions:
+    """Options of Goodfellow's training: no random start, half of the loss on the data as they are."""
+
+    threat: o.Ball
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    mix: o.Mix = 0.5
+    norm_mode: o.NormMode = "eval"
+    eps_warmup: o.EpsWarmup = 0.0
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``adversarial`` makes it."""
+        attack = FGSM(self.threat, self.step_size)
+        return passed_to(partial(adversarial, attack), self, without=("threat", "step_size"))
+
+
+@register_recipe("gaussian-noise", "on noisy inputs")
+@dataclass(frozen=True)
+class GaussianNoiseOptions:
+    """Options of ``gaussian_noise``; sigma is the smaller one of Cohen et al. on ImageNet."""
+
+    sigma: Annotated[float, Option("Standard deviation of the noise.")] = 0.25
+    mix: o.Mix = 1.0
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``gaussian_noise`` makes it."""
+        return passed_to(gaussian_noise, self)
 
 
 @typed
-def standard(*, smoothing: float = 0.0) -> Standard:
+def standard(*, smoothing: float = StandardOptions.smoothing) -> Standard:
     """Training on the data as they are: the mean cross-entropy of each batch.
 
     Args:
@@ -34,11 +137,11 @@ def standard(*, smoothing: float = 0.0) -> Standard:
 def adversarial(
     attack: Attack,
     *,
-    mix: float = 1.0,
-    norm_mode: NormMode = "eval",
-    eps_warmup: float = 0.0,
-    steps_warmup: float = 0.0,
-    smoothing: float = 0.0,
+    mix: float = AdversarialOptions.mix,
+    norm_mode: NormMode = AdversarialOptions.norm_mode,
+    eps_warmup: float = AdversarialOptions.eps_warmup,
+    steps_warmup: float = AdversarialOptions.steps_warmup,
+    smoothing: float = AdversarialOptions.smoothing,
 ) -> Adversarial:
     """Training on what an attack makes of the data.
 
@@ -63,12 +166,12 @@ def adversarial(
 def madry(
     threat: ThreatModel,
     *,
-    steps: int = 7,
-    step_size: float | None = None,
-    mix: float = 1.0,
-    norm_mode: NormMode = "train",
-    eps_warmup: float = 0.0,
-    steps_warmup: float = 0.0,
+    steps: int = PgdOptions.steps,
+    step_size: float | None = PgdOptions.step_size,
+    mix: float = PgdOptions.mix,
+    norm_mode: NormMode = PgdOptions.norm_mode,
+    eps_warmup: float = PgdOptions.eps_warmup,
+    steps_warmup: float = PgdOptions.steps_warmup,
 ) -> Adversarial:
     """PGD training: each batch is replaced by what PGD makes of it.
 
@@ -93,7 +196,9 @@ def madry(
 
 
 @typed
-def gaussian_noise(sigma: float, *, mix: float = 1.0) -> Adversarial:
+def gaussian_noise(
+    sigma: float, *, mix: float = GaussianNoiseOptions.mix, smoothing: float = GaussianNoiseOptions.smoothing
+) -> Adversarial:
     """Training on noisy inputs, which are not cut to the bounds of images.
 
         loss = (1 - mix) * mean CE(model(x), y) + mix * mean CE(model(x + sigma * N(0, I)), y)
@@ -101,11 +206,12 @@ def gaussian_noise(sigma: float, *, mix: float = 1.0) -> Adversarial:
     Args:
         sigma: standard deviation of the noise >= 0, in input units.
         mix: share of the loss that is on noisy inputs, in [0, 1].
+        smoothing: share of each label that is spread evenly over all classes.
 
     Source: Cohen, Rosenfeld, Kolter, Certified Adversarial Robustness via Randomized Smoothing, ICML 2019, section
     3.3, with mix 1.
     """
-    return Adversarial(GaussianNoise(sigma), mix)
+    return Adversarial(GaussianNoise(sigma), mix, smoothing)
 
 
 @typed

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Batch, Images, Metrics, RecipeState, Streams, ThreatModel, fold_in
+from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, Streams, ThreatModel, fold_in
 from robustlab.core.gradients import own_gradient
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.core.routes import MAIN, routed_parts, taking
 from robustlab.training.crafting import Backward, no_memory
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.advprop import check_routes
 from robustlab.training.recipes.cross_entropy import check_smoothing, one_eps, passed
+from robustlab.training.recipes.options import Budget, Option, passed_to
+from robustlab.training.recipes.registry import register_recipe
 
 _START = 0xFA57  # names the draws of starting points
 _LEAST = 2  # examples of which a BatchNorm can take statistics
+
+
+@register_recipe("fast-advprop", "AdvProp with one step on a share of each batch (Mei et al.)", best="clean_accuracy")
+@dataclass(frozen=True)
+class FastAdvPropOptions:
+    """Options of ``fast_advprop``."""
+
+    threat: Annotated[ThreatModel, Budget(eps="1/255")]
+    share: Annotated[float, Option("Share of each batch that becomes adversarial.")] = 0.2
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    smoothing: o.Smoothing = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``fast_advprop`` makes it."""
+        return passed_to(fast_advprop, self)
 
 
 @typed
 def fast_advprop(
     threat: ThreatModel,
     *,
-    share: float = 0.2,
-    step_size: float | None = None,
+    share: float = FastAdvPropOptions.share,
+    step_size: float | None = FastAdvPropOptions.step_size,
     weights: tuple[float, float, float] = (1.0, 0.5, 0.5),
-    smoothing: float = 0.0,
+    smoothing: float = FastAdvPropOptions.smoothing,
 ) -> FastAdvProp:
     """Fast AdvProp: a part of each batch becomes adversarial by one step, whose pass trains the weights as well.
 
@@ -69,6 +87,7 @@ class FastAdvProp:
     weights: tuple[float, float, float] = (1.0, 0.5, 0.5)
     smoothing: float = 0.0
     replays: ClassVar[int] = 1
+    routes: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         one_eps(self.threat)
@@ -85,7 +104,7 @@ class FastAdvProp:
 
         Raises: ValueError if the model has too few routes.
         """
-        check_routes(model, 2)
+        check_routes(model, self.routes)
         return no_memory(self, model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:

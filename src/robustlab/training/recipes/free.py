@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Batch, Metrics, RecipeState, ThreatModel
+from robustlab.core import Batch, Metrics, Recipe, RecipeState, ThreatModel
 from robustlab.core.gradients import own_gradient
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, check_warmup, risen
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import one_eps, passed
+from robustlab.training.recipes.options import Option, passed_to
+from robustlab.training.recipes.registry import register_recipe
 
 _DELTA = "delta"
 
 
+@register_recipe("free", "each batch replayed (Shafahi et al.)")
+@dataclass(frozen=True)
+class FreeOptions:
+    """Options of ``free``."""
+
+    threat: o.Ball
+    replays: Annotated[int, Option("Updates with each batch.")] = 8
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    eps_warmup: o.EpsWarmup = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``free`` makes it."""
+        return passed_to(free, self)
+
+
 @typed
-def free(threat: ThreatModel, *, replays: int = 8, step_size: float | None = None, eps_warmup: float = 0.0) -> Free:
+def free(
+    threat: ThreatModel,
+    *,
+    replays: int = FreeOptions.replays,
+    step_size: float | None = FreeOptions.step_size,
+    eps_warmup: float = FreeOptions.eps_warmup,
+) -> Free:
     """Free adversarial training: each batch is trained on m times, each time with the perturbation one step further.
 
         loss = mean CE(model(clip(x + delta)), y);   then delta <- project(delta + step_size * steepest(grad_delta))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ from robustlab.core.gradients import dense
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Crafting, NormMode, both_phases, in_eval_mode, no_memory
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import adversarial, one_eps, passed
+from robustlab.training.recipes.options import passed_to
+from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.trades import check_weight
 from robustlab.training.training_twin import following
 
@@ -24,14 +27,45 @@ _ETA = 0x97AD  # names the draws of GradAlign's second point
 _X, _Y, _IDS, _BEST, _FIRED, _STEP = (f"alarm/{name}" for name in ("x", "y", "ids", "best", "fired", "step"))
 
 
+@register_recipe("fast", "FGSM from a random start (Wong et al.), with an alarm")
+@dataclass(frozen=True)
+class FastOptions:
+    """Options of ``fast``."""
+
+    threat: o.Ball
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="1.25 eps")] = None
+    norm_mode: o.NormMode = "train"
+    eps_warmup: o.EpsWarmup = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``fast`` makes it."""
+        return passed_to(fast, self)
+
+
+@register_recipe("grad-align", "FGSM with gradients that agree")
+@dataclass(frozen=True)
+class GradAlignOptions:
+    """Options of ``grad_align``."""
+
+    threat: o.Ball
+    weight: o.Weight = 0.2
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    norm_mode: o.NormMode = "train"
+    eps_warmup: o.EpsWarmup = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``grad_align`` makes it."""
+        return passed_to(grad_align, self)
+
+
 @typed
 def fast(
     threat: ThreatModel,
     *,
-    step_size: float | None = None,
+    step_size: float | None = FastOptions.step_size,
     mix: float = 1.0,
-    norm_mode: NormMode = "train",
-    eps_warmup: float = 0.0,
+    norm_mode: NormMode = FastOptions.norm_mode,
+    eps_warmup: float = FastOptions.eps_warmup,
 ) -> OverfittingAlarm:
     """Fast adversarial training: FGSM from a random point of the ball, watched for catastrophic overfitting.
 
@@ -57,11 +91,11 @@ def fast(
 def grad_align(
     threat: ThreatModel,
     *,
-    weight: float = 0.2,
-    step_size: float | None = None,
+    weight: float = GradAlignOptions.weight,
+    step_size: float | None = GradAlignOptions.step_size,
     random_start: bool = False,
-    norm_mode: NormMode = "train",
-    eps_warmup: float = 0.0,
+    norm_mode: NormMode = GradAlignOptions.norm_mode,
+    eps_warmup: float = GradAlignOptions.eps_warmup,
 ) -> GradAlign:
     """FGSM training with gradients that agree across the ball, against catastrophic overfitting.
 

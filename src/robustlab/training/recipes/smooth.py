@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from torch import nn
 
 from robustlab.attacks import PGD
-from robustlab.core import Batch, Images, Metrics, RecipeState, ThreatModel, smooth_gradients
+from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, ThreatModel, smooth_gradients
 from robustlab.core.kinds import typed
 from robustlab.core.smooth import smooth_parts
 from robustlab.training.crafting import Backward, NormMode, TwoPhase, both_phases
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import Adversarial, adversarial, one_eps
+from robustlab.training.recipes.options import passed_to
+from robustlab.training.recipes.registry import register_recipe
 
 Where: TypeAlias = Literal["attack", "update", "both", "neither"]
+
+
+@register_recipe("sat", "one step through smooth activations", activation="silu")
+@dataclass(frozen=True)
+class SmoothOptions:
+    """Options of ``smooth_adversarial``."""
+
+    threat: o.Ball
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    mix: o.Mix = 1.0
+    norm_mode: o.NormMode = "eval"
+    eps_warmup: o.EpsWarmup = 0.0
+    smoothing: o.Smoothing = 0.1
+
+    def recipe(self) -> Recipe:
+        """As ``smooth_adversarial`` makes it."""
+        return passed_to(smooth_adversarial, self)
 
 
 @typed
 def smooth_adversarial(
     threat: ThreatModel,
     *,
-    step_size: float | None = None,
-    mix: float = 1.0,
-    norm_mode: NormMode = "eval",
-    eps_warmup: float = 0.0,
-    smoothing: float = 0.1,
+    step_size: float | None = SmoothOptions.step_size,
+    mix: float = SmoothOptions.mix,
+    norm_mode: NormMode = SmoothOptions.norm_mode,
+    eps_warmup: float = SmoothOptions.eps_warmup,
+    smoothing: float = SmoothOptions.smoothing,
 ) -> Adversarial:
     """The recipe of Smooth Adversarial Training: PGD-1, for a model that ``robustlab.models.smooth`` has made smooth.
 

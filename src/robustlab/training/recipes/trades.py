@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +11,66 @@ from torch.nn import functional as F
 
 from robustlab.attacks import maximise, steepest
 from robustlab.attacks.call import Call, craft
-from robustlab.core import Batch, Images, Logits, Metrics, Objective, ThreatModel, cross_entropy, kl, unfinished
+from robustlab.core import Batch, Images, Logits, Metrics, Objective, Recipe, ThreatModel, cross_entropy, kl, unfinished
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, both_phases, no_memory
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import one_eps
+from robustlab.training.recipes.options import passed_to
+from robustlab.training.recipes.registry import register_recipe
 
 Against: TypeAlias = Literal["prediction", "label"]
 _STEP = 0.007 / 0.031  # of eps: the step size of both papers
 _SURE = 1.0001  # MART's released code: keeps log(1 - p) finite where a wrong class has all the probability
 
 
+@register_recipe("trades", "accuracy traded for robustness by --beta")
+@dataclass(frozen=True)
+class TradesOptions:
+    """Options of ``trades``."""
+
+    threat: o.Ball
+    beta: o.Beta = 6.0
+    steps: o.Steps = 10
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
+    norm_mode: o.NormMode = "eval"
+    eps_warmup: o.EpsWarmup = 0.0
+    steps_warmup: o.StepsWarmup = 0.0
+
+    def recipe(self) -> TRADES:
+        """As ``trades`` makes it."""
+        return passed_to(trades, self)
+
+
+@register_recipe("mart", "more weight where the clean image is misclassified")
+@dataclass(frozen=True)
+class MartOptions:
+    """Options of ``mart``."""
+
+    threat: o.Ball
+    beta: o.Beta = 6.0
+    steps: o.Steps = 10
+    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
+    norm_mode: o.NormMode = "eval"
+    eps_warmup: o.EpsWarmup = 0.0
+    steps_warmup: o.StepsWarmup = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``mart`` makes it."""
+        return passed_to(mart, self)
+
+
 @typed
 def trades(
     threat: ThreatModel,
     *,
-    beta: float = 6.0,
-    steps: int = 10,
-    step_size: float | None = None,
-    norm_mode: NormMode = "eval",
-    eps_warmup: float = 0.0,
-    steps_warmup: float = 0.0,
+    beta: float = TradesOptions.beta,
+    steps: int = TradesOptions.steps,
+    step_size: float | None = TradesOptions.step_size,
+    norm_mode: NormMode = TradesOptions.norm_mode,
+    eps_warmup: float = TradesOptions.eps_warmup,
+    steps_warmup: float = TradesOptions.steps_warmup,
 ) -> TRADES:
     """TRADES: accuracy on clean inputs, traded for a prediction that stays the same around them.
 
@@ -59,12 +98,12 @@ def trades(
 def mart(
     threat: ThreatModel,
     *,
-    beta: float = 6.0,
-    steps: int = 10,
-    step_size: float | None = None,
-    norm_mode: NormMode = "eval",
-    eps_warmup: float = 0.0,
-    steps_warmup: float = 0.0,
+    beta: float = MartOptions.beta,
+    steps: int = MartOptions.steps,
+    step_size: float | None = MartOptions.step_size,
+    norm_mode: NormMode = MartOptions.norm_mode,
+    eps_warmup: float = MartOptions.eps_warmup,
+    steps_warmup: float = MartOptions.steps_warmup,
 ) -> MART:
     """MART: a boosted cross-entropy, and a divergence that counts most where the clean input is misclassified.
 

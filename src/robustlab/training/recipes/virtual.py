@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.attacks.virtual import VirtualAdversarial
-from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState, Streams, ThreatModel, frozen, kl
+from robustlab.core import (
+    Batch,
+    Examples,
+    Images,
+    Logits,
+    Metrics,
+    Recipe,
+    RecipeState,
+    Streams,
+    ThreatModel,
+    frozen,
+    kl,
+)
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
 from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, no_memory
 from robustlab.training.identity import content
+from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import passed
+from robustlab.training.recipes.options import Budget, Option, passed_to
+from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.trades import check_weight
 
 _DRAWN = 0xD7A
-
-
-@typed
-def vat(
-    threat: ThreatModel,
-    *,
-    unlabelled: Unlabelled | None = None,
-    weight: float = 1.0,
-    entropy: float = 0.0,
-    iterations: int = 1,
-    norm_mode: NormMode = "train",
-    eps_warmup: float = 0.0,
-) -> VAT:
-    """Virtual adversarial training, supervised or, with unlabelled examples, semi-supervised.
-
-        loss = mean CE(model(x), y) + weight * mean KL(p(u) || p(u + r)) + entropy * mean H(p(u))
-
-    with u the batch itself, or unlabelled examples; p the predicted distribution, a constant on the left of the
-    divergence; and r the direction of length eps in which the prediction changes most.
-
-    Args:
-        threat: norm (L2 in the paper), eps and bounds; the results depend strongly on eps.
-        unlabelled: where u comes from; None: supervised.
-        weight: alpha in the paper.
-        entropy: weight of entropy minimisation: 1 in the paper's VAT+EntMin, 0 in plain VAT.
-        iterations: of the power method that finds r.
-        norm_mode: "train" as in the released code: batch statistics while r is made (examples weigh there as they do
-            in ``VirtualAdversarial``, each alike); "eval": running ones.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-
-    Source: Miyato, Maeda, Koyama, Ishii, Virtual Adversarial Training, TPAMI 2019, equations 5 to 8. As in the released
-    code, no pass over u changes the running statistics of norm layers, unless u is the batch itself, which is passed
-    once for both terms. There eps is 8 or 10 after ZCA whitening on CIFAR-10 and u + r may leave the bounds; here it is
-    in the units of the inputs and within them.
-    """
-    crafting = Crafting(VirtualAdversarial(threat, iterations), norm_mode, eps_warmup)
-    return VAT(crafting, weight, entropy, unlabelled)
 
 
 @typed
@@ -98,6 +76,75 @@ class Unlabelled:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         x = found.x.to(batch.x).contiguous(memory_format=layout)
         return Batch(x, torch.zeros_like(found.y).to(batch.y), found.ids.to(batch.ids), batch.seed, batch.progress)
+
+
+@register_recipe("vat", "virtual adversarial training; with --labels most of the data are unlabelled")
+@dataclass(frozen=True)
+class VatOptions:
+    """Options of ``vat``."""
+
+    threat: Annotated[ThreatModel, Budget(norm="l2")]
+    unlabelled: Annotated[
+        Examples | None,
+        Option("Only so many examples keep their label; the others are used without.", flag="--labels", min=1),
+    ] = None
+    ratio: Annotated[int | None, Option("Unlabelled examples with each labelled one.", usual=str(Unlabelled.ratio))] = (
+        None
+    )
+    weight: o.Weight = 1.0
+    entropy: Annotated[float, Option("Weight of entropy minimisation.")] = 0.0
+    norm_mode: o.NormMode = "train"
+    eps_warmup: o.EpsWarmup = 0.0
+
+    def recipe(self) -> Recipe:
+        """As ``vat`` makes it.
+
+        Raises: ValueError for a ratio without unlabelled examples.
+        """
+        made = passed_to(vat, self, without=("unlabelled", "ratio"))
+        if self.unlabelled is None:
+            if self.ratio is not None:
+                raise ValueError("ratio counts unlabelled examples: say with --labels how many of them are labelled")
+            return made
+        ratio = Unlabelled.ratio if self.ratio is None else self.ratio
+        return replace(made, unlabelled=Unlabelled(self.unlabelled, ratio))
+
+
+@typed
+def vat(
+    threat: ThreatModel,
+    *,
+    unlabelled: Unlabelled | None = None,
+    weight: float = VatOptions.weight,
+    entropy: float = VatOptions.entropy,
+    iterations: int = 1,
+    norm_mode: NormMode = VatOptions.norm_mode,
+    eps_warmup: float = VatOptions.eps_warmup,
+) -> VAT:
+    """Virtual adversarial training, supervised or, with unlabelled examples, semi-supervised.
+
+        loss = mean CE(model(x), y) + weight * mean KL(p(u) || p(u + r)) + entropy * mean H(p(u))
+
+    with u the batch itself, or unlabelled examples; p the predicted distribution, a constant on the left of the
+    divergence; and r the direction of length eps in which the prediction changes most.
+
+    Args:
+        threat: norm (L2 in the paper), eps and bounds; the results depend strongly on eps.
+        unlabelled: where u comes from; None: supervised.
+        weight: alpha in the paper.
+        entropy: weight of entropy minimisation: 1 in the paper's VAT+EntMin, 0 in plain VAT.
+        iterations: of the power method that finds r.
+        norm_mode: "train" as in the released code: batch statistics while r is made (examples weigh there as they do
+            in ``VirtualAdversarial``, each alike); "eval": running ones.
+        eps_warmup: share of the training over which eps rises linearly from 0.
+
+    Source: Miyato, Maeda, Koyama, Ishii, Virtual Adversarial Training, TPAMI 2019, equations 5 to 8. As in the released
+    code, no pass over u changes the running statistics of norm layers, unless u is the batch itself, which is passed
+    once for both terms. There eps is 8 or 10 after ZCA whitening on CIFAR-10 and u + r may leave the bounds; here it is
+    in the units of the inputs and within them.
+    """
+    crafting = Crafting(VirtualAdversarial(threat, iterations), norm_mode, eps_warmup)
+    return VAT(crafting, weight, entropy, unlabelled)
 
 
 @typed

@@ -1,0 +1,82 @@
+"""Options that recipes have in common; each recipe says in a dataclass which it takes, and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+
+from robustlab.core import Attack, ThreatModel
+from robustlab.training.crafting import NormMode as Mode
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Option:
+    """Metadata of a field that users set by an option of the command.
+
+    Args:
+        help: a sentence; which recipes take the option, and their defaults, are added to it.
+        flag: as it is typed, ``--a/--b`` for a switch between two; "": the name of the field.
+        min: smallest value that is taken; None: any. What else a value must be is checked where it is used.
+        usual: the default in words, where the field has None.
+    """
+
+    help: str
+    flag: str = ""
+    min: float | None = None
+    usual: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Metadata of a field that ``--eps`` and ``--norm`` set together.
+
+    The type of the field says what is taken: ``ThreatModel``, one ball; ``tuple[ThreatModel, ...]``, one for each eps,
+    the smallest first; a ``Norm`` alone; ``float | None``, an eps that is None where none is typed.
+
+    Args:
+        eps: the default, such as "4/255", with the norm below; "": what is usual for the norm.
+        norm: the default: linf, l2 or l1.
+    """
+
+    eps: str = ""
+    norm: str = "linf"
+
+
+class NamedAttack(NamedTuple):
+    """An attack by its name, to be built when its budget is known."""
+
+    name: str
+    build: Callable[[str, ThreatModel, int], Attack]
+    """From the name, norm and budget, and a number of steps, which attacks without steps do not use."""
+
+
+def passed_to(make: Callable[..., R], options: object, *, without: tuple[str, ...] = ()) -> R:
+    """Calls a function with all fields of some options under their own names.
+
+    Args:
+        make: takes them as keyword arguments.
+        options: a dataclass.
+        without: names of fields that are left out.
+    """
+    names = [field.name for field in fields(options) if field.name not in without]  # type: ignore[arg-type]
+    return make(**{name: getattr(options, name) for name in names})
+
+
+STEPS = Option("Steps of the attack.", min=1)
+STEP_SIZE = Option("Length of each step, in input units.")
+NORM_MODE = Option("Norm layers while inputs are made: train or eval, which is the faster.")
+MAGNITUDE = "Strength of the operations"
+Ball: TypeAlias = Annotated[ThreatModel, Budget()]
+Steps: TypeAlias = Annotated[int, STEPS]
+StepSize: TypeAlias = Annotated[float | None, STEP_SIZE]
+NormMode: TypeAlias = Annotated[Mode, NORM_MODE]
+EpsWarmup: TypeAlias = Annotated[float, Option("Share of the training, in 0..1, over which eps rises from 0.")]
+StepsWarmup: TypeAlias = Annotated[float, Option("Share of the training over which the steps rise from 1.")]
+Mix: TypeAlias = Annotated[float, Option("Share of the loss on changed inputs, in 0..1.")]
+Smoothing: TypeAlias = Annotated[float, Option("Share of each label spread over all.", flag="--label-smoothing")]
+Beta: TypeAlias = Annotated[float, Option("Weight of robustness.")]
+Gamma: TypeAlias = Annotated[float, Option("Size of the change of weights, relative to them.")]
+Weight: TypeAlias = Annotated[float, Option("Weight of the regulariser, or of adversarial losses.")]
