@@ -20,7 +20,7 @@ from typer.main import get_command
 
 import robustlab
 from robustlab.cli import parse, show
-from robustlab.cli.main import COMMANDS, app, main
+from robustlab.cli.main import COMMANDS, built, main
 from robustlab.cli.parse import attack, budgets, threat, usual_eps
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_guide_says_what_the_commands_say() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_in_the_help_are_valid(name: str) -> None:
-    group = get_command(app)
+    group = get_command(built())
     one = group.commands[name]  # type: ignore[attr-defined]  # the app is a group of commands
     assert one.epilog is not None
     program, spoken, *words = shlex.split(one.epilog.removeprefix("Example: "))
@@ -70,7 +70,7 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str) -> None:
-    one = get_command(app).commands[name]  # type: ignore[attr-defined]  # the app is a group of commands
+    one = get_command(built()).commands[name]  # type: ignore[attr-defined]  # the app is a group of commands
     for command in getattr(one, "commands", {name: one}).values():
         there = {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
         spoken = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from robustlab.cli.main import app
+from robustlab.cli.main import built
 from robustlab.cli.mine import EXAMPLE
 
 Command = Callable[..., Any]
@@ -63,6 +63,6 @@ def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
 
 
 def test_example_in_the_help_is_valid() -> None:
-    one = get_command(app).commands["mine"]  # type: ignore[attr-defined]  # the app is a group of commands
+    one = get_command(built()).commands["mine"]  # type: ignore[attr-defined]  # the app is a group of commands
     assert one.epilog == f"Example: {EXAMPLE}"
     one.make_context("mine", shlex.split(EXAMPLE)[2:])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from robustlab.cli.main import app
+from robustlab.cli.main import built
 from robustlab.cli.reproduce import EXAMPLE
 from robustlab.studies import CLAIMS
 
@@ -84,6 +84,6 @@ def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
 
 
 def test_example_in_the_help_is_valid() -> None:
-    one = get_command(app).commands["reproduce"]  # type: ignore[attr-defined]  # the app is a group of commands
+    one = get_command(built()).commands["reproduce"]  # type: ignore[attr-defined]  # the app is a group of commands
     assert one.epilog == f"Example: {EXAMPLE}"
     one.make_context("reproduce", shlex.split(EXAMPLE)[2:])

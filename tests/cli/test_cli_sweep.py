@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from robustlab.cli.main import app
+from robustlab.cli.main import built
 from robustlab.studies.sweep import RULES
 
 Command = Callable[..., Any]
@@ -121,7 +121,7 @@ def test_too_few_images_are_said(command: Command) -> None:
 
 @pytest.mark.parametrize("name", ["attackers", "trainers"])
 def test_examples_in_the_help_are_valid(name: str) -> None:
-    one = get_command(app).commands["sweep"].commands[name]  # type: ignore[attr-defined]  # groups of commands
+    one = get_command(built()).commands["sweep"].commands[name]  # type: ignore[attr-defined]  # groups of commands
     program, *words = shlex.split(one.epilog.removeprefix("Example: "))
     assert (program, words[:2]) == ("robustlab", ["sweep", name])
     one.make_context(name, words[2:])

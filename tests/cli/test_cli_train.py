@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from robustlab import data, models, training
 from robustlab.attacks import PGD
 from robustlab.cli import recipes
-from robustlab.cli.recipes import RECIPES
 from robustlab.core import L2, Batch, Linf, Metrics, Recipe, ThreatModel
 from robustlab.studies import Watch
+from robustlab.training.recipes.registry import RECIPES
 
 Command = Callable[..., Any]
 AT = ThreatModel(Linf(), 0.1)
@@ -28,7 +28,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--recipe magic", "there is no recipe 'magic': choose standard, adversarial, pgd, fgsm, fast, free"),
+        ("--recipe magic", "there is no recipe 'magic': choose standard, adversarial, pgd, fgsm, gaussian-noise"),
         ("--recipe pgd --beta 6", "the recipe pgd does not use --beta: it is for trades, mart, trades-awp"),
         ("--recipe pgd --labels 9", "the recipe pgd does not use --labels: it is for vat"),
         ("--recipe trades --label-smoothing 0.1", "the recipe trades does not use --label-smoothing: it is for"),
@@ -41,7 +41,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--recipe vat --ratio 2", "--ratio counts unlabelled examples: say with --labels how many of"),
         ("--recipe vat --labels 61", "--labels 61 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label, so leave it out"),
-        ("--recipe pgd --eps-warmup 1.5", "eps_warmup is a share of the training, in [0, 1], got 1.5"),
+        ("--recipe pgd --eps-warmup 1.5", "--eps-warmup is a share of the training, in [0, 1], got 1.5"),
         ("--recipe pgd --norm-mode test", "norm_mode must be one of eval, train, got 'test'"),
         ("--hold-out 60", "--hold-out 60 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--patience 2", "--patience counts epochs without better robust accuracy: say --hold-out N, too"),
@@ -222,6 +222,6 @@ def test_only_the_first_of_several_processes_speaks_and_writes(
 
 def test_help_names_the_recipes_that_use_an_option(command: Command) -> None:
     said = " ".join(command("train", "--help").out.replace("│", " ").split())
-    assert "[trades, mart, trades-awp]" in said
+    assert "Weight of robustness. [trades, mart, trades-awp: 6]" in said
     assert all(name in said for name in RECIPES)
-    assert recipes.users("labels") == "vat"
+    assert recipes.users("--labels") == ["vat"]

@@ -11,26 +11,33 @@ import typer
 
 from robustlab import data, training
 from robustlab.attacks import FGSM, PGD
-from robustlab.cli.recipes import RECIPES, Options, checked, on_corrupted
-from robustlab.cli.training import PLAIN, Length, Rule, optimizer, precision, robust, schedule, settings, taken
+from robustlab.cli import recipes
+from robustlab.cli.fields import Typed
+from robustlab.cli.recipes import ball, checked, on_corrupted
+from robustlab.cli.train_options import Length, Rule
+from robustlab.cli.training import PLAIN, optimizer, precision, robust, schedule, settings
+from robustlab.cli.training import taken as precision_taken
 from robustlab.core import L2, Examples, Linf, Recipe, ThreatModel
 from robustlab.corruptions import corruption
 from robustlab.regularization import AdversarialRegularization, Neighbourhood
 from robustlab.training import Settings
+from robustlab.training.recipes.registry import RECIPES
 
-Typed = str | int | float
+Word = str | int | float
 AT = ThreatModel(Linf(), 0.1)
 
 
 CRAFTED: dict[str, Any] = {"norm_mode": "eval", "eps_warmup": 0.5}
 STEPPED: dict[str, Any] = {"steps": 3, "step_size": 0.04, **CRAFTED, "steps_warmup": 0.25}
 MIXED: dict[str, Any] = {"mix": 0.7, "smoothing": 0.1}
-Expected = dict[str, tuple[Recipe, dict[str, Typed]]]
+SMOOTH: dict[str, Any] = {"label_smoothing": 0.1}
+TYPED_MIXED: dict[str, Any] = {"mix": 0.7, **SMOOTH}
+Expected = dict[str, tuple[Recipe, dict[str, Word]]]
 
 
-def made(name: str, unlabelled: Examples | None = None, **typed: Typed) -> Recipe:
-    given = Options(**typed)  # type: ignore[arg-type]
-    return checked(name, given).make(given, unlabelled)
+def made(name: str, unlabelled: Examples | None = None, **typed: Word) -> Recipe:
+    checked(name, Typed(typed))
+    return recipes.made(name, Typed(typed), unlabelled)
 
 
 def digits() -> Examples:
@@ -42,11 +49,11 @@ def of_several_steps() -> Expected:
     pgd = training.adversarial(PGD(AT, 3, 0.04), **MIXED, **CRAFTED, steps_warmup=0.25)
     trades = training.trades(AT, beta=3.0, **STEPPED)
     return {
-        "adversarial": (pgd, {"attack": "pgd", **STEPPED, **MIXED}),
-        "pgd": (pgd, {**STEPPED, **MIXED}),
+        "adversarial": (pgd, {"attack": "pgd", **STEPPED, **TYPED_MIXED}),
+        "pgd": (pgd, {**STEPPED, **TYPED_MIXED}),
         "trades": (trades, {"beta": 3.0, **STEPPED}),
         "mart": (training.mart(AT, beta=3.0, **STEPPED), {"beta": 3.0, **STEPPED}),
-        "awp": (training.awp(pgd, gamma=0.02), {"gamma": 0.02, **STEPPED, **MIXED}),
+        "awp": (training.awp(pgd, gamma=0.02), {"gamma": 0.02, **STEPPED, **TYPED_MIXED}),
         "trades-awp": (training.awp(trades, gamma=0.02), {"gamma": 0.02, "beta": 3.0, **STEPPED}),
     }
 
@@ -54,9 +61,9 @@ def of_several_steps() -> Expected:
 def of_few_steps() -> Expected:
     """Recipes with one step or none, with all of their options, made by hand."""
     return {
-        "standard": (training.standard(smoothing=0.1), {"smoothing": 0.1}),
+        "standard": (training.standard(smoothing=0.1), {"label_smoothing": 0.1}),
         "fgsm": (
-            training.adversarial(FGSM(AT, 0.08), **CRAFTED, **MIXED), {"step_size": 0.08, **CRAFTED, **MIXED}
+            training.adversarial(FGSM(AT, 0.08), **CRAFTED, **MIXED), {"step_size": 0.08, **CRAFTED, **TYPED_MIXED}
         ),
         "fast": (training.fast(AT, step_size=0.08, **CRAFTED), {"step_size": 0.08, **CRAFTED}),
         "free": (
@@ -68,7 +75,8 @@ def of_few_steps() -> Expected:
             {"weight": 0.5, "step_size": 0.08, **CRAFTED},
         ),
         "sat": (
-            training.smooth_adversarial(AT, step_size=0.08, **CRAFTED, **MIXED), {"step_size": 0.08, **CRAFTED, **MIXED}
+            training.smooth_adversarial(AT, step_size=0.08, **CRAFTED, **MIXED),
+            {"step_size": 0.08, **CRAFTED, **TYPED_MIXED}
         ),
         "vat": (
             training.vat(ThreatModel(L2(), 0.1), unlabelled=training.Unlabelled(digits(), 2), weight=2.0, entropy=1.0,
@@ -79,14 +87,14 @@ def of_few_steps() -> Expected:
             AdversarialRegularization(Neighbourhood(L2(), 0.04, 3, 0.1), 0.5, norm_mode="eval"),
             {"weight": 0.5, "step_size": 0.04, "steps": 3, "norm_mode": "eval"},
         ),
-        "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **MIXED), {"sigma": 0.5, **MIXED}),
+        "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **MIXED), {"sigma": 0.5, **TYPED_MIXED}),
         "augmix": (
             training.augmix(weight=6.0, change=training.AugMix(severity=5)),
             {"magnitude": 5, "weight": 6.0},
         ),
         "randaugment": (
             training.augmented(training.standard(smoothing=0.1), training.RandAugment(magnitude=5)),
-            {"magnitude": 5, "smoothing": 0.1},
+            {"magnitude": 5, "label_smoothing": 0.1},
         ),
     }  # fmt: skip
 
@@ -96,21 +104,33 @@ def of_two_routes() -> Expected:
     return {
         "advprop": (
             training.advprop([AT], steps=3, step_size=0.04, targeted=False, weight=0.5, shared=True, smoothing=0.1),
-            {"steps": 3, "step_size": 0.04, "targeted": False, "weight": 0.5, "shared": True, "smoothing": 0.1},
+            {
+                "steps": 3,
+                "step_size": 0.04,
+                "targeted": False,
+                "weight": 0.5,
+                "shared_norms": True,
+                "label_smoothing": 0.1,
+            },
         ),
         "fast-advprop": (
             training.fast_advprop(AT, share=0.5, step_size=0.04, smoothing=0.1),
-            {"share": 0.5, "step_size": 0.04, "smoothing": 0.1},
+            {"share": 0.5, "step_size": 0.04, "label_smoothing": 0.1},
         ),
     }
+
+
+def taken(name: str) -> set[str]:
+    """Names of the options that help says are for a recipe."""
+    return {one.name for one in recipes.parameters() if name in recipes.users(f"--{one.name.replace('_', '-')}")}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_made_of_exactly_the_options_that_it_says_it_uses(name: str) -> None:
     wanted, typed = (of_several_steps() | of_few_steps() | of_two_routes())[name]
-    budget = {"eps": "0.1"} if "eps" in RECIPES[name].uses else {}
+    budget = {"eps": "0.1"} if "eps" in taken(name) else {}
     assert repr(made(name, digits() if name == "vat" else None, **typed, **budget)) == repr(wanted)
-    assert {*typed, *budget} | ({"norm"} if budget else set()) == set(RECIPES[name].uses)
+    assert {*typed, *budget} | ({"norm"} if budget else set()) == taken(name)
 
 
 def test_what_is_not_typed_is_as_in_the_paper() -> None:
@@ -129,12 +149,12 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
 
 
 def test_advprop_has_a_route_for_each_budget_and_is_chosen_by_clean_accuracy() -> None:
-    several, way = Options(eps="8/255,1/255"), RECIPES["advprop"]
+    several = Typed({"eps": "8/255,1/255"})
     assert made("advprop", eps="8/255,1/255") == training.advprop([ThreatModel(Linf(), n / 255) for n in (1, 8)])
-    assert [way.routes(o) for o in (Options(), several, Options(shared=True))] == [2, 3, 1]
-    assert [way.threat(o).eps for o in (Options(), several)] == [4 / 255, 8 / 255]
-    assert (way.best, RECIPES["pgd"].best) == ("clean_accuracy", "robust_accuracy")
-    assert RECIPES["pgd"].routes(several) == 1
+    given = (Typed({}), several, Typed({"shared_norms": True}))
+    assert [getattr(recipes.made("advprop", typed), "routes", 1) for typed in given] == [2, 3, 1]
+    assert [ball("advprop", typed).eps for typed in given[:2]] == [4 / 255, 8 / 255]
+    assert (RECIPES["advprop"].best, RECIPES["pgd"].best) == ("clean_accuracy", "robust_accuracy")
     with pytest.raises(typer.BadParameter, match="training needs one eps"):
         made("fast-advprop", eps="8/255,1/255")
 
@@ -162,8 +182,8 @@ def test_a_precision_left_open_is_told_as_what_it_comes_to(monkeypatch: pytest.M
     assert [precision(name) for name in ("auto", "fp32", "bf16", "fp16")] == ["auto", "fp32", "bf16", "fp16"]
     for faster, wanted in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _, faster=faster: faster)
-        assert taken(Settings(1, precision="auto", device="cpu"), tmp_path) == wanted
-        assert taken(Settings(1, precision="fp16", device="cpu"), tmp_path) == "fp16"
+        assert precision_taken(Settings(1, precision="auto", device="cpu"), tmp_path) == wanted
+        assert precision_taken(Settings(1, precision="fp16", device="cpu"), tmp_path) == "fp16"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robustlab.cli.main import app
+    import typer
+
+    app: typer.Typer
 
 __all__ = ["app"]
 
@@ -14,6 +16,6 @@ def __getattr__(name: str) -> object:
     """Fetches the command on first use: interrupts are taken before it is loaded."""
     if name != "app":
         raise AttributeError(f"module 'robustlab.cli' has no attribute {name!r}")
-    from robustlab.cli.main import app
+    from robustlab.cli.main import built
 
-    return app
+    return built()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
-from robustlab.cli.recipes import Options
+from robustlab.cli.fields import Late, Typed
 from robustlab.cli.run import directory, resumable
 
 if TYPE_CHECKING:
@@ -56,39 +57,14 @@ class Epochs(NamedTuple):
 USUAL, QUICK = Epochs(20, 5, None), Epochs(5, 1, 2000)
 
 
-def finetune(
-    model: f.Model = "efficientnet-lite0",
-    architecture: o.Architecture = None,
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "train",
-    size: f.Side = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
-    limit: o.Limit = None,
-    keep_head: f.KeepHead = False,
-    quick: f.Quick = False,
-    hold_out: f.HoldOut = None,
-    head_epochs: f.HeadEpochs = None,
-    epochs: f.BodyEpochs = None,
-    patience: f.Patience = 3,
-    features: f.Cache = None,
-    head_rate: f.HeadRate = 1e-3,
-    learning_rate: f.Rate = 1e-3,
-    decay: f.Decay = 0.7,
-    open_by: f.Share = 0.5,
-    groups: f.Groups = None,
-    keep_statistics: f.KeepStatistics = True,
-    recipe: t.Recipe = None,
-    eps: t.Eps = None,
-    norm: t.Norm = None,
-    label_smoothing: t.Smoothing = None,
-    batch_size: t.BatchSize = None,
-    precision: t.Precision = None,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    out: o.Out = None,
-    json: o.Json = False,
+def _finetune(
+    network: f.Pretrained,
+    source: o.Learned,
+    images: f.Images,
+    stages: f.Stages,
+    layers: f.Layers,
+    recipe: Typed,
+    run: o.Run,
 ) -> None:
     """Brings a pretrained model to other data: first its last layer, then the network from the top down.
 
@@ -97,31 +73,23 @@ def finetune(
     above. Ctrl-C keeps what is done; the same command with --out DIRECTORY goes on. The weights that did best on what
     was held out are in model.safetensors, which robustlab evaluate reads.
     """
-    usual = QUICK if quick else USUAL
-    typed = Options(eps=eps, norm=norm, smoothing=label_smoothing)
-    way = recipes.checked(recipe or "standard", typed)
-    images = i.Images(size, resize, interpolation, classes_from)
-    found = parse.data(data, split, size=images, limit=limit or usual.images, seed=seed)
-    held, rest = _divided(found, hold_out, seed)
-    length = training.Length(batch_size=batch_size, precision=precision, patience=patience if held else None)
-
-    def settings(typed: int | None, otherwise: int, rate: float) -> Settings | None:
-        return _settings(typed, otherwise, length, rate, seed=seed, device=device)
-
-    plan = _plan(
-        settings(head_epochs, usual.head, head_rate),
-        settings(epochs, usual.body, learning_rate),
-        decay=decay, share=open_by, groups=groups, keep_statistics=keep_statistics, cache=features,
-    )  # fmt: skip
-    if plan.body is None and recipe not in (None, "standard"):
-        raise typer.BadParameter(f"--recipe {recipe} is for the second stage, which --epochs 0 leaves out")
-    network = _network(model, architecture, found, size=size, keep_head=keep_head, seed=seed)
-    network = training.split(network, way.routes(typed))
-    place = directory(out, "finetune", model)
-    made = way.make(typed, None)
+    usual, name = QUICK if stages.quick else USUAL, recipe.get("recipe") or recipes.USUAL
+    recipes.checked(name, recipe)
+    made = recipes.made(name, recipe)
+    framed = i.Images(images.size, images.resize, images.interpolation, images.classes_from)
+    found = parse.data(source.data, source.split, size=framed, limit=source.limit or usual.images, seed=run.seed)
+    held, rest = _divided(found, stages.hold_out, run.seed)
+    plan = _plan(stages, layers, run, usual, held=held is not None)
+    if plan.body is None and name != recipes.USUAL:
+        raise typer.BadParameter(f"--recipe {name} is for the second stage, which --epochs 0 leaves out")
+    net = training.split(_network(network, found, size=images.size, seed=run.seed), made)
+    place = directory(run.out, "finetune", network.model)
     settled = [training.taken(one, place / "body") for one in (plan.body or plan.head,) if one is not None]
-    show.say(f"Recipe: {made!r}; layers: {_layers(network)}; precision: {', '.join(settled)}")
-    _finished(network, _tuned(network, made, rest, plan, held=held, place=place), place, json=json)
+    show.say(f"Recipe: {made!r}; layers: {_layers(net)}; precision: {', '.join(settled)}")
+    _finished(net, _tuned(net, made, rest, plan, held=held, place=place), place, json=run.json)
+
+
+finetune = Late(_finetune, partial(recipes.parameters, data=False))
 
 
 def _divided(examples: Examples, held: int | None, seed: int) -> tuple[Examples | None, Examples]:
@@ -134,51 +102,41 @@ def _divided(examples: Examples, held: int | None, seed: int) -> tuple[Examples 
     return apart(examples, count, seed=seed) if count else (None, examples)
 
 
-def _settings(
-    typed: int | None, otherwise: int, length: training.Length, rate: float, *, seed: int, device: str
-) -> Settings | None:
-    """Settings of a stage, or None if it is left out."""
-    from dataclasses import replace
-
-    epochs = otherwise if typed is None else typed
-    if not epochs:
-        return None
-    rule = training.Rule("adamw", rate, schedule="one-cycle")
-    best = "accuracy" if length.patience else None
-    place = parse.device(device).type
-    return training.settings(replace(length, epochs=epochs), rule, training.PLAIN, seed=seed, device=place, best=best)
-
-
-def _plan(
-    head: Settings | None,
-    body: Settings | None,
-    *,
-    decay: float,
-    share: float,
-    groups: int | None,
-    keep_statistics: bool,
-    cache: Path | None,
-) -> Plan:
+def _plan(stages: f.Stages, layers: f.Layers, run: o.Run, usual: Epochs, *, held: bool) -> Plan:
+    """Both stages, or the one that is not left out."""
     from robustlab.training import Plan
 
+    def settings(typed: int | None, otherwise: int, rate: float) -> Settings | None:
+        epochs = otherwise if typed is None else typed
+        return _settings(stages, epochs, rate, run, held=held) if epochs else None
+
+    head = settings(stages.head_epochs, usual.head, layers.head_rate)
+    body = settings(stages.epochs, usual.body, layers.learning_rate)
     if head is None and body is None:
         raise typer.BadParameter("--head-epochs 0 and --epochs 0 leave nothing to do: say one of them")
-    return Plan(head, body, decay, share, groups, keep_statistics, cache)
+    return Plan(head, body, layers.decay, layers.open_by, layers.groups, layers.keep_statistics, stages.features)
 
 
-def _network(
-    name: str, architecture: str | None, examples: Examples, *, size: int | None, keep_head: bool, seed: int
-) -> nn.Module:
+def _settings(stages: f.Stages, epochs: int, rate: float, run: o.Run, *, held: bool) -> Settings:
+    """Settings of a stage; the best epoch is kept if something is held out."""
+    patience = stages.patience if held else None
+    length = t.Length(epochs, stages.batch_size, patience=patience, precision=stages.precision)
+    rule, best = t.Rule("adamw", rate, schedule="one-cycle"), "accuracy" if patience else None
+    place = parse.device(run.device).type
+    return training.settings(length, rule, training.PLAIN, seed=run.seed, device=place, best=best)
+
+
+def _network(network: f.Pretrained, examples: Examples, *, size: int | None, seed: int) -> nn.Module:
     """The pretrained model, made ready for the data."""
     from robustlab.studies import pretrained
 
-    said, file = parse.named_file(name, architecture)
+    said, file = parse.named_file(network.model, network.architecture)
     made = pretrained(
         parse.reachable(said or file),
         examples,
         checkpoint=file if said else None,
         side=size,
-        keep_head=keep_head,
+        keep_head=network.keep_head,
         seed=seed,
     )
     return parse.fitting(made, examples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 
@@ -48,13 +48,14 @@ ClassesFrom = Annotated[
 ]
 
 
-class Images(NamedTuple):
-    """What was typed about images and classes."""
+@dataclass(frozen=True)
+class Images:
+    """Size of images, and the order of classes, as typed."""
 
-    size: int | None = None
-    resize: str | None = None
-    interpolation: str | None = None
-    classes_from: Path | None = None
+    size: o.Size = None
+    resize: Resize = None
+    interpolation: Interpolation = None
+    classes_from: ClassesFrom = None
 
 
 class Asker(NamedTuple):

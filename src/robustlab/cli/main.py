@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 
 from robustlab.cli import alone, codes, failures, guard, interrupt
 from robustlab.cli.codes import Code
+from robustlab.cli.fields import Late
 from robustlab.cli.memory import keep_freed_memory
 from robustlab.cli.show import say, volume
 
@@ -20,14 +22,6 @@ COMMANDS = (
     "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
     "reproduce", "sweep", "mine", "hard", "corrupt",
 )  # fmt: skip
-
-app = typer.Typer(
-    name="robustlab",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    epilog="Example: robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255",
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,10 +41,6 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Also what the library 
 _ANYWHERE = ("--debug", "--quiet", "--verbose")
 
 
-@app.callback(
-    help="Measures how robust a classifier is, how far the number can be trusted, and what breaks it.\n\n"
-    + codes.listed()
-)
 def robustlab(
     version: Version = False,  # noqa: ARG001 -- they work by being there
     debug: Debug = False,  # noqa: ARG001
@@ -61,18 +51,31 @@ def robustlab(
     keep_freed_memory()
 
 
-def _register() -> None:
+def built(words: Container[str] = COMMANDS) -> typer.Typer:
+    """The whole command.
+
+    Args:
+        words: as typed; a command that is not among them is there to be listed, and may lack options.
+    """
+    made = typer.Typer(
+        name="robustlab",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        epilog="Example: robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255",
+    )
+    purpose = "Measures how robust a classifier is, how far the number can be trusted, and what breaks it."
+    made.callback(help=f"{purpose}\n\n{codes.listed()}")(robustlab)
     for name in COMMANDS:
         word = name.replace("-", "_")
         module = importlib.import_module(f"robustlab.cli.{word}")
-        command: Callable[..., None] | typer.Typer = getattr(module, word)
+        command: Callable[..., None] | typer.Typer | Late = getattr(module, word)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
-        else:
-            app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
-
-
-_register()
+            made.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
+            continue
+        command = command.built(complete=name in words) if isinstance(command, Late) else command
+        made.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
+    return made
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -97,9 +100,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
+    completing = " ".join(os.environ.get(name, "") for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")).split()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(str(message), "warning")
         with alone.results_alone() if "--json" in typed else nullcontext():
-            code = app(typed, prog_name="robustlab", standalone_mode=False)
+            code = built({*typed, *completing})(typed, prog_name="robustlab", standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else Code.DONE

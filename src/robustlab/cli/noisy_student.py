@@ -17,6 +17,7 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
+from robustlab.cli.fields import flagged, from_fields
 from robustlab.cli.run import directory, resumable
 
 if TYPE_CHECKING:
@@ -48,41 +49,9 @@ USUAL, QUICK = Lengths(3, 5, 5, None, None), Lengths(1, 10, 10, 2500, 32)
 _LABELLED = 5  # one image in so many keeps its label in a first look
 
 
+@from_fields
 def noisy_student(
-    model: n.Name = "batchnorm-cnn",
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "train",
-    size: o.Size = None,
-    limit: o.Limit = None,
-    labels: n.Labels = None,
-    unlabelled: n.Unlabelled = None,
-    unlabelled_split: n.UnlabelledSplit = None,
-    teacher: n.Teacher = None,
-    quick: n.Quick = False,
-    rounds: n.Rounds = None,
-    epochs: n.Epochs = None,
-    student_epochs: n.StudentEpochs = None,
-    tune_epochs: n.TuneEpochs = 1,
-    tune_size: n.TuneSize = None,
-    hold_out: n.HoldOut = None,
-    student: n.Student = None,
-    magnitude: n.Magnitude = 9,
-    no_noise: n.NoNoise = False,
-    average: n.Average = 0.999,
-    ratio: n.Ratio = 4,
-    threshold: n.Threshold = 0.3,
-    per_class: n.PerClass = "mean",
-    hard: n.Hard = False,
-    batch_size: t.BatchSize = None,
-    precision: t.Precision = None,
-    optimizer: t.Optimizer = None,
-    learning_rate: t.Rate = None,
-    weight_decay: t.WeightDecay = None,
-    schedule: t.Schedule = None,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    out: o.Out = None,
-    json: o.Json = False,
+    images: n.Images, stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, run: o.Run
 ) -> None:
     """Noisy Student: a teacher names images without labels, a student learns from them with noise, and is next teacher.
 
@@ -92,45 +61,55 @@ def noisy_student(
     on in the stage where it was. The last student is in model.safetensors, which robustlab evaluate reads.
     """
     from robustlab.core.processes import launched
-    from robustlab.training import RandAugment, SelfTraining
 
-    usual = QUICK if quick else USUAL
-    length = training.Length(batch_size=batch_size or usual.batch, precision=precision)
-    rule = training.Rule(optimizer, learning_rate, None, weight_decay, schedule)
-
-    def settings(epochs: int, rule: training.Rule = rule) -> Settings:
-        typed = replace(length, epochs=epochs)
-        best, place = "accuracy" if hold_out else None, parse.device(device).type
-        return training.settings(typed, rule, training.PLAIN, seed=seed, device=place, best=best)
-
-    way = settings(student_epochs or epochs or usual.student)
-    with training.flagged("average", "ratio", "threshold"):
-        plan = SelfTraining(
-            replace(way, average=average or None),
-            settings(epochs or usual.teacher) if teacher is None else None,
-            settings(tune_epochs, _gentle(rule)) if tune_epochs else None,
-            rounds=rounds or usual.rounds, ratio=ratio, noise=None if no_noise else RandAugment(magnitude=magnitude),
-            threshold=threshold, per_class=_per_class(per_class), soft=not hard,
-            enlarge=_enlarged(tune_size, tune_epochs),
-        )  # fmt: skip
-    found = parse.data(data, split, size=size, limit=limit or usual.images, seed=seed)
-    held, rest = (None, found) if hold_out is None else parse.apart("--hold-out", hold_out, found, seed)
-    labels = labels or (len(rest) // _LABELLED if quick and unlabelled is None else None)
-    pool = None if unlabelled is None else (unlabelled, unlabelled_split or parse.learned_part(unlabelled))
-    other = None if pool is None else _pool(pool, (data, split), size=size, limit=usual.images)
-    parts = _divided(rest, labels, other, seed)
+    usual = QUICK if stages.quick else USUAL
+    plan = _plan(stages, student, pseudo, rule, run)
+    data, split, size = images.data, images.split, images.size
+    found = parse.data(data, split, size=size, limit=images.limit or usual.images, seed=run.seed)
+    held, rest = (
+        (None, found) if stages.hold_out is None else parse.apart("--hold-out", stages.hold_out, found, run.seed)
+    )
+    parts = _divided(rest, images, usual.images, run.seed, quick=stages.quick)
 
     def make(number: int) -> nn.Module:
-        if number == 0 and teacher is not None:
-            return parse.model(teacher, None, None, parse.device("cpu"))
-        name = model if number == 0 else student or model
-        return parse.fitting(parse.untrained(name, found, seed + number), found)
+        if number == 0 and stages.teacher is not None:
+            return parse.model(stages.teacher, None, None, parse.device("cpu"))
+        name = images.model if number == 0 else student.student or images.model
+        return parse.fitting(parse.untrained(name, found, run.seed + number), found)
 
-    place = directory(out, "noisy-student", student or model)
+    place = directory(run.out, "noisy-student", student.student or images.model)
     if launched().first:
-        show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without{_precision(way, place)}")
+        precision = _precision(plan.student, place)
+        show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without{precision}")
     done = _trained(make, parts, plan, held=held, place=place)
-    _finished(done, place, ["--data", data, *(["--size", str(size)] if size else [])], json=json)
+    _finished(done, place, ["--data", data, *(["--size", str(size)] if size else [])], json=run.json)
+
+
+def _plan(stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, run: o.Run) -> SelfTraining:
+    """All stages as typed."""
+    from robustlab.training import RandAugment, SelfTraining
+
+    usual = QUICK if stages.quick else USUAL
+    best, place = "accuracy" if stages.hold_out else None, parse.device(run.device).type
+
+    def settings(epochs: int, rule: t.Rule = rule) -> Settings:
+        length = t.Length(epochs, stages.batch_size or usual.batch, precision=stages.precision)
+        return training.settings(length, rule, training.PLAIN, seed=run.seed, device=place, best=best)
+
+    way = settings(stages.student_epochs or stages.epochs or usual.student)
+    with flagged({name: f"--{name}" for name in ("average", "ratio", "threshold")}):
+        return SelfTraining(
+            replace(way, average=student.average or None),
+            settings(stages.epochs or usual.teacher) if stages.teacher is None else None,
+            settings(stages.tune_epochs, _gentle(rule)) if stages.tune_epochs else None,
+            rounds=stages.rounds or usual.rounds,
+            ratio=pseudo.ratio,
+            noise=None if student.no_noise else RandAugment(magnitude=student.magnitude),
+            threshold=pseudo.threshold,
+            per_class=_per_class(pseudo.per_class),
+            soft=not pseudo.hard,
+            enlarge=_enlarged(stages.tune_size, stages.tune_epochs),
+        )
 
 
 def _precision(way: Settings, place: Path) -> str:
@@ -149,7 +128,7 @@ def _enlarged(side: int | None, epochs: int) -> Enlarge | None:
     return partial(at_size, side=side)
 
 
-def _gentle(rule: training.Rule) -> training.Rule:
+def _gentle(rule: t.Rule) -> t.Rule:
     """The rule of the updates, at a tenth of its rate."""
     usual = 1e-3 if (rule.optimizer or "sgd").startswith("adam") else 0.1
     return replace(rule, learning_rate=(usual if rule.learning_rate is None else rule.learning_rate) / 10)
@@ -163,25 +142,33 @@ def _per_class(typed: str) -> PerClass:
     return int(typed)
 
 
-def _pool(pool: tuple[str, str], data: tuple[str, str], *, size: int | None, limit: int | None) -> Examples:
-    """What is used without labels, by name and split; warns if it is of the data that have labels."""
+def _pool(images: n.Images, limit: int | None) -> Examples | None:
+    """Data of their own without labels, if there are any; warns if they are of the data that have labels."""
     from robustlab.core.processes import launched
 
-    if parse.overlapping(data, pool) and launched().first:
+    name = images.unlabelled
+    if name is None:
+        return None
+    pool = (name, images.unlabelled_split or parse.learned_part(name))
+    if parse.overlapping((images.data, images.split), pool) and launched().first:
         show.say(
-            f"--unlabelled {pool[0]} is where the labels are from: images with labels, and what --hold-out keeps "
+            f"--unlabelled {name} is where the labels are from: images with labels, and what --hold-out keeps "
             "apart, are used without labels, too; say --labels N in its place to use only the others",
             "warning",
         )
-    return parse.data(*pool, size=size, limit=limit)
+    return parse.data(*pool, size=images.size, limit=limit)
 
 
-def _divided(examples: Examples, labels: int | None, other: Examples | None, seed: int) -> tuple[Examples, Examples]:
-    """What has labels, and what has none."""
+def _divided(
+    examples: Examples, images: n.Images, limit: int | None, seed: int, *, quick: bool
+) -> tuple[Examples, Examples]:
+    """What has labels, and what has none: at most so many from data of their own."""
+    other, labels = _pool(images, limit), images.labels
     if other is not None:
         if labels is not None:
             raise typer.BadParameter("--labels takes the labels from the rest of the data: leave out --unlabelled")
         return examples, other
+    labels = labels or (len(examples) // _LABELLED if quick else None)
     if labels is None:
         raise typer.BadParameter(
             "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many of these "

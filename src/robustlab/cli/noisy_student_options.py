@@ -1,158 +1,193 @@
-"""The options of ``robustlab noisy-student`` beside those that other commands have, too."""
+"""The options of ``robustlab noisy-student`` beside those that other commands have, too, by what they are about."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from robustlab.cli import options as o
+from robustlab.cli import train_options as t
 
 STUDENT, LABELS, STAGES = "Student", "Pseudo-labels", "Stages"
 
-Name = Annotated[
-    str,
-    typer.Argument(
-        help="Name of the network (batchnorm-cnn, timm:efficientnet_b0,stride=1,dropout=0.2,drop_path=0.2), or "
-        "package.module:function: of the teacher, and of the students unless --student says something else.",
-    ),
-]
-Teacher = Annotated[
-    str | None,
-    typer.Option(
-        "--teacher",
-        help="A trained one: a checkpoint (NAME=CHECKPOINT if it does not say its architecture), a training run, or "
-        "package.module:function. Default: it is trained on the labels.",
-        rich_help_panel=STAGES,
-    ),
-]
-Student = Annotated[
-    str | None,
-    typer.Option("--student", help="Name of the students' network, equal or larger.", rich_help_panel=STUDENT),
-]
-Labels = Annotated[
-    int | None,
-    typer.Option(
-        "--labels",
-        min=1,
-        help="Only so many examples keep their label; the others are used without.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-Unlabelled = Annotated[
-    str | None,
-    typer.Option(
-        "--unlabelled",
-        help="Name of a data set, or a folder of folders of images, that is used without labels; instead of --labels. "
-        "Of the data that the labels are from it has the labelled images, too, and a warning says so.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-UnlabelledSplit = Annotated[
-    str | None,
-    typer.Option(
-        "--unlabelled-split",
-        help="Which part of --unlabelled; default train, or all where it is not divided; all has test images, too.",
-        rich_help_panel=o.WHAT,
-    ),
-]
-Rounds = Annotated[
-    int | None,
-    typer.Option(
-        "--rounds", min=1, help="Students; each is the teacher of the next; default 3.", rich_help_panel=STAGES
-    ),
-]
-Quick = Annotated[
-    bool,
-    typer.Option(
-        "--quick",
-        help="A first look: 2,500 images, of which a fifth keep their label, one student, 10 epochs each, batches of "
-        "32.",
-        rich_help_panel=STAGES,
-    ),
-]
-Ratio = Annotated[
-    int,
-    typer.Option(
-        "--ratio",
-        help="Pseudo-labelled images with each labelled one; they come on top of the batch.",
-        rich_help_panel=LABELS,
-    ),
-]
-Threshold = Annotated[
-    float,
-    typer.Option(
-        "--threshold",
-        help="Images are left out of which the teacher is not more confident.",
-        rich_help_panel=LABELS,
-    ),
-]
-PerClass = Annotated[
-    str,
-    typer.Option(
-        "--per-class",
-        help="Images of each class: a number, mean (of what there is), or all, as many as there are. The most "
-        "confident are kept, classes with fewer repeat theirs.",
-        rich_help_panel=LABELS,
-    ),
-]
-Hard = Annotated[
-    bool,
-    typer.Option("--hard", help="Learn the most probable class, not the probabilities.", rich_help_panel=LABELS),
-]
-Magnitude = Annotated[
-    int,
-    typer.Option(
-        "--magnitude", min=0, max=30, help="Of the two operations of RandAugment, 0..30.", rich_help_panel=STUDENT
-    ),
-]
-NoNoise = Annotated[
-    bool, typer.Option("--no-noise", help="Leave the images of students as they are.", rich_help_panel=STUDENT)
-]
-Average = Annotated[
-    float,
-    typer.Option(
-        "--average", help="Decay of the moving average of a student's weights; 0: none.", rich_help_panel=STUDENT
-    ),
-]
-StudentEpochs = Annotated[
-    int | None,
-    typer.Option(
-        "--student-epochs",
-        min=1,
-        help="Passes of each student over the labelled images; default as --epochs.",
-        rich_help_panel=STAGES,
-    ),
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option("--epochs", min=1, help="Passes of the first teacher over them; default 5.", rich_help_panel=STAGES),
-]
-TuneEpochs = Annotated[
-    int,
-    typer.Option(
-        "--tune-epochs",
-        min=0,
-        help="Of the last student at the end, on labelled images, without noise and at a tenth of the rate; 0: none.",
-        rich_help_panel=STAGES,
-    ),
-]
-TuneSize = Annotated[
-    int | None,
-    typer.Option(
-        "--tune-size",
-        min=1,
-        help="Side in pixels at which the last student sees the images while it is fine-tuned, and from then on; it "
-        "enlarges them itself. Default: as before.",
-        rich_help_panel=STAGES,
-    ),
-]
-HoldOut = Annotated[
-    int | None,
-    typer.Option(
-        "--hold-out",
-        min=1,
-        help="Keep so many labelled images apart; of each training the epoch with the best accuracy on them is kept.",
-        rich_help_panel=STAGES,
-    ),
-]
+
+@dataclass(frozen=True)
+class Images:
+    """The images that have labels, and those that are used without."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the network (batchnorm-cnn, timm:efficientnet_b0,stride=1,dropout=0.2,drop_path=0.2), or "
+            "package.module:function: of the teacher, and of the students unless --student says something else.",
+        ),
+    ] = "batchnorm-cnn"
+    data: o.Data = "fashion-mnist"
+    split: o.Split = "train"
+    size: o.Size = None
+    limit: o.Limit = None
+    labels: Annotated[
+        int | None,
+        typer.Option(
+            "--labels",
+            min=1,
+            help="Only so many examples keep their label; the others are used without.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled",
+            help="Name of a data set, or a folder of folders of images, that is used without labels; instead of "
+            "--labels. Of the data that the labels are from it has the labelled images, too, and a warning says so.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None
+    unlabelled_split: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled-split",
+            help="Which part of --unlabelled; default train, or all where it is not divided; all has test images, too.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Teacher, students and fine-tuning, and how long each is trained."""
+
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            help="A trained one: a checkpoint (NAME=CHECKPOINT if it does not say its architecture), a training run, "
+            "or package.module:function. Default: it is trained on the labels.",
+            rich_help_panel=STAGES,
+        ),
+    ] = None
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="A first look: 2,500 images, of which a fifth keep their label, one student, 10 epochs each, batches "
+            "of 32.",
+            rich_help_panel=STAGES,
+        ),
+    ] = False
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds", min=1, help="Students; each is the teacher of the next; default 3.", rich_help_panel=STAGES
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", min=1, help="Passes of the first teacher over them; default 5.", rich_help_panel=STAGES
+        ),
+    ] = None
+    student_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--student-epochs",
+            min=1,
+            help="Passes of each student over the labelled images; default as --epochs.",
+            rich_help_panel=STAGES,
+        ),
+    ] = None
+    tune_epochs: Annotated[
+        int,
+        typer.Option(
+            "--tune-epochs",
+            min=0,
+            help="Of the last student at the end, on labelled images, without noise and at a tenth of the rate; "
+            "0: none.",
+            rich_help_panel=STAGES,
+        ),
+    ] = 1
+    tune_size: Annotated[
+        int | None,
+        typer.Option(
+            "--tune-size",
+            min=1,
+            help="Side in pixels at which the last student sees the images while it is fine-tuned, and from then on; "
+            "it enlarges them itself. Default: as before.",
+            rich_help_panel=STAGES,
+        ),
+    ] = None
+    hold_out: Annotated[
+        int | None,
+        typer.Option(
+            "--hold-out",
+            min=1,
+            help="Keep so many labelled images apart; of each training the epoch with the best accuracy on them is "
+            "kept.",
+            rich_help_panel=STAGES,
+        ),
+    ] = None
+    batch_size: t.BatchSize = None
+    precision: t.Precision = None
+
+
+@dataclass(frozen=True)
+class Student:
+    """Networks of the students, and the noise that they are trained with."""
+
+    student: Annotated[
+        str | None,
+        typer.Option("--student", help="Name of the students' network, equal or larger.", rich_help_panel=STUDENT),
+    ] = None
+    magnitude: Annotated[
+        int,
+        typer.Option(
+            "--magnitude", min=0, max=30, help="Of the two operations of RandAugment, 0..30.", rich_help_panel=STUDENT
+        ),
+    ] = 9
+    no_noise: Annotated[
+        bool, typer.Option("--no-noise", help="Leave the images of students as they are.", rich_help_panel=STUDENT)
+    ] = False
+    average: Annotated[
+        float,
+        typer.Option(
+            "--average", help="Decay of the moving average of a student's weights; 0: none.", rich_help_panel=STUDENT
+        ),
+    ] = 0.999
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Pseudo-labels: which images get one, and of what kind."""
+
+    ratio: Annotated[
+        int,
+        typer.Option(
+            "--ratio",
+            help="Pseudo-labelled images with each labelled one; they come on top of the batch.",
+            rich_help_panel=LABELS,
+        ),
+    ] = 4
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold",
+            help="Images are left out of which the teacher is not more confident.",
+            rich_help_panel=LABELS,
+        ),
+    ] = 0.3
+    per_class: Annotated[
+        str,
+        typer.Option(
+            "--per-class",
+            help="Images of each class: a number, mean (of what there is), or all, as many as there are. The most "
+            "confident are kept, classes with fewer repeat theirs.",
+            rich_help_panel=LABELS,
+        ),
+    ] = "mean"
+    hard: Annotated[
+        bool,
+        typer.Option("--hard", help="Learn the most probable class, not the probabilities.", rich_help_panel=LABELS),
+    ] = False

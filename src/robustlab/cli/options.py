@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -142,3 +143,33 @@ FailUnder = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Data that are learned from."""
+
+    data: Data = "fashion-mnist"
+    split: Split = "train"
+    limit: Limit = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A trained model, and the data that it is measured on."""
+
+    model: Model
+    architecture: Architecture = None
+    classes: Classes = None
+    data: Data = "fashion-mnist"
+    split: Split = "test"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Draws, device and output of a run that goes on where it stopped."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    out: Out = None
+    json: Json = False

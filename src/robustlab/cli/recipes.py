@@ -1,355 +1,277 @@
-"""The recipes of ``robustlab train`` by name: what each is, which options it uses, and how it is made of them."""
+"""Recipes on the command line: their options, from the dataclasses of the recipes, and what is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from functools import cache
+from inspect import Parameter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
 
 from robustlab.cli import natural, parse
+from robustlab.cli.fields import Typed, flagged, option
 
 if TYPE_CHECKING:
     from robustlab.core import Attack, Examples, Recipe, ThreatModel
-    from robustlab.training import Adversarial
+    from robustlab.training.recipes.options import Budget, Option
+    from robustlab.training.recipes.registry import RecipeSpec
 
-R = TypeVar("R")
-STEPS = 7
-"""Of an iterated attack in ``adversarial``, unless something else is said: as many as in PGD training."""
-SIGMA = 0.25
-"""Of Gaussian noise, unless something else is said: the smaller one of Cohen et al. on ImageNet."""
-_FLAGS = {"smoothing": "--label-smoothing", "targeted": "--targeted", "shared": "--shared-norms"}
-_BUDGET = ("eps", "norm")
-_CRAFTED = ("step_size", "norm_mode", "eps_warmup")
-_STEPPED = ("steps", *_CRAFTED, "steps_warmup")
+PANEL = "Recipe"
+USUAL = "standard"
+"""The recipe where none is typed."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What was typed about the recipe, by the names that the recipes' functions use; None: not typed.
+class Taken(NamedTuple):
+    """A field of the options of a recipe."""
 
-    Then the recipe's own default counts, which is that of its paper.
-    """
-
-    attack: str | None = None
-    eps: str | None = None
-    norm: str | None = None
-    steps: int | None = None
-    step_size: float | None = None
-    mix: float | None = None
-    beta: float | None = None
-    weight: float | None = None
-    gamma: float | None = None
-    replays: int | None = None
-    entropy: float | None = None
-    labels: int | None = None
-    ratio: int | None = None
-    sigma: float | None = None
-    magnitude: int | None = None
-    smoothing: float | None = None
-    norm_mode: str | None = None
-    eps_warmup: float | None = None
-    steps_warmup: float | None = None
-    targeted: bool | None = None
-    shared: bool | None = None
-    share: float | None = None
-
-    def typed(self) -> list[str]:
-        """Names of the options that were typed."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
-
-    def threat(self, norm: str = "linf") -> ThreatModel:
-        """Norm and budget; the usual ones where none were typed."""
-        return parse.threat(self.norm or norm, self.budget(norm))
-
-    def threats(self, norm: str = "linf") -> list[ThreatModel]:
-        """One per budget that was typed, the smallest first."""
-        return [parse.threat(self.norm or norm, eps) for eps in self.budgets(norm)]
-
-    def budget(self, norm: str = "linf") -> float:
-        """Eps alone."""
-        budgets = self.budgets(norm)
-        if len(budgets) > 1:
-            from robustlab.core.words import budget
-
-            raise typer.BadParameter(f"training needs one eps, got {', '.join(map(budget, budgets))}")
-        return budgets[0]
-
-    def budgets(self, norm: str = "linf") -> tuple[float, ...]:
-        """All eps, the smallest first."""
-        return parse.budgets([self.eps] if self.eps else parse.usual_eps(self.norm or norm))
-
-    def given(self, make: Callable[..., R], *first: object, names: tuple[str, ...]) -> R:
-        """Calls a function with the named options that were typed, and leaves the others to its defaults."""
-        values = {name: getattr(self, name) for name in names}
-        return make(*first, **{name: value for name, value in values.items() if value is not None})
-
-
-class Way(NamedTuple):
-    """A recipe of the command."""
-
-    make: Callable[[Options, Examples | None], Recipe]
-    """From what was typed, and from the unlabelled examples, if some were set apart."""
-    uses: tuple[str, ...]
-    """Names of the options that it uses."""
-    what: str
-    """A few words for the help."""
-    norm: str = "linf"
-    """Of its budget, where none is typed."""
-    activation: str | None = None
-    """In place of ReLU, where none is typed."""
-    eps: str | None = None
-    """Its budget, where none is typed; None: the usual one."""
-    apart: bool = False
-    """Whether each of its budgets has a route with norms of its own, beside the main one."""
+    recipe: str
+    field: str
+    kind: Any
+    """Its type, without None."""
+    mark: Option | Budget
+    default: object
+    """``dataclasses.MISSING`` if there is none."""
 
     @property
-    def best(self) -> str:
-        """What the best epoch is chosen by, if some examples are held out: what the recipe is for."""
-        return "clean_accuracy" if self.apart else "robust_accuracy"
+    def flags(self) -> tuple[str, ...]:
+        """Options that set it, as they are typed; of a switch the first."""
+        from robustlab.core import Norm
+        from robustlab.training.recipes.options import Budget
 
-    def told(self, o: Options) -> Options:
-        """What was typed, with the recipe's own budget where none was."""
-        usual = self.eps is not None and o.eps is None and (o.norm or self.norm).lower() == self.norm
-        return replace(o, eps=self.eps) if usual else o
+        if isinstance(self.mark, Budget):
+            return ("--norm",) if self.kind is Norm else ("--eps",) if self.kind is float else ("--eps", "--norm")
+        return (self.switch.partition("/")[0],)
 
-    def routes(self, o: Options) -> int:
-        """How many routes must lead through the model."""
-        return 1 + len(self.told(o).budgets(self.norm)) if self.apart and not o.shared else 1
+    @property
+    def switch(self) -> str:
+        """The declaration of the option."""
+        return getattr(self.mark, "flag", "") or f"--{self.field.replace('_', '-')}"
 
-    def threat(self, o: Options) -> ThreatModel:
-        """What the examples that are held out are attacked with: the largest budget, where there may be several."""
-        return self.told(o).threats(self.norm)[-1] if self.apart else o.threat(self.norm)
+    @property
+    def plain(self) -> type:
+        """Type of the words: a number, a text or a switch.
+
+        Raises: ValueError for a type that cannot be typed.
+        """
+        from robustlab.core import Examples
+        from robustlab.training.recipes.options import NamedAttack
 
+        known: dict[object, type] = {int: int, float: float, str: str, bool: bool, Examples: int, NamedAttack: str}
+        found = str if get_origin(self.kind) is Literal else known.get(self.kind)
+        if found is None:
+            raise ValueError(f"{self.field} of the recipe {self.recipe} is {self.kind}, which no option can set")
+        return found
+
+    @property
+    def usual(self) -> str:
+        """The default in words, or nothing."""
+        if self.default is MISSING or self.default is None or isinstance(self.default, bool):
+            return getattr(self.mark, "usual", "")
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def specs() -> Mapping[str, RecipeSpec]:
+    """All recipes by name."""
+    from robustlab.training.recipes.registry import RECIPES
 
-def _standard(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import standard
+    return {name: RECIPES[name] for name in RECIPES}
+
 
-    return o.given(standard, names=("smoothing",))
+@cache
+def _taken(spec: RecipeSpec, recipe: str) -> tuple[Taken, ...]:
+    """The fields of a recipe.
 
+    Raises: ValueError for a field that does not say what it is for.
+    """
+    from robustlab.training.recipes.options import Budget, Option
 
-def _adversarial(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import adversarial
+    hints, found = get_type_hints(spec.options, include_extras=True), []
+    for field in fields(spec.options):  # type: ignore[arg-type]  # registered ones are dataclasses
+        kind, *metadata = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else [None]
+        mark = next((one for one in metadata if isinstance(one, Option | Budget)), None)
+        if mark is None:
+            raise ValueError(
+                f"{field.name} of the recipe {recipe} has no help: write {field.name}: Annotated[..., Option('...')]"
+            )
+        found.append(Taken(recipe, field.name, _without_none(kind), mark, field.default))
+    return tuple(found)
 
-    names = ("mix", "norm_mode", "eps_warmup", "steps_warmup", "smoothing")
-    return o.given(adversarial, _attack(o), names=names)
 
+def _without_none(kind: object) -> object:
+    if get_origin(kind) not in (Union, types.UnionType):
+        return kind
+    left = [one for one in get_args(kind) if one is not type(None)]
+    return left[0] if len(left) == 1 else kind
 
-def _attack(o: Options) -> Attack:
-    """The attack by its name, with steps and step size if it has them."""
-    name, threat = o.attack or "fgsm-rs", o.threat()
-    attack = parse.attack(name, threat, steps=o.steps or STEPS)
-    if o.steps is not None and attack == parse.attack(name, threat, steps=o.steps + 1):
-        raise typer.BadParameter(f"--steps says nothing to {name}: leave it out, or take pgd")
-    if o.step_size is None:
-        return attack
-    if not hasattr(attack, "step_size"):
-        raise typer.BadParameter(f"--step-size says nothing to {name}: leave it out, or take pgd")
-    return replace(attack, step_size=o.step_size)  # type: ignore[type-var]  # attacks are dataclasses
 
+def _all() -> Iterator[Taken]:
+    for name, spec in specs().items():
+        yield from _taken(spec, name)
 
-def _mixed(made: Adversarial, o: Options) -> Adversarial:
-    """The recipe with its share of adversarial inputs and label smoothing, if typed."""
-    mix = made.mix if o.mix is None else o.mix
-    return replace(made, mix=mix, smoothing=made.smoothing if o.smoothing is None else o.smoothing)
 
+def users(flag: str) -> list[str]:
+    """The recipes that take an option."""
+    return list(dict.fromkeys(one.recipe for one in _all() if flag in one.flags))
 
-def _pgd(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import madry
 
-    return _mixed(o.given(madry, o.threat(), names=_STEPPED), o)
+def parameters(*, data: bool = True) -> list[Parameter]:
+    """Options of a command that takes any recipe: ``--recipe`` and those of all recipes.
 
+    Args:
+        data: whether the command can set examples apart for a recipe.
 
-def _fgsm(o: Options, _: Examples | None) -> Recipe:
-    """Goodfellow's: no random start, half of the loss on the data as they are."""
-    from robustlab.attacks import FGSM
-    from robustlab.training import adversarial
+    Raises: ValueError if recipes give one option different types.
+    """
+    from robustlab.core import Examples
+    from robustlab.training.recipes.options import Option
 
-    made = o.given(adversarial, FGSM(o.threat(), o.step_size), names=("norm_mode", "eps_warmup"))
-    return _mixed(replace(made, mix=0.5), o)
+    known = [one for one in _all() if data or one.kind is not Examples]
+    several: dict[str, list[Taken]] = {}
+    for one in known:
+        if isinstance(one.mark, Option):
+            several.setdefault(one.switch, []).append(one)
+    named = option("recipe", _typer(str, "--recipe", f"{', '.join(specs())}. Default: {USUAL}."), None)
+    return [named, *_budget(known), *(_merged(switch, all_of_it) for switch, all_of_it in several.items())]
 
 
-def _fast(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import fast
+def _typer(kind: type, flag: str, text: str, least: float | None = None) -> object:
+    made = typer.Option(flag, help=text, min=least, rich_help_panel=PANEL, show_default=False)
+    return Annotated[kind | None, made]
 
-    return o.given(fast, o.threat(), names=_CRAFTED)
 
+def _budget(known: Sequence[Taken]) -> list[Parameter]:
+    """``--eps`` and ``--norm``."""
+    from robustlab.training.recipes.options import Budget
 
-def _grad_align(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import grad_align
+    marks = {one.recipe: one.mark for one in known if isinstance(one.mark, Budget)}
+    eps = [f", for {name} {mark.eps}" for name, mark in marks.items() if mark.eps]
+    norms = [f", for {name} {mark.norm}" for name, mark in marks.items() if mark.norm != Budget.norm]
+    usual = ", ".join(f"{eps} ({norm})" for norm, eps in parse.EPS.items())
+    text = f"Budget, as 0.1 or 8/255, of the recipe and of --hold-out; default {usual}{''.join(eps)}."
+    return [
+        option("eps", _typer(str, "--eps", text), None),
+        option("norm", _typer(str, "--norm", f"linf, l2 or l1, of that budget; default linf{''.join(norms)}."), None),
+    ]
 
-    return o.given(grad_align, o.threat(), names=("weight", *_CRAFTED))
 
+def _merged(switch: str, several: Sequence[Taken]) -> Parameter:
+    """One option of several recipes: what it does, and in brackets who takes it and what it is by default."""
+    kinds = {one.plain: one.recipe for one in several}
+    if len(kinds) > 1:
+        said = ", ".join(f"{kind.__name__} in {recipe}" for kind, recipe in kinds.items())
+        raise ValueError(f"recipes disagree on {switch}: {said}; give one of them another flag")
+    texts: dict[str, dict[str, list[str]]] = {}
+    for one in several:
+        texts.setdefault(one.mark.help, {}).setdefault(one.usual, []).append(one.recipe)  # type: ignore[union-attr]
+    least = min((one.mark.min for one in several), key=lambda n: -1 if n is None else n)  # type: ignore[union-attr]
+    said = " ".join(f"{text} [{_takers(defaults)}]" for text, defaults in texts.items())
+    return option(_name(several[0].flags[0]), _typer(several[0].plain, switch, said, least), None)
 
-def _sat(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import smooth_adversarial
 
-    return o.given(smooth_adversarial, o.threat(), names=(*_CRAFTED, "mix", "smoothing"))
+def _takers(defaults: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(", ".join(names) + (f": {usual}" if usual else "") for usual, names in defaults.items())
 
 
-def _free(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import free
+def _name(flag: str) -> str:
+    """The name of an option in Python."""
+    return flag.removeprefix("--").replace("-", "_")
 
-    return o.given(free, o.threat(), names=("replays", "step_size", "eps_warmup"))
 
-
-def _trades(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import trades
-
-    return o.given(trades, o.threat(), names=("beta", *_STEPPED))
-
-
-def _mart(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import mart
-
-    return o.given(mart, o.threat(), names=("beta", *_STEPPED))
-
-
-def _awp(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import awp, madry
-
-    return o.given(awp, _mixed(o.given(madry, o.threat(), names=_STEPPED), o), names=("gamma",))
-
-
-def _trades_awp(o: Options, _: Examples | None) -> Recipe:
-    """TRADES with the gamma that its paper has for it."""
-    from robustlab.training import awp, trades
-
-    return awp(o.given(trades, o.threat(), names=("beta", *_STEPPED)), gamma=0.005 if o.gamma is None else o.gamma)
-
-
-def _vat(o: Options, unlabelled: Examples | None) -> Recipe:
-    from robustlab.training import Unlabelled, vat
-
-    if unlabelled is None and o.ratio is not None:
-        raise typer.BadParameter("--ratio counts unlabelled examples: say with --labels how many of them are labelled")
-    beside = None if unlabelled is None else o.given(Unlabelled, unlabelled, names=("ratio",))
-    made = o.given(vat, o.threat("l2"), names=("weight", "entropy", "norm_mode", "eps_warmup"))
-    return replace(made, unlabelled=beside)
-
-
-def _gaussian_noise(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import gaussian_noise
-
-    return _mixed(gaussian_noise(SIGMA if o.sigma is None else o.sigma), o)
-
-
-def _augmix(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import AugMix, augmix
-
-    made = o.given(augmix, names=("weight",))
-    return made if o.magnitude is None else replace(made, change=AugMix(severity=o.magnitude))
-
-
-def _randaugment(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import RandAugment, augmented, standard
-
-    return augmented(o.given(standard, names=("smoothing",)), o.given(RandAugment, names=("magnitude",)))
-
-
-def _advprop(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import advprop
-
-    threats = RECIPES["advprop"].told(o).threats()
-    return o.given(advprop, threats, names=("steps", "step_size", "targeted", "weight", "shared", "smoothing"))
-
-
-def _fast_advprop(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.training import fast_advprop
-
-    told = RECIPES["fast-advprop"].told(o)
-    return o.given(fast_advprop, told.threat(), names=("share", "step_size", "smoothing"))
-
-
-_MIXED = ("mix", "smoothing")
-
-
-def _nsl(o: Options, _: Examples | None) -> Recipe:
-    from robustlab.regularization import AdversarialRegularization, Neighbourhood
-
-    norm = parse.norm(o.norm or "l2")
-    eps = o.threat("l2").eps if o.eps else None
-    how = o.given(Neighbourhood, norm, names=("step_size", "steps"))
-    made = o.given(AdversarialRegularization, replace(how, eps=eps), names=("norm_mode",))  # type: ignore[arg-type]
-    return made if o.weight is None else replace(made, multiplier=o.weight)
-
-
-RECIPES: dict[str, Way] = {
-    "standard": Way(_standard, ("smoothing",), "on the data as they are"),
-    "adversarial": Way(_adversarial, ("attack", *_BUDGET, *_STEPPED, *_MIXED), "on what any --attack makes of them"),
-    "pgd": Way(_pgd, (*_BUDGET, *_STEPPED, *_MIXED), "PGD training (Madry et al.)"),
-    "fgsm": Way(_fgsm, (*_BUDGET, *_CRAFTED, *_MIXED), "half FGSM, half clean (Goodfellow et al.)"),
-    "fast": Way(_fast, (*_BUDGET, *_CRAFTED), "FGSM from a random start (Wong et al.), with an alarm"),
-    "free": Way(_free, (*_BUDGET, "replays", "step_size", "eps_warmup"), "each batch replayed (Shafahi et al.)"),
-    "grad-align": Way(_grad_align, (*_BUDGET, "weight", *_CRAFTED), "FGSM with gradients that agree"),
-    "sat": Way(_sat, (*_BUDGET, *_CRAFTED, *_MIXED), "one step through smooth activations", activation="silu"),
-    "trades": Way(_trades, (*_BUDGET, "beta", *_STEPPED), "accuracy traded for robustness by --beta"),
-    "mart": Way(_mart, (*_BUDGET, "beta", *_STEPPED), "more weight where the clean image is misclassified"),
-    "awp": Way(_awp, (*_BUDGET, "gamma", *_STEPPED, *_MIXED), "PGD training at perturbed weights"),
-    "trades-awp": Way(_trades_awp, (*_BUDGET, "beta", "gamma", *_STEPPED), "TRADES at perturbed weights"),
-    "vat": Way(
-        _vat,
-        (*_BUDGET, "weight", "entropy", "labels", "ratio", "norm_mode", "eps_warmup"),
-        "virtual adversarial training; with --labels most of the data are unlabelled",
-        norm="l2",
-    ),
-    "nsl": Way(
-        _nsl,
-        (*_BUDGET, "steps", "step_size", "weight", "norm_mode"),
-        "adversarial regularization as in Neural Structured Learning; --eps only if the ball is not to be left",
-        norm="l2",
-    ),
-    "gaussian-noise": Way(_gaussian_noise, ("sigma", "mix", "smoothing"), "on noisy inputs"),
-    "augmix": Way(_augmix, ("magnitude", "weight"), "images and views of them seen alike (Hendrycks et al.)"),
-    "advprop": Way(
-        _advprop,
-        (*_BUDGET, "steps", "step_size", "targeted", "weight", "shared", "smoothing"),
-        "clean and adversarial images through norms of their own (Xie et al.); several --eps: one more for each",
-        eps="4/255",
-        apart=True,
-    ),
-    "fast-advprop": Way(
-        _fast_advprop,
-        (*_BUDGET, "share", "step_size", "smoothing"),
-        "the same with one step on a share of each batch (Mei et al.)",
-        eps="1/255",
-        apart=True,
-    ),
-    "randaugment": Way(_randaugment, ("magnitude", "smoothing"), "on images changed by RandAugment"),
-}
-NAMES = ", ".join(RECIPES)
-
-
-def flag(option: str) -> str:
-    """How an option is written."""
-    return _FLAGS.get(option, f"--{option.replace('_', '-')}")
-
-
-def users(option: str) -> str:
-    """The recipes that use an option."""
-    return ", ".join(name for name, way in RECIPES.items() if option in way.uses)
-
-
-def checked(name: str, o: Options, *, also: tuple[str, ...] = ()) -> Way:
+def checked(name: str, typed: Typed, *, also: tuple[str, ...] = ()) -> RecipeSpec:
     """The recipe of a name.
 
     Args:
         name: as typed.
-        o: what was typed about it.
-        also: options that something else than the recipe uses.
+        typed: options of recipes.
+        also: names of options that something else than the recipe takes.
 
-    Raises: typer.BadParameter for a name that there is not, or an option that it does not use.
+    Raises: typer.BadParameter for a name that there is not, or an option that it does not take.
     """
-    if name not in RECIPES:
+    found = specs()
+    if name not in found:
         from robustlab.core.text import choice
 
-        raise typer.BadParameter(f"there is no recipe {name!r}{choice(name, RECIPES)}")
-    way = RECIPES[name]
-    for option in o.typed():
-        if option not in way.uses and option not in also:
-            raise typer.BadParameter(f"the recipe {name} does not use {flag(option)}: it is for {users(option)}")
-    return way
+        raise typer.BadParameter(f"there is no recipe {name!r}{choice(name, found)}")
+    own = {_name(flag) for one in _taken(found[name], name) for flag in one.flags}
+    for other in typed.values:
+        if other not in {*own, *also, "recipe"}:
+            flag = f"--{other.replace('_', '-')}"
+            raise typer.BadParameter(f"the recipe {name} does not use {flag}: it is for {', '.join(users(flag))}")
+    return found[name]
+
+
+def made(name: str, typed: Typed, unlabelled: Examples | None = None) -> Recipe:
+    """The recipe of a name, with the options that were typed and its own defaults.
+
+    Args:
+        name: of a recipe.
+        typed: options of recipes.
+        unlabelled: examples without labels, if some were set apart.
+
+    Raises: typer.BadParameter for an option that is missing, or a value that the recipe cannot have.
+    """
+    spec = specs()[name]
+    taken = _taken(spec, name)
+    values = {one.field: _value(one, typed, unlabelled) for one in taken}
+    values = {field: value for field, value in values.items() if value is not None}
+    for one in taken:
+        if one.default is MISSING and one.field not in values:
+            raise typer.BadParameter(f"the recipe {name} needs {one.flags[0]}: say it, too")
+    with flagged({one.field: one.flags[0] for one in taken}):
+        return spec.options(**values).recipe()
+
+
+def _value(one: Taken, typed: Typed, unlabelled: Examples | None) -> object:
+    """The value of a field, or None if it was not typed."""
+    from robustlab.core import Examples, Norm, ThreatModel
+    from robustlab.training.recipes.options import NamedAttack, Option
+
+    if isinstance(one.mark, Option):
+        if one.kind is Examples:
+            return unlabelled
+        word = typed.get(_name(one.flags[0]))
+        return NamedAttack(word or one.mark.usual, _attack) if one.kind is NamedAttack else word
+    if one.kind is Norm:
+        return parse.norm(typed.get("norm") or one.mark.norm)
+    if one.kind is ThreatModel:
+        return ball(one.recipe, typed)
+    if one.kind is float:
+        return ball(one.recipe, typed).eps if typed.get("eps") else None
+    return tuple(_balls(one.recipe, typed))
+
+
+def _attack(name: str, threat: ThreatModel, steps: int) -> Attack:
+    return parse.attack(name, threat, steps=steps)
+
+
+def _balls(name: str, typed: Typed) -> list[ThreatModel]:
+    """A ball for each eps that was typed, the smallest first; the recipe's own, or the usual one, where none was."""
+    from robustlab.training.recipes.options import Budget
+
+    marks = [one.mark for one in _taken(specs()[name], name) if isinstance(one.mark, Budget)]
+    mark = marks[0] if marks else Budget()
+    norm, words = typed.get("norm") or mark.norm, typed.get("eps")
+    if words is None and mark.eps and norm.lower() == mark.norm:
+        words = mark.eps
+    return [parse.threat(norm, eps) for eps in parse.budgets([words] if words else parse.usual_eps(norm))]
+
+
+def ball(name: str, typed: Typed) -> ThreatModel:
+    """The ball that a recipe is for, in which held-out examples are attacked, too; the largest, if it takes several.
+
+    Raises: typer.BadParameter for several where it takes one.
+    """
+    found = _balls(name, typed)
+    if len(found) > 1 and not any(get_origin(one.kind) is tuple for one in _taken(specs()[name], name)):
+        from robustlab.core.words import budget
+
+        raise typer.BadParameter(
+            f"training needs one eps, got {', '.join(budget(cast(float, one.eps)) for one in found)}"
+        )
+    return found[-1]
 
 
 def on_corrupted(

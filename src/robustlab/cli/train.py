@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
@@ -14,9 +14,8 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
-from robustlab.cli.recipes import Options
+from robustlab.cli.fields import Late, Typed
 from robustlab.cli.run import directory, resumable
-from robustlab.cli.training import Length, Rule
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,95 +39,52 @@ _COLUMNS = {
 """What is shown of each epoch: short enough for a narrow terminal."""
 WATCHED_STEPS = 10
 """Of PGD on the examples that are held out."""
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust", help="What we found to be best for its time: pgd with 2 steps.", rich_help_panel=recipes.PANEL
+    ),
+]
 
 
-def train(
-    model: t.Name = None,
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "train",
-    size: o.Size = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
-    limit: o.Limit = None,
-    activation: t.Activation = None,
-    recipe: t.Recipe = None,
-    robust: t.Robust = False,
-    attack: t.Attack = None,
-    eps: t.Eps = None,
-    norm: t.Norm = None,
-    steps: t.Steps = None,
-    step_size: t.StepSize = None,
-    norm_mode: t.NormMode = None,
-    eps_warmup: t.EpsWarmup = None,
-    steps_warmup: t.StepsWarmup = None,
-    mix: t.Mix = None,
-    label_smoothing: t.Smoothing = None,
-    beta: t.Beta = None,
-    gamma: t.Gamma = None,
-    replays: t.Replays = None,
-    weight: t.Weight = None,
-    entropy: t.Entropy = None,
-    labels: t.Labels = None,
-    ratio: t.Ratio = None,
-    sigma: t.Sigma = None,
-    magnitude: t.Magnitude = None,
-    targeted: t.Targeted = None,
-    shared_norms: t.SharedNorms = False,
-    share: t.Share = None,
-    corruptions: t.Corruptions = None,
-    severities: t.Severities = None,
-    variant: t.Variant = None,
-    epochs: t.Epochs = None,
-    batch_size: t.BatchSize = None,
-    hold_out: t.HoldOut = None,
-    patience: t.Patience = None,
-    accumulate: t.Accumulate = 1,
-    precision: t.PrecisionOrRobust = None,
-    optimizer: t.Optimizer = None,
-    learning_rate: t.Rate = None,
-    momentum: t.Momentum = None,
-    weight_decay: t.WeightDecay = None,
-    schedule: t.Schedule = None,
-    drops: t.Drops = None,
-    cycles: t.Cycles = None,
-    clip: t.Clip = None,
-    average: t.Average = None,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    out: o.Out = None,
-    json: o.Json = False,
+def _train(
+    network: t.Network,
+    source: o.Learned,
+    images: i.Images,
+    *,
+    robust: Robust = False,
+    recipe: Typed,
+    corrupting: t.Corrupting,
+    length: t.Length,
+    rule: t.Rule,
+    run: o.Run,
 ) -> None:
     """Trains a model; a checkpoint after each epoch, the weights that came out best in model.safetensors.
 
-    An option that the recipe does not use is refused; brackets say who uses it. What is not typed is as in the recipe's
-    paper. Curves go to DIRECTORY/tensorboard where TensorBoard is installed, and to MLflow where that is. Ctrl-C keeps
-    the epochs that are complete; the same command with --out DIRECTORY goes on.
+    An option that the recipe does not use is refused; brackets say who uses it, and what it is where it is not typed.
+    Curves go to DIRECTORY/tensorboard where TensorBoard is installed, and to MLflow where that is. Ctrl-C keeps the
+    epochs that are complete; the same command with --out DIRECTORY goes on.
     """
-    typed = Options(
-        attack=attack, eps=eps, norm=norm, steps=steps, step_size=step_size, norm_mode=norm_mode,
-        eps_warmup=eps_warmup, steps_warmup=steps_warmup, mix=mix, smoothing=label_smoothing, beta=beta, gamma=gamma,
-        replays=replays, weight=weight, entropy=entropy, labels=labels, ratio=ratio, sigma=sigma, magnitude=magnitude,
-        targeted=targeted, shared=shared_norms or None, share=share,
-    )  # fmt: skip
-    length = Length(epochs, batch_size, accumulate, clip, average, patience, precision)
-    rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, drops, cycles)
-    name = _recipe_name(recipe, robust=robust)
-    way = recipes.checked(name, typed, also=("eps", "norm") if hold_out else ())
-    images = i.Images(size, resize, interpolation, classes_from)
-    examples = parse.data(data, split, size=images, limit=limit, seed=seed)
+    name = _recipe_name(recipe.get("recipe"), robust=robust)
+    spec = recipes.checked(name, recipe, also=("eps", "norm") if length.hold_out else ())
+    examples = parse.data(source.data, source.split, size=images, limit=source.limit, seed=run.seed)
     preset = training.robust(examples) if robust else training.PLAIN
-    parts, typed = _divided(examples, hold_out, labels, seed), training.filled(typed, preset)
-    made = recipes.on_corrupted(way.make(typed, parts.unlabelled), corruptions, severities, variant)
-    watch = _watch(parts.held, way.threat(typed), seed) if parts.held else None
-    best = way.best if watch else None
-    place = parse.device(device).type
-    settings = training.settings(length, rule, preset, seed=seed, device=place, best=best)
-    network = parse.fitting(_network(model or preset.model, examples, seed, activation or way.activation), examples)
-    network = training.split(network, way.routes(typed))
-    run = Run(directory(out, model or preset.model, name), name, json)
-    run.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {training.taken(settings, run.place)}")
-    run.finished(network, run.fitted(network, made, parts.train, settings, watch))
+    parts = _divided(examples, length.hold_out, recipe.get("labels"), run.seed)
+    typed = training.filled(recipe, preset)
+    made = recipes.made(name, typed, parts.unlabelled)
+    watch = _watch(parts.held, recipes.ball(name, typed), run.seed) if parts.held else None
+    place, best = parse.device(run.device).type, spec.best if watch else None
+    settings = training.settings(length, rule, preset, seed=run.seed, device=place, best=best)
+    model = network.model or preset.model
+    net = parse.fitting(_network(model, examples, run.seed, network.activation or spec.activation), examples)
+    net = training.split(net, made)
+    made = recipes.on_corrupted(made, corrupting.corruptions, corrupting.severities, corrupting.variant)
+    here = Run(directory(run.out, model, name), name, run.json)
+    here.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {training.taken(settings, here.place)}")
+    here.finished(net, here.fitted(net, made, parts.train, settings, watch))
+
+
+train = Late(_train, recipes.parameters)
 
 
 class Parts(NamedTuple):

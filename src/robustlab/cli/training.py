@@ -6,15 +6,16 @@ And what is done to a network before it is trained and after.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
-from robustlab.cli.recipes import Options, flag
+from robustlab.cli.fields import Typed
+from robustlab.cli.recipes import ball
+from robustlab.cli.train_options import Length, Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from robustlab.core import Examples
+    from robustlab.core import Examples, Recipe
     from robustlab.training import Settings
     from robustlab.training.optimizers import MakeOptimizer
     from robustlab.training.schedule import Schedule
     from robustlab.training.settings import Precision
 
-SCHEDULES = "one-cycle, cosine, multi-step, cyclic or constant"
 _UNFIT = {
     "lbfgs": "asks for the loss again and again",
     "sparseadam": "needs sparse gradients",
@@ -36,30 +36,7 @@ _UNFIT = {
 }
 
 
-@dataclass(frozen=True)
-class Length:
-    """What was typed about the length and the order of a run; None: what the recipe's preset says."""
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    accumulate: int = 1
-    clip: float | None = None
-    average: float | None = None
-    patience: int | None = None
-    precision: str | None = None
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What was typed about the update rule; None: the usual value."""
-
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    momentum: float | None = None
-    weight_decay: float | None = None
-    schedule: str | None = None
-    drops: str | None = None
-    cycles: int | None = None
+_RULE = Rule("sgd", schedule="one-cycle")
 
 
 @dataclass(frozen=True)
@@ -83,7 +60,7 @@ class Preset:
     recipe: str = "standard"
     epochs: int = 5
     batch_size: int = 128
-    rule: Rule = Rule("sgd", schedule="one-cycle")
+    rule: Rule = _RULE
     precision: str = "fp32"
     eps: str | None = None
     norm_mode: str | None = None
@@ -118,31 +95,14 @@ def robust(examples: Examples) -> Preset:
     )
 
 
-def filled(o: Options, preset: Preset) -> Options:
-    """What was typed about the recipe, and what the preset says where nothing was."""
-    linf = (o.norm or "linf").lower() == "linf"
-    found = replace(
-        o,
-        eps=o.eps or (preset.eps if linf else None),
-        norm_mode=o.norm_mode or preset.norm_mode,
-        steps=o.steps or preset.steps,
-    )
-    if preset.stride is None or o.steps is not None or o.step_size is not None:
+def filled(typed: Typed, preset: Preset) -> Typed:
+    """Options of the recipe as typed, and as the preset says where they were not."""
+    linf = (typed.get("norm") or "linf").lower() == "linf"
+    found = typed.filled(eps=preset.eps if linf else None, norm_mode=preset.norm_mode, steps=preset.steps)
+    if preset.stride is None or typed.get("steps") is not None:
         return found
-    return replace(found, step_size=round(preset.stride * found.budget(), 6))  # as people would type it
-
-
-@contextmanager
-def flagged(*names: str) -> Iterator[None]:
-    """Lets what the library says of an argument, with its name in front, be said of the option that sets it."""
-    try:
-        yield
-    except ValueError as error:
-        said = str(error)
-        name = next((name for name in names if said.startswith(f"{name} ")), None)
-        if name is None:
-            raise
-        raise typer.BadParameter(flag(name) + said.removeprefix(name)) from error
+    eps = cast("float", ball(preset.recipe, found).eps)
+    return found.filled(step_size=round(preset.stride * eps, 6))  # as people would type it
 
 
 def _channels(examples: Examples) -> int:
@@ -265,11 +225,12 @@ def _shares(words: str) -> tuple[float, ...]:
         raise typer.BadParameter(f"--drops are shares of all steps, as 0.5,0.75, got {words!r}") from None
 
 
-def split(network: nn.Module, routes: int) -> nn.Module:
-    """The network with so many routes through it, if it has fewer."""
+def split(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network with as many routes through it as the recipe needs, if it has fewer."""
     from robustlab.core.routes import routes_of
     from robustlab.models import split_norms
 
+    routes = getattr(recipe, "routes", 1)
     return network if routes_of(network) >= routes else split_norms(network, routes)
 
 
