@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ NOTEBOOKS = [path for path in OURS if re.fullmatch(r"\d\d_\w+\.py", path.name) a
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 LONGEST_CELL = 15
+WORDS = json.loads((ROOT / "tests" / "words.json").read_text())
+"""Lists of the rules on words; a room or page is added to "clean" or "docs" once it follows them."""
+CLEAN = [
+    path
+    for path in OURS
+    if path.relative_to(ROOT).as_posix() not in WORDS["not_yet"]
+    and any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])
+]
+OPENINGS = re.compile(rf"\s*(?:{'|'.join(WORDS['openings'])})\b")
+PHRASES = re.compile(rf"\b(?:{'|'.join(WORDS['phrases'])})\b")
 BANNED_NAMES = re.compile(r"^(Base[A-Z]\w*|\w*Helpers?|\w*Utils?|utils?|helpers?)$")
 
 
@@ -90,3 +101,77 @@ def test_no_path_of_one_machine_is_in_the_repository() -> None:
     texts = [ROOT / name for name in tracked if name.endswith((".py", ".md", ".toml", ".txt", ".ipynb", "Makefile"))]
     own = re.compile(r"(?<![\w.~}])/(?:home|root|Users)/\w")
     assert not [relative(path) for path in texts if path.exists() and own.search(path.read_text())]
+
+
+@pytest.mark.parametrize("path", CLEAN, ids=relative)
+def test_docstrings_begin_with_the_noun_or_the_verb(path: Path) -> None:
+    openings = [(line, text.strip().splitlines()[0]) for line, text in _docstrings(path) if OPENINGS.match(text)]
+    assert not openings, f"begin with the noun or the verb, not with {', '.join(WORDS['openings'])}"
+
+
+@pytest.mark.parametrize("path", [path for path in CLEAN if path in PACKAGE], ids=relative)
+def test_docstrings_and_messages_use_the_words_of_the_field(path: Path) -> None:
+    texts = [(node.lineno, line) for node in _texts(path) for line in _prose(str(node.value))]
+    assert not [(number, found.group(), line.strip()) for number, line in texts if (found := PHRASES.search(line))]
+
+
+@pytest.mark.parametrize("path", [path for path in CLEAN if path in PACKAGE], ids=relative)
+def test_public_names_use_the_words_of_the_field(path: Path) -> None:
+    names = {name for name in _names(path) if not name.startswith("_") and name not in WORDS["pending"]}
+    assert not [name for name in names if set(_parts(name)) & set(WORDS["names"])], "use the noun that it is"
+
+
+@pytest.mark.parametrize("page", WORDS["docs"])
+def test_pages_use_the_words_of_the_field(page: str) -> None:
+    prose = re.sub(r"(?ms)^```.*?^```|`[^`]*`", "", (ROOT / page).read_text())
+    assert not [(found.group(), line) for line in prose.splitlines() if (found := PHRASES.search(line))]
+
+
+def test_the_lists_of_words_name_what_is_there() -> None:
+    paths = [*WORDS["clean"], *WORDS["docs"]]
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert OPENINGS.match("Whether it is so.")
+    assert PHRASES.search("is told of it")
+    assert set(_parts("FellAt")) | set(_parts("labels_said")) == {"fell", "at", "labels", "said"}
+
+
+def _docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Docstrings of modules, classes, functions and attributes, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
+def _texts(path: Path) -> list[ast.Constant]:
+    """Docstrings, messages and other texts of several words."""
+    constants = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    return [node for node in constants if isinstance(node.value, str) and " " in node.value.strip()]
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Lines without examples, code and the names of arguments."""
+    for line in text.splitlines():
+        if not line.lstrip().startswith(">>>"):
+            yield re.sub(r"``.*?``|^\s+\w+: ", " ", line)
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Names of functions, classes, arguments, fields and constants of modules."""
+    tree = ast.parse(path.read_text())
+    bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name
+            yield from (argument.arg for argument in (*node.args.args, *node.args.kwonlyargs))
+        elif isinstance(node, ast.ClassDef):
+            yield node.name
+    for node in (node for body in bodies for node in body):
+        if isinstance(node, ast.AnnAssign):
+            yield ast.unparse(node.target)
+        elif isinstance(node, ast.Assign):
+            yield from map(ast.unparse, node.targets)
+
+
+def _parts(name: str) -> list[str]:
+    """Words of a name in snake or camel case, in small letters."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")

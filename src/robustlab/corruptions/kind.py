@@ -83,6 +83,6 @@ class Kind:
     version: Callable[[str, int], int] = first_version
     """Number of the version of a variant on images whose longer side is given: of another, results are not the same."""
     constants: FiveSeverities | None = None
-    """Of severities 1 to 5, for a corruption that the published tables do not have."""
+    """Constants at severities 1 to 5, for a corruption outside the published tables."""
     portions: int = 1
     """Number of images to corrupt at once, in multiples of those that fit the cache."""
