@@ -71,7 +71,7 @@ def test_a_data_set_that_ends_early_is_caught() -> None:
     short = examples(promised((X[0], 0), (X[1], 1), length=5), name="mine")
     assert short.batch(torch.arange(2)).y.tolist() == [0, 1]
     with pytest.raises(
-        DataError, match=r"mine says it has 5 examples, but number 2 cannot be had \(IndexError.*ends early"
+        DataError, match=r"mine has 5 examples by its length, but number 2 is missing \(IndexError.*ends early"
     ):
         short.batch(torch.arange(5))
 

@@ -132,7 +132,7 @@ def test_images_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
         Image.new("RGB", (30, 20), (255, 255, 255)).save(file)
     assert float(found.batch(torch.tensor([1])).x.min()) == 1.0
     (tmp_path / "torchvision/Leaves/leaves/5.png").unlink()
-    with pytest.raises(DataError, match="number 5 cannot be had"):
+    with pytest.raises(DataError, match="number 5 is missing"):
         found.batch(torch.tensor([5]))
 
 
@@ -146,7 +146,7 @@ def test_offline_it_says_what_was_tried_and_leaves_nothing_half_done(
 ) -> None:
     monkeypatch.setattr(Leaves, "online", False)
     place = tmp_path / "torchvision" / "Leaves"
-    said = rf"Leaves cannot be had: it is not in {place}, and torchvision says: urlopen error no way out; go online"
+    said = rf"Leaves is not available: it is not in {place}, and torchvision says: urlopen error no way out; go online"
     with pytest.raises(DataError, match=said):
         load("torchvision:Leaves", split="train", root=tmp_path)
     assert [path.name for path in place.parent.iterdir()] == ["Leaves.lock"]
@@ -165,7 +165,7 @@ def test_a_set_without_download_is_read_from_its_place(tmp_path: Path, monkeypat
             super().__init__(root, split, transform, target_transform)
 
     monkeypatch.setattr(datasets, "Kept", Kept, raising=False)
-    with pytest.raises(DataError, match=r"torchvision's Kept cannot be had: .* says: Dataset not found"):
+    with pytest.raises(DataError, match=r"torchvision's Kept is not available: .* says: Dataset not found"):
         load("torchvision:Kept", split="train", root=tmp_path)
     Leaves(tmp_path / "torchvision" / "Kept", download=True)
     assert len(load("torchvision:Kept", split="train", root=tmp_path)) == 6

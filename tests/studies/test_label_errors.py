@@ -29,7 +29,7 @@ def test_planted_noise_is_found() -> None:
     flagged[found.ids] = True
     assert (flagged & moved).sum() >= 0.95 * flagged.sum()  # precision
     assert (flagged & moved).sum() >= 0.95 * moved.sum()  # recall
-    assert abs(found.share - float(moved.float().mean())) < 0.01
+    assert abs(found.fraction - float(moved.float().mean())) < 0.01
     assert torch.equal(found.suggested, probs[found.ids].argmax(dim=1))
     assert bool((found.margins.diff() <= 0).all())
 

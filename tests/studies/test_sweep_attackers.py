@@ -16,9 +16,9 @@ from robustlab.attacks import PGD
 from robustlab.core import Attack, Examples, Linf, RunError, ThreatModel
 from robustlab.data import InMemory, parts
 from robustlab.studies import FULL
-from robustlab.studies.sweep import RULES, At, Given, Spend, attackers, fallen
+from robustlab.studies.sweep import RULES, At, Given, Spend, attackers, fooled_after
 from robustlab.studies.sweep.outcome import Attackers, Swept, cost, left, spent
-from robustlab.studies.sweep.rates import around, explored
+from robustlab.studies.sweep.rates import explored, near_best
 from robustlab.studies.sweep.unit import MissingError, published
 
 EPS = 0.05
@@ -93,14 +93,14 @@ def test_passes_are_two_for_each_step_and_one_to_see() -> None:
     needed = torch.ceil(model.ahead(x, y) / model.reach(step)).long().tolist()
     expected = [0 if k <= 0 else 2 * k + 1 if k <= 5 else -1 for k in needed]
     assert {0, 3, 11, -1} <= set(expected)
-    assert fallen(attack, model, data, ids, seed=0, steps=5) == expected
+    assert fooled_after(attack, model, data, ids, seed=0, steps=5) == expected
 
 
 def test_what_was_done_before_a_stop_is_not_done_again(
     subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = swept(subject, tmp_path / "whole")
-    calls, stop_at, original = list[int](), [11], fallen
+    calls, stop_at, original = list[int](), [11], fooled_after
 
     def counted(
         attack: Attack, model: nn.Module, examples: Examples, ids: Tensor, *, seed: int, steps: int
@@ -110,7 +110,7 @@ def test_what_was_done_before_a_stop_is_not_done_again(
         calls.append(seed)
         return original(attack, model, examples, ids, seed=seed, steps=steps)
 
-    monkeypatch.setattr(DRIVER, "fallen", counted)
+    monkeypatch.setattr(DRIVER, "fooled_after", counted)
     with pytest.raises(KeyboardInterrupt):
         swept(subject, tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "attackers-halves").iterdir())) == 11
@@ -131,7 +131,7 @@ def test_rates_are_chosen_without_the_images_that_are_reported(
     subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = swept(subject, tmp_path / "before")
-    used, original = dict[int, set[int]](), fallen
+    used, original = dict[int, set[int]](), fooled_after
 
     def watched(
         attack: Attack, model: nn.Module, examples: Examples, ids: Tensor, *, seed: int, steps: int
@@ -139,7 +139,7 @@ def test_rates_are_chosen_without_the_images_that_are_reported(
         used.setdefault(seed, set()).update(examples.rows[ids].tolist())  # type: ignore[attr-defined]  # a part
         return original(attack, model, examples, ids, seed=seed, steps=steps) if not seed else [-1] * len(ids)
 
-    monkeypatch.setattr(DRIVER, "fallen", watched)
+    monkeypatch.setattr(DRIVER, "fooled_after", watched)
     after = swept(subject, tmp_path / "after")
     assert [one.chosen for one in after.swept] == [one.chosen for one in before.swept]
     assert after.swept[0].robust(8).value == 1.0, "other numbers are reported"
@@ -209,7 +209,7 @@ def test_search_goes_on_beyond_an_end_that_is_best_and_stops_in_the_end() -> Non
 
 def test_working_rates_are_one_row_about_the_best() -> None:
     errors = {0.1: 0.20, 1.0: 0.29, 10.0: 0.21, 100.0: 0.20, 1000.0: 0.22, 1e4: 0.23}
-    assert around(errors, 100.0, 0.02) == (10.0, 1000.0)
+    assert near_best(errors, 100.0, 0.02) == (10.0, 1000.0)
 
 
 def made(rule: str, passes: tuple[int, ...]) -> Swept:

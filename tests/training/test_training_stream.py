@@ -128,9 +128,7 @@ def test_a_worker_that_is_killed_is_told_in_one_sentence(squares: InMemory, make
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_cannot_be_read_is_told_as_without_workers(squares: InMemory, make_net: MakeNet, workers: int) -> None:
     data = examples(Shifting(squares, fault=OSError("no such sector")), name="shifting")
-    found = (
-        r"^shifting says it has 50 examples, but number 7 cannot be had \(OSError: no such sector\): .*; no epoch was"
-    )
+    found = r"^shifting has 50 examples by its length, but number 7 is missing \(OSError: no .*; no epoch was"
     with pytest.raises(DataError, match=found):
         fit(make_net(), standard(), data, replace(WAY, workers=workers))
 

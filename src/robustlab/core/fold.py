@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core.routes import routed_parts
 from robustlab.core.types import Logits
-from robustlab.core.witness import Heard, held, listening
+from robustlab.core.witness import Recording, held, listening
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 _Pooling: TypeAlias = nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d
@@ -109,21 +109,21 @@ def _first(kind: type[nn.Module]) -> type[nn.Module]:
     return _FIRSTS[kind]
 
 
-def pairs_of(copied: nn.Module, x: Tensor, heard: Heard) -> list[Pair] | None:
+def pairs_of(copied: nn.Module, x: Tensor, recording: Recording) -> list[Pair] | None:
     """The pairs of layers in a copy of a model.
 
     Args:
         copied: the copy, in eval mode.
         x: inputs (N, ...).
-        heard: what the model did with these inputs.
+        recording: what the model did with these inputs.
 
     Returns: None if the copy did not do the same, or if either may do something else another time.
     """
     before = held(copied)
     with _watched(copied) as watch, listening(watch.touched) as again:
         copied(x)
-    same = again.calls == heard.calls and held(copied) == before
-    return list(watch.pairs()) if same and not (heard.doubtful or again.doubtful) else None
+    same = again.calls == recording.calls and held(copied) == before
+    return list(watch.pairs()) if same and not (recording.doubtful or again.doubtful) else None
 
 
 @dataclass

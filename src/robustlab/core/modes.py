@@ -24,7 +24,7 @@ def frozen(model: Model, *, training: bool | None = None) -> Iterator[None]:
     that a model changes by itself cannot be seen from outside.
 
     Args:
-        model: any callable; only the random state is looked after if it is not a module.
+        model: any callable; if it is not a module, only the random state is restored.
         training: True or False puts every sub-module into that mode inside the block; None leaves the modes.
 
     Raises: ValueError for a model without values, see ``check_values``.

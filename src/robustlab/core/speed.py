@@ -32,7 +32,7 @@ def bf16_is_faster(device: torch.device | str = "cpu") -> bool:
 
 
 def _has_units() -> bool:
-    """True if the processor multiplies in bfloat16; looked up by name, as these functions of torch are private."""
+    """True if the processor multiplies in bfloat16; by functions of torch that are private."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     found = [getattr(torch.cpu, name, None) for name in names]
     return any(bool(ask()) for ask in found if ask is not None)

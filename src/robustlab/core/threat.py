@@ -85,7 +85,7 @@ class ThreatModel:
 
     def _region(self, x: Tensor, rounded: torch.dtype) -> Region:
         if isinstance(self.norm, Linf):
-            return _Box.around(x, self.radius(x), self.bounds, rounded)
+            return _Box.of(x, self.radius(x), self.bounds, rounded)
         radius = self.radius(x).expand(x.shape[0], *[1] * (x.ndim - 1))
         return _Ball(self.norm, x, radius, self.bounds, rounded)
 
@@ -210,7 +210,7 @@ class _Box:
     high: Tensor
 
     @staticmethod
-    def around(x: Tensor, radius: Tensor, bounds: Bounds, rounded: torch.dtype) -> _Box:
+    def of(x: Tensor, radius: Tensor, bounds: Bounds, rounded: torch.dtype) -> _Box:
         box, inner = _Box(torch.empty_like(x), torch.empty_like(x)), _safe_radius(x, radius, bounds)
         for rows in row_chunks(x):
             part, eps, safe = (t[rows] if t.ndim else t for t in (x, radius, inner))

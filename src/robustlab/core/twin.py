@@ -22,7 +22,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.modes import in_training, random_state
 from robustlab.core.types import Logits, Model
 from robustlab.core.user_code import asked, called, output_advice
-from robustlab.core.witness import Heard, listening
+from robustlab.core.witness import Recording, listening
 
 _PROBED_ROWS = 2
 _TOLERANCE = 1e-4  # of the largest logit, in float32; other dtypes scale with their precision
@@ -158,32 +158,34 @@ def search_twin(model: Model, x: Tensor, *, dtype: torch.dtype | None = None) ->
         return own
     probe = x[:_PROBED_ROWS].detach().clone()
     with torch.no_grad():
-        expected, heard = _recorded(model, probe)
+        expected, recording = _recorded(model, probe)
         try:
-            search = model if heard is None else _search(model, probe, expected, heard, dtype)
+            search = model if recording is None else _search(model, probe, expected, recording, dtype)
         except Exception:  # whatever a strange model does when copied, it still works as itself
             search = model
     return replace(own, search=search)
 
 
-def _recorded(model: nn.Module, probe: Tensor) -> tuple[Logits, Heard | None]:
+def _recorded(model: nn.Module, probe: Tensor) -> tuple[Logits, Recording | None]:
     """The model's own logits and a record of the pass; no record if another pass may differ."""
     before, given = random_state(model), probe.clone()
     try:
-        with called("the model"), listening() as heard:
+        with called("the model"), listening() as recording:
             output = model(given)
         expected = checked_logits(output, probe).clone()
     except Exception:  # the model's own fault is to be seen as the model's
         return _logits(model, probe), None
     if not torch.equal(given, probe):
         return _logits(model, probe), None
-    return expected, None if heard.doubtful or before.moved(random_state(model)) else heard
+    return expected, None if recording.doubtful or before.moved(random_state(model)) else recording
 
 
-def _search(model: nn.Module, probe: Tensor, expected: Logits, heard: Heard, dtype: torch.dtype | None) -> Model:
+def _search(
+    model: nn.Module, probe: Tensor, expected: Logits, recording: Recording, dtype: torch.dtype | None
+) -> Model:
     """A copy of the model, with pairs of layers folded where that agrees with the model; else the model itself."""
     copied = copy.deepcopy(model)
-    pairs = pairs_of(copied, probe, heard)
+    pairs = pairs_of(copied, probe, recording)
     if pairs is None:
         return model
     if pairs:

@@ -34,7 +34,7 @@ _DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass
-class Heard:
+class Recording:
     """Record of a pass.
 
     Args:
@@ -58,9 +58,9 @@ class Heard:
 class _FunctionMode(TorchFunctionMode):
     """Mode that records every function of torch called from Python."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, recording: Recording) -> None:
         super().__init__()
-        self.heard = heard
+        self.recording = recording
 
     def __torch_function__(
         self, func: Callable[..., object], _types: object, args: tuple[object, ...] = (), kwargs: object = None
@@ -68,17 +68,17 @@ class _FunctionMode(TorchFunctionMode):
         named = kwargs if isinstance(kwargs, dict) else {}
         property_of = getattr(func, "__self__", None)
         foreign = getattr(func, "__name__", "") in _LEAVING or property_of is Tensor.__cuda_array_interface__
-        self.heard.left |= foreign
-        _report(self.heard, (args, named))
+        self.recording.left |= foreign
+        _report(self.recording, (args, named))
         return func(*args, **named)
 
 
 class _DispatchMode(TorchDispatchMode):
     """Mode that records every operation that torch executes."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, recording: Recording) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.heard = heard
+        self.recording = recording
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -89,31 +89,31 @@ class _DispatchMode(TorchDispatchMode):
         self, func: torch._ops.OpOverload, _types: object, args: tuple[object, ...] = (), kwargs: object = None
     ) -> object:
         named = kwargs if isinstance(kwargs, dict) else {}
-        self.heard.left |= any(tag in func.tags for tag in _DECIDING)
-        _report(self.heard, (args, named))
+        self.recording.left |= any(tag in func.tags for tag in _DECIDING)
+        _report(self.recording, (args, named))
         result = func(*args, **named)
-        self.heard.calls.append((func, [tuple(t.shape) for t in _leaves(result) if isinstance(t, Tensor)]))
+        self.recording.calls.append((func, [tuple(t.shape) for t in _leaves(result) if isinstance(t, Tensor)]))
         return result
 
 
 @contextmanager
-def listening(touched: Callable[[Tensor], None] | None = None) -> Iterator[Heard]:
+def listening(touched: Callable[[Tensor], None] | None = None) -> Iterator[Recording]:
     """Records the operations of torch inside the block.
 
     Args:
         touched: is called with every tensor that a function or operation gets, even for its shape alone.
     """
-    heard = Heard(touched=touched)
-    with _FunctionMode(heard), _DispatchMode(heard):
-        yield heard
+    recording = Recording(touched=touched)
+    with _FunctionMode(recording), _DispatchMode(recording):
+        yield recording
 
 
-def _report(heard: Heard, given: object) -> None:
+def _report(recording: Recording, given: object) -> None:
     for part in _leaves(given):
         if isinstance(part, torch.Generator):
-            heard.drew = True
-        elif isinstance(part, Tensor) and heard.touched:
-            heard.touched(part)
+            recording.drew = True
+        elif isinstance(part, Tensor) and recording.touched:
+            recording.touched(part)
 
 
 def _leaves(value: object) -> Iterator[object]:

@@ -149,7 +149,7 @@ def _had(kind: Any, how: dict[str, Any], place: Path) -> Any:  # noqa: ANN401 --
     except _NOT_HAD as error:
         reason = (str(error).splitlines() or [""])[0].strip("<>") or type(error).__name__
         raise DataError(
-            f"torchvision's {kind.__name__} cannot be had: it is not in {place}, and torchvision says: {reason}; go "
+            f"torchvision's {kind.__name__} is not available: it is not in {place}, and torchvision says: {reason}; go "
             "online once, or copy a root folder of torchvision's that holds it to that place"
         ) from error
 

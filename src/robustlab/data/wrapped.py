@@ -308,7 +308,7 @@ class FromDataset:
             if not isinstance(cause, IndexError | KeyError | StopIteration | OSError):
                 raise
             raise DataError(
-                f"{self.name} says it has {len(self)} examples, but number {number} cannot be had "
+                f"{self.name} has {len(self)} examples by its length, but number {number} is missing "
                 f"({reason(cause)}): the data set ends early or is damaged"
             ) from cause
         return of_item(item, self.columns, f"item {number} of {self.name}")

@@ -63,7 +63,7 @@ def choose(probs: Tensor, y: Labels, *, below: float, seed: int = 0) -> Choice:
         partner,
         wrong,
         len(errors.ids),
-        round(errors.share, 6),
+        round(errors.fraction, 6),
     )
 
 

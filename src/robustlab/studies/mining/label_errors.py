@@ -32,7 +32,7 @@ class LabelErrors:
     joint: Tensor
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """The estimated fraction of wrong labels."""
         return float(self.joint.sum() - self.joint.trace())
 

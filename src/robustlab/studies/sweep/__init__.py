@@ -1,6 +1,6 @@
 """Comparison of optimizers: as step rules of PGD, and for training."""
 
-from robustlab.studies.sweep.attackers import QUICK_SPEND, SEEDS, Spend, attackers, fallen, known_attackers
+from robustlab.studies.sweep.attackers import QUICK_SPEND, SEEDS, Spend, attackers, fooled_after, known_attackers
 from robustlab.studies.sweep.ledger import At
 from robustlab.studies.sweep.optimizers import REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.outcome import Attackers, Compared, Swept
@@ -10,6 +10,6 @@ from robustlab.studies.sweep.trainers import Taught, Trainers, known_trainers, t
 
 __all__ = [
     "QUICK_SPEND", "REGIMES", "RULES", "SEEDS", "SUBJECTS", "TEACHERS", "At", "Attackers", "Compared", "Given", "Own",
-    "Regime", "Rule", "Spend", "Subject", "Swept", "Taught", "Teacher", "Trainers", "attackers", "fallen",
+    "Regime", "Rule", "Spend", "Subject", "Swept", "Taught", "Teacher", "Trainers", "attackers", "fooled_after",
     "known_attackers", "known_trainers", "trainers",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from robustlab.studies.claim_engine.budget import FULL, QUICK, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.sweep.ledger import Ledger, Show
-from robustlab.studies.sweep.outcome import NEAR, STANDS, Attackers, Passes, Swept, cost, left, spent
+from robustlab.studies.sweep.outcome import NEAR, NEVER, Attackers, Passes, Swept, cost, left, spent
 from robustlab.studies.sweep.precision import PUBLISHED, kept
 from robustlab.studies.sweep.rates import explored, rate
 from robustlab.studies.sweep.rules import PER_DECADE, RULES, Rule
@@ -189,7 +189,7 @@ class Sweep:
         model, images = self._opened[0], self._parts[seed]
         passes, batches = list[int](), torch.arange(len(images)).split(BATCH)
         for number, ids in enumerate(batches):
-            passes += fallen(attack, model, images, ids, seed=seed, steps=self.spend.steps)
+            passes += fooled_after(attack, model, images, ids, seed=seed, steps=self.spend.steps)
             self.lab.tell("attack", (number + 1) / len(batches), "")
         outcomes = tuple(passes)
         if not any(outcomes):
@@ -224,7 +224,7 @@ class Sweep:
         return list(parts(examples, shares).values())
 
 
-def fallen(
+def fooled_after(
     attack: Attack, model: nn.Module, examples: Examples, ids: torch.Tensor, *, seed: int, steps: int
 ) -> list[int]:
     """Number of forward and backward passes with which an attack fools a model on each example.
@@ -248,10 +248,10 @@ def fallen(
         if not len(right):
             return [0] * len(ids)
         seen = trace(attack, model, x[right], y[right], seed=seed, ids=names[right])
-    fell = {row.id: cost(row.point) for row in seen.rows if row.finished and row.point <= steps}
+    fooled = {row.id: cost(row.point) for row in seen.rows if row.finished and row.point <= steps}
     passes = [0] * len(ids)
     for number in right.tolist():
-        passes[number] = fell.get(int(names[number]), STANDS)
+        passes[number] = fooled.get(int(names[number]), NEVER)
     return passes
 
 

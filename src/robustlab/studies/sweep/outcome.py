@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from robustlab.statistics import Interval, clopper_pearson, holm, mcnemar, paired_difference
-from robustlab.studies.sweep.rates import around
+from robustlab.studies.sweep.rates import near_best
 from robustlab.studies.sweep.rules import SIGN
 
 NEAR = 0.02
 """Difference of robust accuracy: rates this close to the best one count as working."""
 CLOSE = 0.01
 """Difference of robust accuracy to the lowest of all rules that counts as reaching it."""
-STANDS = -1
+NEVER = -1
 
 Passes = tuple[int, ...]
 """Passes until each image is fooled: 0 if it is wrong from the beginning, -1 if it is still robust at the end."""
@@ -26,19 +26,19 @@ def cost(steps: int) -> int:
     return 2 * steps + 1
 
 
-def standing(passes: Passes, steps: int) -> list[bool]:
+def still_robust(passes: Passes, steps: int) -> list[bool]:
     """Images that are still robust after so many steps."""
-    return [one == STANDS or one > cost(steps) for one in passes]
+    return [one == NEVER or one > cost(steps) for one in passes]
 
 
 def left(passes: Passes, steps: int) -> float:
     """Robust accuracy after some number of steps."""
-    return sum(standing(passes, steps)) / len(passes)
+    return sum(still_robust(passes, steps)) / len(passes)
 
 
 def spent(passes: Passes, steps: int) -> float:
     """Mean number of passes per image that is right at first; one that is still robust takes the whole budget."""
-    attacked = [min(one, cost(steps)) if one != STANDS else cost(steps) for one in passes if one]
+    attacked = [min(one, cost(steps)) if one != NEVER else cost(steps) for one in passes if one]
     return sum(attacked) / len(attacked) if attacked else math.nan
 
 
@@ -86,7 +86,7 @@ class Swept:
 
     def robust(self, steps: int) -> Interval:
         """Robust accuracy of the reported images after some number of steps, at the rate chosen for it."""
-        now = standing(self.reported[self.chosen[steps]], steps)
+        now = still_robust(self.reported[self.chosen[steps]], steps)
         return clopper_pearson(sum(now), len(now))
 
     def course(self) -> tuple[float, ...]:
@@ -112,7 +112,7 @@ class Swept:
 
     def working(self) -> tuple[float, float]:
         """The range of rates around the best within ``NEAR`` of it, on the tuning images."""
-        return around(self.curve(), self.chosen[self.steps], NEAR)
+        return near_best(self.curve(), self.chosen[self.steps], NEAR)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Attackers:
     def compared(self, one: Swept, steps: int) -> Compared:
         """Comparison of a rule with the sign rule, each at its best for some number of steps."""
         sign = next(other for other in self.swept if other.rule == SIGN.name)
-        a, b = (standing(s.reported[s.chosen[steps]], steps) for s in (sign, one))
+        a, b = (still_robust(s.reported[s.chosen[steps]], steps) for s in (sign, one))
         only_sign = sum(x and not y for x, y in zip(a, b, strict=True))
         only_rule = sum(y and not x for x, y in zip(a, b, strict=True))
         difference = paired_difference(only_sign, only_rule, len(a))

@@ -43,7 +43,7 @@ def explored(
     return dict(sorted(found.items()))
 
 
-def around(errors: Mapping[float, float], best: float, within: float) -> tuple[float, float]:
+def near_best(errors: Mapping[float, float], best: float, within: float) -> tuple[float, float]:
     """The range of rates around the best one with nearly the same error.
 
     Args:
