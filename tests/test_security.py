@@ -59,7 +59,7 @@ def test_files_of_torch_and_numpy_are_read_without_unpickling(name: str) -> None
 def test_json_of_others_is_read_in_one_place() -> None:
     """Deep and huge texts end in a sentence there; what comes with the package may be read plainly."""
     own = {
-        "runs/files.py",
+        "runs/json_files.py",
         "data/fashion_mnist_a.py",
         "evaluation/corruptions/baseline.py",
     }

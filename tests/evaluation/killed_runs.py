@@ -22,7 +22,7 @@ from robustlab.attacks import APGD, APGDT, FABT, FGSM, PGD, AutoAttack, Restarts
 from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.evaluation import Settings, evaluate, store
 from robustlab.evaluation.plan import Pass
-from robustlab.runs import run_files as files
+from robustlab.runs import tensors as files
 
 POINTS = 24
 LATER = 4
@@ -63,7 +63,7 @@ def on_every_step(act: Callable[[str], None]) -> None:
     write, insert, commit = files.write_bytes, store.Store._insert, store.Store.commit
     replace = Path.replace
 
-    def writing(path: Path, content: bytes, *, durable: bool) -> None:
+    def writing(path: Path, content: bytes, *, durable: bool = True) -> None:
         act("before a file")
         write(path, content, durable=durable)
         act("after a file")
@@ -148,7 +148,7 @@ def content(out: Path) -> dict[str, object]:
         for part in (result, *result["stages"]):
             del part["seconds"]
     del report["clean"]["seconds"]
-    return {**rows, "x_adv": tensors, "report": report, "left over": sorted(map(str, out.glob("**/*.partial")))}
+    return {**rows, "x_adv": tensors, "report": report, "left over": sorted(map(str, out.glob("**/*.part")))}
 
 
 def differences(out: Path, expected: dict[str, object]) -> list[str]:

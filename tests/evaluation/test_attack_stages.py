@@ -28,7 +28,7 @@ from robustlab.core import L1, L2, Attack, Linf, Norm, ThreatModel, dlr
 from robustlab.evaluation import Settings, evaluate
 from robustlab.evaluation.stages import parts
 from robustlab.evaluation.store import reading
-from robustlab.runs.run_files import read_tensors
+from robustlab.runs.tensors import read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path

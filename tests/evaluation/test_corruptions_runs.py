@@ -108,6 +108,6 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
 ) -> None:
     with full_after(9), pytest.raises(RunError, match=r"the disk is full.*free some space"):
         measured(standard, small(digits), out=tmp_path)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.part"))
     found = measured(standard, small(digits), out=tmp_path)
     assert counts(found) == counts(measured(standard, small(digits)))

@@ -18,7 +18,7 @@ from robustlab.attacks import FGSM, PGD, RandomNoise, Restarts, Targeted, WorstO
 from robustlab.core import Attack, Linf, Stop, ThreatModel, subset
 from robustlab.core.types import Model
 from robustlab.evaluation import WORST, Evaluation, Settings, evaluate
-from robustlab.runs import run_files as files
+from robustlab.runs import tensors as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Moved, Points, Threshold

@@ -10,7 +10,7 @@ from torch import nn
 from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import L2, Linf, ThreatModel
 from robustlab.evaluation import Settings, evaluate, pictures
-from robustlab.runs import run_files as files
+from robustlab.runs import tensors as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits, Points, Threshold

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, RunError, ThreatModel
 from robustlab.evaluation import Evaluation, Settings, evaluate, pictures, read_run, store
-from robustlab.runs import run_files as files
+from robustlab.runs import tensors as files
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Points, Threshold
@@ -96,7 +96,9 @@ def test_what_a_killed_process_left_half_written_is_removed(
 ) -> None:
     begun(threshold, points(100), readable, stop_after=4)
     stray = [readable / "report.json.partial", readable / "adversarial" / "x.safetensors.partial"]
+    stray += [readable / "report.json.0123456789ab.part", readable / "shards" / "x.0123456789ab.part"]
     for path in stray:
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
     run(threshold, points(100), readable)
     assert not any(path.exists() for path in stray)
@@ -235,7 +237,7 @@ def test_a_full_disk_loses_nothing(
     expected = run(threshold, points(100), tmp_path / "alone")
     real, left = files.write_bytes, [4]
 
-    def full(path: Path, content: bytes, *, durable: bool) -> None:
+    def full(path: Path, content: bytes, *, durable: bool = True) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -121,16 +121,14 @@ def _probabilities(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def _write(made: Made, home: Path) -> None:
-    from safetensors.torch import save_file
-
     from robustlab.core import RunError
-    from robustlab.runs.files import replace_atomically
+    from robustlab.runs.tensors import save_tensors
 
     tensors = {"x": made.batch.x, "x_adv": made.x_adv, "y": made.batch.y, "ids": made.batch.ids}
     tensors |= {"prediction": made.before.argmax(1), "prediction_adv": made.after.argmax(1)}
     try:
         plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        replace_atomically(home / "adversarial.safetensors", lambda part: save_file(plain, part))
+        save_tensors(home / "adversarial.safetensors", plain)
     except OSError as error:
         raise RunError(f"cannot write to {home}: {error.strerror}; choose another directory with --out") from error
 

@@ -80,13 +80,9 @@ class Exports:
 
 def _put(path: Path, text: str) -> None:
     from robustlab.core import RunError
-    from robustlab.runs.files import replace_atomically
+    from robustlab.runs.files import write_atomically
 
     try:
-        replace_atomically(path, lambda part: _fill(part, text))
+        write_atomically(path, text)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; name another file") from error
-
-
-def _fill(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustlab.runs.files import replace_atomically
+from robustlab.runs.tensors import save_tensors, tensors_in
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 900.0
@@ -53,25 +53,19 @@ def locked(path: Path) -> Iterator[None]:
 
 def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Keeps tensors as safetensors; a disk that is full or read-only costs the next load time, nothing else."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     try:
-        replace_atomically(path, lambda part: save_file(tensors, part, metadata=metadata))
-    except (OSError, SafetensorError) as error:
+        save_tensors(path, tensors, metadata)
+    except OSError as error:
         _log.warning("%s cannot be kept (%s); set ROBUSTLAB_HOME to a folder with space", path, error)
 
 
 def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     """What ``store`` kept there, or None if there is nothing or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        return tensors_in(path)
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         _log.warning("%s is damaged (%s); it will be made again", path, error)
         return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from robustlab.core.errors import DataError
-from robustlab.runs.files import parsed
+from robustlab.runs.json_files import parsed
 
 Aliases: TypeAlias = tuple[str, ...]
 """Names of one class: its folder may bear any of them, the last is shown."""

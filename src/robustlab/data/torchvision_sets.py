@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import inspect
 import operator
-import shutil
 import sys
 import tarfile
 import zipfile
@@ -24,6 +23,7 @@ from robustlab.data.images import plain
 from robustlab.data.memory import class_names
 from robustlab.data.named import DataSet, Description, Request, register
 from robustlab.data.wrapped import FromDataset, MapStyle
+from robustlab.runs.files import sweep, whole_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -162,14 +162,9 @@ def _download(kind: Any, how: dict[str, Any], place: Path) -> None:  # noqa: ANN
     if place.is_dir():
         kind(place, download=True, **how)
         return
-    part = place.with_name(f".{place.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    part.mkdir(parents=True)
-    try:
+    sweep(place.parent, f"{place.name}.")
+    with whole_folder(place, durable=False) as part:
         kind(part, download=True, **how)
-        part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_items(data: Any, name: str) -> Image.Image:  # noqa: ANN401 -- a set of torchvision

@@ -21,7 +21,8 @@ from robustlab.evaluation.result_queries import file_names, file_of, fooled_rows
 from robustlab.evaluation.sealed import check_file
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject
-from robustlab.runs.run_files import inside, read_row, read_tensors
+from robustlab.runs.disk import inside
+from robustlab.runs.tensors import read_row, read_tensors
 
 CANDIDATES = 100
 """Examples whose x_adv are kept for pictures if not all are."""

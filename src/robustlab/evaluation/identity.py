@@ -24,8 +24,8 @@ from robustlab.evaluation.input_checks import REREAD
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject, first_answer
+from robustlab.runs.files import digest
 from robustlab.runs.provenance import now, versions
-from robustlab.runs.run_files import digest
 
 _SAMPLED = 256  # examples whose content is compared on resume
 _ANSWERED = "logits:"  # before the digest of a model without weights, which is that of its answers

@@ -19,7 +19,8 @@ from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 from robustlab.runs.codec import decode, encode
-from robustlab.runs.run_files import disk, read_json, write_json
+from robustlab.runs.disk import disk
+from robustlab.runs.json_files import read_json, write_json
 
 RESULTS = ("report.json", "natural.json", "mined.json")
 """Results of each kind of run."""

@@ -21,8 +21,9 @@ from robustlab.evaluation.queries import Reader
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.result_queries import file_of, fooling_stage
 from robustlab.evaluation.store import reading
+from robustlab.runs.disk import disk
 from robustlab.runs.files import replace_atomically
-from robustlab.runs.run_files import disk, read_row, read_tensors
+from robustlab.runs.tensors import read_row, read_tensors
 
 INDEX = "index.csv"
 _COLUMNS = ("id", "file", "png", "attack", "eps", "label", "label_name", "prediction", "fools_as_png", "linf_as_png")

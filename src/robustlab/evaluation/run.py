@@ -60,8 +60,9 @@ from robustlab.evaluation.store import Columns, Cost, Store
 from robustlab.evaluation.subject import Judged, Subject, subject
 from robustlab.evaluation.traces import traces
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
+from robustlab.runs.disk import disk
+from robustlab.runs.json_files import write_json
 from robustlab.runs.provenance import now
-from robustlab.runs.run_files import disk, write_json
 
 
 class Worked(NamedTuple):

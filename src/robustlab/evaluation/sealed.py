@@ -15,8 +15,9 @@ from robustlab.evaluation.sound import fingerprint, unsound
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.runs.codec import encode
+from robustlab.runs.disk import disk
 from robustlab.runs.files import sha256_of
-from robustlab.runs.run_files import disk, read_json, write_json
+from robustlab.runs.json_files import read_json, write_json
 
 REPORT = "report.json"
 OUTCOMES = "rows of outcomes.sqlite"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from robustlab.evaluation.plan import Pass
 from robustlab.evaluation.store import Cost, Store, locked, writing
-from robustlab.runs.run_files import disk
+from robustlab.runs.disk import disk
 
 _WAIT = 20.0
 """Seconds for a process of an earlier session to notice that the others have ended."""

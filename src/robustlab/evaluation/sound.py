@@ -16,7 +16,7 @@ from robustlab.evaluation.queries import (
     uncommitted_rows,
     unnumbered_examples,
 )
-from robustlab.runs.run_files import digest
+from robustlab.runs.files import digest
 
 Batch: TypeAlias = tuple[Any, ...]
 """Which batch: its ``Pass``, and its number in it."""

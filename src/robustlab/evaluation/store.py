@@ -21,7 +21,9 @@ from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
-from robustlab.runs.run_files import check_own, disk, intact, sweep, write_tensors
+from robustlab.runs.disk import check_own, disk
+from robustlab.runs.files import intact, sweep
+from robustlab.runs.tensors import write_tensors
 
 Columns: TypeAlias = Mapping[str, list[Value]]
 """Equally long lists by column name."""

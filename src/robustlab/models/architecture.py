@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from robustlab.core.architecture import KEY, Architecture, architecture_of, described, faults
-from robustlab.runs.files import parsed
+from robustlab.runs.json_files import parsed
 
 __all__ = ["Architecture", "architecture_of", "described", "read_architecture"]
 _MOST = 1 << 16  # bytes of JSON

@@ -13,7 +13,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.weights import bare, check_plain, differences, fitted, plain, put_in, state_of, tensors_of
 from robustlab.models import foreign
 from robustlab.models.architecture import read_architecture
-from robustlab.runs.files import replace_atomically
+from robustlab.runs.tensors import save_tensors, tensors_in
 
 
 class Checkpoint(NamedTuple):
@@ -36,14 +36,9 @@ def save(model: nn.Module, path: str | Path, *, metadata: dict[str, str] | None 
     Raises: CheckpointError if the file cannot be written, or cannot hold the weights (quantized, sparse, without
         values); an existing file stays.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    texts = {**(metadata or {}), **metadata_of(model)}
     try:
-        weights = plain(state_of(model))
-        replace_atomically(Path(path), lambda part: save_file(weights, part, metadata=texts))
-    except (OSError, SafetensorError, ValueError) as error:
+        save_tensors(Path(path), plain(state_of(model)), {**(metadata or {}), **metadata_of(model)})
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
@@ -67,13 +62,9 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def _read_safetensors(file: Path) -> Checkpoint:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (no dict)
-    except (SafetensorError, OSError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        weights, metadata = tensors_in(file)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} is truncated or damaged: {_first_line(error)}") from error
     try:
         return Checkpoint(weights, read_architecture(metadata))

@@ -28,7 +28,7 @@ from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.sections import exports
 from robustlab.report.tables import to_csv, to_markdown
 from robustlab.runs.files import replace_atomically
-from robustlab.runs.run_files import read_json
+from robustlab.runs.json_files import read_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment

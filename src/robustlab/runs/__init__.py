@@ -1,7 +1,8 @@
 """Files written whole, typed JSON, digests, locks and provenance: the needs of every directory that keeps results."""
 
 from robustlab.runs.codec import decode, encode
-from robustlab.runs.files import json_in, parsed, replace_atomically, sha256_of, write_atomically
+from robustlab.runs.files import replace_atomically, sha256_of, write_atomically
+from robustlab.runs.json_files import json_in, parsed
 from robustlab.runs.provenance import now, versions
 
 __all__ = [

@@ -1,19 +1,18 @@
-"""Writing files so that a reader, or a run that is killed, never sees half of one."""
+"""Files that are put in place whole or not at all, and the digests that tell whether they are as they were written."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import secrets
+import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_LARGEST = 1 << 28  # bytes of a JSON file
-_DEEPEST = 100  # lists and objects inside each other
-_HALF = re.compile(r"\\u[dD][89abAB]", re.ASCII)
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}\.part$|\.partial$")  # the latter by older versions
 _PIECE = 1 << 22  # bytes
 
 
@@ -47,79 +46,104 @@ def with_usual_rights(path: Path, write: Callable[[Path], None]) -> None:
         path.chmod(usual)
 
 
-def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def replace_atomically(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
     """Lets ``write`` make a file beside ``path``, then puts it in place in one step: readers see the old or the new.
 
     Args:
         path: where the file goes; its folder is made if need be.
         write: makes the file whose path it is given.
+        durable: also if the machine stops, not only the process.
 
     Raises: OSError if the folder cannot be written or the disk is full; what stood at ``path`` is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
+    part = path.with_name(_part(path.name))
     try:
         with_usual_rights(part, write)
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
+        if durable:
+            _synced(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Makes a folder beside ``path``, to be filled by the block, and puts it in place in one step when that ends well.
+
+    Args:
+        path: where the folder goes, which must not be there yet, or be empty.
+        durable: also if the machine stops, not only the process.
+
+    Yields: the folder to be filled.
+    Raises: OSError if it cannot be written; then nothing is left of it.
+    """
+    part = path.with_name(f".{_part(path.name)}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for file in part.rglob("*") if durable else ():
+            if file.is_file():
+                _synced(file)
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _part(name: str) -> str:
+    """The name of what is being written and is not whole yet."""
+    return f"{name}.{secrets.token_hex(6)}.part"
+
+
+def _synced(file: Path) -> None:
+    """Waits until a file is on the disk."""
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Puts a file of this content in place in one step, see ``replace_atomically``."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            file.write(content)
+
+    replace_atomically(path, write, durable=durable)
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Puts a text file in place in one step, see ``replace_atomically``."""
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    replace_atomically(path, write)
+    write_bytes(path, text.encode())
 
 
-def parsed(text: str, *, most: int = _LARGEST) -> object:
-    """The value that a JSON text says; a text of any content is safe to be read.
+def sweep(directory: Path, name: str = "") -> None:
+    """Removes files and folders that a killed process left half written, in a directory and in its own folders.
 
     Args:
-        text: somebody's.
-        most: characters that are read at all.
-
-    Raises: ValueError, in one line, if it is no JSON, too long, nested too deep, or holds half a character.
+        directory: that nobody else writes to.
+        name: of the only file or folder in it that nobody else writes to; empty: all of them, and those in its folders.
     """
-    if len(text) > most:
-        raise ValueError(f"it has {len(text):,} characters, no more than {most:,} are read")
-    try:
-        found: object = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    if _depth(found) > _DEEPEST:
-        raise ValueError("it is nested too deep")
-    if _HALF.search(text):
-        try:
-            json.dumps(found, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ValueError("it holds half of a character") from None
-    return found
+    for folder, folders, files in os.walk(directory):
+        for found in (*folders, *files):
+            if _HALF_WRITTEN.search(found) and found.removeprefix(".").startswith(name):
+                _removed(Path(folder, found))
+        if name:
+            break
 
 
-def _depth(found: object) -> int:
-    """Lists and objects inside each other."""
-    level, count = [found], 0
-    while level:
-        level = [part for one in level if isinstance(one, dict | list) for part in _parts(one)]
-        count += 1
-    return count
+def _removed(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _parts(held: dict[str, object] | list[object]) -> Iterable[object]:
-    return held.values() if isinstance(held, dict) else held
+def digest(content: bytes | memoryview) -> bytes:
+    """16 bytes that stand for some content."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def json_in(path: Path, *, most: int = _LARGEST) -> object:
-    """The value in a JSON file.
-
-    Raises: OSError if it cannot be read; ValueError as ``parsed``.
-    """
-    size = path.stat().st_size
-    if size > most:
-        raise ValueError(f"it has {size:,} bytes, no more than {most:,} are read")
-    return parsed(path.read_text(encoding="utf-8"), most=most)
+def intact(path: Path, expected: bytes) -> bool:
+    """Whether a file is there with the digest that was recorded."""
+    return path.is_file() and digest(path.read_bytes()) == expected

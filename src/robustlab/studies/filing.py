@@ -16,7 +16,8 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.runs.codec import decode
-from robustlab.runs.files import json_in, replace_atomically
+from robustlab.runs.files import write_atomically
+from robustlab.runs.json_files import json_in
 from robustlab.runs.provenance import versions
 
 if TYPE_CHECKING:
@@ -60,12 +61,8 @@ def write(path: Path, record: DataclassInstance) -> Path:
     Raises: RunError if the directory cannot be written.
     """
     text = json.dumps(asdict(record), indent=1, allow_nan=False) + "\n"
-
-    def fill(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
     try:
-        replace_atomically(path, fill)
+        write_atomically(path, text)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
     return path

@@ -8,13 +8,10 @@ and the recipe remember, ``state.json`` the numbers and the history, and what ru
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +23,8 @@ from robustlab.core.architecture import metadata_of
 from robustlab.core.kinds import typed
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
-from robustlab.runs.files import sha256_of, with_usual_rights
+from robustlab.runs.files import sha256_of, sweep, whole_folder
+from robustlab.runs.tensors import save_tensors, tensors_in
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
 
 MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"
@@ -65,8 +63,7 @@ def claimed(out: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror or error}") from error
     try:
-        for part in out.glob(".epoch-*.part"):
-            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it wrote
+        sweep(out)
         yield
     finally:
         lock.release()
@@ -97,18 +94,14 @@ def write(
 
     Raises: CheckpointError if it cannot be written; the one before is still there.
     """
-    part = final.with_name(f".{final.name}.{secrets.token_hex(6)}.part")
     memory = _optimizer_tensors(optimizer)
     for rank, state in enumerate(states):
         memory |= _prefixed(f"{_RECIPE}{rank}/", state)
     try:
-        part.mkdir()
-        _write_files(part, model, held, memory, numbers)
-        os.replace(part, final)
+        with whole_folder(final) as part:
+            _write_files(part, model, held, memory, numbers)
     except OSError as error:
         raise CheckpointError(f"{final} cannot be written: {error.strerror or error}; nothing else is lost") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def forget(out: Path, keep: int) -> None:
@@ -124,21 +117,12 @@ def _write_files(
     memory: Mapping[str, Tensor],
     numbers: Numbers,
 ) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     metadata = metadata_of(model)
-    try:
-        for name, weights in held.items():
-            with_usual_rights(folder / name, partial(save_file, plain(renamed(model, weights)), metadata=metadata))
-        with_usual_rights(folder / STATE, partial(save_file, plain(memory)))
-    except (SafetensorError, ValueError) as error:
-        raise OSError(str(error)) from error
+    for name, weights in held.items():
+        save_tensors(folder / name, plain(renamed(model, weights)), metadata, durable=False)
+    save_tensors(folder / STATE, plain(memory), durable=False)
     files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
     (folder / NUMBERS).write_text(json.dumps({"format": FORMAT, "files": files, **vars(numbers)}, indent=1))
-    for file in folder.iterdir():
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -214,12 +198,9 @@ def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState
 
 
 def _load(path: Path, name: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path / name)
-    except (OSError, SafetensorError) as error:
+        return tensors_in(path / name)[0]
+    except (OSError, ValueError) as error:
         raise damaged(path, error) from error
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import CheckpointError, Metrics
-from robustlab.runs.files import json_in, sha256_of
+from robustlab.runs.files import sha256_of
+from robustlab.runs.json_files import json_in
 
 NUMBERS = "state.json"
 FORMAT = 2

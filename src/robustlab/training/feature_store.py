@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.runs.files import json_in, replace_atomically
+from robustlab.runs.files import write_atomically
+from robustlab.runs.json_files import json_in
 
 _PIECE = 1 << 22  # bytes
 Digest: TypeAlias = blake2b
@@ -131,11 +132,7 @@ class Store:
     def say(self) -> None:
         """Writes down how many rows are whole."""
         said = json.dumps({"shape": self.shape, "rows": self.rows, "digests": self._said()})
-
-        def write(part: Path) -> None:
-            part.write_text(said)
-
-        replace_atomically(self.count, write)
+        write_atomically(self.count, said)
 
     def x(self) -> Tensor:
         """Features (rows, ...), float32, memory-mapped; what is written to them stays in memory."""

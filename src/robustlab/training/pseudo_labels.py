@@ -23,7 +23,8 @@ from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
 from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
-from robustlab.runs.files import json_in, write_atomically
+from robustlab.runs.files import write_atomically
+from robustlab.runs.json_files import json_in
 from robustlab.runs.provenance import now, versions
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.identity import check_same, digest, weights_sha256

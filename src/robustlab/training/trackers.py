@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from robustlab.core.kinds import typed
 from robustlab.core.processes import launched
-from robustlab.runs.files import replace_atomically
+from robustlab.runs.files import write_atomically
 from robustlab.training.settings import Progress
 
 Show: TypeAlias = Callable[[Progress], None]
@@ -103,7 +103,7 @@ def _mlflow_scalars(folder: str | Path, experiment: str) -> Iterator[Put]:
                 stack.callback(PartialState._reset_state)
             tracker.start()
             stack.push(tracker.tracker)
-            replace_atomically(place, lambda part: _filled(part, tracker.tracker.info.run_id))
+            write_atomically(place, tracker.tracker.info.run_id)
 
         def put(kind: str, step: int, numbers: Mapping[str, float]) -> None:
             if not hasattr(tracker, "active_run"):
@@ -153,10 +153,6 @@ def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Sho
             put(kind, number, metrics if kind == "epoch" or number % _EVERY == 0 else {})
 
         yield show
-
-
-def _filled(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _curves(at: Progress) -> tuple[str, int, dict[str, float]]:

@@ -23,8 +23,9 @@ from robustlab.evaluation.copies.manifest import CLEAN, CopyManifest
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import batches
-from robustlab.runs.files import replace_atomically, sha256_of
-from robustlab.runs.run_files import disk, read_json, write_bytes
+from robustlab.runs.disk import disk
+from robustlab.runs.files import replace_atomically, sha256_of, write_bytes
+from robustlab.runs.json_files import read_json
 
 PARTS = ".parts"
 _IMAGES = 256

@@ -23,8 +23,9 @@ from robustlab.evaluation.corruptions.record import CorruptionInfo
 from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.codec import decode, encode
-from robustlab.runs.files import sha256_of
-from robustlab.runs.run_files import disk, inside, read_json, write_bytes, write_json
+from robustlab.runs.disk import disk, inside
+from robustlab.runs.files import sha256_of, write_bytes
+from robustlab.runs.json_files import read_json, write_json
 
 COPY = "nothing: a corrupted copy"
 """What its manifest says that it measures."""

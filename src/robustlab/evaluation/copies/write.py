@@ -85,7 +85,6 @@ def write_corrupted(
         raise ValueError(f"{odd[0]!r} cannot be the name of a folder: give the corruption another name")
     own = _described(sets, settings)
     with alone(root):
-        _sweep(root)
         manifest = settle(own, root)
         copier = Copier(sets, manifest, root, settings.quality)
         if not _finished(copier):
@@ -124,13 +123,6 @@ def _mended(copier: Copier, files: Sequence[str], settings: CopySettings) -> Non
     for name in dict.fromkeys(part.cell[0] for part in parts):
         copier.join(name)
     shutil.rmtree(copier.directory / PARTS, ignore_errors=True)
-
-
-def _sweep(root: Path) -> None:
-    """Removes what a killed process left half written."""
-    for path in (*root.glob("*.part"), *root.glob("*/*.part")):
-        if re.search(r"\.[0-9a-f]{12}\.part$", path.name):
-            path.unlink(missing_ok=True)
 
 
 def _described(sets: CorruptedSets, settings: CopySettings) -> CopyManifest:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.runs.files import json_in
-from robustlab.runs.run_files import digest, read_tensors, write_bytes, write_tensors
+from robustlab.runs.files import digest, write_bytes
+from robustlab.runs.json_files import json_in
+from robustlab.runs.tensors import read_tensors, write_tensors
 
 FILE = "answers.safetensors"
 CLEAN = ("clean", 0)

@@ -17,7 +17,8 @@ from robustlab.evaluation.corruptions.record import NaturalEvaluation, Shown
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.sealed import check_file
-from robustlab.runs.run_files import disk, read_tensors, write_tensors
+from robustlab.runs.disk import disk
+from robustlab.runs.tensors import read_tensors, write_tensors
 
 IMAGES = 4
 FILE = "gallery.safetensors"

@@ -16,8 +16,9 @@ from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
+from robustlab.runs.disk import disk
 from robustlab.runs.files import sha256_of
-from robustlab.runs.run_files import disk, read_json, write_json
+from robustlab.runs.json_files import read_json, write_json
 
 RECORD = "natural.json"
 BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"

@@ -41,7 +41,8 @@ from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_
 from robustlab.evaluation.read import read_natural
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
-from robustlab.runs.run_files import disk, write_json
+from robustlab.runs.disk import disk
+from robustlab.runs.json_files import write_json
 
 _BOUNDS = (0.0, 1.0)
 _BYTES = 64 << 20  # of images that wait for the model, at least one cell for each thread

@@ -12,6 +12,7 @@ from torch import nn
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
 from robustlab.data import load as load_data
+from robustlab.runs.tensors import tensors_in
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.measures import attacked
@@ -92,11 +93,9 @@ def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:
 
 def _filled(model: nn.Module, history: training.History) -> nn.Module:
     """The model with the weights that training ended with."""
-    from safetensors.torch import load_file
-
     if history.checkpoint is None:
         raise RunError("training left no checkpoint")
-    model.load_state_dict(load_file(history.checkpoint / "model.safetensors"))
+    model.load_state_dict(tensors_in(history.checkpoint / "model.safetensors")[0])
     return model
 
 

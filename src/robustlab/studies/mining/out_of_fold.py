@@ -15,8 +15,8 @@ from torch import Tensor
 from robustlab.core import Examples, RunError
 from robustlab.data.cache import stored
 from robustlab.data.wrapped import sampled_sha256
-from robustlab.runs.files import replace_atomically
 from robustlab.runs.provenance import now
+from robustlab.runs.tensors import save_tensors
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.lab import Lab
@@ -114,8 +114,6 @@ def _stored_or_trained(path: Path, network: Network, lab: Lab, data: str) -> tup
         lab: place of the training.
         data: SHA-256 of all examples.
     """
-    from safetensors.torch import save_file
-
     mark = fingerprint(network, lab.budget, lab.seed)
     found = stored(path)
     if found is not None and found[1].get("network") == mark and _sound(*found, data):
@@ -131,7 +129,7 @@ def _stored_or_trained(path: Path, network: Network, lab: Lab, data: str) -> tup
     metadata = {"network": mark, "seconds": f"{trained.seconds:.1f}", "created": now()}
     metadata["content"] = _content(tensors, mark, data)
     try:
-        replace_atomically(path, lambda to: save_file(tensors, to, metadata=metadata))
+        save_tensors(path, tensors, metadata)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; earlier results are kept") from error
     return part.rows, logits

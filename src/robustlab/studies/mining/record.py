@@ -11,7 +11,7 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.runs.codec import decode
-from robustlab.runs.files import json_in
+from robustlab.runs.json_files import json_in
 from robustlab.runs.provenance import now
 from robustlab.statistics import Interval, clopper_pearson, mcnemar, paired_difference
 from robustlab.studies.filing import commit, installed

@@ -16,8 +16,9 @@ from robustlab.data.wrapped import Given, sampled_sha256
 from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.input_checks import refuse_unstable
 from robustlab.evaluation.record import Evidence
+from robustlab.runs.disk import disk
+from robustlab.runs.json_files import read_json, write_json
 from robustlab.runs.provenance import now, versions
-from robustlab.runs.run_files import disk, read_json, write_json
 from robustlab.studies.claim_engine.definition import described
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.filing import write

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from robustlab.core import RunError
-from robustlab.runs.files import json_in, write_atomically
+from robustlab.runs.files import write_atomically
+from robustlab.runs.json_files import json_in
 from robustlab.studies.claim_engine.network import Network
 from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from robustlab.runs.files import replace_atomically
+from robustlab.runs.files import write_atomically
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.sweep.attackers import SEEDS, Spend, Sweep
 from robustlab.studies.sweep.ledger import path_of
@@ -38,7 +38,7 @@ def take_over(source: Path, into: Path = RESULTS) -> list[str]:
         except MissingError:
             continue
         lines = ",\n".join(json.dumps(asdict(used[name]), allow_nan=False) for name in sorted(used))
-        _put(into / f"{one.study}.json", f"[\n{lines}\n]\n")
+        write_atomically(into / f"{one.study}.json", f"[\n{lines}\n]\n")
         done.append(one.study)
     return done
 
@@ -55,10 +55,3 @@ class _Reader:
             raise MissingError(f"{trial.study} has no result {trial.name}")
         self.used[trial.name] = unit
         return unit
-
-
-def _put(path: Path, text: str) -> None:
-    def fill(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    replace_atomically(path, fill)

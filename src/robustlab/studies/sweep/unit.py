@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import torch
 
 from robustlab.core import Metrics, RunError
-from robustlab.runs.files import json_in
+from robustlab.runs.json_files import json_in
 from robustlab.runs.provenance import now
 from robustlab.studies import filing
 from robustlab.studies.filing import commit, installed

@@ -1,0 +1,72 @@
+"""Errors of a disk put into words, and files that lead out of the directory they belong to."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from robustlab.core import RunError
+
+
+@contextmanager
+def disk(directory: Path) -> Iterator[None]:
+    """Says what went wrong with a run directory, and that nothing is lost.
+
+    Raises: RunError for every OSError and database error.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        if (what := _damage(error)) is not None:
+            raise RunError(
+                f"the database in {directory} is {what} ({error}): delete its outcomes.sqlite to have all of the "
+                "run done anew, or choose another directory"
+            ) from error
+        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+    except OSError as error:
+        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+
+
+def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    code = getattr(error, "sqlite_errorcode", None)
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return f"the disk is full, nothing more can be written to {directory}: free some space"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code == sqlite3.SQLITE_READONLY:
+        return f"{directory} cannot be written to ({error}): choose another directory or change its permissions"
+    return f"the run directory {directory} failed ({error})"
+
+
+def _damage(error: sqlite3.Error) -> str | None:
+    """What is wrong with the content of a database; None if it is something else."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "damaged"
+    foreign = "no such column", "no such table", "has no column", "values were supplied"
+    strange = code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in foreign)
+    return "not one of this version of robustlab" if strange else None
+
+
+def inside(directory: Path, name: str) -> Path:
+    """The path of a file that a file of a run names.
+
+    Raises: RunError for a name that leads out of the run's directory.
+    """
+    path = directory / name
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise RunError(f"{directory} names {name!r}, which is not in it: somebody changed its files, do not trust them")
+    return path
+
+
+def check_own(directory: Path) -> None:
+    """Looks whether all of a run's directory is in it, before something is written or removed there.
+
+    Raises: RunError for a link that leads elsewhere.
+    """
+    home = directory.resolve()
+    for path in directory.iterdir():
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise RunError(f"{path} is a link that leads out of the run's directory: put its files there instead")

@@ -1,0 +1,85 @@
+"""JSON in files: read with care, since a file may be anybody's, and written whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from robustlab.core import RunError
+from robustlab.runs.files import write_bytes
+
+_LARGEST = 1 << 28  # bytes of a JSON file
+_DEEPEST = 100  # lists and objects inside each other
+_HALF = re.compile(r"\\u[dD][89abAB]", re.ASCII)
+
+
+def parsed(text: str, *, most: int = _LARGEST) -> object:
+    """The value that a JSON text says; a text of any content is safe to be read.
+
+    Args:
+        text: somebody's.
+        most: characters that are read at all.
+
+    Raises: ValueError, in one line, if it is no JSON, too long, nested too deep, or holds half a character.
+    """
+    if len(text) > most:
+        raise ValueError(f"it has {len(text):,} characters, no more than {most:,} are read")
+    try:
+        found: object = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if _depth(found) > _DEEPEST:
+        raise ValueError("it is nested too deep")
+    if _HALF.search(text):
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it holds half of a character") from None
+    return found
+
+
+def _depth(found: object) -> int:
+    """Lists and objects inside each other."""
+    level, count = [found], 0
+    while level:
+        level = [part for one in level if isinstance(one, dict | list) for part in _parts(one)]
+        count += 1
+    return count
+
+
+def _parts(held: dict[str, object] | list[object]) -> Iterable[object]:
+    return held.values() if isinstance(held, dict) else held
+
+
+def json_in(path: Path, *, most: int = _LARGEST) -> object:
+    """The value in a JSON file.
+
+    Raises: OSError if it cannot be read; ValueError as ``parsed``.
+    """
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f"it has {size:,} bytes, no more than {most:,} are read")
+    return parsed(path.read_text(encoding="utf-8"), most=most)
+
+
+def write_json(path: Path, content: Mapping[str, object], *, durable: bool) -> None:
+    """Writes a JSON file; NaN is refused."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), durable=durable)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Reads a JSON object.
+
+    Raises: RunError if there is none, or it is damaged.
+    """
+    try:
+        content = json_in(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): is {path.parent} a run directory?") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}): start over in a new directory") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no JSON object: start over in a new directory")
+    return content
