@@ -11,7 +11,7 @@ from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.manifest import NATURAL, read_manifest
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.sealed import check_file, read_result
-from robustlab.runs.run_files import read_json
+from robustlab.runs.json_files import read_json
 
 
 @typed
