@@ -22,7 +22,9 @@ from robustlab.attacks import APGD, APGDT, FABT, FGSM, PGD, AutoAttack, Restarts
 from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.evaluation import Settings, evaluate, store
 from robustlab.evaluation.plan import Pass
+from robustlab.runs import json_files
 from robustlab.runs import tensors as files
+from robustlab.runs.files import write_bytes
 
 POINTS = 24
 LATER = 4
@@ -60,7 +62,7 @@ def run(out: Path) -> None:
 
 def on_every_step(act: Callable[[str], None]) -> None:
     """Calls ``act`` before and after everything that a commit consists of."""
-    write, insert, commit = files.write_bytes, store.Store._insert, store.Store.commit
+    write, insert, commit = write_bytes, store.Store._insert, store.Store.commit
     replace = Path.replace
 
     def writing(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -82,7 +84,7 @@ def on_every_step(act: Callable[[str], None]) -> None:
         commit(self, passed, *args)  # type: ignore[arg-type]
         act("after a commit")
 
-    files.write_bytes = writing
+    files.write_bytes = json_files.write_bytes = writing  # type: ignore[attr-defined]
     Path.replace = replacing  # type: ignore[method-assign,assignment]
     store.Store._insert = inserting  # type: ignore[method-assign,assignment]
     store.Store.commit = committing  # type: ignore[method-assign,assignment]

@@ -18,6 +18,7 @@ from robustlab.attacks import FGSM, PGD
 from robustlab.core import Linf, RunError, ThreatModel
 from robustlab.evaluation import Evaluation, Settings, evaluate, pictures, read_run, store
 from robustlab.runs import tensors as files
+from robustlab.runs.files import write_bytes
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Points, Threshold
@@ -235,7 +236,7 @@ def test_a_full_disk_loses_nothing(
     threshold: Threshold, points: type[Points], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run(threshold, points(100), tmp_path / "alone")
-    real, left = files.write_bytes, [4]
+    real, left = write_bytes, [4]
 
     def full(path: Path, content: bytes, *, durable: bool = True) -> None:
         left[0] -= 1
