@@ -246,7 +246,7 @@ def test_a_full_disk_loses_nothing(
 
     monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(
-        RunError, match=r"the disk is full, nothing more can be written to .*; finished batches are kept"
+        RunError, match=r"the disk is full, nothing more can be written to .*; what is finished is kept"
     ):
         run(threshold, points(100), tmp_path / "full")
     monkeypatch.undo()
@@ -311,5 +311,5 @@ def test_a_real_limit_on_file_size_is_reported(tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", program, str(out)], capture_output=True, text=True, check=False)
     assert "File too large" in done.stdout, done.stderr
-    assert "finished batches are kept" in done.stdout
+    assert "what is finished is kept" in done.stdout
     assert not list(out.glob("adversarial/*"))

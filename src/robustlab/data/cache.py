@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from torch import Tensor
 
+from robustlab.runs import lock
 from robustlab.runs.tensors import save_tensors, tensors_in
 
 _log = logging.getLogger(__name__)
@@ -29,26 +29,12 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "robustlab")
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> AbstractContextManager[None]:
     """Holds the lock that belongs to ``path``, so that one process at a time prepares it.
 
     Where the folder cannot be written there is nothing to race for, and no lock.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(str(path) + ".lock", timeout=_LOCK_SECONDS)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise TimeoutError(f"another process has held {lock.lock_file} for {_LOCK_SECONDS:.0f} s") from error
-    except OSError as error:
-        _log.warning("no lock at %s (%s)", lock.lock_file, error)
-    try:
-        yield
-    finally:
-        lock.release()
+    return lock.locked(Path(f"{path}.lock"), path, wait=_LOCK_SECONDS, needed=False)
 
 
 def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robustlab.evaluation.plan import Pass
-from robustlab.evaluation.store import Cost, Store, locked, writing
+from robustlab.evaluation.store import Cost, Store, writing
 from robustlab.runs.disk import disk
+from robustlab.runs.lock import locked
 
 _WAIT = 20.0
 """Seconds for a process of an earlier session to notice that the others have ended."""

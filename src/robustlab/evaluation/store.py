@@ -21,8 +21,9 @@ from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
-from robustlab.runs.disk import check_own, disk
-from robustlab.runs.files import intact, sweep
+from robustlab.runs.disk import disk
+from robustlab.runs.files import intact
+from robustlab.runs.lock import alone
 from robustlab.runs.tensors import write_tensors
 
 Columns: TypeAlias = Mapping[str, list[Value]]
@@ -280,48 +281,6 @@ def opened(directory: Path, *, durable: bool = True) -> Iterator[Store]:
     """
     with alone(directory), writing(directory / "outcomes.sqlite", directory, durable=durable) as store:
         yield store
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Makes a run directory if it is not there, and keeps other processes away from it.
-
-    Raises: RunError if it cannot be written to, or another process is writing to it.
-    """
-    with disk(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        check_own(directory)
-    with locked(directory / ".lock", directory):
-        with disk(directory):
-            sweep(directory)
-        yield
-
-
-@contextmanager
-def locked(path: Path, directory: Path, *, wait: float = 0) -> Iterator[None]:
-    """Keeps other processes away from a part of a run directory.
-
-    Args:
-        path: of the lock.
-        directory: of the run.
-        wait: for another process to end, in seconds.
-
-    Raises: RunError if another process has the lock.
-    """
-    from filelock import FileLock, Timeout
-
-    with disk(directory):
-        lock = FileLock(path, timeout=wait)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise RunError(
-                f"another process is writing to {directory}: wait until it ends, or choose another directory"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

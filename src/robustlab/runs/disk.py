@@ -10,6 +10,8 @@ from pathlib import Path
 
 from robustlab.core import RunError
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
 
 @contextmanager
 def disk(directory: Path) -> Iterator[None]:
@@ -25,9 +27,9 @@ def disk(directory: Path) -> Iterator[None]:
                 f"the database in {directory} is {what} ({error}): delete its outcomes.sqlite to have all of the "
                 "run done anew, or choose another directory"
             ) from error
-        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+        raise RunError(f"{_reason(error, directory)}; what is finished is kept, the same call goes on") from error
     except OSError as error:
-        raise RunError(f"{_reason(error, directory)}; finished batches are kept, the same call goes on") from error
+        raise RunError(f"{_reason(error, directory)}; what is finished is kept, the same call goes on") from error
 
 
 def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
@@ -35,9 +37,9 @@ def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
         return f"the disk is full, nothing more can be written to {directory}: free some space"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code == sqlite3.SQLITE_READONLY:
+    if number in _REFUSED or code == sqlite3.SQLITE_READONLY:
         return f"{directory} cannot be written to ({error}): choose another directory or change its permissions"
-    return f"the run directory {directory} failed ({error})"
+    return f"{directory} cannot be used ({error})"
 
 
 def _damage(error: sqlite3.Error) -> str | None:

@@ -10,20 +10,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import CheckpointError, RecipeState, RunError
+from robustlab.core import CheckpointError, RecipeState
 from robustlab.core.architecture import metadata_of
 from robustlab.core.kinds import typed
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
-from robustlab.runs.files import sha256_of, sweep, whole_folder
+from robustlab.runs.files import sha256_of, whole_folder
 from robustlab.runs.tensors import save_tensors, tensors_in
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
 
@@ -44,29 +43,6 @@ def _checkpoints(out: Path) -> list[Path]:
     """All checkpoints of a run, the oldest first."""
     found = {int(match[1]): path for path in out.glob("epoch-*") if (match := _EPOCH.fullmatch(path.name))}
     return [found[epoch] for epoch in sorted(found)]
-
-
-@contextmanager
-def claimed(out: Path) -> Iterator[None]:
-    """Makes a run's directory and keeps other processes out of it.
-
-    Raises: RunError if it cannot be written, or somebody is training in it.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunError(f"another process is training in {out}: wait for it, or choose another directory") from error
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror or error}") from error
-    try:
-        sweep(out)
-        yield
-    finally:
-        lock.release()
 
 
 def name_of(epoch: int) -> str:

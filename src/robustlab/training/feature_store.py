@@ -23,6 +23,7 @@ from torch import Tensor
 from robustlab.core import RunError
 from robustlab.runs.files import write_atomically
 from robustlab.runs.json_files import json_in
+from robustlab.runs.lock import alone
 
 _PIECE = 1 << 22  # bytes
 Digest: TypeAlias = blake2b
@@ -56,21 +57,11 @@ class Store:
 
         Raises: RunError if it cannot be written.
         """
-        from filelock import FileLock
-
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.place / ".lock")
-            lock.acquire()
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
+        with alone(self.place, wait=math.inf):
             self.rows = self._whole()
             if not self.rows:
                 self.digests = self._begun()
             yield
-        finally:
-            lock.release()
 
     def _whole(self) -> int:
         """Rows that are there for sure."""

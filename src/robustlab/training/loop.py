@@ -19,6 +19,7 @@ from robustlab.core.user_code import asked, model_called
 from robustlab.core.weights import check_plain, check_values, state_of
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
+from robustlab.runs.lock import alone
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
@@ -107,7 +108,7 @@ def fit(
         stack.enter_context(placed(model, accelerator.device, probe.x))
         _check_model(model, probe.x, len(examples.classes))
         if folder is not None and accelerator.is_main_process:
-            stack.enter_context(checkpoint.claimed(folder))
+            stack.enter_context(alone(folder))
         stack.callback(model.eval)
         stack.callback(forget, model)
         run = _Run(Updater(model, recipe, settings, accelerator, reseed), examples)

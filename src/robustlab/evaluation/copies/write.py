@@ -39,7 +39,7 @@ from robustlab.evaluation.copies.manifest import (
 from robustlab.evaluation.corruptions.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
 from robustlab.evaluation.input_checks import batch_faults, fetched, refuse, refuse_unstable
 from robustlab.evaluation.record import Evidence
-from robustlab.evaluation.store import alone
+from robustlab.runs.lock import alone
 from robustlab.runs.provenance import now, versions
 
 _COPIER: list[Copier] = []

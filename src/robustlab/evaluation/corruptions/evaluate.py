@@ -24,8 +24,8 @@ from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import refuse, with_finding
 from robustlab.evaluation.plan import batches, drawn
 from robustlab.evaluation.readings import Readings
-from robustlab.evaluation.store import alone
 from robustlab.evaluation.subject import asked_only
+from robustlab.runs.lock import alone
 
 
 @typed
