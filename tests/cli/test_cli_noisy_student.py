@@ -42,7 +42,7 @@ def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, 
     assert "On test images: robustlab evaluate net --data digits" in again.err
     other = command(*SMALL, "--rounds", "2", "--ratio", "3")
     assert other.code == 2
-    assert "belongs to another run: recipe was NoisyStudent" in other.err
+    assert "holds another run (recipe NoisyStudent" in other.err
     shown = command(
         "evaluate", "net", *DATA[:4], "--split", "test", "--attack", "fgsm", "--eps", "0.05", "--out", "e", "--force"
     )

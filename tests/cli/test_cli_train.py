@@ -97,9 +97,9 @@ def test_a_directory_of_another_run_or_of_other_data_is_refused_and_left_alone(c
     assert command(*words, "--limit", "60").code == 0
     before = (place / "net" / "model.safetensors").read_bytes()
     for more, said in (
-        (("--limit", "60", "--recipe", "pgd"), "belongs to another run: recipe was Standard(smoothing=0.0) and is Adv"),
-        (("--limit", "59"), "belongs to another run: data was digits train (60 of 1438), 60 examples"),
-        (("--limit", "60", "--seed", "1"), "seed was 0 and is 1"),
+        (("--limit", "60", "--recipe", "pgd"), "holds another run (recipe Standard(smoothing=0.0) there, Adv"),
+        (("--limit", "59"), "holds another run (data digits train (60 of 1438), 60 examples"),
+        (("--limit", "60", "--seed", "1"), "seed 0 there, 1 here"),
     ):
         done = command(*words, *more)
         assert done.code == 2

@@ -113,7 +113,7 @@ def test_another_run_in_the_directory_is_refused_by_name(
     with torch.no_grad():
         other.slope.mul_(2)
     data, wide = points(100), (torch.rand(100, 1), torch.arange(100) % 2)
-    with pytest.raises(RunError, match=r"holds another run \(weights \w+ there, \w+ here; answers of the model"):
+    with pytest.raises(RunError, match=r"holds another run \(weights v2:\w+ there, v2:\w+ here; answers of the model"):
         run(other, data, readable)
     with pytest.raises(RunError, match=r"holds another run \(seed 0 there, 1 here; drawn|drawn .*seed 1"):
         run(threshold, data, readable, Settings(doctor=False, seed=1))

@@ -285,14 +285,14 @@ def test_an_earlier_run_is_not_overwritten_without_being_asked(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"settings": Settings(4, resume=True)}, "epochs was 3 and is 4"),
-        ({"settings": Settings(3, seed=5, resume=True)}, "seed was 0 and is 5"),
+        ({"settings": Settings(4, resume=True)}, "epochs 3 there, 4 here"),
+        ({"settings": Settings(3, seed=5, resume=True)}, "seed 0 there, 5 here"),
         (
             {"recipe": FGSM_TRAINING},
-            r"recipe was Standard\(.*\) and is Adversarial\(crafting=Crafting\(attack=FGSM",
+            r"recipe Standard\(.*\) there, Adversarial\(crafting=Crafting\(attack=FGSM",
         ),
-        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4))}, "model was Sequential, 15 tensors, .* and is Seq"),
-        ({"data": "other"}, "data was squares, 50 examples, .* and is squares, 50 examples"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4))}, "model Sequential, 15 tensors, .* there, Seq"),
+        ({"data": "other"}, "data squares, 50 examples, .* there, squares, 50 examples"),
     ],
     ids=["epochs", "seed", "recipe", "model", "data"],
 )
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_another_run_is_refused(
 ) -> None:
     data = squares if "data" not in changed else InMemory(squares.name, squares.classes, squares.x + 1, squares.y)
     parts = {"model": make_net(), "recipe": standard(), "settings": Settings(3, resume=True), **changed}
-    with pytest.raises(RunError, match=f"epoch-0002 belongs to another run: {message}"):
+    with pytest.raises(RunError, match=rf"epoch-0002 holds another run \({message}"):
         fit(parts["model"], parts["recipe"], data, parts["settings"], out=two_epochs)  # type: ignore[arg-type]
 
 
@@ -375,4 +375,4 @@ def test_other_threads_are_told_but_not_refused(
 ) -> None:
     torch.set_num_threads(2)
     fit(make_net(), standard(), squares, Settings(3, resume=True), out=two_epochs)
-    assert "may differ in the last bits: threads was 1 and is 2" in caplog.text
+    assert "may differ in the last bits: threads 1 there, 2 here" in caplog.text

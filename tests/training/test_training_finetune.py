@@ -165,7 +165,7 @@ def test_a_run_goes_on_with_no_other_plan(
 ) -> None:
     settings = replace(BODY, epochs=1)
     finetune(make_net(), standard(), squares, Plan(None, settings), out=tmp_path)
-    with pytest.raises(RunError, match=f"belongs to another run.*{said}"):
+    with pytest.raises(RunError, match=f"holds another run.*{said}"):
         finetune(make_net(), standard(), squares, replace(Plan(None, settings), **other), out=tmp_path)  # type: ignore[arg-type]
 
 
@@ -174,7 +174,7 @@ def test_a_run_goes_on_with_no_other_pretrained_weights(
     make_net: MakeNet, squares: InMemory, tmp_path: Path, plan: Plan
 ) -> None:
     finetune(make_net(), standard(), squares, plan, out=tmp_path)
-    with pytest.raises(RunError, match="belongs to another run"):
+    with pytest.raises(RunError, match="holds another run"):
         finetune(make_net(seed=1), standard(), squares, plan, out=tmp_path)
 
 

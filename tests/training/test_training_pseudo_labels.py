@@ -94,14 +94,14 @@ def test_what_is_there_is_not_made_again_and_says_where_it_comes_from(
     assert kept == first.provenance == again.provenance
     assert WithoutLabels(many).sha256 in kept["data"]
     assert kept["made"].startswith("20")
-    assert (kept["precision"], kept["classes"], len(kept["teacher"])) == ("fp32", "a, b, c, d", 64)
+    assert (kept["precision"], kept["classes"], len(kept["teacher"])) == ("fp32", "a, b, c, d", 67)
 
 
 def test_another_teacher_or_other_data_need_another_folder(make_net: MakeNet, many: InMemory, tmp_path: Path) -> None:
     pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY)
-    with pytest.raises(RunError, match=r"belongs to another run: teacher was \w+ and is \w+\. Choose another"):
+    with pytest.raises(RunError, match=r"holds another run \(teacher v2:\w+ there, v2:\w+ here\): choose another"):
         pseudo_labels(make_net(seed=1), many, CLASSES, tmp_path, WAY)
-    with pytest.raises(RunError, match="belongs to another run: data was many"):
+    with pytest.raises(RunError, match=r"holds another run \(data many"):
         pseudo_labels(make_net(), apart(many, 100)[0], CLASSES, tmp_path, WAY)
     (tmp_path / "provenance.json").write_text("{half")
     with pytest.raises(RunError, match=r"provenance\.json is damaged .* remove .*, to make them anew"):
@@ -127,7 +127,7 @@ def test_a_stopped_pass_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         pseudo_labels(make_net(), many, CLASSES, tmp_path / "part", WAY, progress=stop)
-    with pytest.raises(RunError, match="belongs to another run: teacher was"):
+    with pytest.raises(RunError, match=r"holds another run \(teacher"):
         pseudo_labels(make_net(seed=1), many, CLASSES, tmp_path / "part", WAY)
     steps: list[Progress] = []
     part = pseudo_labels(make_net(), many, CLASSES, tmp_path / "part", WAY, progress=steps.append)

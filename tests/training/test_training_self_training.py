@@ -22,8 +22,8 @@ from robustlab.core import Batch, Linf, RunError, ThreatModel, taking
 from robustlab.data import InMemory, apart
 from robustlab.data import load as load_data
 from robustlab.models import BatchNormCNN, at_size, load, merged, save, split_norms
+from robustlab.runs.identity import model_digest
 from robustlab.training import Progress, SelfTraining, Settings, adversarial, advprop, self_train, sgd
-from robustlab.training.identity import weights_sha256
 
 MakeNet = Callable[..., nn.Sequential]
 WAY = Settings(2, batch_size=5, optimizer=sgd(0.02), device="cpu", resume=True)
@@ -62,7 +62,7 @@ def test_each_round_has_the_student_of_the_one_before_as_its_teacher(
     first, student = make_net(), make_net(1)
     for net, folder, name in ((first, "teacher", "model"), (student, "round-1/student", "average")):
         net.load_state_dict(load_file(tmp_path / folder / "epoch-0002" / f"{name}.safetensors"))
-    assert made == [weights_sha256(first), weights_sha256(student)], "the average of the weights is what goes on"
+    assert made == [model_digest(first), model_digest(student)], "the average of the weights is what goes on"
     assert not any(part.training for part in done.model.modules())
     assert json.loads((tmp_path / "tuned/epoch-0001/state.json").read_text())["run"]["recipe"].startswith("Unnoised(")
     kept = json.loads((tmp_path / "round-2" / "pseudo-labels" / "chosen.json").read_text())
@@ -87,7 +87,7 @@ def test_a_run_that_was_stopped_in_any_stage_ends_with_the_same_bits(
     assert same(part.model, whole.model)
     again = self_train(make_net, *divided, PLAN, out=tmp_path / "part", progress=lambda *_: pytest.fail("done before"))
     assert same(again.model, whole.model)
-    with pytest.raises(RunError, match=r"belongs to another run: recipe was NoisyStudent.* and is NoisyStudent"):
+    with pytest.raises(RunError, match=r"holds another run \(recipe .*NoisyStudent.* there, .* here"):
         self_train(make_net, *divided, replace(PLAN, ratio=1), out=tmp_path / "part")
 
 
@@ -109,8 +109,8 @@ def test_a_trained_teacher_is_taken_as_it_is(
     plan = replace(PLAN, teacher=None, tuning=None, rounds=1)
     done = self_train(make_net, *divided, plan, out=tmp_path)
     assert (done.teacher, done.tuning, tuple(done.seconds)) == (None, None, STAGES[1:3])
-    assert done.rounds[0].pseudo.source.provenance["teacher"] == weights_sha256(make_net())
-    with pytest.raises(RunError, match="belongs to another run: teacher was"):
+    assert done.rounds[0].pseudo.source.provenance["teacher"] == model_digest(make_net())
+    with pytest.raises(RunError, match=r"holds another run \(teacher v2:"):
         self_train(lambda number: make_net(number + 5), *divided, plan, out=tmp_path)
 
 
@@ -121,7 +121,7 @@ def test_a_refused_plan_changes_nothing_of_a_run_that_is_done(
     self_train(make_net, *divided, plan, out=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert len({path.stat().st_mode for path in before if path.name != ".lock"}) == 1, "weights are read as JSON is"
-    with pytest.raises(RunError, match="belongs to another run: recipe was NoisyStudent"):
+    with pytest.raises(RunError, match=r"holds another run \(recipe "):
         self_train(make_net, *divided, replace(plan, threshold=0.25), out=tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -209,7 +209,7 @@ def test_the_last_student_is_tuned_on_larger_images_and_goes_on_with_no_other_si
     assert torch.equal(load(checkpoint=tmp_path / "model.safetensors")(x), done.model(x))
     self_train(make, *divided, plan, out=tmp_path, progress=lambda *_: pytest.fail("done before"))
     side = 16
-    with pytest.raises(RunError, match="belongs to another run: model was Sequential"):
+    with pytest.raises(RunError, match=r"holds another run \(model Sequential"):
         self_train(make, *divided, plan, out=tmp_path)
 
 

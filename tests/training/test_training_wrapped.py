@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from robustlab.core import CheckpointError
 from robustlab.data import InMemory
 from robustlab.models import load
+from robustlab.runs.identity import model_digest
 from robustlab.training import Progress, Settings, adamw, fit, standard
-from robustlab.training.identity import weights_sha256
 
 Wrap = Callable[[nn.Module], nn.Module]
 SETTINGS = Settings(epochs=2, batch_size=25, optimizer=adamw(0.01), average=0.5, resume=True)
@@ -109,7 +109,7 @@ def test_checkpoints_with_the_names_of_wrappers_are_read(squares: InMemory, tmp_
 
 @pytest.mark.parametrize("wrap", ["compiled", "parallel"])
 def test_weights_have_one_digest_in_any_wrapper(wrap: str) -> None:
-    assert weights_sha256(WRAPS[wrap](net())) == weights_sha256(net())
+    assert model_digest(WRAPS[wrap](net())) == model_digest(net())
 
 
 class Counts(nn.Linear):
@@ -124,12 +124,12 @@ class Counts(nn.Linear):
 
 def test_state_that_no_checkpoint_can_hold_is_refused_before_the_first_step(squares: InMemory, tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(), Counts(64, 4))
-    before = weights_sha256(model)
+    before = model_digest(model)
     with pytest.raises(ValueError, match=r"the checkpoints would hold 1\._extra_state, which is a dict, not a tensor"):
         fit(model, standard(), squares, SETTINGS, out=tmp_path / "run")
-    assert weights_sha256(model) == before
+    assert model_digest(model) == before
     fit(model, standard(), squares, SETTINGS)
-    assert weights_sha256(model) != before
+    assert model_digest(model) != before
 
 
 def test_a_model_without_values_is_refused(squares: InMemory) -> None:

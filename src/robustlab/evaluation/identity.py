@@ -8,7 +8,6 @@ import platform
 import shlex
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,14 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
-from robustlab.core.content import content, titled
 from robustlab.core.modes import seed_generators
 from robustlab.core.weights import bare, state_of
 from robustlab.evaluation.input_checks import REREAD
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject, first_answer
-from robustlab.runs.files import digest
+from robustlab.runs import identity
 from robustlab.runs.provenance import now, versions
 
 _SAMPLED = 256  # examples whose content is compared on resume
@@ -62,6 +60,8 @@ class Identity(NamedTuple):
     """What must be the same for a run to be resumed, by a name that a message can use."""
     unstable: Finding | None = None
     """That the data read differently each time."""
+    weights_v1: str = ""
+    """Digest of the model by the rule of older versions."""
 
 
 def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batch_plan: str) -> Identity:
@@ -79,7 +79,7 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
     unstable, few = subject.readings.steady(some), subject.load(some)
     seed_generators(settings.seed)  # a model that draws must answer alike when the run is resumed
     logits = first_answer(subject.model, few.x)
-    answers = _sha256({"logits": logits})
+    answers = identity.values_sha256([logits])
     model, run = _model(subject, settings, logits.shape[1], answers), _run(subject, settings, batch_plan)
     essentials: Evidence = {
         "weights": model.sha256,
@@ -95,36 +95,44 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
         "torch": run.versions["torch"],
     }
     data = _data(subject.examples, len(ids), drawn, tuple(probe.x.shape[1:]))
-    return Identity(model, data, run, essentials, unstable)
+    return Identity(model, data, run, essentials, unstable, _v1(subject, model))
 
 
-def check_same(directory: Path, before: Evidence, here: Evidence, unstable: Finding | None = None) -> None:
-    """Whether what a directory holds is what is asked for now.
+def check_same(
+    directory: Path, before: Evidence, here: Evidence, unstable: Finding | None = None, weights_v1: str = ""
+) -> None:
+    """Refuses to go on where a directory holds something else than what is asked for now.
 
     Args:
         directory: of the run.
         before: what must be the same, as it was.
         here: the same as it is now.
         unstable: that the data read differently each time, so that nobody can tell.
+        weights_v1: digest of the model by the rule of older versions.
 
     Raises: RunError naming the first differences.
     """
-    found = differences(before, here)
-    if found and unstable is not None:
+    if "weights" in here:
+        here = {
+            **here,
+            "weights": identity.as_recorded(before.get("weights"), str(here["weights"]), lambda: weights_v1),
+        }
+    there, here = _comparable(before, here)
+    if there != here and unstable is not None:
         raise RunError(f"{directory} cannot be gone on with. {unstable.title} {unstable.advice}")
-    if found:
-        raise RunError(
-            f"{directory} holds another run ({found}): choose another directory, or the same settings to go on with it"
-        )
+    identity.check_same(directory, there, here)
 
 
 def differences(there: Evidence, here: Evidence) -> str:
     """The first of what is not the same, in words."""
-    changed = {name: value for name, value in here.items() if there.get(name) != value}
-    if "data" in changed:  # of other inputs a model says something else
-        changed = {name: value for name, value in changed.items() if not _by_answers(name, value)}
-    found = [f"{name} {_short(there.get(name))} there, {_short(value)} here" for name, value in changed.items()]
-    return "; ".join(found[:3])
+    return identity.differences(*_comparable(there, here))
+
+
+def _comparable(there: Evidence, here: Evidence) -> tuple[dict[str, object], dict[str, object]]:
+    """What is known today and can be compared: of other inputs a model says something else."""
+    other_data = "data" in here and there.get("data") != here["data"]
+    names = [name for name, value in here.items() if not (other_data and _by_answers(name, value))]
+    return {name: there.get(name) for name in names}, {name: here[name] for name in names}
 
 
 def _by_answers(name: str, value: object) -> bool:
@@ -132,33 +140,11 @@ def _by_answers(name: str, value: object) -> bool:
     return name == "answers of the model" or (name == "weights" and str(value).startswith(_ANSWERED))
 
 
-def row_digests(batch: Batch) -> list[bytes]:
-    """What stands for each example's input and label."""
-    rows = batch.x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-    return [
-        digest(row.data) + int(y).to_bytes(8, "little", signed=True)
-        for row, y in zip(rows, batch.y.tolist(), strict=True)
-    ]
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else text[:60] + "…" + text[-50:]
-
-
 def _content(probe: Batch, examples: Examples) -> str:
     own = getattr(examples, "sha256", None)
     if isinstance(own, str):
         return own
-    return hashlib.sha256(b"".join(row_digests(probe))).hexdigest()
-
-
-def _sha256(values: Mapping[str, object], labels: Iterable[str] = ()) -> str:
-    found = hashlib.sha256("\n".join(labels).encode())
-    for name, value in values.items():
-        for piece in content(value, name):
-            found.update(piece)
-    return found.hexdigest()
+    return hashlib.sha256(b"".join(identity.row_digests(probe))).hexdigest()
 
 
 def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> ModelInfo:
@@ -167,9 +153,15 @@ def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> Mod
         name = settings.name or getattr(model, "__name__", type(model).__name__)
         return ModelInfo(name, 0, f"{_ANSWERED}{answers}", classes, plain(subject.dtype))
     name, state = settings.name or type(bare(model)).__name__, state_of(model)
-    labels = [titled(key, value) for key, value in state.items()]
-    sha256 = _sha256(state, labels) if state else f"{_ANSWERED}{answers}"
+    sha256 = identity.state_digest(state) if state else f"{_ANSWERED}{answers}"
     return ModelInfo(name, sum(p.numel() for p in model.parameters()), sha256, classes, plain(subject.dtype))
+
+
+def _v1(subject: Subject, known: ModelInfo) -> str:
+    """The digest of a model by the rule of older versions."""
+    if not isinstance(subject.model, nn.Module) or known.sha256.startswith(_ANSWERED):
+        return known.sha256
+    return identity.v1_of_reports(state_of(subject.model))
 
 
 def _data(examples: Examples, n: int, drawn: str, shape: tuple[int, ...]) -> DataInfo:

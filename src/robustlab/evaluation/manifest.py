@@ -50,6 +50,8 @@ class Manifest:
     schema: int = SCHEMA_VERSION
     unstable: Finding | None = field(default=None, compare=False)
     """That the data read differently each time; not written."""
+    weights_v1: str = field(default="", compare=False)
+    """Digest of the model by the rule of older versions; not written."""
 
 
 def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], settings: Settings) -> Manifest:
@@ -62,7 +64,7 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
         plan: the attacks.
         settings: of the run.
     """
-    model, data, run, essentials, unstable = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
+    model, data, run, essentials, unstable, v1 = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
     searched = dtype_of_search(settings.search_dtype, subject.model)
     run = replace(run, search_dtype=plain(searched or subject.dtype))
     attacks = tuple(AttackInfo(e.name, _repr(e.attack), e.targeted, left_out(e.attack)) for e in plan)
@@ -76,7 +78,9 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
     }
     threat = ThreatInfo(str(plan[0].threat.norm), subject.bounds)
     eps, parts = tuple(e.eps for e in plan), tuple(tuple(p.name for p in e.parts(e.eps[0], 0)) for e in plan)
-    return Manifest(model, data, threat, run, attacks, eps, parts, essentials, settings.level, unstable=unstable)
+    return Manifest(
+        model, data, threat, run, attacks, eps, parts, essentials, settings.level, unstable=unstable, weights_v1=v1
+    )
 
 
 def settle(manifest: Manifest, store: Store) -> Manifest:
@@ -102,7 +106,7 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
     before = read_manifest(directory)
     if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
         raise older(directory, before)
-    check_same(directory, before.essentials, manifest.essentials, manifest.unstable)
+    check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
     store.claim(before.run.id, adopt=before.sealed is None)
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     if before.schema != SCHEMA_VERSION:

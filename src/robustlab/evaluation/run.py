@@ -30,7 +30,6 @@ from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.doctor.records import record_findings
 from robustlab.evaluation.gallery import FILE, candidates, hang
 from robustlab.evaluation.given import for_model
-from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.input_checks import label_faults, logit_faults, refuse, with_finding
 from robustlab.evaluation.manifest import Manifest, describe, older, searched_in
 from robustlab.evaluation.plan import (
@@ -61,6 +60,7 @@ from robustlab.evaluation.subject import Judged, Subject, subject
 from robustlab.evaluation.traces import traces
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.runs.disk import disk
+from robustlab.runs.identity import row_digests
 from robustlab.runs.json_files import write_json
 from robustlab.runs.provenance import now
 

@@ -23,6 +23,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.weights import differences as unlike
 from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
 from robustlab.runs.files import sha256_of, whole_folder
+from robustlab.runs.identity import state_digest
 from robustlab.runs.tensors import save_tensors, tensors_in
 from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
 
@@ -98,7 +99,9 @@ def _write_files(
         save_tensors(folder / name, plain(renamed(model, weights)), metadata, durable=False)
     save_tensors(folder / STATE, plain(memory), durable=False)
     files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
-    (folder / NUMBERS).write_text(json.dumps({"format": FORMAT, "files": files, **vars(numbers)}, indent=1))
+    models = {name: state_digest(renamed(model, weights)) for name, weights in held.items()}
+    head = {"format": FORMAT, "files": files, "models": models}
+    (folder / NUMBERS).write_text(json.dumps({**head, **vars(numbers)}, indent=1))
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

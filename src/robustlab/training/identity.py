@@ -8,10 +8,9 @@ import re
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Examples, Recipe, RunError, subset
-from robustlab.core.content import content as pieces
-from robustlab.core.content import titled
+from robustlab.core import Examples, Recipe, subset
 from robustlab.core.weights import bare, state_of
+from robustlab.runs.identity import values_sha256
 from robustlab.training import seeds
 from robustlab.training.settings import Settings
 
@@ -38,22 +37,6 @@ def surroundings(device: torch.device) -> dict[str, str]:
     return {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": device.type}
 
 
-def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """What is not as it was, in words."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return [f"{name} was {before.get(name)} and is {now.get(name)}" for name in names]
-
-
-def check_same(before: dict[str, str], now: dict[str, str], where: object) -> None:
-    """Refuses to go on with another run.
-
-    Raises: RunError that says what differs.
-    """
-    found = differences(before, now)
-    if found:
-        raise RunError(f"{where} belongs to another run: {'; '.join(found)}. Choose another directory")
-
-
 def _structure(model: nn.Module) -> str:
     shapes = [
         (name, tuple(value.shape), str(value.dtype)) if isinstance(value, Tensor) else (name, type(value).__name__)
@@ -73,23 +56,4 @@ def content(examples: Examples) -> str:
         if isinstance(known, str):
             return known
         batch = examples.batch(subset(len(examples), min(_PROBED, len(examples))))
-    return hashlib.sha256(_bytes(batch.x) + _bytes(batch.y)).hexdigest()
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 of a model's weights and buffers, with their names and types, whatever wrappers it is in."""
-    found = hashlib.sha256(type(bare(model)).__name__.encode())
-    for name, value in state_of(model).items():
-        found.update(titled(name, value).encode())
-        for piece in pieces(value, name):
-            found.update(piece)
-    return found.hexdigest()
-
-
-def digest(value: Tensor | str) -> str:
-    """SHA-256 of the values of a tensor, or of a text."""
-    return hashlib.sha256(value.encode() if isinstance(value, str) else _bytes(value)).hexdigest()
-
-
-def _bytes(values: Tensor) -> bytes:
-    return b"".join(pieces(values))
+    return values_sha256((batch.x, batch.y))

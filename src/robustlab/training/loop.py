@@ -19,12 +19,13 @@ from robustlab.core.user_code import asked, model_called
 from robustlab.core.weights import check_plain, check_values, state_of
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
+from robustlab.runs.identity import check_same, differences
 from robustlab.runs.lock import alone
 from robustlab.training import checkpoint, seeds
 from robustlab.training.average import Weights, average_, copied, put, with_weights
 from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.checkpoint_numbers import Numbers, read_numbers
-from robustlab.training.identity import check_same, differences, run_of, surroundings
+from robustlab.training.identity import run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import recorded
 from robustlab.training.settings import History, Progress, Settings
@@ -231,8 +232,8 @@ class _Run:
         if not self.settings.resume:
             raise RunError(f"{folder} already holds {self.saved.name}: resume that run, or choose another directory")
         numbers, updater = read_numbers(self.saved), self.updater
-        check_same(numbers.run, run, self.saved)
-        for change in differences(numbers.surroundings, surroundings(updater.device)):
+        check_same(self.saved, numbers.run, run)
+        if change := differences(numbers.surroundings, surroundings(updater.device)):
             _LOG.warning("the resumed run may differ in the last bits: %s", change)
         checkpoint.read(self.saved, self.model, self.others)
         checkpoint.read_memory(self.saved, updater.optimizer, updater.state, self.processes.rank, numbers)

@@ -24,10 +24,10 @@ from robustlab.core.user_code import called, model_called
 from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.runs.files import write_atomically
+from robustlab.runs.identity import as_recorded, check_same, model_digest, v1_of_pseudo_labels, values_sha256
 from robustlab.runs.json_files import json_in
 from robustlab.runs.provenance import now, versions
 from robustlab.training.feature_store import Growing, Store
-from robustlab.training.identity import check_same, digest, weights_sha256
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import named
 from robustlab.training.settings import Progress, Settings
@@ -134,7 +134,7 @@ class PseudoLabelled:
         return len(self.examples)
 
     def __repr__(self) -> str:
-        told = digest(self.source.probs)[:16]
+        told = values_sha256([self.source.probs])[:16]
         return f"PseudoLabelled({self.examples.name}, {self.examples.sha256[:16]}, {told}, {self.choice})"
 
     def targets(self, ids: Tensor) -> Tensor:
@@ -191,15 +191,16 @@ def pseudo_labels(
     """
     bare = examples if isinstance(examples, WithoutLabels) else WithoutLabels(examples)
     check_classes(teacher, "the teacher", bare, classes)
+    before = _said(Path(folder)) or {}
     key = {
-        "teacher": weights_sha256(teacher),
+        "teacher": as_recorded(before.get("teacher"), model_digest(teacher), lambda: v1_of_pseudo_labels(teacher)),
         "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
         "classes": ", ".join(classes),
     }
     store = Store(Path(folder), torch.Size([len(classes)]), len(bare), json.dumps(key))
-    before = (_said(Path(folder)) or {}).get("precision") if settings.precision == "auto" else None
+    precision = before.get("precision") if settings.precision == "auto" else None
     # In this order, or several processes wait for each other.
-    with launched(settings, named(before)) as (accelerator, settings), store.claimed():
+    with launched(settings, named(precision)) as (accelerator, settings), store.claimed():
         provenance = _signed(store, {**key, "precision": settings.precision})
         if store.rows < len(bare):
             _fill(store, teacher, bare, settings, accelerator.device, progress)
@@ -251,7 +252,7 @@ def _signed(store: Store, key: dict[str, str]) -> dict[str, str]:
         store.start()  # nobody knows whose rows there may be
         said = {**key, **versions(), "made": now()}
         write_atomically(place / PROVENANCE, json.dumps(said, indent=1))
-    check_same({name: said.get(name, "") for name in key}, key, place)
+    check_same(place, {name: said.get(name, "") for name in key}, key)
     return said
 
 

@@ -20,11 +20,11 @@ from robustlab.data.folder import ImageFolder
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets, ready_made
 from robustlab.evaluation.corruptions.record import CorruptionInfo
-from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.disk import disk, inside
 from robustlab.runs.files import sha256_of, write_bytes
+from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
 
 COPY = "nothing: a corrupted copy"

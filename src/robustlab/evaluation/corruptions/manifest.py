@@ -45,6 +45,8 @@ class NaturalManifest:
     schema: int = NATURAL_SCHEMA
     unstable: Finding | None = field(default=None, compare=False)
     """That the data read differently each time; not written."""
+    weights_v1: str = field(default="", compare=False)
+    """Digest of the model by the rule of older versions; not written."""
 
 
 def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> NaturalManifest:
@@ -57,7 +59,7 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
         drawn: how they were drawn.
         settings: of the run.
     """
-    model, data, run, essentials, unstable = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
+    model, data, run, essentials, unstable, v1 = identify(subject, ids, drawn, settings, batch_plan=BATCH_PLAN)
     essentials = {
         **essentials,
         "corruptions": "; ".join(f"{info.name}: {info.repr}" for info in sets.corruptions),
@@ -75,6 +77,7 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
         sets.clean is not None,
         essentials,
         unstable=unstable,
+        weights_v1=v1,
     )
 
 
@@ -93,7 +96,7 @@ def settle(manifest: NaturalManifest, directory: Path, *, durable: bool) -> Natu
             write_json(path, encode(manifest), durable=durable)
         return manifest
     before = read_natural_manifest(directory)
-    check_same(directory, before.essentials, manifest.essentials, manifest.unstable)
+    check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     return replace(manifest, model=model, data=data, run=before.run, sealed=before.sealed)
 

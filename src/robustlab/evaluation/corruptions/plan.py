@@ -19,10 +19,10 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.corruptions.baseline import Baseline, alexnet
 from robustlab.evaluation.corruptions.corrupted_set import READY, CorruptedSets
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
-from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import Inspected, batches
 from robustlab.evaluation.read import read_natural
+from robustlab.runs.identity import row_digests
 
 _BYTES, _MOST = 64 << 20, 1024
 _IMAGENET = (3, 224, 224)

@@ -36,12 +36,12 @@ from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, s
 from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.corruptions.results import assemble
-from robustlab.evaluation.identity import row_digests
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
 from robustlab.evaluation.read import read_natural
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 from robustlab.runs.disk import disk
+from robustlab.runs.identity import row_digests
 from robustlab.runs.json_files import write_json
 
 _BOUNDS = (0.0, 1.0)

@@ -13,10 +13,10 @@ from robustlab.core import Examples, Labels, RunError
 from robustlab.core.kinds import typed
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
-from robustlab.evaluation.identity import check_same
 from robustlab.evaluation.input_checks import refuse_unstable
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.disk import disk
+from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
 from robustlab.runs.provenance import now, versions
 from robustlab.studies.claim_engine.definition import described

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import nn
 
 from robustlab.core import Examples, Linf, ThreatModel
-from robustlab.core.content import content, titled
-from robustlab.core.weights import state_of
+from robustlab.runs.identity import v1_of_sweeps
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.precision import trained_in
@@ -87,21 +85,11 @@ class Given:
     def essence(self) -> tuple[object, ...]:
         """A hash of the weights, and the identity of the examples without reading them all."""
         known = getattr(self.examples, "sha256", "")
-        return repr(self.model), weights_sha256(self.model), self.examples.name, len(self.examples), known
+        return repr(self.model), v1_of_sweeps(self.model), self.examples.name, len(self.examples), known
 
     def opened(self, lab: Lab) -> tuple[nn.Module, Examples]:
         """The given model and examples."""
         return self.model.to(lab.place()), self.examples
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 of all weights and buffers with their names."""
-    found = hashlib.sha256()
-    for name, value in state_of(model).items():
-        found.update(titled(name, value).encode())
-        for piece in content(value, name):
-            found.update(piece)
-    return found.hexdigest()
 
 
 _ROBUST_THREAT = ThreatModel(Linf(), 0.1)
