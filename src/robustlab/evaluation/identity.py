@@ -117,10 +117,10 @@ def check_same(
             **here,
             "weights": identity.as_recorded(before.get("weights"), str(here["weights"]), lambda: weights_v1),
         }
-    there, here = _comparable(before, here)
-    if there != here and unstable is not None:
+    there, asked_for = _comparable(before, here)
+    if there != asked_for and unstable is not None:
         raise RunError(f"{directory} cannot be gone on with. {unstable.title} {unstable.advice}")
-    identity.check_same(directory, there, here)
+    identity.check_same(directory, there, asked_for)
 
 
 def differences(there: Evidence, here: Evidence) -> str:
