@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ from robustlab.training.pseudo_labels import pseudo_labels
 WRAPS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "alone": lambda model: model,
     "parallel": nn.DataParallel,
-    "compiled": lambda model: torch.compile(model, backend="eager"),  # type: ignore[return-value,unused-ignore]
+    "compiled": lambda model: torch.compile(model, backend="eager"),  # type: ignore[dict-item,unused-ignore]
 }
 CLASSES = ("a", "b", "c")
 X = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -99,7 +100,7 @@ def test_pseudo_labels_of_the_older_rule_are_not_made_anew(tmp_path: Path, monke
     entries = (f"{n} {v.dtype} {tuple(v.shape)}".encode() + v.numpy().tobytes() for n, v in model.state_dict().items())
     v1 = hashlib.sha256(b"Sequential" + b"".join(entries)).hexdigest()
     with monkeypatch.context() as patch:
-        patch.setattr("robustlab.training.pseudo_labels.model_digest", lambda _: v1)
+        patch.setattr(sys.modules[pseudo_labels.__module__], "model_digest", lambda _: v1)
         pseudo_labels(model, DATA, CLASSES, tmp_path, CPU)
     assert json.loads((tmp_path / "provenance.json").read_text())["teacher"] == v1
     found = pseudo_labels(model, DATA, CLASSES, tmp_path, CPU, progress=lambda _: pytest.fail("made anew"))
@@ -108,9 +109,10 @@ def test_pseudo_labels_of_the_older_rule_are_not_made_anew(tmp_path: Path, monke
         pseudo_labels(net(1), DATA, CLASSES, tmp_path, CPU)
 
 
-@pytest.mark.parametrize(
-    "rule", [model_digest, v1_of_pseudo_labels, v1_of_sweeps, lambda m: v1_of_reports(m.state_dict())]
-)
+RULES = (model_digest, v1_of_pseudo_labels, v1_of_sweeps, lambda model: v1_of_reports(model.state_dict()))
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_every_rule_tells_models_apart(rule: Callable[[nn.Module], str]) -> None:
     assert rule(net()) == rule(net()) != rule(net(1))
 
