@@ -33,7 +33,7 @@ from robustlab.training.pseudo_labels import pseudo_labels
 WRAPS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "alone": lambda model: model,
     "parallel": nn.DataParallel,
-    "compiled": lambda model: torch.compile(model, backend="eager"),  # type: ignore[dict-item,unused-ignore]
+    "compiled": lambda model: torch.compile(model, backend="eager"),  # type: ignore[dict-item,return-value,unused-ignore]
 }
 CLASSES = ("a", "b", "c")
 X = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
