@@ -87,7 +87,7 @@ def test_a_run_that_was_stopped_in_any_stage_ends_with_the_same_bits(
     assert same(part.model, whole.model)
     again = self_train(make_net, *divided, PLAN, out=tmp_path / "part", progress=lambda *_: pytest.fail("done before"))
     assert same(again.model, whole.model)
-    with pytest.raises(RunError, match=r"holds another run \(recipe .*NoisyStudent.* there, .* here"):
+    with pytest.raises(RunError, match=r"holds another run \(recipe .*ratio=2.* there, .*ratio=1.* here"):
         self_train(make_net, *divided, replace(PLAN, ratio=1), out=tmp_path / "part")
 
 
