@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robustlab.core import RunError
-from robustlab.studies import filing
+from robustlab.runs import results
 from robustlab.studies.claim_engine.record import Unit as ClaimUnit
 from robustlab.studies.mining import record
 from robustlab.studies.sweep.precision import _read as precision_of
@@ -21,11 +21,11 @@ SWEEP = SweepUnit("s", "tuning", "sgd", 0.1, 0, "full", "d", {"accuracy": 0.5}, 
 
 
 def claim(path: Path) -> object:
-    return filing.read(path, ClaimUnit, "a claim", lambda _: True)
+    return results.read(path, ClaimUnit, "a claim", lambda _: True)
 
 
 def sweep(path: Path) -> object:
-    return filing.read(path, SweepUnit, "a sweep", lambda _: True)
+    return results.read(path, SweepUnit, "a sweep", lambda _: True)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 
 from robustlab.core import Metrics
-from robustlab.runs.provenance import now
-from robustlab.studies import filing
+from robustlab.runs import results
+from robustlab.runs.provenance import commit, installed, now
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.claim import Arm, Claim
-from robustlab.studies.filing import commit, installed
 
 PUBLISHED = Path(__file__).parents[1] / "claims" / "results"
 """What the package knows already."""
@@ -69,7 +68,7 @@ def write(home: Path, claim: Claim, arm: Arm, unit: Unit, budget: Budget = FULL)
 
     Raises: RunError if the directory cannot be written.
     """
-    return filing.write(path_of(home, claim, arm, unit.seed, budget), unit)
+    return results.write(path_of(home, claim, arm, unit.seed, budget), unit)
 
 
 def read(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Unit | None:
@@ -82,7 +81,7 @@ def read(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -
         named = (unit.claim, unit.arm, unit.seed) == (claim.name, arm.name, seed)
         return named and all(isinstance(value, int | float) for value in unit.metrics.values())
 
-    unit = filing.read(path_of(home, claim, arm, seed, budget), Unit, "a claim", sound)
+    unit = results.read(path_of(home, claim, arm, seed, budget), Unit, "a claim", sound)
     return unit if unit is not None and unit.definition == claim.definition(arm, budget) else None
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import torch
 
 from robustlab.core import RunError
-from robustlab.runs.codec import decode
-from robustlab.runs.json_files import json_in
-from robustlab.runs.provenance import now
+from robustlab.runs import results
+from robustlab.runs.provenance import commit, installed, now
 from robustlab.statistics import Interval, clopper_pearson, mcnemar, paired_difference
-from robustlab.studies.filing import commit, installed
 
 Group: TypeAlias = Literal["all", "members", "control", "suspects"]
 FILE = "mined.json"
@@ -133,17 +131,7 @@ def read(path: Path) -> Mined:
 
     Raises: RunError if the file is missing or damaged.
     """
-    try:
-        found = cast("dict[str, Any]", json_in(path))
-        decode(Mined, found)  # for its types
-        judges = tuple(Judge(**one) for one in found.pop("judges"))
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
-        }
-        return Mined(**plain, judges=judges)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path} is no result of mining ({error}): run robustlab mine again") from error
-
-
-def _frozen(value: Any) -> Any:  # noqa: ANN401 -- whatever JSON holds
-    return tuple(value) if isinstance(value, list) else value
+    found = results.read(path, Mined, "mining", lambda _: True, remedy="run robustlab mine again")
+    if found is None:
+        raise RunError(f"{path} is no result of mining (there is no such file): run robustlab mine again")
+    return found

@@ -19,9 +19,9 @@ from robustlab.runs.disk import disk
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
 from robustlab.runs.provenance import now, versions
+from robustlab.runs.results import write
 from robustlab.studies.claim_engine.definition import described
 from robustlab.studies.claim_engine.network import Network
-from robustlab.studies.filing import write
 from robustlab.studies.mining.choice import choose, judged
 from robustlab.studies.mining.folds import dealt, labels
 from robustlab.studies.mining.hard import check_below

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from robustlab.studies import filing
+from robustlab.runs import results
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.sweep.unit import Compute, Part, Trial, Unit, read
 
@@ -71,7 +71,7 @@ class Ledger:
             spent = round(time.perf_counter() - began, 2)
             named = (trial.study, trial.part, trial.optimizer, trial.rate, trial.seed, self.budget.name)
             unit = Unit(*named, trial.definition, found.metrics, found.passes, spent, self.command, device=self.device)
-            filing.write(path, unit)
+            results.write(path, unit)
         self.done += 1
         return unit
 

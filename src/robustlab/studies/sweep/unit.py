@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
-from robustlab.core import Metrics, RunError
-from robustlab.runs.json_files import json_in
-from robustlab.runs.provenance import now
-from robustlab.studies import filing
-from robustlab.studies.filing import commit, installed
+from robustlab.core import Metrics
+from robustlab.runs import results
+from robustlab.runs.provenance import commit, installed, now
 
 RESULTS = Path(__file__).parent / "results"
 """Folder of the published results: one file per sweep."""
@@ -107,7 +105,7 @@ def read(path: Path, trial: Trial) -> Unit | None:
 
     Raises: RunError for a damaged file.
     """
-    unit = filing.read(path, Unit, "a sweep", lambda unit: unit.belongs_to(trial))
+    unit = results.read(path, Unit, "a sweep", lambda unit: unit.belongs_to(trial))
     return unit if unit is not None and unit.definition == trial.definition else None
 
 
@@ -117,10 +115,7 @@ def published(study: str, home: Path = RESULTS) -> Get:
     Raises: RunError for a damaged file; the reader raises MissingError for a missing result.
     """
     path = home / f"{study}.json"
-    try:
-        units = [Unit(**one) for one in cast("list[dict[str, Any]]", json_in(path))] if path.exists() else []
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path} holds no results of a sweep: {error}") from error
+    units = results.read_list(path, Unit, "a sweep")
     kept = {(unit.part, unit.optimizer, f"{unit.rate:g}", unit.seed, unit.definition): unit for unit in units}
 
     def get(trial: Trial, _: Compute) -> Unit:
