@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
@@ -21,6 +20,7 @@ from robustlab.evaluation.plan import CLEAN, Pass
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
+from robustlab.runs.clock import Stopwatch
 from robustlab.runs.disk import disk
 from robustlab.runs.files import intact
 from robustlab.runs.lock import alone
@@ -56,7 +56,7 @@ class Store:
     database: sqlite3.Connection
     durable: bool = True
     session: int = field(default=0, init=False)
-    _clock: float = field(default=0.0, init=False)
+    _watch: Stopwatch = field(default_factory=Stopwatch, init=False)
 
     @property
     def begun(self) -> bool:
@@ -106,7 +106,7 @@ class Store:
             self.database.execute("DELETE FROM outcomes WHERE kind = 'reused'")
             self.session = 1 + queries.last_session(self.reader)
             self.database.execute("INSERT INTO sessions VALUES (?, ?, 0)", (self.session, started))
-        self._clock = perf_counter()
+        self._watch.start()
 
     def _drop(self, key: Batch) -> None:
         """Forgets a batch, its rows, and rows that only say they are of it."""
@@ -187,8 +187,7 @@ class Store:
 
     def spend(self) -> None:
         """Adds the time since the last call to this session."""
-        before, self._clock = self._clock, perf_counter()
-        spent = (self._clock - before, self.session)
+        spent = (self._watch.lap(), self.session)
         self.database.execute("UPDATE sessions SET seconds = seconds + ? WHERE session = ?", spent)
 
     def _file(self, passed: Pass, number: int, tensors: Mapping[str, Tensor]) -> tuple[str, bytes]:

@@ -69,17 +69,29 @@ def write_json(path: Path, content: Mapping[str, object], *, durable: bool) -> N
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), durable=durable)
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """Reads a JSON object.
+def object_in(path: Path) -> dict[str, object]:
+    """The JSON object in a file.
+
+    Raises: OSError if it cannot be read; ValueError as ``parsed``, or if the file holds something else.
+    """
+    found = json_in(path)
+    if not isinstance(found, dict):
+        raise ValueError("it holds no JSON object")
+    return found
+
+
+def read_json(path: Path, *, remedy: str = "start over in a new directory") -> dict[str, object]:
+    """Reads a JSON object of a run.
+
+    Args:
+        path: of the file.
+        remedy: what to do about a damaged file, as errors say it.
 
     Raises: RunError if there is none, or it is damaged.
     """
     try:
-        content = json_in(path)
+        return object_in(path)
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): is {path.parent} a run directory?") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}): start over in a new directory") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} holds no JSON object: start over in a new directory")
-    return content
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): {remedy}") from error

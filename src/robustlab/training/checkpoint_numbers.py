@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustlab.core import CheckpointError, Metrics
 from robustlab.runs.files import sha256_of
-from robustlab.runs.json_files import json_in
+from robustlab.runs.json_files import object_in
 
 NUMBERS = "state.json"
 FORMAT = 2
@@ -44,9 +44,7 @@ def read_numbers(path: Path) -> Numbers:
     Raises: CheckpointError if it is damaged or of another format, or a file is not as it was written.
     """
     try:
-        found = json_in(path / NUMBERS)
-        if not isinstance(found, dict):
-            raise ValueError(f"{NUMBERS} holds no JSON object")
+        found = object_in(path / NUMBERS)
         if found.pop("format", None) != FORMAT:
             raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
         _check_files(path, found.pop("files", {}))  # an older version did not write it

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.runs.files import write_atomically
-from robustlab.runs.json_files import json_in
+from robustlab.runs.json_files import object_in
 from robustlab.runs.lock import alone
 
 _PIECE = 1 << 22  # bytes
@@ -66,7 +66,7 @@ class Store:
     def _whole(self) -> int:
         """Rows that are there for sure."""
         try:
-            said = cast("dict[str, Any]", json_in(self.count))
+            said = cast("dict[str, Any]", object_in(self.count))
             rows = int(said["rows"])
             ours = said["shape"] == self.shape and 0 <= rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from robustlab.core import Examples, Model, RunError, Streams, fold_in, frozen, search_twin
+from robustlab.core import Examples, Model, Streams, fold_in, frozen, search_twin
 from robustlab.core.kinds import typed
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
@@ -25,7 +25,7 @@ from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.runs.files import write_atomically
 from robustlab.runs.identity import as_recorded, check_same, model_digest, v1_of_pseudo_labels, values_sha256
-from robustlab.runs.json_files import json_in
+from robustlab.runs.json_files import read_json
 from robustlab.runs.provenance import now, versions
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.launcher import launched, placed
@@ -230,14 +230,10 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
 
 def _said(place: Path) -> dict[str, str] | None:
     """The provenance in a folder, if there is one."""
-    try:
-        found = json_in(place / PROVENANCE)
-        if not isinstance(found, dict):
-            raise ValueError("it holds no JSON object")
-    except FileNotFoundError:
+    path = place / PROVENANCE
+    found = read_json(path, remedy=f"remove {place}, to make them anew") if path.exists() else None
+    if found is None:
         return None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{place / PROVENANCE} is damaged ({error}): remove {place}, to make them anew") from error
     return {str(name): str(value) for name, value in found.items()}
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robustlab.core import RunError
-from robustlab.runs.files import digest, write_bytes
-from robustlab.runs.json_files import json_in
+from robustlab.runs.files import digest
 from robustlab.runs.tensors import read_tensors, write_tensors
 
 FILE = "answers.safetensors"
 CLEAN = ("clean", 0)
 """The cell of the images before they were corrupted."""
 _PARTS = "answers"
-_SESSIONS = "sessions.json"
 
 
 class Said(NamedTuple):
@@ -204,27 +200,3 @@ def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str,
         confidence=rows["confidence"],
         seconds={cell: float(row) for cell, row in rows["seconds"].items()},
     )
-
-
-class Clock:
-    """Wall seconds of the sessions of a run, kept in its directory."""
-
-    def __init__(self, directory: Path) -> None:
-        """Reads those of earlier sessions; ``directory`` is of the run."""
-        self.path = directory / _SESSIONS
-        try:
-            self.sessions = [float(seconds) for seconds in cast("list[float]", json_in(self.path))]
-        except (OSError, ValueError, TypeError):
-            self.sessions = []
-        self.started: float | None = None
-
-    def start(self) -> None:
-        """Begins a session."""
-        self.sessions, self.started = [*self.sessions, 0.0], perf_counter()
-
-    def keep(self) -> tuple[float, int]:
-        """Files the time so far, if a session was begun; returns seconds of all sessions, and how many there were."""
-        if self.started is not None:
-            self.sessions[-1] = perf_counter() - self.started
-            write_bytes(self.path, json.dumps(self.sessions).encode(), durable=False)
-        return sum(self.sessions), len(self.sessions)

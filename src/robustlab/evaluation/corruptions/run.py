@@ -21,7 +21,6 @@ from robustlab.core.modes import seed_generators
 from robustlab.evaluation.corruptions.answers import (
     CLEAN,
     FILE,
-    Clock,
     Everything,
     Parts,
     Said,
@@ -40,6 +39,7 @@ from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_
 from robustlab.evaluation.read import read_natural
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
+from robustlab.runs.clock import Clock
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import row_digests
 from robustlab.runs.json_files import write_json

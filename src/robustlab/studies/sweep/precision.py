@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from robustlab.core import RunError
 from robustlab.runs.files import write_atomically
-from robustlab.runs.json_files import json_in
+from robustlab.runs.json_files import object_in
 from robustlab.studies.claim_engine.network import Network
 from robustlab.training.precision import chosen, named
 from robustlab.training.settings import Precision
@@ -43,7 +42,7 @@ def kept(home: Path, device: str) -> Precision:
 
 def _read(path: Path) -> Precision:
     try:
-        found = named(str(cast("dict[str, str]", json_in(path))["precision"]))
+        found = named(str(object_in(path)["precision"]))
     except (ValueError, KeyError, TypeError):
         found = None
     if found is None:
