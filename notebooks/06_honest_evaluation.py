@@ -3,9 +3,10 @@
 #
 # **When can a robust accuracy be believed?**
 #
-# A robust accuracy is what the attacks that were run left standing. If they fail, the number is wonderful and wrong.
-# We build three "defences" of one line each, watch the usual attacks praise them, ask the library why, and break them.
-# Then, with an attack that works: what does an interval mean, and how many images tell two networks apart?
+# A robust accuracy is the fraction of images that is still classified correctly under the attacks that were run. If the
+# attacks fail, the number is high and wrong. We build three "defences" of one line each, for which the usual attacks
+# report a high robust accuracy. We use the library to find the reason, and break the defences. Then, with an attack
+# that works, we look at the meaning of an interval, and at the number of images that is needed to compare two networks.
 
 # %%
 import copy
@@ -28,10 +29,11 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# ## Two networks, and three defences that are none
+# ## Two networks, and three defences without effect
 #
-# The small network of the other notebooks, once trained as usual (*plain*), once on images that PGD attacks at each
-# step (*hardened*; with FGSM it would resist FGSM alone: notebook 11). Each pixel may change by at most 0.1.
+# We train the small network of the other notebooks twice: with standard training (*plain*), and with PGD training
+# (*hardened*; training with FGSM can give robustness to FGSM only, see notebook 11). Each pixel may change by at most
+# 0.1.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -55,10 +57,11 @@ plain = trained(standard(), train, epochs=1 if QUICK else 4)
 hardened = trained(attacked, parts[20000], epochs=1 if QUICK else 2)
 
 # %% [markdown]
-# - **Sharp** multiplies the answers of the plain network (its *logits*, one number per class) by 10,000. The largest
-#   stays the largest, so no prediction changes; the network is just very sure of itself.
-# - **Coarse** rounds each pixel to one of 16 grey values first, hoping that small changes are rounded away.
-# - **Dithered** does so at random: a pixel between two grey values becomes the upper one the more often, the nearer.
+# - **Sharp** multiplies the logits of the plain network by 10,000. The largest logit stays the largest, so no
+#   prediction changes; the network only becomes extremely confident.
+# - **Coarse** first rounds each pixel to one of 16 grey values, which should remove small perturbations.
+# - **Dithered** rounds at random: a pixel between two grey values is rounded up with a probability that grows with its
+#   distance from the lower one.
 
 
 # %%
@@ -83,7 +86,8 @@ masked = {name: nn.Sequential(*layers) for name, layers in masked.items()}
 models = {"plain": plain, **masked, "hardened": hardened}
 
 # %% [markdown]
-# The three learn nothing: their weights are *plain*. Now one large step (FGSM) and forty small ones (PGD) for all:
+# None of the three is trained: they use the weights of *plain*. We attack all five with one large step (FGSM) and forty
+# small steps (PGD):
 
 # %%
 usual = {"FGSM": FGSM(at), "PGD-40": PGD(at, steps=40)}
@@ -100,7 +104,7 @@ for shift, (name, shares) in zip((-0.27, 0, 0.27), bars.items(), strict=True):
     errors = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
     axis.bar([k + shift for k in range(5)], [s.value for s in shares], 0.25, yerr=errors, capsize=2, label=name)
 axis.set_xticks(range(5), list(models))
-axis.set(ylabel="share classified correctly", ylim=(0, 1.2), title="what the usual attacks say")
+axis.set(ylabel="fraction classified correctly", ylim=(0, 1.2), title="results of the usual attacks")
 axis.legend(ncols=3, loc="upper center")
 plt.show()
 
@@ -111,12 +115,12 @@ assert pgd["plain"].high < pgd["hardened"].low
 assert all(pgd[name].value > clean[name] - 0.1 > pgd["hardened"].high for name in masked)
 
 # %% [markdown]
-# *Bars: shares of the same images; lines: exact 95 % intervals.* PGD leaves little of the plain network. Behind one
-# line of code the same weights look far better than those that were trained to resist.
+# *Bars: fractions of the same images; lines: exact 95 % intervals.* Under PGD the plain network has a low accuracy.
+# With one additional line of code, the same weights appear far more robust than the adversarially trained ones.
 #
-# ## The doctor says why
+# ## The doctor's findings
 #
-# `evaluate` had its doubts all along. It has *findings*: a code, how serious it is, figures, what was seen, what to do.
+# `evaluate` reports these problems as *findings*: a code, a severity, evidence in numbers, a description, and advice.
 
 # %%
 for name, result in results.items():
@@ -133,18 +137,20 @@ assert serious["coarse"] == ["shattered-gradients"]
 assert "random-outputs" in serious["dithered"]
 
 # %% [markdown]
-# Nothing serious about *plain* and *hardened*, where the attack works. The other three:
+# There is no serious finding for *plain* and *hardened*, where the attack works. For the other three:
 #
-# - *Sharp*: a probability of $1 - e^{-10000}$ is exactly 1 in the 32 bits of the computer's numbers. The loss is
-#   exactly 0, whatever a pixel does, and so is its gradient.
-# - *Coarse* and *dithered*: rounding is a staircase, and on a step of a staircase the slope is 0.
+# - *Sharp*: a probability of $1 - e^{-10000}$ is exactly 1 in 32-bit floating point. The loss is exactly 0 for small
+#   changes of a pixel, and so is its gradient.
+# - *Coarse* and *dithered*: rounding is a step function, whose slope is 0 on each step.
 #
-# Attacks follow the gradient of the loss. Here it is *masked*: the compass is broken, the road as short as before.
+# Attacks follow the gradient of the loss. Here the gradient is *masked*: it no longer leads to adversarial examples,
+# although they are as close as before.
 #
 # ## AutoAttack
 #
-# Published numbers are compared by AutoAttack (Croce and Hein, 2020): four attacks in a row, each on what still stands.
-# `apgd-ce` and `apgd-t` climb a loss, `fab-t` looks for the nearest border, and `square` uses no gradient.
+# Published results are compared with AutoAttack (Croce and Hein, 2020): four attacks in sequence, each on the images
+# that are still robust. `apgd-ce` and `apgd-t` increase a loss, `fab-t` searches for the nearest decision boundary, and
+# `square` uses no gradient.
 
 # %%
 few, suite = 16 if QUICK else 60, {"AutoAttack": autoattack(at)}
@@ -154,7 +160,7 @@ for name, stages in fell.items():
     print(f"{name}: {suites[name].clean.accuracy.count} of {few} correct before the attack")
     for s in stages.values():
         asked = f"{s.queries.forward:.0f} questions each" if s.attacked else ""
-        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.standing:3} still stand  {asked}")
+        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.standing:3} still robust  {asked}")
 
 # %%
 assert all(run.result("AutoAttack").robust.value < pgd[name].low - 0.2 for name, run in suites.items())
@@ -162,19 +168,21 @@ assert fell["sharp"]["apgd-t"].fooled > 0.6 * fell["sharp"]["apgd-ce"].attacked
 assert fell["coarse"]["square"].fooled > 0.4 * fell["coarse"]["apgd-ce"].attacked
 
 # %% [markdown]
-# The first stage is as blind as PGD. *Sharp* falls to `apgd-t`, whose loss is a ratio of differences of logits: 10,000
-# cancels. Against *coarse* only the random search gets far, and it pays with many questions for each image.
+# The first stage fails in the same way as PGD. *Sharp* is fooled by `apgd-t`, whose loss is a ratio of differences of
+# logits: the factor of 10,000 cancels. On *coarse* only the random search fools many images, and it needs many queries
+# for each.
 #
 # ## The adaptive attack
 #
-# Who reads the code of a defence builds an attack for *it* (Athalye, Carlini, Wagner, 2018). Three tools often suffice:
+# An attacker who knows the code of a defence can build an attack for *it* (Athalye, Carlini, Wagner, 2018). Three tools
+# are often enough:
 #
-# - **Straight through**: round on the way forward; on the way back act as if nothing had been rounded.
-# - **Transfer**: attack another network for the same task, the *surrogate*, and try the result here.
-# - **Expectation over transformations** (EOT): where answers are random, climb the mean over many of them.
+# - **Straight-through**: round in the forward pass, and treat rounding as the identity in the backward pass.
+# - **Transfer**: attack another network for the same task, the *surrogate*, and test the result on the defence.
+# - **Expectation over transformation** (EOT): if outputs are random, increase the mean loss over many draws.
 #
-# `adaptive` puts together what the findings ask for. Our surrogate learns from other weights and fewer images. Both
-# attacks are measured on the same images: only then does the difference belong to the attack.
+# `adaptive` combines the tools that the findings suggest. Our surrogate is trained from other initial weights on fewer
+# images. Both attacks are measured on the same images, so a difference is due to the attack.
 
 # %%
 surrogate = trained(standard(), parts[10000], epochs=2 if QUICK else 6, seed=1)
@@ -191,8 +199,8 @@ assert broken["coarse"].high < pgd["coarse"].low - 0.1
 assert broken["hardened"].value > pgd["hardened"].value - 0.15
 
 # %% [markdown]
-# The hardened network loses a few points at most: what it claims it can do. A defence with two faults, like *dithered*
-# with its randomness and its rounding, wants both remedies at once. Attacks are values and fit into each other:
+# The hardened network loses a few points at most, so its robust accuracy is real. A defence with two faults, like
+# *dithered* with randomness and rounding, needs both remedies at once. Attacks can be nested:
 
 # %%
 both = EOT(StraightThrough(PGD(at, steps=20, score=margin)), draws=10)
@@ -201,11 +209,11 @@ print(f"dithered: PGD-40 {pgd['dithered'].value:.1%}, both remedies {end.value:.
 assert end.high < pgd["dithered"].low - 0.1
 
 # %% [markdown]
-# ## A look inside an attack
+# ## The trace of an attack
 #
-# `trace` writes down each point that an attack looks at: the loss it climbs; the *margin*, by how much the best wrong
-# class is ahead of the right one (above 0 the image is lost); the size of the change; the length of the gradient. Here
-# are the easiest and the hardest of some images, and the hard one again behind *coarse*.
+# `trace` records each point that an attack evaluates: the loss, the *negative margin* (logit of the best wrong class
+# minus that of the true class; above 0 the image is fooled), the size of the perturbation, and the length of the
+# gradient. Here are the easiest and the hardest of some images, and the hard one again with *coarse*.
 
 # %%
 x, y, ids = data.sample(test, 100, seed=SEED).batch(torch.arange(100))[:3]
@@ -224,15 +232,15 @@ for name, points in looks.items():
         print(f"{name:7} {p.point:5}  {p.score:6.2f}  {p.margin:6.2f}  {p.size:.3f}  {p.gradient_norm:8.3f}")
 
 # %%
-# alt: Four panels over the points of an attack, loss, margin, size of the change and length of the gradient: on
-#   the easy image loss and margin climb and the margin crosses zero, on the hard one they climb less, and
-#   behind the mask all lines are level and the gradient has length zero.
-fields = {"loss": "score", "margin": "margin", "size of the change": "size", "length of gradient": "gradient_norm"}
+# alt: Four panels over the points of an attack, loss, negative margin, size of the perturbation and length of the
+#   gradient: on the easy image loss and negative margin rise and the negative margin crosses zero, on the hard one they
+#   rise less, and with the masked gradient all lines are level and the gradient has length zero.
+fields = {"loss": "score", "negative margin": "margin", "size": "size", "length of gradient": "gradient_norm"}
 figure, axes = plt.subplots(1, 4, figsize=(10, 3.2), layout="constrained")
 for axis, (label, field) in zip(axes, fields.items(), strict=True):
     for (name, points), style in zip(looks.items(), ("-", "--", ":"), strict=True):
         axis.plot([getattr(p, field) for p in points], style, label=name, lw=2)
-    axis.set(title=label, xlabel="point looked at")
+    axis.set(title=label, xlabel="point")
 axes[2].set_ylim(0, 0.12)
 axes[0].legend(fontsize="small")
 plt.show()
@@ -243,13 +251,15 @@ assert looks["easy"][-1].score > looks["easy"][0].score + 0.3
 assert all(p.gradient_norm == 0 and p.size <= at.eps for p in looks["coarse"])
 
 # %% [markdown]
-# A healthy attack: the loss climbs and levels off, the margin crosses 0 early. On the hard image it climbs as well, and
-# the way is too long. The dotted line is a masked gradient seen from inside: no slope, no step, no change.
+# In a working attack the loss rises and levels off, and the negative margin crosses 0 early. On the hard image it rises
+# as well, but does not reach 0 within the budget. The dotted line shows a masked gradient: the gradient is zero, so the
+# attack takes no step.
 #
-# ## What an interval means
+# ## The meaning of an interval
 #
-# Now the attack works, and only chance is left. Let 1,000 test images be the whole world, so that the truth is known.
-# 2,000 people each draw 100 of them and compute an exact 95 % interval (Clopper and Pearson, 1934).
+# Now the attack works, and the remaining uncertainty is chance. Let 1,000 test images be the whole population, so that
+# the true accuracy is known. 2,000 people each draw 100 of them and compute an exact 95 % interval (Clopper and
+# Pearson, 1934).
 
 # %%
 world_x, world_y, world_ids = test.batch(torch.arange(1000))[:3]
@@ -269,38 +279,38 @@ people = torch.randint(1000, (2000, 100), generator=draw)
 truth = runs[0].double().mean().item()
 intervals = [statistics.clopper_pearson(count, 100) for count in runs[0][people].sum(dim=1).tolist()]
 covered = sum(i.low <= truth <= i.high for i in intervals) / len(intervals)
-print(f"{covered:.1%} of the intervals hold the truth, {truth:.1%}")
+print(f"{covered:.1%} of the intervals contain the true value, {truth:.1%}")
 
 # %%
-# alt: 80 intervals side by side and a dashed line at the truth: nearly all cross the line, the few that miss it
+# alt: 80 intervals side by side and a dashed line at the true value: nearly all cross the line, the few that miss it
 #   are drawn thick.
 figure, axis = plt.subplots(figsize=(9, 3.2), layout="constrained")
 for k, i in enumerate(intervals[:80]):
     held = i.low <= truth <= i.high
     axis.vlines(k, i.low, i.high, color="C0" if held else "C3", lw=2 if held else 4)
 axis.axhline(truth, color="black", ls="--", lw=1)
-axis.set(xlabel="one person's 100 images", ylabel="robust accuracy", title="dashed: the truth; thick: missed")
+axis.set(xlabel="one person's 100 images", ylabel="robust accuracy", title="dashed: true value; thick: missed")
 plt.show()
 
 # %%
 assert 0.94 < covered < 0.99
 
 # %% [markdown]
-# That is what an interval promises: who always works like this is wrong at most once in twenty times. Now somebody
-# attacks the same 100 images from three random seeds and reports 300 trials. Does that keep the promise?
+# This is the guarantee of a 95 % interval: the method is wrong at most once in twenty times. Now suppose that somebody
+# attacks the same 100 images with three random seeds and reports 300 trials. Does the guarantee still hold?
 
 # %%
 pooled = [statistics.clopper_pearson(count, 300) for count in runs.sum(dim=0)[people].sum(dim=1).tolist()]
 average = runs.double().mean().item()
 kept = sum(i.low <= average <= i.high for i in pooled) / len(pooled)
 same = (runs == runs[0]).all(dim=0).double().mean().item()
-print(f"the three runs agree on {same:.1%} of the images; {kept:.1%} of the intervals over 300 trials hold the truth")
+print(f"the three runs agree on {same:.1%} of the images; {kept:.1%} of the intervals over 300 trials contain it")
 assert same > 0.9
 assert kept < covered - 0.1
 
 # %% [markdown]
-# No: the same image once more is no new evidence. The *unit* is the image, and there are 100. And who asks how good a
-# *recipe* for training is has yet another unit: the network. One recipe, three seeds, all test images:
+# No: repeating the attack on the same image gives no new evidence. The *unit* of the sample is the image, and the
+# sample has 100 images. For a statement about a training *recipe* the unit is the network. One recipe, three seeds, all test images:
 
 # %%
 family = [trained(attacked, parts[5000], seed=seed) for seed in range(3)]
@@ -311,11 +321,12 @@ for seed, i in enumerate(by_image):
 assert max(i.low for i in by_image) > min(i.high for i in by_image)
 
 # %% [markdown]
-# Ten thousand images pin down one network and say nothing about the next: not all of the intervals overlap.
+# Ten thousand images determine the accuracy of one network precisely, but not that of the next: not all of the
+# intervals overlap.
 #
-# ## How many images tell two networks apart?
+# ## How many images are needed to compare two networks?
 #
-# Did it help to train the hardened network a little longer? Both are measured on the *same* images.
+# Is the hardened network better after longer training? Both are measured on the *same* images.
 
 # %%
 more = (parts[10000], 1) if QUICK else (parts[20000], 3)
@@ -335,14 +346,15 @@ assert found.both + found.only_a + found.only_b + found.neither == look
 assert found.high - found.low < (a.high - a.low) + (b.high - b.low)
 
 # %% [markdown]
-# Most images say the same of both networks, and those say nothing about which is better. What counts are the
-# *discordant* ones, where just one is right. Between equals each would win half of them. How often would a fair coin be
-# so one-sided? That is McNemar's test (1947), and its answer is $p$.
+# For most images both networks are right, or both are wrong; these images do not show which network is better. Only the
+# *discordant* images count, on which exactly one network is right. If the networks were equally good, each would be
+# right on half of the discordant images. McNemar's test (1947) computes the probability $p$ that a fair coin gives a
+# result at least as one-sided.
 #
-# But how often do 500 images find such a difference? That share, the *power*, should be known before one looks.
-# `examples_needed` says how many images find a
-# difference in 80 % of the cases, given the share of discordant ones from a first look. Let people draw test sets from
-# our world, the same for both networks or one for each: how many find it?
+# How often do 500 images detect such a difference? This probability, the *power*, should be computed before the
+# experiment. `examples_needed` computes how many images detect a difference in 80 % of the cases, given the fraction of
+# discordant images from a small first sample. We simulate people who draw test sets from our population, the same set
+# for both networks or one set for each, and count how many detect the difference.
 
 # %%
 first, second = runs[0], stands(longer)
@@ -368,15 +380,15 @@ print(f"the networks differ by {gap:+.1%}, discordant on {share:.1%}: a power of
 print(f"with {look} images such a difference is found in {statistics.mcnemar_power(look, share, gap):.0%} of the cases")
 
 # %%
-# alt: Share of people who find the difference over the number of test images: with the same images it rises
-#   sooner than with other images for each, as computed before; a star marks the number that is needed for 80
-#   %.
+# alt: Fraction of people who detect the difference over the number of test images: with the same images it rises
+#   earlier than with different images for each network, as computed in advance; a star marks the number that is needed
+#   for 80 %.
 figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
 axis.semilogx(counts, same_images, "o-", base=2, label="same images (McNemar)")
-axis.semilogx(counts, other_images, "s-", base=2, label="other images for each")
-axis.semilogx(counts, promised, "k:", base=2, label="computed before (mcnemar_power)")
+axis.semilogx(counts, other_images, "s-", base=2, label="different images for each")
+axis.semilogx(counts, promised, "k:", base=2, label="computed in advance (mcnemar_power)")
 axis.plot(needed, 0.8, "*", color="C3", ms=14, label="examples_needed")
-axis.set(xlabel="test images", ylabel="share who find the difference", ylim=(0, 1.05))
+axis.set(xlabel="test images", ylabel="fraction who detect the difference", ylim=(0, 1.05))
 axis.set_xticks(counts, counts)
 axis.legend(fontsize="small")
 plt.show()
@@ -386,25 +398,28 @@ assert all(abs(seen - said) < 0.08 for seen, said in zip(same_images, promised, 
 assert max(p - q for p, q in zip(same_images, other_images, strict=True)) > 0.2
 
 # %% [markdown]
-# But choose the number before you look: who adds images until the test says yes always gets there.
+# Choose the number before the experiment. Adding images until the test is significant always ends with a significant
+# result.
 #
 # ## What we saw
 #
-# - One line of code makes PGD report a wonderful number for a network that resists nothing. The doctor sees it.
-# - AutoAttack sees through much of it; an attack made for the defence, through more.
-# - An interval speaks about more of the same: images, if images were drawn; networks, only if networks were.
-# - Compare two networks on the same images, pair by pair, and plan how many.
+# - One line of code can make PGD report a high robust accuracy for a network that is not robust. The doctor detects
+#   this.
+# - AutoAttack breaks some of these defences; an adaptive attack breaks more.
+# - An interval describes the uncertainty over what was sampled: over images if images were drawn, over networks only if
+#   several networks were trained.
+# - Compare two networks on the same images with a paired test, and plan the number of images.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** The shortcut of many papers is $p \pm 1.96\sqrt{p(1-p)/n}$. How often does it hold the truth, for 100 images
-# and a share of 98 %? And the exact interval?
+# **1.** Many papers use the approximation $p \pm 1.96\sqrt{p(1-p)/n}$. How often does it contain the true value, for
+# 100 images and an accuracy of 98 %? And the exact interval?
 
 # %% tags=["solution"]
 p = (torch.rand(5000, 100, generator=draw) < 0.98).double().mean(dim=1)
 shortcut = ((p - 0.98).abs() <= 1.96 * (p * (1 - p) / 100).sqrt()).double().mean().item()
 exact = [statistics.clopper_pearson(round(100 * v), 100) for v in p.tolist()]
 holds = sum(i.low <= 0.98 <= i.high for i in exact) / len(exact)
-print(f"shortcut {shortcut:.1%}, exact {holds:.1%}")
+print(f"normal {shortcut:.1%}, exact {holds:.1%}")
 assert shortcut < 0.9 < 0.94 < holds
