@@ -310,7 +310,8 @@ assert kept < covered - 0.1
 
 # %% [markdown]
 # No: repeating the attack on the same image gives no new evidence. The *unit* of the sample is the image, and the
-# sample has 100 images. For a statement about a training *recipe* the unit is the network. One recipe, three seeds, all test images:
+# sample has 100 images. For a statement about a training *recipe* the unit is the network. We train one recipe with
+# three seeds and use all test images:
 
 # %%
 family = [trained(attacked, parts[5000], seed=seed) for seed in range(3)]

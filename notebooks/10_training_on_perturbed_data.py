@@ -3,9 +3,10 @@
 #
 # **Does a network become robust when it is trained on adversarial examples?**
 #
-# It depends on when they are made, and the way in which one looks decides what one sees. Here we first do it as older
-# course material did: perturb the training set once, train on it, test on a test set that was perturbed in the same
-# way. The numbers are wonderful. Then we find out why they are worth nothing, and do it properly.
+# It depends on when the examples are made, and the answer depends on how robustness is measured. We first follow older
+# course material: perturb the training set once, train on it, and test on a test set that was perturbed in the same
+# way. The accuracy is very high. Then we show why this accuracy is meaningless, and train on examples that are made
+# anew at each step.
 
 # %%
 import copy
@@ -28,10 +29,10 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# ## A network, and an attacker
+# ## A network and a threat model
 #
-# The small network of the other notebooks. The attacker may change each pixel by at most 0.1; FGSM takes the whole
-# budget in one step, PGD-20 takes twenty steps and looks again after each.
+# The small network of the other notebooks. The attacker may change each pixel by at most 0.1; FGSM uses the whole
+# budget in one step; PGD-20 takes twenty steps and computes the gradient again after each.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -52,7 +53,7 @@ def trained(recipe, examples, *, epochs):
 first = trained(standard(), train, epochs=3)
 
 # %% [markdown]
-# ## The older way
+# ## Perturbing the data set once
 #
 # Perturb every training image with FGSM against this network and train a new network on the result. Perturb the test
 # images in the same way, against the same first network.
@@ -72,8 +73,9 @@ def right(model, x):
 
 
 # %%
-# alt: Bars of accuracy on clean images and on images perturbed once, for the first network and the older way:
-#   the first falls on perturbed images, the older way is best on them.
+# alt: Bars of accuracy on clean images and on images perturbed once, for the first network and the network trained on
+#   perturbed images ("older way"): the first is fooled by most perturbed images, the second has its best accuracy on
+#   them.
 seen = {"first network": first, "the older way": older}
 figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for place, model in enumerate(seen.values()):
@@ -90,14 +92,15 @@ assert right(older, x_once) > right(first, x_once) + 0.4
 assert right(older, x_once) > max(right(first, x), right(older, x)) + 0.02
 
 # %% [markdown]
-# Under attack the first network fell to a small share, and now nearly everything is right again: *more* than the first
-# network gets right on clean images, and more than the new one does. The course material that did this, with the clean
-# images beside the perturbed ones, reported 97 % on perturbed and 89 % on clean images, and called it a success. But
-# why would an image become easier to recognise when somebody disturbs it?
+# The first network has a low accuracy on the perturbed images, while the new network classifies nearly all of them
+# correctly: *more* than the first network on clean images, and more than the new network on clean images. The course
+# material, which trained on clean and perturbed images together, reported 97 % on perturbed and 89 % on clean images as
+# a success. But why would a perturbation make an image easier to recognise?
 #
-# ## Trap 1: stale examples
+# ## Problem 1: the examples were made for another network
 #
-# The test images were perturbed against the *first* network. Nobody attacked the new one. An attacker would.
+# The test images were perturbed to fool the *first* network. The new network was not attacked. An attacker would attack
+# it.
 
 # %%
 x_fgsm, x_pgd = (attack(older, x, y, stop="never") for attack in (fgsm, pgd))
@@ -109,14 +112,14 @@ assert right(older, x_fgsm) < right(older, x_once) - 0.3
 assert right(older, x_pgd) < 0.3
 
 # %% [markdown]
-# Training made the examples stale: they are adversarial for a network that is no more. What has been measured is
-# whether the new network is fooled by *old* examples, and that it has seen examples just like them.
+# The examples are adversarial for the first network, not for the new one. The test only measured whether *transferred*
+# examples fool the new network, and it was trained on examples of the same kind.
 #
-# ## Trap 2: the perturbation tells the label
+# ## Problem 2: the perturbation contains the label
 #
 # FGSM moves every pixel by the sign of a gradient, and that gradient is computed *from the label*. So the perturbation
-# may carry the label with it, as a watermark. To see it we throw the images away: keep nothing but the perturbation,
-# stretched to grey values, and train a network to tell the class from it.
+# may contain the label, like a watermark. To test this we discard the images, keep only the perturbation, scaled to
+# grey values, and train a network to predict the class from it.
 
 # %%
 clean_batch, stale_batch = (part.batch(torch.arange(len(part))) for part in (train, stale))
@@ -125,8 +128,8 @@ marks = ((x_once - x) / (2 * at.eps) + 0.5).clamp(0, 1)
 reader = trained(standard(), InMemory("perturbations", train.classes, written, clean_batch.y), epochs=2)
 
 # %%
-# alt: Six pictures above, and below them their perturbations as grey values, in which outlines can be seen, with
-#   the class that a network reads in them.
+# alt: Six pictures above, and below them their perturbations as grey values, in which outlines are visible, with the
+#   class that a network predicts from them.
 figure, axes = plt.subplots(2, 6, figsize=(10, 3.8), layout="constrained")
 for column, k in zip(axes.T, range(6), strict=True):
     column[0].imshow(x[k, 0], cmap="gray")
@@ -139,19 +142,19 @@ plt.show()
 
 # %%
 noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(SEED))
-print(f"right by the perturbation alone: {right(reader, marks):.1%}, by noise: {right(reader, noise):.1%}")
+print(f"accuracy from the perturbation alone: {right(reader, marks):.1%}, noise: {right(reader, noise):.1%}")
 assert right(reader, marks) > right(reader, noise) + 0.3
 
 # %% [markdown]
-# A network that never saw a piece of clothing tells it from the *perturbation*. This is **label leaking** (Kurakin,
-# Goodfellow and Bengio, 2017): on such data reading the watermark is easier than looking at the image, and learning to
-# read it is no robustness. (Of course the outline of the image is in the perturbation as well. That is the point: what
-# is handed to the network was made with knowledge of the answer.)
+# A network that was never trained on an image of clothes predicts the class from the *perturbation*. This is **label
+# leaking** (Kurakin, Goodfellow and Bengio, 2017): on such data the watermark is easier to learn than the image, and
+# learning the watermark does not give robustness. (The perturbation also contains the outline of the image. In any case
+# the input of the network was computed with knowledge of the label.)
 #
-# ## On the fly
+# ## Making examples at every step
 #
-# The remedy for staleness is to make the examples anew at every step, against the network as it is at that moment. Half
-# and half, as Goodfellow, Shlens and Szegedy proposed in 2015:
+# The remedy is to make the examples anew at every step, for the current weights of the network. Goodfellow, Shlens and
+# Szegedy (2015) proposed to use clean and adversarial examples with equal weight:
 #
 # $$\tfrac12\, J(x, y) + \tfrac12\, J(x + \varepsilon\,\mathrm{sign}\,\nabla_x J(x, y),\; y) .$$
 
@@ -167,8 +170,8 @@ for name, model in models.items():
     table[name] = dict(zip(kinds, (right(model, one) for one in images), strict=True))
 
 # %%
-# alt: Bars of accuracy of three networks on clean images, perturbed once, and under FGSM and PGD anew: only the
-#   network trained on the fly stands when it is attacked anew.
+# alt: Bars of accuracy of three networks on clean images, perturbed once, and under FGSM and PGD anew: only the network
+#   trained on the fly is robust when it is attacked anew.
 figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
 for place, (name, shares) in enumerate(table.items()):
     bars = axis.bar([k + 0.27 * (place - 1) for k in range(4)], shares.values(), 0.26, label=name)
@@ -184,19 +187,19 @@ assert table["older way"]["perturbed once"] > table["older way"]["PGD-20 anew"] 
 assert all(row["PGD-20 anew"] <= row["FGSM anew"] + 0.02 for row in table.values())
 
 # %% [markdown]
-# On the set that was perturbed once the older way may well win. Attacked anew, its network falls, and the other one
-# stands: the older test even gets the *order* wrong. And note the last two groups: PGD wins more often than
-# FGSM, always. Networks that are trained on single steps may learn to resist *single steps*; the next notebook drives
-# that to the extreme. So:
+# On the set that was perturbed once, the older way can have the higher accuracy. Attacked anew, its network is fooled
+# and the other one is robust: the older test even gives the wrong *order*. In the last two groups, PGD fools more
+# images than FGSM for every network. A network that is trained on single steps may become robust to *single steps*
+# only; the next notebook shows an extreme case. Therefore:
 #
-# - make the examples for training anew, against the network as it is;
-# - attack the network that you report on, not another one;
-# - with an attack that is stronger than the one that it was trained with.
+# - make the training examples anew at every step, for the current network;
+# - attack the network that you report, not another one;
+# - use an attack that is stronger than the one used in training.
 #
 # ## With all images, and several seeds
 #
-# What you have seen above is a small experiment with one seed. The library holds it as a *claim*, on all images, with
-# the smallest effect that counts written down before the first run. What is known of it today:
+# The experiment above is small and has one seed. The library contains it as a *claim*, on all images, with the smallest
+# effect that counts written down before the first run. The results so far:
 
 # %% tags=["stored"]
 for outcome in known(["perturbed-once", "fgsm-training"]):
@@ -205,16 +208,17 @@ for outcome in known(["perturbed-once", "fgsm-training"]):
 # %% [markdown]
 # ## What we saw
 #
-# - A data set perturbed once overstates robustness: its examples are stale, and they carry the label with them.
-# - Accuracy on perturbed images above that on clean ones is no triumph but a symptom.
-# - Examples made on the fly are another matter: against the very network that is trained, at every step.
-# - Robustness is what is left under a *new* attack on the final network, by PGD and not by FGSM alone.
+# - A data set that is perturbed once overestimates robustness: its examples were made for another network, and they
+#   contain the label.
+# - A higher accuracy on perturbed than on clean images is a sign of a faulty evaluation.
+# - Adversarial training makes the examples on the fly, at every step, for the network that is trained.
+# - Robust accuracy is measured with a *new* attack on the final network, with PGD and not with FGSM alone.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Is it the label or the outline that `reader` reads? Perturb the test images as if they were of the *next* class
-# (`(y + 1) % 10`), and look what it says now.
+# **1.** Does `reader` use the label or the outline? Perturb the test images with the *next* class (`(y + 1) % 10`) as
+# label, and look at its predictions.
 
 # %% tags=["solution"]
 lie = (y + 1) % len(train.classes)
@@ -224,8 +228,8 @@ for name, label in {"the label that was used": lie, "the true one": y}.items():
     print(f"{name}: {(said == label).double().mean():.1%}")
 
 # %% [markdown]
-# **2.** Go on: perturb the training set again, now against `older`, and train on from there. How many rounds does it
-# take to come near *on the fly*?
+# **2.** Perturb the training set again, now for `older`, and continue the training. How many rounds are needed to
+# approach *on the fly*?
 
 # %% tags=["solution"]
 model = copy.deepcopy(older)
@@ -236,9 +240,9 @@ for round_ in range(2):
     print(f"round {round_}: under PGD-20 {right(model, pgd(model, x, y)):.1%}")
 
 # %% [markdown]
-# **3.** Perturb the training set once with `pgd` instead. Does the stronger attack save the older way?
+# **3.** Perturb the training set once with `pgd` instead. Does the older way give robustness with the stronger attack?
 
 # %% tags=["solution"]
 strong = trained(standard(), perturbed_once(first, data.sample(train, 2000), pgd), epochs=3)
-print(f"on what PGD made of the first network {right(strong, pgd(first, x, y, stop='never')):.1%}")
+print(f"on images perturbed by PGD for the first network {right(strong, pgd(first, x, y, stop='never')):.1%}")
 print(f"under PGD-20 anew {right(strong, pgd(strong, x, y)):.1%}")
