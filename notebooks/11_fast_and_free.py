@@ -3,10 +3,11 @@
 #
 # **Can robustness be had for the price of ordinary training?**
 #
-# PGD training with seven steps passes each image eight times through the network and back, where ordinary training does
-# it once. A single step would make it two. For years that was thought to fail, and it does fail, in a spectacular way
-# that an evaluation with FGSM cannot see. We watch it happen, look inside, and meet three remedies: a random start
-# (Fast), gradients that agree (GradAlign), and a perturbation that costs nothing at all (Free).
+# PGD training with seven steps needs eight forward and backward passes for each image, where standard training needs
+# one. With a single attack step it would be two. For years single-step training was believed to fail. It does fail in
+# some cases, in a way that an evaluation with FGSM does not detect. We reproduce this failure, examine its cause, and
+# apply three remedies: a random start (Fast), aligned gradients (GradAlign), and a perturbation that needs no
+# additional passes (Free).
 
 # %%
 import copy
@@ -31,10 +32,10 @@ SEED = 0
 # %% [markdown]
 # ## One step, and a large budget
 #
-# The attacker may change each pixel by 0.2. Each batch is replaced by what FGSM makes of it, from the image itself,
-# without a random start; over the first third of the training the budget rises from 0. An `overfitting_alarm` around
-# the recipe attacks the same 128 training images from time to time, by FGSM and by PGD with ten steps, and warns when
-# the one goes up while the other falls.
+# The attacker may change each pixel by 0.2. Each batch is replaced by its FGSM examples, without a random start; over
+# the first third of the training the budget grows from 0. An `overfitting_alarm` around the recipe attacks the same 128
+# training images at intervals, with FGSM and with PGD with ten steps, and warns when accuracy under FGSM rises while
+# accuracy under PGD falls.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -68,15 +69,15 @@ watched = overfitting_alarm(adversarial(FGSM(large), eps_warmup=0.3), large, eve
 deceived, _ = trained(watched, epochs=14, progress=look)
 
 # %%
-# alt: Accuracy of the probe over the steps of training: under FGSM it goes on rising, under PGD-10 it rises
-#   first and then falls, and the alarm is shaded from there on.
+# alt: Accuracy on the 128 images over the training steps: under FGSM it keeps rising, under PGD-10 it rises first and
+#   then falls, and the alarm is shaded from there on.
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 under_fgsm, under_pgd, alarms = zip(*looks, strict=True)
 when = range(0, every * len(looks), every)
 for curve, label in ((under_fgsm, "under FGSM"), (under_pgd, "under PGD-10")):
     axis.plot(when, curve, "o-", ms=3, label=label)
 axis.fill_between(when, 0, alarms, color="C3", alpha=0.15, step="mid", label="alarm")
-axis.set(xlabel="step of the training", ylabel="accuracy, 128 images", ylim=(-0.02, 1))
+axis.set(xlabel="training step", ylabel="accuracy, 128 images", ylim=(-0.02, 1))
 axis.legend()
 plt.show()
 
@@ -99,15 +100,15 @@ assert max(under_pgd) > under_pgd[-1] + 0.05
 assert any(alarms)
 
 # %% [markdown]
-# At first both rise. Then the ways part: FGSM accuracy goes on rising, everything looks like success, and under PGD the
-# network loses what it had. Wong, Rice and Kolter (2020) called this **catastrophic overfitting**: it is no longer
-# robustness that is learned, but how to defeat *one step of this length*. On larger networks PGD accuracy falls to zero
-# within an epoch.
+# At first both rise. Then they diverge: accuracy under FGSM keeps rising, while accuracy under PGD falls. Wong, Rice
+# and Kolter (2020) called this **catastrophic overfitting**: the network becomes robust only to *one step of this
+# length*. On larger networks accuracy under PGD falls to zero within an epoch.
 #
-# ## How does it do that?
+# ## The cause of catastrophic overfitting
 #
-# FGSM looks at the slope at the image and leaps. PGD feels its way, and ends elsewhere. We walk from each test image
-# straight to both ends, and to a random corner of the ball, and look at the loss on the way.
+# FGSM uses the gradient at the image for one long step. PGD computes it again along the way and ends elsewhere. We move
+# from each test image along straight lines to both end points, and to a random corner of the ball, and compute the loss
+# along the lines.
 
 # %%
 corner = (x + 0.2 * large.norm.steepest(Streams(SEED, ids).normal(x.shape[1:]))).clamp(0, 1)
@@ -120,12 +121,12 @@ walks = {
 }
 
 # %%
-# alt: Mean loss on the way from the images to three ends: it rises steeply to that of PGD, less to that of FGSM,
-#   and hardly to a random corner.
+# alt: Mean loss along straight lines from the images to three end points: it rises steeply towards that of PGD, less
+#   towards that of FGSM, and hardly towards a random corner.
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for name, walk in walks.items():
     axis.plot(shares, walk, label=name)
-axis.set(xlabel="share of the way", ylabel="mean loss over the test images", ylim=(0, None))
+axis.set(xlabel="fraction of the line", ylabel="mean loss over the test images", ylim=(0, None))
 axis.legend()
 plt.show()
 
@@ -163,15 +164,15 @@ print(f"the gradients' cosine is {alignment(deceived):.2f}")
 #
 # $$J(x_{\text{adv}}, y) + \lambda\,\Big(1 - \cos\big(\nabla_x J(x), \nabla_x J(x + u)\big)\Big),$$
 #
-# at the price of differentiating two gradients. The same budget, the same single step from the image itself:
+# which requires differentiating two gradients. We use the same budget and the same single step without a random start:
 
 # %%
 align = grad_align(large, weight=2.0, norm_mode="eval", eps_warmup=0.3)
 aligned, _ = trained(align, epochs=5, images=4000 if QUICK else 10000)
 
 # %%
-# alt: Bars for training by FGSM and with GradAlign, clean, under FGSM, under PGD-20, and the cosine of
-#   gradients: FGSM training is high under FGSM and low under PGD-20, GradAlign about even in both.
+# alt: Bars for training by FGSM and with GradAlign, clean, under FGSM, under PGD-20, and the cosine of gradients: FGSM
+#   training is high under FGSM and low under PGD-20, GradAlign about equal under both.
 rows = {"FGSM": deceived, "GradAlign": aligned}
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for place, (name, model) in enumerate(rows.items()):
@@ -188,21 +189,21 @@ assert alignment(aligned) > alignment(deceived) + 0.05
 assert right(aligned, weak) - right(aligned, strong) < 0.6 * (right(deceived, weak) - right(deceived, strong))
 
 # %% [markdown]
-# The gradients agree, and FGSM and PGD tell nearly the same story again. Both numbers are modest, as the budget is
-# large and the network very small, but now FGSM does not lie. The cosine is bought with clean accuracy, and $\lambda$
-# says at what price.
+# The gradients agree, and the accuracies under FGSM and PGD are nearly equal again. Both are modest, because the budget
+# is large and the network very small, but FGSM no longer overestimates robustness. The aligned gradients cost clean
+# accuracy; $\lambda$ controls the trade-off.
 #
 # ## A random start
 #
-# At a moderate budget a cheaper remedy does: start at a random point of the ball, take one step of 1.25 times the
-# budget, project. That is **Fast** adversarial training. It makes the leap end at a different place each time.
+# At a moderate budget a cheaper remedy is enough: start at a random point of the ball, take one step of 1.25 times the
+# budget, and project. This is **Fast** adversarial training. The step ends at a different point each time.
 #
-# ## For free
+# ## Free adversarial training
 #
-# **Free** adversarial training (Shafahi and others, 2019) notices that one pass backwards yields two gradients: that of
-# the weights and that of the image. It uses both. Each batch is replayed $m$ times; each time one pass updates the
-# weights *and* improves the perturbation, which is carried over to the next batch. Divide the number of epochs by $m$,
-# and robustness has cost nothing.
+# **Free** adversarial training (Shafahi and others, 2019) uses the fact that one backward pass gives two gradients:
+# with respect to the weights and with respect to the image. Each batch is replayed $m$ times; each pass updates the
+# weights *and* the perturbation, which is carried over to the next batch. The number of epochs is divided by $m$, so
+# the cost is that of standard training.
 #
 # We compare at a budget of 0.1: PGD-7, Fast with as many epochs, and Free with as many passes as Fast.
 
@@ -239,13 +240,14 @@ for name in ("Fast", "Free, m = 4"):
     assert found[name][1] > pgd_robust - 0.2
 
 # %% [markdown]
-# A fraction of the time. How near they come to PGD training is not for one seed and a few images to say. And whoever
-# trains with single steps keeps an eye on PGD, which is what the alarm is for: `fast` comes with one.
+# Fast and Free take a fraction of the time of PGD training. One seed and a few images do not show how close their
+# robust accuracy is to that of PGD training. Training with single steps should be monitored with PGD; the alarm does
+# this, and `fast` includes one.
 #
 # ## With all images, and several seeds
 #
-# The claims on this, each with the smallest effect that counts written down before the first run. What is known of them
-# today:
+# The claims about this topic, each with the smallest effect that counts written down before the first run, and the
+# results so far:
 
 # %% tags=["stored"]
 for outcome in known(["catastrophic-overfitting", "grad-align", "fast-and-free"]):
@@ -254,23 +256,24 @@ for outcome in known(["catastrophic-overfitting", "grad-align", "fast-and-free"]
 # %% [markdown]
 # ## What we saw
 #
-# - Training on single steps at a large budget teaches a network to defeat single steps. FGSM applauds, PGD shows it.
-# - It trains away the one direction in which FGSM leaps; the gradient at the image then says little about the ball.
-# - GradAlign keeps gradients in agreement. A random start helps as long as the budget is moderate.
-# - Fast and Free cost a fraction of PGD training. Watch them with PGD while they train.
+# - Training on single steps at a large budget makes a network robust to single steps only. FGSM does not show this; PGD
+#   does.
+# - The loss becomes small only in the direction of FGSM's step; the gradient at the image no longer describes the ball.
+# - GradAlign keeps the gradients aligned. A random start helps as long as the budget is moderate.
+# - Fast and Free cost a fraction of PGD training. Monitor them with PGD during training.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** If the leap is too long, is half of it the better attack? Give FGSM a `step_size`, and find the one step that
-# hurts `deceived` most.
+# **1.** Is a shorter step a better attack? Give FGSM a `step_size`, and find the single step that lowers the accuracy
+# of `deceived` most.
 
 # %% tags=["solution"]
 for size in (0.05, 0.1, 0.15, 0.2):
     print(f"one step of {size}: {right(deceived, FGSM(large, step_size=size)):.1%} right")
 
 # %% [markdown]
-# **2.** Can a network come back? Train `deceived` on with PGD for an epoch.
+# **2.** Can a network recover? Continue to train `deceived` with PGD for an epoch.
 
 # %% tags=["solution"]
 healed = copy.deepcopy(deceived).requires_grad_(requires_grad=True)
@@ -278,7 +281,7 @@ fit(healed, madry(large, norm_mode="eval", steps=5), data.sample(train, 2500), S
 print(f"FGSM {right(healed, weak):.1%}, PGD-20 {right(healed, strong):.1%}")
 
 # %% [markdown]
-# **3.** Does a random start help at 0.2? Train `fast(large).recipe` and look under PGD.
+# **3.** Does a random start help at 0.2? Train `fast(large).recipe` and measure accuracy under PGD.
 
 # %% tags=["solution"]
 started, _ = trained(fast(large, norm_mode="eval", eps_warmup=0.3).recipe, epochs=3)
