@@ -3,9 +3,9 @@
 #
 # **What should a network learn from attacked images?**
 #
-# A network that was trained as usual falls to nearly every attack. One remedy has stood the test of time: attack the
-# network *while it is trained*, and let it learn from what the attack finds. Four ways to do that are taught here, each
-# as one formula and one line of code: what do they share, where do they differ, and what do they cost?
+# A network with standard training is fooled by nearly every attack. The most reliable remedy is adversarial training:
+# attack the network *during training*, and train it on the examples that the attack finds. This notebook explains four
+# methods, each with one formula and one line of code, and compares them and their costs.
 
 # %%
 import copy
@@ -28,8 +28,8 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# The quick budget trains the small network on a tenth of the images for two epochs: enough to see the effects, far from
-# good numbers. The attacker may change each pixel by at most 0.1.
+# The quick budget trains the small network on a tenth of the images for two epochs. This is enough to see the effects,
+# but the accuracies are far from what is possible. The attacker may change each pixel by at most 0.1.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -51,15 +51,15 @@ plain = trained(standard())
 # %% [markdown]
 # ## PGD training: the worst case within the budget
 #
-# Training as usual makes the mean loss small. Madry et al. (2018) make the mean of the *worst* loss small, whatever an
-# attacker does within the budget:
+# Standard training minimises the mean loss. Madry et al. (2018) minimise the mean of the *worst* loss within the
+# budget:
 #
 # $$\min_w \; \mathbb{E}_{(x, y)} \; \max_{\|\delta\| \le \varepsilon} \; L(f_w(x + \delta), y) .$$
 #
-# The inner maximum cannot be computed. PGD looks for it, and the weights move by the gradient at the point that it
-# found. (That this is the right direction holds for the true maximum: Danskin's theorem.)
+# The inner maximum cannot be computed exactly. PGD approximates it, and the weights are updated with the gradient at
+# the point that PGD finds. (For the true maximum, Danskin's theorem shows that this is the right direction.)
 #
-# By hand it is two lines: attack, then learn from the result.
+# By hand it takes two lines: attack, then compute the loss on the result.
 
 # %%
 batch = test.batch(torch.arange(128))
@@ -69,7 +69,7 @@ x_adv = PGD(at, steps=7, step_size=at.eps / 4)(model, batch.x, batch.y, stop="ne
 by_hand = cross_entropy(model(x_adv), batch.y).mean()
 
 # %% [markdown]
-# The recipe `madry` does the same. A recipe is a value; `step` computes the loss of one batch.
+# The recipe `madry` does the same. A recipe is an object; its `step` computes the loss of one batch.
 
 # %%
 recipe = madry(at, steps=7, norm_mode="eval")
@@ -83,7 +83,7 @@ assert abs(found["loss"] - by_hand.item()) < 1e-4
 pgd = trained(madry(at, steps=4, step_size=0.04, norm_mode="eval"))
 
 # %% [markdown]
-# What has it gained, and what has it lost? Each bar below is a share of the same test images.
+# We compare clean and robust accuracy with those of the standard network, on the same test images.
 
 # %%
 n = 300 if QUICK else 1000
@@ -107,15 +107,17 @@ assert measured["PGD"].worst[-1].robust.low > measured["standard"].worst[-1].rob
 assert measured["PGD"].clean.accuracy.value < measured["standard"].clean.accuracy.value
 
 # %% [markdown]
-# ## TRADES: how much accuracy for how much robustness?
+# ## TRADES: the trade-off between accuracy and robustness
 #
-# PGD training never sees a clean image. Zhang et al. (2019) split the robust error into two parts that add up to it:
-# the share of images that are wrong as they are, and the share of those that are right and whose prediction *changes*
-# nearby. Their loss has a term for each, the second one for all images, right or wrong:
+# PGD training uses no clean images. Zhang et al. (2019) write the robust error as a sum of two parts: the fraction of
+# images that are misclassified without an attack, and the fraction of images that are classified correctly but whose
+# prediction *changes* within the budget. Their loss has a term for each; the second one is used for all images, right
+# or wrong:
 #
 # $$L(f(x), y) \;+\; \beta \, \max_{\|\delta\| \le \varepsilon} \mathrm{KL}\big(p(x) \,\|\, p(x + \delta)\big) .$$
 #
-# The second term does not know the label: the attack only looks for another prediction. $\beta$ is a dial.
+# The second term does not use the label: the attack only searches for a different prediction. $\beta$ sets the weight
+# of the second term.
 
 # %%
 dial = {beta: trained(trades(at, beta=float(beta), steps=5, step_size=0.03)) for beta in (1, 6)}
@@ -133,12 +135,12 @@ def change(model):
 moved = {"PGD": change(pgd), **{f"TRADES {beta}": change(model) for beta, model in dial.items()}}
 
 # %%
-# alt: Share of images whose prediction moves by at most so much under attack, for PGD training and TRADES with
-#   beta 1 and 6: with beta 6 predictions move least.
+# alt: Fraction of images whose prediction changes by at most a given amount under attack, for PGD training and TRADES
+#   with beta 1 and 6: with beta 6 predictions change least.
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for name, values in moved.items():
     axis.plot(values.sort().values, torch.linspace(0, 1, len(values)), label=name)
-axis.set(xlabel="KL between the prediction on the image and under attack", ylabel="share of images")
+axis.set(xlabel="KL between the prediction on the image and under attack", ylabel="fraction of images")
 axis.legend()
 plt.show()
 
@@ -147,26 +149,28 @@ for beta, model in dial.items():
     measure(f"TRADES {beta}", model)
 shares = {beta: measured[f"TRADES {beta}"] for beta in dial}
 gap = {beta: r.clean.accuracy.value - r.worst[-1].robust.value for beta, r in shares.items()}
-print(", ".join(f"beta {beta}: {gap[beta]:.1%} of the images are lost to the attack" for beta in dial))
+print(", ".join(f"beta {beta}: {gap[beta]:.1%} of the images are fooled by the attack" for beta in dial))
 
 # %%
 assert moved["TRADES 6"].mean() < 0.7 * moved["TRADES 1"].mean()
 assert gap[6] < gap[1] - 0.03
 
 # %% [markdown]
-# *Each curve: the share of images whose prediction moves by at most so much.* A larger $\beta$ holds predictions still,
-# and fewer of the images that are right are lost to the attack. What that costs in clean accuracy is in the bars below.
+# *Each curve: the fraction of images whose prediction changes by at most the value on the x-axis.* With a larger
+# $\beta$ predictions change less, and fewer correctly classified images are fooled. The cost in clean accuracy is shown
+# in the bars below.
 #
-# ## MART: attend to what is wrong already
+# ## MART: more weight on misclassified images
 #
-# Both treat all images alike. But an image that the network gets wrong without any attack has nothing to be held still.
-# Wang et al. (2020) weigh the second term by how unsure the network is, and make the first term push harder:
+# Both methods treat all images in the same way. But for an image that is misclassified without an attack, keeping the
+# prediction constant does not help. Wang et al. (2020) weight the second term by one minus the probability of the true
+# class, and use a stronger first term:
 #
 # $$-\log p_y(x') - \log\big(1 - \max_{k \ne y} p_k(x')\big) \;+\; \beta\, \mathrm{KL}\big(p(x) \,\|\, p(x')\big)\,
 # \big(1 - p_y(x)\big), \qquad x' = x + \delta .$$
 
 # %%
-# alt: Stacked histogram of the weight in MART: images that are wrong have the larger weights.
+# alt: Stacked histogram of the weight in MART: misclassified images have the larger weights.
 unsure = 1 - pgd(x).softmax(dim=1).gather(1, y[:, None])[:, 0].detach()
 wrong = misclassified(pgd(x), y)
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -177,28 +181,29 @@ plt.show()
 
 # %%
 ratio = unsure[wrong].mean() / unsure[~wrong].mean()
-print(f"an image that is wrong counts {ratio:.1f} times as much as one that is right")
+print(f"a misclassified image has {ratio:.1f} times the weight of a correctly classified one")
 assert ratio > 1.5
 
 # %% [markdown]
-# *A histogram of the test images, those that the PGD-trained network gets wrong on top.* Those weigh most, and next to
-# them the ones that are right by a hair.
+# *A histogram of the test images; those that the PGD-trained network misclassifies are stacked on top.* Misclassified
+# images have the largest weights, followed by images that are barely classified correctly.
 
 # %%
 clean, robust = measure("MART", trained(mart(at, beta=5.0, steps=5, step_size=0.03)))
 print(f"MART: {clean:.1%} on clean images, {robust:.1%} under attack")
 
 # %% [markdown]
-# ## AWP: attack the weights, too
+# ## AWP: perturbing the weights
 #
-# Robust accuracy on the training images grows long after that on test images has begun to fall. Wu et al. (2020) saw
-# that it generalises better where the loss is *flat* around the weights. So they perturb both: the inputs within the
-# budget, and each layer's weights by a share $\gamma$ of their size, in the direction that hurts most.
+# In long training, robust accuracy on the training images keeps growing after robust accuracy on the test images has
+# begun to fall. Wu et al. (2020) observed that robust accuracy generalises better if the loss is *flat* around the
+# weights. They perturb both: the inputs within the budget, and each layer's weights by a fraction $\gamma$ of their
+# size, in the direction that increases the loss most.
 #
 # $$\min_w \; \max_{\|v_l\| \le \gamma \|w_l\|} \; \mathbb{E} \; \max_{\|\delta\| \le \varepsilon}
 # L(f_{w + v}(x + \delta), y)$$
 #
-# It goes around any recipe that first makes inputs and then learns from them.
+# AWP is a wrapper for any recipe that first crafts inputs and then trains on them.
 
 # %%
 wrapped = awp(madry(at, steps=4, step_size=0.04, norm_mode="eval"), gamma=0.01)
@@ -207,7 +212,7 @@ clean, robust = measure("AWP", flat)
 print(f"AWP: {clean:.1%} on clean images, {robust:.1%} under attack")
 
 # %% [markdown]
-# Is it flatter? We take the direction that hurts most at the final weights, walk along it, and watch the loss on
+# Is the loss flatter? We move the final weights in the direction that increases the loss most, and measure the loss on
 # attacked images.
 
 
@@ -230,7 +235,7 @@ sizes = torch.linspace(0, 0.03, 7)
 paths = {"PGD": walk(pgd, sizes), "AWP": walk(flat, sizes)}
 
 # %%
-# alt: Loss under attack over the change of the weights for PGD and AWP: that of AWP rises more slowly.
+# alt: Loss under attack over the change of the weights for PGD training and AWP: with AWP it rises more slowly.
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 for name, losses in paths.items():
     axis.plot(sizes, losses, "o-", label=name)
@@ -244,7 +249,7 @@ print(f"at 0.03 the loss has risen by {rise['PGD']:.2f} after PGD training, by {
 assert rise["AWP"] < 0.9 * rise["PGD"]
 
 # %% [markdown]
-# ## All of them together
+# ## Comparison
 
 # %%
 # alt: Bars of clean and robust accuracy with intervals for six networks: the standard one has little robust
@@ -257,7 +262,7 @@ for shift, (label, shares) in zip((-0.2, 0.2), shown.items(), strict=True):
     errors = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
     axis.bar([k + shift for k in range(len(names))], [s.value for s in shares], 0.38, yerr=errors, label=label)
 axis.set_xticks(range(len(names)), names)
-axis.set(ylabel="share classified correctly", ylim=(0, 1.15))
+axis.set(ylabel="fraction classified correctly", ylim=(0, 1.15))
 axis.legend(ncols=2, loc="upper center")
 plt.show()
 
@@ -266,13 +271,13 @@ robust = {name: r.worst[-1].robust for name, r in measured.items()}
 assert all(robust[name].low > robust["standard"].high + 0.1 for name in names[1:])
 
 # %% [markdown]
-# *Bars: shares of the same images; lines: exact 95 % intervals.* Every recipe is worlds away from training as usual.
-# How the four rank, this figure cannot say: one seed, one small network, few images.
+# *Bars: fractions of the same images; lines: exact 95 % intervals.* Every recipe is far more robust than standard
+# training. This figure does not rank the four methods: it has one seed, one small network, and few images.
 #
-# ## What do careful runs say?
+# ## Results with several seeds
 #
-# `robustlab reproduce` trains and measures with several seeds; what it is to show was written down before it was run,
-# and the verdict is that of an interval over the seeds. The results that come with the package, whatever they are:
+# `robustlab reproduce` trains and measures with several seeds. The smallest effect that counts was written down before
+# the first run, and the verdict depends on an interval over the seeds. The results in the package:
 
 # %% tags=["stored"]
 for outcome in studies.known(["pgd-training-holds", "trades-trades", "awp-helps"]):
@@ -281,18 +286,19 @@ for outcome in studies.known(["pgd-training-holds", "trades-trades", "awp-helps"
         print(f"    {one.effect.what} {one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]")
 
 # %% [markdown]
-# *Mean and 95 % t-interval over the seeds.* These are the numbers
-# to quote, not those of this notebook's quick budget. `robustlab reproduce trades-trades` computes them anew.
+# *Mean and 95 % t-interval over the seeds.* Quote these numbers, not those of this notebook's quick budget. `robustlab
+# reproduce trades-trades` computes them again.
 
 # %% [markdown]
 # ## What we saw
 #
-# - Adversarial training learns from the worst image within the budget; PGD stands for the maximum.
-# - It costs clean accuracy, and as many passes more as the attack has steps.
-# - TRADES says the price aloud: $\beta$ holds predictions still, whatever the label.
-# - MART gives most weight to what is wrong already. AWP perturbs the weights as well, and ends where the loss is
-#   flatter.
-# - One run does not rank recipes. Claims with several seeds, written down beforehand, do.
+# - Adversarial training minimises the loss on the worst image within the budget; PGD approximates the maximum.
+# - It costs clean accuracy, and one additional pass for each step of the attack.
+# - TRADES makes the trade-off explicit: a larger $\beta$ keeps predictions constant within the budget, whatever the
+#   label.
+# - MART gives the largest weight to misclassified images. AWP also perturbs the weights, and reaches weights where the
+#   loss is flatter.
+# - One run does not rank recipes. This needs claims with several seeds that were written down in advance.
 
 # %% [markdown]
 # ## Exercises
@@ -315,7 +321,7 @@ assert abs(losses[0] - losses[1]) < 1e-5
 fooled = {}
 for name, recipe in {"TRADES": trades(at, steps=10), "MART": mart(at, steps=10)}.items():
     fooled[name] = misclassified(pgd(recipe.craft(pgd, whole)), y).double().mean().item()
-    print(f"the attack in {name} leaves {1 - fooled[name]:.1%} right")
+    print(f"accuracy under the attack in {name}: {1 - fooled[name]:.1%}")
 assert fooled["TRADES"] < fooled["MART"] - 0.02  # it looks for any change, not for a wrong answer
 
 # %% [markdown]
