@@ -3,10 +3,10 @@
 #
 # **When can a robust accuracy be believed?**
 #
-# A robust accuracy is the fraction of images that is still classified correctly under the attacks that were run. If the
-# attacks fail, the number is high and wrong. We build three "defences" of one line each, for which the usual attacks
-# report a high robust accuracy. We use the library to find the reason, and break the defences. Then, with an attack
-# that works, we look at the meaning of an interval, and at the number of images that is needed to compare two networks.
+# A robust accuracy is the fraction of images that no attack has fooled. If the attacks fail, it is high and wrong. We
+# build three "defences" of one line each that the usual attacks do not break, find the reason, and break them. Then,
+# with an attack that works, we look at the meaning of an interval, and at the number of images needed to compare two
+# networks.
 
 # %%
 import copy
@@ -32,8 +32,7 @@ SEED = 0
 # ## Two networks, and three defences without effect
 #
 # We train the small network of the other notebooks twice: with standard training (*plain*), and with PGD training
-# (*hardened*; training with FGSM can give robustness to FGSM only, see notebook 11). Each pixel may change by at most
-# 0.1.
+# (*hardened*; training with FGSM can give robustness to FGSM only, see notebook 11). Eps is 0.1.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -57,11 +56,9 @@ plain = trained(standard(), train, epochs=1 if QUICK else 4)
 hardened = trained(attacked, parts[20000], epochs=1 if QUICK else 2)
 
 # %% [markdown]
-# - **Sharp** multiplies the logits of the plain network by 10,000. The largest logit stays the largest, so no
-#   prediction changes; the network only becomes extremely confident.
-# - **Coarse** first rounds each pixel to one of 16 grey values, which should remove small perturbations.
-# - **Dithered** rounds at random: a pixel between two grey values is rounded up with a probability that grows with its
-#   distance from the lower one.
+# - **Sharp** multiplies the logits of the plain network by 10,000. No prediction changes, only the confidence.
+# - **Coarse** first rounds each pixel to one of 16 grey values, to remove small perturbations.
+# - **Dithered** rounds at random: up with a probability that grows with the distance from the lower grey value.
 
 
 # %%
@@ -86,8 +83,7 @@ masked = {name: nn.Sequential(*layers) for name, layers in masked.items()}
 models = {"plain": plain, **masked, "hardened": hardened}
 
 # %% [markdown]
-# None of the three is trained: they use the weights of *plain*. We attack all five with one large step (FGSM) and forty
-# small steps (PGD):
+# None of the three is trained: they use the weights of *plain*. We attack all five with FGSM and with PGD-40:
 
 # %%
 usual = {"FGSM": FGSM(at), "PGD-40": PGD(at, steps=40)}
@@ -115,8 +111,8 @@ assert pgd["plain"].high < pgd["hardened"].low
 assert all(pgd[name].value > clean[name] - 0.1 > pgd["hardened"].high for name in masked)
 
 # %% [markdown]
-# *Bars: fractions of the same images; lines: exact 95 % intervals.* Under PGD the plain network has a low accuracy.
-# With one additional line of code, the same weights appear far more robust than the adversarially trained ones.
+# *Lines: exact 95 % intervals.* Under PGD the plain network has a low accuracy. With one additional line of code, the
+# same weights appear far more robust than the adversarially trained ones.
 #
 # ## The doctor's findings
 #
@@ -139,18 +135,15 @@ assert "random-outputs" in serious["dithered"]
 # %% [markdown]
 # There is no serious finding for *plain* and *hardened*, where the attack works. For the other three:
 #
-# - *Sharp*: a probability of $1 - e^{-10000}$ is exactly 1 in 32-bit floating point. The loss is exactly 0 for small
-#   changes of a pixel, and so is its gradient.
+# - *Sharp*: a probability of $1 - e^{-10000}$ is exactly 1 in float32, so the loss is 0, and so is its gradient.
 # - *Coarse* and *dithered*: rounding is a step function, whose slope is 0 on each step.
 #
-# Attacks follow the gradient of the loss. Here the gradient is *masked*: it no longer leads to adversarial examples,
-# although they are as close as before.
+# Attacks follow the gradient. Here it is *masked*: it does not lead to the adversarial examples, which still exist.
 #
 # ## AutoAttack
 #
-# Published results are compared with AutoAttack (Croce and Hein, 2020): four attacks in sequence, each on the images
-# that are still robust. `apgd-ce` and `apgd-t` increase a loss, `fab-t` searches for the nearest decision boundary, and
-# `square` uses no gradient.
+# AutoAttack (Croce and Hein, 2020) runs four attacks in sequence, each on the images that are still robust. `apgd-ce`
+# and `apgd-t` increase a loss, `fab-t` searches for the nearest decision boundary, `square` uses no gradient.
 
 # %%
 few, suite = 16 if QUICK else 60, {"AutoAttack": autoattack(at)}
@@ -169,13 +162,12 @@ assert fell["coarse"]["square"].fooled > 0.4 * fell["coarse"]["apgd-ce"].attacke
 
 # %% [markdown]
 # The first stage fails in the same way as PGD. *Sharp* is fooled by `apgd-t`, whose loss is a ratio of differences of
-# logits: the factor of 10,000 cancels. On *coarse* only the random search fools many images, and it needs many queries
-# for each.
+# logits: the factor of 10,000 cancels. On *coarse* only the random search fools many images, with many queries for
+# each.
 #
 # ## The adaptive attack
 #
-# An attacker who knows the code of a defence can build an attack for *it* (Athalye, Carlini, Wagner, 2018). Three tools
-# are often enough:
+# An adaptive attack is built for one defence (Athalye, Carlini, Wagner, 2018). Three tools are often enough:
 #
 # - **Straight-through**: round in the forward pass, and treat rounding as the identity in the backward pass.
 # - **Transfer**: attack another network for the same task, the *surrogate*, and test the result on the defence.
@@ -211,9 +203,9 @@ assert end.high < pgd["dithered"].low - 0.1
 # %% [markdown]
 # ## The trace of an attack
 #
-# `trace` records each point that an attack evaluates: the loss, the *negative margin* (logit of the best wrong class
-# minus that of the true class; above 0 the image is fooled), the size of the perturbation, and the length of the
-# gradient. Here are the easiest and the hardest of some images, and the hard one again with *coarse*.
+# `trace` records each point of an attack: the loss, the *negative margin* (logit of the best wrong class minus that of
+# the true class; above 0 the image is fooled), the size of the perturbation, and the length of the gradient. Here are
+# an easy and a hard image, and the hard one again with *coarse*.
 
 # %%
 x, y, ids = data.sample(test, 100, seed=SEED).batch(torch.arange(100))[:3]
@@ -251,15 +243,13 @@ assert looks["easy"][-1].score > looks["easy"][0].score + 0.3
 assert all(p.gradient_norm == 0 and p.size <= at.eps for p in looks["coarse"])
 
 # %% [markdown]
-# In a working attack the loss rises and levels off, and the negative margin crosses 0 early. On the hard image it rises
-# as well, but does not reach 0 within the budget. The dotted line shows a masked gradient: the gradient is zero, so the
-# attack takes no step.
+# In a working attack the loss rises and the negative margin crosses 0 early. On the hard image it rises too, but does
+# not reach 0. The dotted line shows a masked gradient: it is zero, so the attack takes no step.
 #
 # ## The meaning of an interval
 #
-# Now the attack works, and the remaining uncertainty is chance. Let 1,000 test images be the whole population, so that
-# the true accuracy is known. 2,000 people each draw 100 of them and compute an exact 95 % interval (Clopper and
-# Pearson, 1934).
+# The remaining uncertainty is chance. Let 1,000 test images be the population, so that the true accuracy is known.
+# 2,000 people each draw 100 of them and compute an exact 95 % interval (Clopper and Pearson, 1934).
 
 # %%
 world_x, world_y, world_ids = test.batch(torch.arange(1000))[:3]
@@ -296,8 +286,8 @@ plt.show()
 assert 0.94 < covered < 0.99
 
 # %% [markdown]
-# This is the guarantee of a 95 % interval: the method is wrong at most once in twenty times. Now suppose that somebody
-# attacks the same 100 images with three random seeds and reports 300 trials. Does the guarantee still hold?
+# This is the guarantee of a 95 % interval: it is wrong at most once in twenty times. Now somebody attacks the same 100
+# images with three random seeds and reports 300 trials. Does the guarantee still hold?
 
 # %%
 pooled = [statistics.clopper_pearson(count, 300) for count in runs.sum(dim=0)[people].sum(dim=1).tolist()]
@@ -309,9 +299,8 @@ assert same > 0.9
 assert kept < covered - 0.1
 
 # %% [markdown]
-# No: repeating the attack on the same image gives no new evidence. The *unit* of the sample is the image, and the
-# sample has 100 images. For a statement about a training *recipe* the unit is the network. We train one recipe with
-# three seeds and use all test images:
+# No: attacking the same image again gives no new evidence. The *unit* is the image, and the sample has 100 images. For
+# a statement about a training *recipe* the unit is the network. One recipe, three seeds, all test images:
 
 # %%
 family = [trained(attacked, parts[5000], seed=seed) for seed in range(3)]
@@ -322,8 +311,8 @@ for seed, i in enumerate(by_image):
 assert max(i.low for i in by_image) > min(i.high for i in by_image)
 
 # %% [markdown]
-# Ten thousand images determine the accuracy of one network precisely, but not that of the next: not all of the
-# intervals overlap.
+# Ten thousand images determine the accuracy of one network precisely, but not that of the next: not all intervals
+# overlap.
 #
 # ## How many images are needed to compare two networks?
 #
@@ -347,15 +336,14 @@ assert found.both + found.only_a + found.only_b + found.neither == look
 assert found.high - found.low < (a.high - a.low) + (b.high - b.low)
 
 # %% [markdown]
-# For most images both networks are right, or both are wrong; these images do not show which network is better. Only the
-# *discordant* images count, on which exactly one network is right. If the networks were equally good, each would be
-# right on half of the discordant images. McNemar's test (1947) computes the probability $p$ that a fair coin gives a
-# result at least as one-sided.
+# Images on which both networks are right, or both wrong, do not show which is better. Only the *discordant* images
+# count, on which exactly one network is right. If the networks were equally good, each would be right on half of them.
+# McNemar's test (1947) computes the probability $p$ that a fair coin is at least as one-sided.
 #
 # How often do 500 images detect such a difference? This probability, the *power*, should be computed before the
 # experiment. `examples_needed` computes how many images detect a difference in 80 % of the cases, given the fraction of
-# discordant images from a small first sample. We simulate people who draw test sets from our population, the same set
-# for both networks or one set for each, and count how many detect the difference.
+# discordant images from a small first sample. We simulate people who draw test sets, the same for both networks or one
+# for each, and count how many detect the difference.
 
 # %%
 first, second = runs[0], stands(longer)
@@ -399,16 +387,13 @@ assert all(abs(seen - said) < 0.08 for seen, said in zip(same_images, promised, 
 assert max(p - q for p, q in zip(same_images, other_images, strict=True)) > 0.2
 
 # %% [markdown]
-# Choose the number before the experiment. Adding images until the test is significant always ends with a significant
-# result.
+# Choose the number in advance: adding images until the test is significant always succeeds.
 #
 # ## What we saw
 #
-# - One line of code can make PGD report a high robust accuracy for a network that is not robust. The doctor detects
-#   this.
+# - One line of code can give a high robust accuracy under PGD without robustness. The doctor detects this.
 # - AutoAttack breaks some of these defences; an adaptive attack breaks more.
-# - An interval describes the uncertainty over what was sampled: over images if images were drawn, over networks only if
-#   several networks were trained.
+# - An interval describes the uncertainty over what was sampled, images or trained networks.
 # - Compare two networks on the same images with a paired test, and plan the number of images.
 
 # %% [markdown]

@@ -136,10 +136,10 @@ print("  ".join(f"{name} {loss:.2f}" for name, loss in ends.items()))
 assert ends["to PGD's end"] > 1.5 * ends["to FGSM's end"]
 
 # %% [markdown]
-# Straight to PGD's end the loss rises steeply; FGSM does not see that way. Out of all directions the one in which FGSM
-# leaps has been trained away, and only that one: the slope at the image says little about the neighbourhood any more.
+# Towards the end point of PGD the loss rises steeply, but FGSM does not find this direction. Training has made the loss
+# small only in the direction of FGSM's step: the gradient at the image no longer describes its neighbourhood.
 #
-# That can be measured: how well do the gradients at the image and at a random point $u$ of the ball agree?
+# To measure this, we compute how well the gradients at the image and at a random point $u$ of the ball agree:
 #
 # $$\cos\big(\nabla_x J(x, y),\; \nabla_x J(x + u, y)\big)$$
 
