@@ -5,7 +5,7 @@
 #
 # A robust accuracy is the fraction of images that no attack has fooled. If the attacks fail, it is high and wrong. We
 # build three "defences" of one line each that the usual attacks do not break, find the reason, and break them. Then,
-# with an attack that works, we look at the meaning of an interval, and at the number of images needed to compare two
+# with an attack that works, we look at the meaning of an interval, and at how many images are needed to compare two
 # networks.
 
 # %%
@@ -162,8 +162,7 @@ assert fell["coarse"]["square"].fooled > 0.4 * fell["coarse"]["apgd-ce"].attacke
 
 # %% [markdown]
 # The first stage fails in the same way as PGD. *Sharp* is fooled by `apgd-t`, whose loss is a ratio of differences of
-# logits: the factor of 10,000 cancels. On *coarse* only the random search fools many images, with many queries for
-# each.
+# logits: the factor of 10,000 cancels. On *coarse* only the random search fools many images, with many queries.
 #
 # ## The adaptive attack
 #
@@ -311,8 +310,7 @@ for seed, i in enumerate(by_image):
 assert max(i.low for i in by_image) > min(i.high for i in by_image)
 
 # %% [markdown]
-# Ten thousand images determine the accuracy of one network precisely, but not that of the next: not all intervals
-# overlap.
+# Ten thousand images determine the accuracy of one network, but not that of the next: not all intervals overlap.
 #
 # ## How many images are needed to compare two networks?
 #
