@@ -3,10 +3,10 @@
 #
 # **Does it matter for robustness how smooth the activation is?**
 #
-# Adversarial training follows gradients twice: the attacker climbs along the gradient by the *image*, the optimizer
-# descends along the gradient by the *weights*. ReLU has a kink, and its derivative jumps there. Xie and others (2020)
-# asked whether the jump hurts, swapped the activation and nothing else, and reported more robustness at equal clean
-# accuracy. We look at the jump, swap activations, train, take the effect apart, and ask whether it is there for us.
+# Adversarial training uses two gradients: the attack follows the gradient with respect to the *image*, the optimizer
+# the gradient with respect to the *weights*. The derivative of ReLU jumps at zero. Xie and others (2020) replaced only
+# the activation by a smooth one, and reported higher robust accuracy at equal clean accuracy. We examine the jump,
+# replace activations, train, separate the two gradients, and test whether the effect appears in our setting.
 
 # %%
 import os
@@ -66,11 +66,11 @@ assert all(jumps[kind] < 0.03 for kind in ("silu", "gelu", "softplus", "parametr
 # (The numbers are the largest changes of the derivative between two points that are 0.01 apart. SmoothReLU with its
 # $\beta = 400$ is steep at 0, but it has no jump: halve the distance, and its number falls.)
 #
-# ## What the attacker sees
+# ## The gradient along a line
 #
-# A network of ReLUs is linear piece by piece: walk along a line, and the slope of a logit stays, jumps, stays.
-# We train one with the recipe of the paper, see below, and walk from a test image in the direction of some noise. Then
-# the same walk with the *same weights*, each ReLU replaced.
+# A ReLU network is piecewise linear: along a line, the slope of a logit is constant between jumps. We train one with
+# the recipe of the paper (see below) and compute the slope along a line from a test image in a random direction. Then
+# we do the same with the *same weights* and each ReLU replaced.
 
 # %%
 at = ThreatModel(Linf(), 0.1)
@@ -118,13 +118,13 @@ print("  ".join(f"{kind} {value:.3f}" for kind, value in roughness.items()))
 assert roughness["relu"] > 2 * roughness["silu"]
 
 # %% [markdown]
-# The black line is a staircase with hundreds of small steps, one for each ReLU that switches. The attacker's single
-# gradient holds until the next stair. (The numbers: the largest step between two neighbouring points, as a share of the
-# whole range.)
+# The black line is a step function with hundreds of small steps, one for each ReLU that switches. A gradient is exact
+# only up to the next step. (The numbers: the largest step between two neighbouring points, as a share of the whole
+# range.)
 #
-# ## Swapping keeps the weights, not the predictions
+# ## Replacing activations changes predictions
 #
-# `smooth` gives back a copy with every ReLU module replaced. How many predictions stay?
+# `smooth` returns a copy with every ReLU module replaced. How many predictions stay the same?
 
 # %%
 agreement = {}
@@ -137,10 +137,10 @@ for kind in KINDS:
 assert min(agreement["smooth_relu"], agreement["parametric_softplus"]) > agreement["softplus"] + 0.2
 
 # %% [markdown]
-# Most where the new activation is close to ReLU, and even there not all: small differences add up from layer to layer.
-# A swapped network has to be *trained* before anything is said about it. In older course material swapped networks were
-# compared that had never been trained adversarially, and the one called Swish was built with another activation; its
-# conclusion was an artefact.
+# Most do if the new activation is close to ReLU, but not all: small differences add up from layer to layer. A network
+# with replaced activations has to be *trained* before it is evaluated. Older course material compared networks with
+# replaced activations that had never been trained adversarially, and the one called Swish was built with another
+# activation; its conclusion was an artefact.
 #
 # ## The recipe
 #
@@ -170,14 +170,14 @@ assert all(hard > 0.2 for _, hard in scores.values())
 assert all(clean > 0.5 for clean, _ in scores.values())
 
 # %% [markdown]
-# With one seed and a few images we make no statement about which is better: the difference between two seeds is about
-# as large. The claim at the end does.
+# One seed and a few images do not show which is better: the difference between two seeds is about as large. The claim
+# at the end uses several seeds.
 #
-# ## Taking it apart: whose gradient?
+# ## Which gradient matters?
 #
 # A smooth network differs in everything: its outputs, the attacker's gradient, the gradient of the weights. The paper
-# separates them with a trick. **Forward, each activation is ReLU. Backward, it pretends to be smooth**, and that can be
-# switched on for the attacker alone or for the update alone.
+# separates them with a trick. **Forward, each activation is ReLU. Backward, it pretends to be smooth**, and this can be
+# enabled for the attack alone or for the update alone.
 
 # %%
 trick = smooth(relu, "silu", only_gradient=True)
@@ -230,32 +230,32 @@ assert max(hard for _, hard in ablation.values()) > 0.2
 
 # %% [markdown]
 # The paper's numbers on ImageNet (clean and under PGD-200): neither 68.8 % and 33.0 %, attack 68.3 % and 34.5 %, update
-# 69.4 % and 35.8 %, both 68.9 % and 36.9 %. Each helped there, and together most.
+# 69.4 % and 35.8 %, both 68.9 % and 36.9 %. There each gave a gain, and both together the largest.
 #
 # Note how we measured: with the derivative switched *off*, as the network of ReLUs that it is. An evaluation should
 # try the other one as well, which is an exercise.
 #
 # ## With all images, and several seeds
 #
-# The two claims that belong here, each with the smallest effect that counts written down before the first run. What is
-# known of them today:
+# The two claims about this topic, each with the smallest effect that counts written down before the first run, and the
+# results so far:
 
 # %% tags=["stored"]
 for outcome in known(["smooth-activations", "smooth-ablation"]):
     print("\n".join(words(outcome)), end="\n\n")
 
 # %% [markdown]
-# Read the verdicts as they stand. They speak of a small network on small images, where a statement about ImageNet may
-# hold or not; *not reproduced* means that the effect is not there at this size, and not that the paper is wrong.
+# The verdicts are about a small network on small images, where a statement about ImageNet may or may not hold; *not
+# reproduced* means that the effect does not appear at this size, not that the paper is wrong.
 #
 # ## What we saw
 #
-# - The slope of a network of ReLUs is a staircase; with smooth activations it is a curve that one gradient describes
-#   for longer.
-# - Swapping activations keeps the weights and not the predictions: train first, then compare.
+# - The slope of a ReLU network is a step function; with smooth activations it is a continuous curve, and one gradient
+#   is valid over a longer distance.
+# - Replacing activations keeps the weights but changes the predictions: train first, then compare.
 # - Smooth Adversarial Training is PGD-1 and a smooth activation, nothing else.
-# - Who gains, attacker or update, can be told apart by smoothing one gradient at a time, while the network itself stays
-#   one of ReLUs. Whether anybody gains is for the claims to say, over seeds.
+# - Smoothing one gradient at a time, in a network that still uses ReLU, separates the effect on the attack from that on
+#   the update. The claims measure the effects over seeds.
 
 # %% [markdown]
 # ## Exercises
