@@ -4,8 +4,8 @@
 # **Does the optimizer that trained a network decide how easily the network is fooled?**
 #
 # Two optimizers can reach the same accuracy at different weights. It would be useful to know whether one of them finds
-# weights that resist better. The question is easy to ask and easy to answer wrongly, in two ways: with a learning rate
-# that suits only one of the two, and with a single training of each.
+# more robust weights. Two mistakes lead to a wrong answer: a learning rate that suits only one of the two, and a single
+# training run of each.
 
 # %%
 import os
@@ -27,7 +27,7 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# ## Eight ways to go down
+# ## Eight optimizers
 #
 # Each step moves the weights $w$ by the gradient $g$ of the loss of one batch:
 #
@@ -63,9 +63,10 @@ def accuracy(model, examples):
 
 
 # %% [markdown]
-# ## The trap: the same learning rate for all
+# ## The same learning rate for all
 #
-# The rate 0.001 is Adam's default. Everybody gets it, and 1,000 training images that were held out are the judge.
+# The rate 0.001 is Adam's default. We use it for all optimizers, and measure accuracy on 1,000 held-out training
+# images.
 
 # %%
 RATE = 1e-3
@@ -85,13 +86,14 @@ assert same["Adam"] > same["SGD"] + 0.2
 assert abs(same["Adam"] - same["NAdam"]) < 0.1
 
 # %% [markdown]
-# "SGD cannot train this network"? Its steps are as long as its gradients, those of Adam as long as the rate. Compared
-# at one rate, all that shows is whose units that rate is in.
+# This does not show that SGD cannot train this network. The length of an SGD step is proportional to the gradient, that
+# of an Adam step to the learning rate. A comparison at one learning rate only favours the optimizer with the matching
+# units.
 #
-# ## A rate for each
+# ## A learning rate for each
 #
-# A few rates, one short training for each, and the held-out images choose. The test images are not looked at: the best
-# of several numbers on the test images would not be a measurement on them any more.
+# We train briefly with a few learning rates and choose the best one on the held-out images. The test images are not
+# used: the best of several accuracies on the test images would be biased.
 
 # %%
 wanted = [one for one in sweep.TEACHERS if one.name in ("sgd", "momentum", "adam")]
@@ -121,12 +123,12 @@ assert best["sgd"] >= 10 * best["adam"]
 assert max(heights.values()) - min(heights.values()) < 0.5 * (same["Adam"] - same["SGD"])
 
 # %% [markdown]
-# With a rate of its own, SGD is back in the race.
+# With its own learning rate, SGD reaches a similar accuracy.
 #
-# ## One training is an anecdote
+# ## One training run is not enough
 #
-# Momentum against Adam, each at its best rate, three seeds: other first weights, another order of the images. Robust
-# accuracy under PGD at a small eps, since nothing was trained to resist.
+# Momentum against Adam, each at its best rate, three seeds, which set the initial weights and the order of the images.
+# We measure robust accuracy under PGD at a small eps, because no network was trained adversarially.
 
 # %%
 attack = PGD(ThreatModel(Linf(), 0.02), steps=10)
@@ -166,14 +168,13 @@ print(f"mean {interval.mean:+.3f}, 95 % t-interval [{interval.low:+.3f}, {interv
 assert interval.high - interval.low > max(differences) - min(differences)
 
 # %% [markdown]
-# A line from left to right is what a single training would have told. Whoever runs one seed reports one of these lines
-# as a law. Student's interval over the seeds says what they all say together; with three seeds it is wide, and should
-# be.
+# Each line is the result of a single seed. An experiment with one seed would report only one of these lines. Student's
+# t-interval combines the seeds; with three seeds it is wide, as it should be.
 #
 # ## At full budget
 #
-# `robustlab sweep trainers` does this for eight optimizers: rates by held-out training images, then three seeds, 20,000
-# images, two epochs, 400 test images for each seed. These numbers come with the package.
+# `robustlab sweep trainers` does this for eight optimizers: learning rates chosen on held-out training images, then
+# three seeds, 20,000 images, two epochs, 400 test images for each seed. The results are part of the package.
 
 # %%
 known = sweep.known_trainers("standard")
@@ -217,12 +218,13 @@ assert abs(adam_clean.mean) < 0.02
 assert pgd["Adam"].high < -0.03
 
 # %% [markdown]
-# Here the interval is far from 0. Adam and momentum reach the same clean accuracy, and under PGD the network that Adam
-# trained is right less often, with every seed. So the optimizer does leave a trace. It is no defence: each pixel may
-# change by 0.03 only, and even the best of these networks loses a third of what it had right.
+# Here the interval is far from 0. Adam and momentum reach the same clean accuracy, and under PGD the network trained
+# with Adam is less accurate, with every seed. So the optimizer has an effect on robustness. It is not a defence: each
+# pixel may change by only 0.03, and even for the best of these networks the attack fools a third of the correctly
+# classified images.
 #
-# What the table cannot tell is why. Two epochs are short: an optimizer that has come further in them may have paid for
-# it with robustness. And each rate was chosen once, for clean accuracy, on a thousand images.
+# The table does not explain the cause. Two epochs are short: an optimizer that converges faster may have lost
+# robustness for this reason. And each learning rate was chosen once, for clean accuracy, on a thousand images.
 
 # %% tags=["stored"]
 hard = {name: one.values["pgd_20_accuracy"] for name, one in by_name.items()}
@@ -235,12 +237,12 @@ assert high < 0.7 * means[:, 0].max()
 # %% [markdown]
 # ## What we saw
 #
-# - Optimizers at one learning rate are not compared: each has units of its own.
-# - The rate is chosen on images that neither train nor report.
-# - One training of each proves nothing: in our short runs the sign of a difference changed from seed to seed, or could
-#   have. At full budget the scatter over seeds is small enough to see the optimizers.
-# - At the same clean accuracy, networks that were trained by different optimizers resist small perturbations
-#   differently, here SGD's and momentum's better than Adam's. None is robust for that.
+# - A common learning rate gives no fair comparison of optimizers, because its units differ.
+# - Choose the learning rate on images that are used neither for training nor for the reported result.
+# - One training run of each is not enough: in our short runs the sign of a difference changed from seed to seed, or
+#   could have. At full budget the spread over seeds is small enough to show differences between optimizers.
+# - At the same clean accuracy, networks trained with different optimizers differ in robustness to small perturbations;
+#   here SGD and momentum are better than Adam. None of them is robust.
 
 # %% [markdown]
 # ## Exercises
@@ -266,9 +268,9 @@ plt.show()
 print(f"correlation {torch.corrcoef(torch.stack([clean, attacked]))[0, 1]:+.2f}")
 
 # %% [markdown]
-# **2.** Plain SGD cannot be told from momentum under PGD-20 with three seeds. With how many could it, if mean and
-# spread of the differences stayed what they are? The half-width of a t-interval shrinks with the root of the number of
-# seeds, and Student's quantile shrinks, too.
+# **2.** With three seeds, plain SGD does not differ significantly from momentum under PGD-20. How many seeds would be
+# needed if mean and spread of the differences stayed the same? The half-width of a t-interval shrinks with the root of
+# the number of seeds, and Student's quantile shrinks, too.
 
 # %% tags=["solution"]
 pairs = zip(hard["sgd"], hard["momentum"], strict=True)
