@@ -3,10 +3,10 @@
 #
 # **What can examples without labels teach?**
 #
-# Labels are expensive, images are not. An attack that needs no label may work on images that nobody has looked at: it
-# does not ask "what makes you wrong?" but "what makes you *change your mind*?". Training against that draws the border
-# between classes where there are no examples. First we watch it in the plane, then we learn to tell clothes apart from
-# 100 labels and all the other images without one.
+# Labels are expensive, images are not. An attack that needs no label can be used on unlabelled images: it searches for
+# the perturbation that changes the *prediction* most. Training against it moves the decision boundary to regions
+# without examples. We first show this in the plane, then train a classifier of clothes with 100 labels and all other
+# images without labels.
 
 # %%
 import os
@@ -32,7 +32,7 @@ SEED = 0
 # %% [markdown]
 # ## Two moons, eight labels
 #
-# 500 points on two half circles. We are told the side of four points of each.
+# 500 points on two half circles, with labels for four points of each.
 
 # %%
 points, sides = make_moons(500, noise=0.08, random_state=SEED)
@@ -51,7 +51,7 @@ def trained(recipe):
 
 
 # %% [markdown]
-# (`everything` has no labels: zeros stand in their place, and nobody reads them.) With the eight labels alone:
+# (`everything` has no labels: they are set to zero and never used.) With the eight labels alone:
 
 # %%
 supervised = trained(standard())
@@ -86,12 +86,12 @@ assert (supervised(x[told]).argmax(dim=1) == y[told]).all()
 assert right(supervised) < 0.9
 
 # %% [markdown]
-# All eight are right, and the border runs straight through a moon. Nothing told the network not to.
+# All eight are classified correctly, and the decision boundary cuts through a moon. The labels do not prevent this.
 #
 # ## The idea
 #
-# Points that lie close together should get the same answer. Let $p(x)$ be the predicted distribution. How much can a
-# step $r$ of length $\varepsilon$ change it?
+# Nearby points should get the same prediction. Let $p(x)$ be the predicted distribution. How much can a step $r$ of
+# length $\varepsilon$ change it?
 #
 # $$\mathrm{LDS}(x) = \max_{\|r\|_2 \le \varepsilon} D(r), \qquad D(r) = \mathrm{KL}\big(p(x)\,\|\,p(x + r)\big) .$$
 #
@@ -126,9 +126,9 @@ print("  ".join(f"{name} {values.mean():.2f}" for name, values in change.items()
 assert change["virtual"].mean() > 1.3 * change["random"].mean()
 
 # %% [markdown]
-# Near the border the arrows lie across it, some to this side and some to that: at second order both ways are alike, and
-# the random direction that one starts from decides. (The numbers are means over the points.) A random step of the same
-# length changes less, and the more so, the more dimensions there are to be wrong in: here two, below 784.
+# Near the boundary the arrows cross it, in both directions: at second order both signs are equivalent, and the random
+# start decides. (The numbers are means over the points.) A random step of the same length changes the prediction less,
+# especially in high dimensions: here there are two, below 784.
 #
 # ## Training
 #
@@ -136,7 +136,7 @@ assert change["virtual"].mean() > 1.3 * change["random"].mean()
 #
 # $$J(\text{labelled}) + \alpha\; \mathbb{E}_{u\ \text{unlabelled}}\; \mathrm{KL}\big(p(u)\,\|\,p(u + r(u))\big) .$$
 #
-# $p(u)$ on the left is taken as a constant: the neighbours come to the point, not the point to its neighbours.
+# $p(u)$ on the left is treated as a constant: the gradient flows only through the prediction at the neighbour.
 
 # %%
 virtual = trained(vat(near, unlabelled=Unlabelled(everything, ratio=32)))
@@ -154,13 +154,13 @@ assert right(virtual) > right(supervised) + 0.08
 assert right(virtual) > 0.95
 
 # %% [markdown]
-# The border has left the moons and runs through the gap. A border in the middle of points costs LDS at each of them; in
-# the gap it costs nothing. That is why it works, and also when it does not: **where classes are not parted by a gap, or
-# the gap is narrower than $\varepsilon$, there is nothing to be found.**
+# The boundary now runs through the gap. A boundary among points increases the LDS at each of them; in the gap it does
+# not. This also shows the limit of the method: **if there is no gap between the classes, or it is narrower than
+# $\varepsilon$, VAT cannot find the boundary.**
 #
-# ## How far is near?
+# ## The choice of eps
 #
-# $\varepsilon$ is the one number that must be right.
+# $\varepsilon$ is the most important hyper-parameter.
 
 # %%
 lengths = [0.02, 0.2, 1.0] if QUICK else [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0]
@@ -175,7 +175,7 @@ by_eps = {
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 axis.semilogx(by_eps.keys(), by_eps.values(), "o-")
 axis.axhline(right(supervised), ls="--", color="gray", label="labels alone")
-axis.set(xlabel="eps", ylabel="points right")
+axis.set(xlabel="eps", ylabel="accuracy")
 axis.legend()
 plt.show()
 
@@ -183,7 +183,7 @@ plt.show()
 assert by_eps[0.2] > max(by_eps[0.02], by_eps[1.0]) + 0.05
 
 # %% [markdown]
-# Too short a step smooths little. Too long a step leaps over the gap and demands one answer for both moons.
+# A small eps has little effect. A large eps reaches across the gap and enforces the same prediction for both moons.
 #
 # ## Clothes, with 100 labels
 #
@@ -235,13 +235,13 @@ print("  ".join(f"{name} {list(curve.values())[-1]:.1%}" for name, curve in curv
 assert all(list(curve.values())[-1] < 0.6 for curve in curves.values())
 
 # %% [markdown]
-# In the quick version these are a hundred updates, and one seed. Which of the two is ahead after so few says little:
-# smoothing costs time at first. So we assert nothing but that both learn, and leave the answer to a larger experiment.
+# The quick version has a hundred updates and one seed. This is too short for a comparison: VAT learns more slowly at
+# first. We therefore assert only that both learn, and use a larger experiment for the comparison.
 #
 # ## With 2,000 updates, and several seeds
 #
 # The claim, with 100 and with 1,000 labels, each seed with other labelled images; the smallest difference that counts
-# was written down before the first run. What is known of it today:
+# was written down before the first run. The results so far:
 
 # %% tags=["stored"]
 for outcome in known(["vat-few-labels"]):
@@ -250,10 +250,11 @@ for outcome in known(["vat-few-labels"]):
 # %% [markdown]
 # ## What we saw
 #
-# - A virtual adversarial direction needs no label: it is where the prediction changes most, by the power method.
+# - A virtual adversarial direction needs no label: it is the direction in which the prediction changes most, found by
+#   the power method.
 # - Training against it moves the border into gaps between the examples; eight labels were enough for two moons.
-# - $\varepsilon$ decides. It must be shorter than the gap, and there has to be a gap.
-# - It is smoothness that is learned, not robustness: that has to be measured by an attack, as always.
+# - $\varepsilon$ must be smaller than the gap between the classes, and there has to be a gap.
+# - VAT trains smoothness of the predictions; robustness has to be measured with an attack.
 
 # %% [markdown]
 # ## Exercises
@@ -277,8 +278,8 @@ noisy = trained(VAT(jitter, unlabelled=Unlabelled(everything, ratio=32)))
 print(f"random {right(noisy):.1%}, virtual adversarial {right(virtual):.1%}")
 
 # %% [markdown]
-# **2.** Entropy minimisation (`entropy=1.0`) wants every prediction to be sure. Add it, and compare how sure the
-# network is on all points.
+# **2.** Entropy minimisation (`entropy=1.0`) encourages confident predictions. Add it, and compare the mean confidence
+# on all points.
 
 # %% tags=["solution"]
 surer = trained(vat(near, unlabelled=Unlabelled(everything, ratio=32), entropy=1.0))
