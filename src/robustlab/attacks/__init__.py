@@ -6,6 +6,7 @@ from robustlab.attacks.fab import FAB, FABT
 from robustlab.attacks.maximise import at_input, maximise, uniform
 from robustlab.attacks.parts import at_eps, threat_of
 from robustlab.attacks.pgd import BIM, FGSM, MIFGSM, PGD, OptimizerPGD, RandomNoise
+from robustlab.attacks.registry import ATTACKS, AttackSpec, attack_spec, make_attack
 from robustlab.attacks.square import Square
 from robustlab.attacks.steps import SGD, Adagrad, Adam, Optimizer, RMSprop, Step, momentum, steepest
 from robustlab.attacks.suite import AutoAttack, autoattack
@@ -17,9 +18,48 @@ from robustlab.attacks.virtual import VirtualAdversarial, random_direction, virt
 from robustlab.attacks.wrappers import Restarts, Targeted, WorstOf
 
 __all__ = [
-    "APGD", "APGDT", "BIM", "EOT", "FAB", "FABT", "FGSM", "MIFGSM", "PGD", "SGD", "Adagrad", "Adam", "AutoAttack",
-    "Optimizer", "OptimizerPGD", "RMSprop", "RandomNoise", "Restarts", "Square", "Step", "StraightThrough", "Targeted",
-    "TorchOptimizer", "Trace", "TraceRow", "Transfer", "Uint8", "VirtualAdversarial", "WorstOf", "at_eps", "at_input",
-    "autoattack", "maximise", "momentum", "random_direction", "steepest", "threat_of", "trace", "uniform",
+    "APGD",
+    "APGDT",
+    "ATTACKS",
+    "BIM",
+    "EOT",
+    "FAB",
+    "FABT",
+    "FGSM",
+    "MIFGSM",
+    "PGD",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AttackSpec",
+    "AutoAttack",
+    "Optimizer",
+    "OptimizerPGD",
+    "RMSprop",
+    "RandomNoise",
+    "Restarts",
+    "Square",
+    "Step",
+    "StraightThrough",
+    "Targeted",
+    "TorchOptimizer",
+    "Trace",
+    "TraceRow",
+    "Transfer",
+    "Uint8",
+    "VirtualAdversarial",
+    "WorstOf",
+    "at_eps",
+    "at_input",
+    "attack_spec",
+    "autoattack",
+    "make_attack",
+    "maximise",
+    "momentum",
+    "random_direction",
+    "steepest",
+    "threat_of",
+    "trace",
+    "uniform",
     "virtual_direction",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Protocol
@@ -14,6 +15,7 @@ from robustlab.attacks.apgd_rules import Rule, first_points, rule_for
 from robustlab.attacks.call import Call, craft
 from robustlab.attacks.facts import usual_label
 from robustlab.attacks.ranked import Attempted, Job, Lanes, targeted_dlr, towards_likely
+from robustlab.attacks.registry import ATTACKS, AttackSpec
 from robustlab.core import (
     L1,
     Objective,
@@ -21,6 +23,7 @@ from robustlab.core import (
     Score,
     ThreatModel,
     cross_entropy,
+    dlr,
     unfinished,
 )
 from robustlab.core.kinds import typed
@@ -263,3 +266,21 @@ class APGDT:
         return towards_likely(call, partial(_search, self), targeted_dlr, targets=self.targets)
 
     __call__ = craft
+
+
+def _on(score: Score) -> Callable[[ThreatModel, int], APGD]:
+    def build(threat: ThreatModel, steps: int = 100) -> APGD:
+        return APGD(threat, steps, score)
+
+    return build
+
+
+def _each(threat: ThreatModel, steps: int = 100, targets: int = 9) -> APGDT:
+    return APGDT(threat, steps, targets)
+
+
+_CE = AttackSpec(_on(cross_entropy), "gradient steps up the loss")
+ATTACKS.register("apgd", _CE)
+ATTACKS.register("apgd-ce", _CE)
+ATTACKS.register("apgd-dlr", AttackSpec(_on(dlr), "gradient steps up a ratio of logits"))
+ATTACKS.register("apgd-t", AttackSpec(_each, "gradient steps towards each likely class"))

@@ -14,6 +14,7 @@ from robustlab.attacks.call import Call, craft
 from robustlab.attacks.facts import usual_label, usual_passes
 from robustlab.attacks.hyperplane import dual, to_hyperplane
 from robustlab.attacks.ranked import Attempted, Job, ahead, gap, towards_likely
+from robustlab.attacks.registry import ATTACKS, AttackSpec
 from robustlab.attacks.smallest import approach
 from robustlab.core import Norm, Objective, ThreatModel, margin
 from robustlab.core.gradients import gradient_by
@@ -233,3 +234,8 @@ class FABT:
     def _attempt(self, job: Job) -> Attempted:
         start = job.x.to(torch.promote_types(job.x.dtype, torch.float32))
         return approach(job, _Steps(self, _of_score, job.x.dtype), start, steps=self.steps)
+
+
+_NORMS = ("linf", "l2", "l1")
+ATTACKS.register("fab", AttackSpec(FAB, "smallest change that crosses a boundary", norms=_NORMS))
+ATTACKS.register("fab-t", AttackSpec(FABT, "smallest change towards each likely class", norms=_NORMS))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from robustlab.attacks.call import craft
 from robustlab.attacks.facts import usual_label
 from robustlab.attacks.maximise import Plan, at_input, search, uniform
+from robustlab.attacks.registry import ATTACKS, AttackSpec
 from robustlab.attacks.steps import Optimizer, Size, Step, adam, momentum, steepest
 from robustlab.core import Score, ThreatModel, cross_entropy
 from robustlab.core.kinds import typed
@@ -218,3 +219,31 @@ class RandomNoise:
 
     search = search
     __call__ = craft
+
+
+def _pgd(threat: ThreatModel, steps: int = 40, step_size: float | None = None) -> PGD:
+    return PGD(threat, steps, step_size)
+
+
+def _bim(threat: ThreatModel, steps: int = 40, step_size: float | None = None) -> BIM:
+    return BIM(threat, steps, step_size)
+
+
+def _momentum(threat: ThreatModel, steps: int = 40, step_size: float | None = None, decay: float = 1.0) -> MIFGSM:
+    return MIFGSM(threat, steps, step_size, decay)
+
+
+def _from_random(threat: ThreatModel, step_size: float | None = None) -> FGSM:
+    return FGSM(threat, step_size, random_start=True)
+
+
+def _from_input(threat: ThreatModel, step_size: float | None = None) -> FGSM:
+    return FGSM(threat, step_size)
+
+
+ATTACKS.register("fgsm", AttackSpec(_from_input, "one step of the whole budget", targeted=True))
+ATTACKS.register("fgsm-rs", AttackSpec(_from_random, "one step from a random start", targeted=True))
+ATTACKS.register("bim", AttackSpec(_bim, "small steps from the input", targeted=True))
+ATTACKS.register("pgd", AttackSpec(_pgd, "steps of equal length from a random start", targeted=True))
+ATTACKS.register("mi-fgsm", AttackSpec(_momentum, "steps along a decaying sum of gradients", targeted=True))
+ATTACKS.register("noise", AttackSpec(RandomNoise, "one random point of the budget, to compare with"))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.attacks.call import Call, craft
 from robustlab.attacks.query import random_search
+from robustlab.attacks.registry import ATTACKS, AttackSpec
 from robustlab.attacks.windows import Grid, Sides, two_peaks
 from robustlab.core import (
     L1,
@@ -242,3 +243,6 @@ class Square:
         return random_search(objective, proposals, proposals.start(x), queries=self.queries, stop=call.stop)
 
     __call__ = craft
+
+
+ATTACKS.register("square", AttackSpec(Square, "random squares, no gradients", norms=("linf", "l2", "l1")))

@@ -14,6 +14,7 @@ from robustlab.attacks.expectation import EOT
 from robustlab.attacks.fab import FAB, FABT
 from robustlab.attacks.facts import Stage
 from robustlab.attacks.parts import part_seed, threat_of
+from robustlab.attacks.registry import ATTACKS, AttackSpec
 from robustlab.attacks.square import Square
 from robustlab.attacks.wrappers import Restarts, WorstOf
 from robustlab.core import L1, Attack, ThreatModel, cross_entropy, dlr
@@ -141,3 +142,16 @@ def _plus(threat: ThreatModel) -> dict[str, Attack]:
         "apgd-t": APGDT(threat, phases=_INSIDE),
         "fab-t": FABT(threat),
     }
+
+
+_NORMS = ("linf", "l2", "l1")
+
+
+def _suite(version: Version, words: str) -> AttackSpec:
+    return AttackSpec(lambda threat: autoattack(threat, version), words, norms=_NORMS)
+
+
+ATTACKS.register("autoattack", _suite("standard", "the suite by which published robust accuracies are compared"))
+ATTACKS.register("autoattack-plus", _suite("plus", "a larger suite, with restarts"))
+ATTACKS.register("autoattack-rand", _suite("rand", "a suite for models that are random"))
+ATTACKS.register("autoattack-quick", _suite("quick", "the first two stages of autoattack: an upper bound"))

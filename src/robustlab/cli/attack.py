@@ -11,6 +11,7 @@ import typer
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.attack_help import List
 from robustlab.cli.run import directory
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def attack(
     resize: i.Resize = None,
     interpolation: i.Interpolation = None,
     classes_from: i.ClassesFrom = None,
-    attack: Annotated[str, typer.Option("--attack", help=f"One of {parse.ATTACKS}.", rich_help_panel=o.WHAT)] = "pgd",
+    attack: Annotated[str, typer.Option("--attack", help="One of {attacks}.", rich_help_panel=o.WHAT)] = "pgd",
     eps: o.OneEps = None,
     norm: o.Norm = "linf",
     steps: o.OwnSteps = None,
@@ -53,6 +54,7 @@ def attack(
     device: o.Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
     png: Png = False,
+    list_attacks: List = False,  # noqa: ARG001 -- it works by being there
     json: o.Json = False,
 ) -> None:
     """Makes adversarial examples of some images: adversarial.safetensors, and a sheet of pictures as PNG.

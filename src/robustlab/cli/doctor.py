@@ -30,7 +30,7 @@ def doctor(
     interpolation: i.Interpolation = None,
     classes_from: i.ClassesFrom = None,
     attack: Annotated[
-        str, typer.Option("--attack", help=f"Whose word is to be trusted: {parse.ATTACKS}.", rich_help_panel=o.WHAT)
+        str, typer.Option("--attack", help="Whose word is to be trusted: {attacks}.", rich_help_panel=o.WHAT)
     ] = "pgd",
     eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255",
     norm: o.Norm = "linf",

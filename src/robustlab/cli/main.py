@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from robustlab.cli import alone, codes, failures, guard, interrupt
+from robustlab.cli import alone, attack_help, codes, failures, guard, interrupt
 from robustlab.cli.codes import Code
 from robustlab.cli.fields import Late
 from robustlab.cli.memory import keep_freed_memory
@@ -104,6 +104,9 @@ def _run(typed: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(str(message), "warning")
         with alone.results_alone() if "--json" in typed else nullcontext():
-            code = built({*typed, *completing})(typed, prog_name="robustlab", standalone_mode=False)
+            command = built({*typed, *completing})
+            if "--help" in typed:
+                attack_help.fill_in(command)
+            code = command(typed, prog_name="robustlab", standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else Code.DONE

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from robustlab.cli.parse import ATTACKS, EPS
+from robustlab.cli.parse import EPS
 
 WHAT, HOW, OUTPUT = "What", "How", "Output"
 
@@ -56,7 +56,7 @@ Attacks = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
-        help=f"One or more, by commas or repeated: {ATTACKS}. Default: autoattack, the standard suite.",
+        help="One or more, by commas or repeated: {attacks}. Default: autoattack, the standard suite.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -85,7 +85,7 @@ OwnSteps = Annotated[
     typer.Option(
         "--steps",
         min=1,
-        help="Of attacks that take steps; default 40, for apgd and fab 100. autoattack and square keep their own.",
+        help="Of attacks that take steps; default 40, for apgd and fab 100.",
         rich_help_panel=WHAT,
     ),
 ]

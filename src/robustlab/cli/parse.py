@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from robustlab.cli.images import Images
     from robustlab.core import Attack, Examples, Norm, ThreatModel
 
-Maker = Callable[["ThreatModel", "int | None"], "Attack"]
-STEPPED = "fgsm, fgsm-rs, bim, pgd, mi-fgsm"
-_TARGETED = frozenset(STEPPED.split(", "))
-ATTACKS = (
-    "autoattack, autoattack-plus, autoattack-rand; apgd, apgd-dlr, apgd-t, fab, fab-t, square; noise; "
-    f"{STEPPED}, and targeted- in front of these: towards a random wrong class"
-)
-_RESTARTED = frozenset({"fgsm-rs", "pgd", "noise", "apgd", "apgd-dlr", "apgd-t", "square"})
-_STEPS = 40  # of pgd and its like, unless something else is said
+_SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 EPS = {"linf": "8/255", "l2": "0.5", "l1": "12"}
 """Budgets where none is given: those that CIFAR-10 models are compared at, by norm."""
 
@@ -43,15 +35,15 @@ def budgets(values: Sequence[str]) -> tuple[float, ...]:
     return tuple(dict.fromkeys(sorted(found)))
 
 
-def _number(word: str) -> float:
+def _number(word: str, what: str = "eps") -> float:
     above, slash, below = word.strip().partition("/")
     try:
         value = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
         one = "; it is one number for all inputs, not one per channel" if set(word) & set("([{:;") else ""
-        raise typer.BadParameter(f"eps {word.strip()!r} is no number: write 0.1 or 8/255{one}") from None
+        raise typer.BadParameter(f"{what} {word.strip()!r} is no number: write 0.1 or 8/255{one}") from None
     if not (math.isfinite(value) and value >= 0):
-        raise typer.BadParameter(f"eps {word.strip()} must be a finite number, 0 or more")
+        raise typer.BadParameter(f"{what} {word.strip()} must be a finite number, 0 or more")
     return value
 
 
@@ -78,7 +70,7 @@ def threat(name: str, eps: float) -> ThreatModel:
 
 
 def attacks(words: Sequence[str], threat: ThreatModel, *, steps: int | None, restarts: int = 1) -> list[Attack]:
-    """Attacks by their names on the command line, see ``ATTACKS``."""
+    """Attacks by their names on the command line, see ``attack``."""
     names = [name.strip().lower() for word in words for name in word.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter("no attack was given: write --attack autoattack")
@@ -89,56 +81,41 @@ def attack(name: str, threat: ThreatModel, *, steps: int | None = None, restarts
     """One attack by its name.
 
     Args:
-        name: see ``ATTACKS``; "autoattack-quick" too.
+        name: of ``robustlab.attacks.ATTACKS``, maybe with ``targeted-`` in front and options of its own behind, as in
+            square:queries=1000.
         threat: norm, eps and bounds.
-        steps: of attacks that take steps; None: 40, for apgd and fab their published 100. AutoAttack and square keep
-            their own.
-        restarts: of attacks that start at random.
+        steps: of an attack that takes steps; None: its default.
+        restarts: of an attack that starts at random.
     """
-    from robustlab.attacks import Restarts, Targeted
+    from robustlab.attacks.registry import ATTACKS, TOWARDS, attack_spec, make_attack
 
-    makers, kind = {**_stepped(), **_standard()}, name.removeprefix("targeted-")
-    if kind not in makers or (kind != name and kind not in _TARGETED):
-        from robustlab.core.text import meant
-
-        near = meant(name, [*makers, *(f"targeted-{word}" for word in _TARGETED)])
-        raise typer.BadParameter(f"there is no attack {name!r}{near or ':'} {'C' if near else 'c'}hoose from {ATTACKS}")
-    made = makers[kind](threat, steps)
-    made = Targeted(made) if kind != name else made
-    return Restarts(made, restarts) if restarts > 1 and kind in _RESTARTED else made
-
-
-def _stepped() -> dict[str, Maker]:
-    """Single steps, and attacks of a number of steps."""
-    from robustlab.attacks import BIM, FGSM, MIFGSM, PGD, RandomNoise
-
-    return {
-        "fgsm": lambda threat, _: FGSM(threat),
-        "fgsm-rs": lambda threat, _: FGSM(threat, random_start=True),
-        "bim": lambda threat, steps: BIM(threat, steps or _STEPS),
-        "pgd": lambda threat, steps: PGD(threat, steps or _STEPS),
-        "mi-fgsm": lambda threat, steps: MIFGSM(threat, steps or _STEPS),
-        "noise": lambda threat, _: RandomNoise(threat),
-    }
+    bare, *typed = name.split(":")
+    kind = bare.removeprefix(TOWARDS)
+    try:
+        known = attack_spec(kind).options if kind in ATTACKS else {}
+        options = dict(_option(kind, word, known) for word in typed)
+        if "steps" in known:
+            options.setdefault("steps", steps)
+        return make_attack(bare, threat, restarts=restarts, **options)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
-def _standard() -> dict[str, Maker]:
-    """AutoAttack and what it is made of."""
-    from robustlab.attacks import APGD, APGDT, FAB, FABT, Square, autoattack
-    from robustlab.core import dlr
-
-    return {
-        "autoattack": lambda threat, _: autoattack(threat),
-        "autoattack-plus": lambda threat, _: autoattack(threat, "plus"),
-        "autoattack-rand": lambda threat, _: autoattack(threat, "rand"),
-        "autoattack-quick": lambda threat, _: autoattack(threat, "quick"),
-        "apgd": lambda threat, steps: APGD(threat, steps or 100),
-        "apgd-dlr": lambda threat, steps: APGD(threat, steps or 100, dlr),
-        "apgd-t": lambda threat, steps: APGDT(threat, steps or 100),
-        "fab": lambda threat, steps: FAB(threat, steps or 100),
-        "fab-t": lambda threat, steps: FABT(threat, steps or 100),
-        "square": lambda threat, _: Square(threat),
-    }
+def _option(kind: str, typed: str, known: Mapping[str, object]) -> tuple[str, object]:
+    """An option of an attack and its value, which is of the kind of its default."""
+    word, equals, value = typed.partition("=")
+    word = word.strip().replace("-", "_")
+    if not equals:
+        raise typer.BadParameter(f"{typed!r} is no option of {kind}: write {kind}:steps=10")
+    if isinstance(known.get(word), str):
+        return word, value
+    if isinstance(known.get(word), bool):
+        if value not in _SWITCHES:
+            raise typer.BadParameter(f"{word} of {kind} is on or off, got {value!r}")
+        return word, _SWITCHES[value]
+    if value.lstrip("-").isdecimal():
+        return word, int(value)
+    return word, _number(value, f"{word} of {kind}")
 
 
 def device(name: str) -> torch.device:

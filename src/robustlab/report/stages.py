@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from robustlab.attacks.registry import help_of
 from robustlab.evaluation.record import AttackResult, Evaluation
-
-_MEANT = {
-    "apgd-ce": "gradient steps up the loss",
-    "apgd-dlr": "gradient steps up a ratio of logits",
-    "apgd-t": "gradient steps towards each likely class",
-    "fab": "smallest change that crosses a boundary",
-    "fab-t": "smallest change towards each likely class",
-    "square": "random squares, no gradients",
-}
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,8 @@ class StageRow:
 
     @property
     def meant(self) -> str:
-        """What a stage of AutoAttack does, in a few words; empty for others."""
-        return _MEANT.get(self.name.partition(",")[0], "")
+        """Work of a stage that has the name of an attack, in a few words; empty for others."""
+        return help_of(self.name.partition(",")[0])
 
     @property
     def stand_share(self) -> float:

@@ -1,0 +1,82 @@
+"""Names of attacks in the help, read from their files, since the help is shown without torch; and a list of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+import robustlab
+from robustlab.cli import show
+
+NAMES = "{attacks}"
+"""In the help of an option: the names of all attacks."""
+
+
+class Registered(NamedTuple):
+    """What the help says of an attack."""
+
+    name: str
+    targeted: bool = False
+
+
+def fill_in(command: object) -> None:
+    """Writes the names of all attacks where the help of a typer command, or of those inside it, asks for them."""
+    for one in getattr(command, "commands", {}).values():
+        fill_in(one)
+    for option in getattr(command, "params", []):
+        text = getattr(option, "help", None)
+        if text and NAMES in text:
+            option.help = text.replace(NAMES, names())
+
+
+def names() -> str:
+    """All attacks by name, in a sentence."""
+    ours = list(registered())
+    others = sorted({point.name for point in entry_points(group="robustlab.attacks")})
+    said = [", ".join(one.name for one in ours)]
+    said += [f"of other packages {', '.join(others)}"] if others else []
+    said += [f"targeted- in front of {', '.join(one.name for one in ours if one.targeted)}: to a random wrong class"]
+    return "; ".join(said) + ". With options as in square:queries=1000, see robustlab attack --list"
+
+
+def registered() -> Iterator[Registered]:
+    """Attacks that come with the package, as their files register them."""
+    for path in sorted((Path(robustlab.__file__).parent / "attacks").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "ATTACKS.register(" in text:
+            yield from _calls(ast.parse(text))
+
+
+def _calls(tree: ast.Module) -> Iterator[Registered]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ATTACKS.register":
+            name, spec = node.args
+            if isinstance(name, ast.Constant):
+                told = [ast.unparse(one.value) for one in getattr(spec, "keywords", []) if one.arg == "targeted"]
+                yield Registered(str(name.value), told == ["True"])
+
+
+def _listed(wanted: bool) -> None:
+    """Prints all attacks, what each does and its options."""
+    if not wanted:
+        return
+    from robustlab.attacks.registry import ATTACKS, attack_spec
+
+    specs = [(name, attack_spec(name)) for name in ATTACKS]
+    rows = [(name, spec.help, _options(spec.options), ", ".join(spec.norms) or "any") for name, spec in specs]
+    show.table(("attack", "what it does", "options", "norms"), rows)
+    raise typer.Exit
+
+
+def _options(options: Mapping[str, object]) -> str:
+    return ", ".join(name if default is None else f"{name}={default}" for name, default in options.items())
+
+
+List = Annotated[
+    bool, typer.Option("--list", help="List all attacks and their options, and stop.", is_eager=True, callback=_listed)
+]
