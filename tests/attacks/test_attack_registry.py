@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_restarts_are_for_what_starts_at_random() -> None:
         ("apgd", {"steps": 0}, "steps must be a whole number"),
     ],
 )
-def test_wrong_names_and_options_are_refused(name: str, options: dict[str, object], said: str) -> None:
+def test_wrong_names_and_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make_attack(name, THREAT, **options)
 

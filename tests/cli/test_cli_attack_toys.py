@@ -139,6 +139,8 @@ def test_a_package_cannot_take_the_name_of_an_attack_of_ours(toys: Path, command
         ("pgd:steps", "'steps' is no option of pgd: write pgd:steps=10"),
         ("pgd:steps=many", "steps of pgd 'many' is no number"),
         ("pgd:stesp=3", "pgd has no option 'stesp'; did you mean steps?"),
+        ("pgd:restarts=3", "pgd has no option 'restarts': it has steps, step_size"),
+        ("psd:steps=3", "there is no attack 'psd'; did you mean pgd?"),
         ("square:rescaled=2", "rescaled of square is on or off, got '2'"),
         ("autoattack:steps=3", "autoattack has no option 'steps': it has none"),
     ],

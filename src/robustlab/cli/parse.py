@@ -87,12 +87,12 @@ def attack(name: str, threat: ThreatModel, *, steps: int | None = None, restarts
         steps: of an attack that takes steps; None: its default.
         restarts: of an attack that starts at random.
     """
-    from robustlab.attacks.registry import ATTACKS, TOWARDS, attack_spec, make_attack
+    from robustlab.attacks.registry import TOWARDS, attack_spec, make_attack
 
     bare, *typed = name.split(":")
     kind = bare.removeprefix(TOWARDS)
     try:
-        known = attack_spec(kind).options if kind in ATTACKS else {}
+        known = attack_spec(kind).options
         options = dict(_option(kind, word, known) for word in typed)
         if "steps" in known:
             options.setdefault("steps", steps)
@@ -103,13 +103,17 @@ def attack(name: str, threat: ThreatModel, *, steps: int | None = None, restarts
 
 def _option(kind: str, typed: str, known: Mapping[str, object]) -> tuple[str, object]:
     """An option of an attack and its value, which is of the kind of its default."""
+    from robustlab.attacks.registry import no_option
+
     word, equals, value = typed.partition("=")
     word = word.strip().replace("-", "_")
     if not equals:
         raise typer.BadParameter(f"{typed!r} is no option of {kind}: write {kind}:steps=10")
-    if isinstance(known.get(word), str):
+    if word not in known:
+        raise no_option(kind, word, known)
+    if isinstance(known[word], str):
         return word, value
-    if isinstance(known.get(word), bool):
+    if isinstance(known[word], bool):
         if value not in _SWITCHES:
             raise typer.BadParameter(f"{word} of {kind} is on or off, got {value!r}")
         return word, _SWITCHES[value]
