@@ -10,7 +10,6 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-import robustlab
 from robustlab.cli import show
 
 NAMES = "{attacks}"
@@ -46,7 +45,7 @@ def names() -> str:
 
 def registered() -> Iterator[Registered]:
     """Attacks that come with the package, as their files register them."""
-    for path in sorted((Path(robustlab.__file__).parent / "attacks").glob("*.py")):
+    for path in sorted((Path(__file__).parents[1] / "attacks").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         if "ATTACKS.register(" in text:
             yield from _calls(ast.parse(text))
