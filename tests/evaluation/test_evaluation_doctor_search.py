@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robustlab.attacks import APGD, PGD, AutoAttack, RandomNoise, Restarts, Square, Transfer
+from robustlab.attacks import APGD, PGD, AutoAttack, RandomNoise, Restarts, Square, Transfer, WorstOf
 from robustlab.core import Attack, Linf, Model, Stop, Streams, ThreatModel, cross_entropy
 from robustlab.evaluation import Finding, diagnose, evaluate
 from robustlab.evaluation.doctor.diagnose import concluded
@@ -113,6 +113,9 @@ def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.M
     assert "AutoAttack" in str(finding.evidence["attack"])
     sound = AutoAttack(("apgd-ce", "square"), (APGD(wide, 30), Square(wide, 100)))
     assert evaluate(standard, digits.test, attacks=[sound], n=150).findings == ()
+    blind = WorstOf((RandomNoise(wide), Square(wide, 30)))
+    codes = {f.code for f in evaluate(standard, digits.test, attacks=[blind], n=60).findings}
+    assert "square-improves" not in codes, "noise before it has no gradients either"
 
 
 @pytest.mark.parametrize("code", ["black-box-beats-white-box", "transfer-beats-white-box"])
