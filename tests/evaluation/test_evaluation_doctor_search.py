@@ -113,8 +113,8 @@ def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.M
     assert "AutoAttack" in str(finding.evidence["attack"])
     sound = AutoAttack(("apgd-ce", "square"), (APGD(wide, 30), Square(wide, 100)))
     assert evaluate(standard, digits.test, attacks=[sound], n=150).findings == ()
-    blind = WorstOf((RandomNoise(wide), Square(wide, 30)))
-    codes = {f.code for f in evaluate(standard, digits.test, attacks=[blind], n=60).findings}
+    blind = WorstOf((RandomNoise(wide), Square(wide, 100)))
+    codes = {f.code for f in evaluate(standard, digits.test, attacks=[blind], n=100).findings}
     assert "square-improves" not in codes, "noise before it has no gradients either"
 
 
