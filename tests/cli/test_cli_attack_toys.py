@@ -74,7 +74,8 @@ def installed(place: Path, **entries: str) -> None:
 def test_an_installed_attack_is_evaluated_by_the_command(toys: Path, command: Command) -> None:
     installed(toys, corner="toys:CORNER")
     assert "of other packages corner;" in " ".join(command("evaluate", "--help").out.replace("│", " ").split())
-    assert "toys" not in sys.modules, "the help imports nobody's code"
+    make_attack("pgd", ThreatModel(Linf(), 0.2))
+    assert "toys" not in sys.modules, "neither the help nor a name of ours imports anybody's code"
     assert "all values to the edge" in command("attack", "--list").out
     words = "evaluate tiny:means --data digits --limit 30 --eps 0.2 --out run --attack corner:queries=2,targeted-corner"
     done = command(*words.split())

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from robustlab.attacks import threat_of
-from robustlab.attacks.facts import gradient_free
+from robustlab.attacks.facts import gradient_free, label
 from robustlab.core import Attack, Model, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
@@ -81,7 +81,7 @@ def diagnose(
     found = list(inspect_inputs(model, data, threat_of(attack), seed=settings.seed))
     if not any(f.code in FATAL for f in found):
         with opened_case(model, data, attack, n, settings, surrogate) as (case, nan):
-            found += [undefined(nan, type(attack).__name__, {"n": len(case.ids)})] if nan else []
+            found += [undefined(nan, label(attack), {"n": len(case.ids)})] if nan else []
             found = probe_findings(case, found)
     rank = ("serious", "warning", "info").index
     return tuple(sorted(found, key=lambda f: rank(f.severity)))
