@@ -104,7 +104,7 @@ def _run(typed: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(str(message), "warning")
         with alone.results_alone() if "--json" in typed else nullcontext():
-            command = built({*typed, *completing})
+            command = typer.main.get_command(built({*typed, *completing}))
             if "--help" in typed:
                 attack_help.fill_in(command)
             code = command(typed, prog_name="robustlab", standalone_mode=False)
