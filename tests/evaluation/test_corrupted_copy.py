@@ -178,7 +178,7 @@ def test_another_copy_or_other_files_are_not_written_over(tmp_path: Path) -> Non
     write_corrupted(images(), tmp_path / "c", corruptions=NAMES)
     with pytest.raises(RunError, match="another run \\(seed 0 there, 1 here\\)"):
         write_corrupted(images(), tmp_path / "c", corruptions=NAMES, settings=CopySettings(seed=1))
-    with pytest.raises(RunError, match=r"holds c already: choose an empty directory"):
+    with pytest.raises(RunError, match=r"holds c without a manifest: choose another directory"):
         write_corrupted(images(), tmp_path, corruptions=NAMES)
     with pytest.raises(RunError, match="no corrupted copy"):
         read_copy_of_nothing(tmp_path)

@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "an empty manifest": (foreign(""), r"manifest\.json is damaged .*start over in a new directory"),
     "half a manifest": (foreign('{"model": {"name": "Thr'), r"manifest\.json is damaged"),
     "a deep manifest": (foreign("[" * 200_000), r"manifest\.json is damaged"),
-    "no object": (foreign([1]), r"manifest\.json holds no JSON object"),
+    "no object": (foreign([1]), r"manifest\.json is damaged \(it holds no JSON object"),
     "a manifest of mining": (foreign({"name": "x", "run": {}, "networks": {}}), r"manifest\.json cannot be used"),
     "a manifest under corruptions": (foreign({"measures": "corruptions"}), "holds a run over corrupted images"),
     "a manifest of a copy": (foreign({"measures": "nothing: a corrupted copy", "schema": 1}), "cannot be used"),

@@ -149,7 +149,7 @@ def test_results_without_a_manifest_are_not_taken_for_this_mining(tmp_path: Path
         home = tmp_path / name.replace("/", "-")
         (home / name).parent.mkdir(parents=True)
         (home / name).write_text("{}")
-        with pytest.raises(RunError, match="without a manifest of mining: choose another directory"):
+        with pytest.raises(RunError, match="without a manifest: choose another directory"):
             mine(committee("one"), numbered(), folds=2, out=home)
 
 

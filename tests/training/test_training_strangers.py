@@ -9,7 +9,7 @@ import torch
 
 from robustlab.core import RunError
 from robustlab.training.feature_store import Store
-from robustlab.training.pseudo_labels import PROVENANCE, _said
+from robustlab.training.pseudo_labels import PROVENANCE, _recorded
 
 TEXTS = ["", "{", "null", "3", "[]", "[" * 100_000, '{"a":' * 400 + "1" + "}" * 400]
 COUNTS = [
@@ -24,7 +24,7 @@ COUNTS = [
 def test_a_provenance_that_is_none_is_damage(tmp_path: Path, text: str) -> None:
     (tmp_path / PROVENANCE).write_text(text)
     with pytest.raises(RunError, match=rf"{PROVENANCE} is damaged .*remove") as seen:
-        _said(tmp_path)
+        _recorded(tmp_path)
     assert "\n" not in str(seen.value)
 
 

@@ -19,8 +19,8 @@ from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 from robustlab.runs.codec import decode, encode
-from robustlab.runs.disk import disk
-from robustlab.runs.json_files import read_json, write_json
+from robustlab.runs.json_files import read_json
+from robustlab.runs.resume import create_or_resume
 
 RESULTS = ("report.json", "natural.json", "mined.json")
 """Results of each kind of run."""
@@ -94,19 +94,22 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
     Raises: RunError if the directory holds another run, naming the first differences, or something that is no run.
     """
     directory = store.directory
-    path = directory / "manifest.json"
-    if not path.exists():
+
+    def check(before: Manifest) -> None:
+        if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
+            raise older(directory, before)
+        check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
+
+    def free(_: Path) -> None:
         check_free(directory)
         if store.begun:
             raise RunError(f"{directory} holds outcomes without a manifest: choose another directory")
-        with disk(directory):
-            write_json(path, encode(manifest), durable=store.durable)
+
+    own, durable = encode(manifest), store.durable
+    before = create_or_resume(directory, own, read=read_manifest, check=check, free=free, durable=durable)
+    if before is None:
         store.claim(manifest.run.id, adopt=False)
         return manifest
-    before = read_manifest(directory)
-    if before.schema != SCHEMA_VERSION and not (directory / "report.json").exists():
-        raise older(directory, before)
-    check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
     store.claim(before.run.id, adopt=before.sealed is None)
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     if before.schema != SCHEMA_VERSION:

@@ -23,10 +23,10 @@ from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import called, model_called
 from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
-from robustlab.runs.files import write_atomically
 from robustlab.runs.identity import as_recorded, check_same, model_digest, v1_of_pseudo_labels, values_sha256
 from robustlab.runs.json_files import read_json
 from robustlab.runs.provenance import now, versions
+from robustlab.runs.resume import create_or_resume
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import named
@@ -191,7 +191,7 @@ def pseudo_labels(
     """
     bare = examples if isinstance(examples, WithoutLabels) else WithoutLabels(examples)
     check_classes(teacher, "the teacher", bare, classes)
-    before = _said(Path(folder)) or {}
+    before = _recorded(Path(folder))
     key = {
         "teacher": as_recorded(before.get("teacher"), model_digest(teacher), lambda: v1_of_pseudo_labels(teacher)),
         "data": f"{bare.name}, {len(bare)} examples, {bare.sha256}",
@@ -228,12 +228,10 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
         )
 
 
-def _said(place: Path) -> dict[str, str] | None:
-    """The provenance in a folder, if there is one."""
+def _recorded(place: Path) -> dict[str, str]:
+    """The provenance in a folder; empty if there is none."""
     path = place / PROVENANCE
-    found = read_json(path, remedy=f"remove {place}, to make them anew") if path.exists() else None
-    if found is None:
-        return None
+    found = read_json(path, remedy=f"remove {place}, to make them anew") if path.exists() else {}
     return {str(name): str(value) for name, value in found.items()}
 
 
@@ -243,13 +241,14 @@ def _signed(store: Store, key: dict[str, str]) -> dict[str, str]:
     Raises: RunError if the folder is of other pseudo-labels.
     """
     place = store.place
-    said = _said(place)
-    if said is None:
-        store.start()  # nobody knows whose rows there may be
-        said = {**key, **versions(), "made": now()}
-        write_atomically(place / PROVENANCE, json.dumps(said, indent=1))
-    check_same(place, {name: said.get(name, "") for name in key}, key)
-    return said
+
+    def check(there: dict[str, str]) -> None:
+        check_same(place, {name: there.get(name, "") for name in key}, key)
+
+    made = {**key, **versions(), "made": now()}
+    # Without provenance nobody knows whose rows there may be.
+    there = create_or_resume(place, made, read=_recorded, check=check, free=lambda _: store.start(), file=PROVENANCE)
+    return there or made
 
 
 def _fill(

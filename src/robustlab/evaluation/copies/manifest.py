@@ -26,6 +26,7 @@ from robustlab.runs.disk import disk, inside
 from robustlab.runs.files import sha256_of, write_bytes
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
+from robustlab.runs.resume import create_or_resume
 
 COPY = "nothing: a corrupted copy"
 """What its manifest says that it measures."""
@@ -121,17 +122,11 @@ def settle(manifest: CopyManifest, directory: Path) -> CopyManifest:
 
     Raises: RunError if the directory holds another copy, naming the first differences, or something else.
     """
-    path = directory / "manifest.json"
-    if path.exists():
-        before = read_copy_manifest(directory)
+
+    def check(before: CopyManifest) -> None:
         check_same(directory, before.essentials, manifest.essentials)
-        return before
-    others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
-    if others:
-        raise RunError(f"{directory} holds {others[0]} already: choose an empty directory")
-    with disk(directory):
-        write_json(path, encode(manifest), durable=True)
-    return manifest
+
+    return create_or_resume(directory, encode(manifest), read=read_copy_manifest, check=check) or manifest
 
 
 def seal(manifest: CopyManifest, directory: Path, *, whole: bool) -> CopyManifest:

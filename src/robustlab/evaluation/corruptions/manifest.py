@@ -16,9 +16,9 @@ from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
-from robustlab.runs.disk import disk
 from robustlab.runs.files import sha256_of
 from robustlab.runs.json_files import read_json, write_json
+from robustlab.runs.resume import create_or_resume
 
 RECORD = "natural.json"
 BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"
@@ -87,16 +87,13 @@ def settle(manifest: NaturalManifest, directory: Path, *, durable: bool) -> Natu
     Returns: the manifest that counts: on resume the one that the run was begun with.
     Raises: RunError if the directory holds another run, naming the first differences, or something that is no run.
     """
-    path = directory / "manifest.json"
-    if not path.exists():
-        others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
-        if others:
-            raise RunError(f"{directory} holds {others[0]} without a manifest: choose another directory")
-        with disk(directory):
-            write_json(path, encode(manifest), durable=durable)
+
+    def check(before: NaturalManifest) -> None:
+        check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
+
+    before = create_or_resume(directory, encode(manifest), read=read_natural_manifest, check=check, durable=durable)
+    if before is None:
         return manifest
-    before = read_natural_manifest(directory)
-    check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     return replace(manifest, model=model, data=data, run=before.run, sealed=before.sealed)
 

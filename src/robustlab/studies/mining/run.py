@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustlab.core import Examples, Labels, RunError
+from robustlab.core import Examples, Labels
 from robustlab.core.kinds import typed
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, sampled_sha256
@@ -18,8 +18,10 @@ from robustlab.evaluation.record import Evidence
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
+from robustlab.runs.lock import alone
 from robustlab.runs.provenance import now, versions
 from robustlab.runs.results import write
+from robustlab.runs.resume import MANIFEST, create_or_resume
 from robustlab.studies.claim_engine.definition import described
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.mining.choice import choose, judged
@@ -27,8 +29,6 @@ from robustlab.studies.mining.folds import dealt, labels
 from robustlab.studies.mining.hard import check_below
 from robustlab.studies.mining.out_of_fold import Work, check_names, out_of_fold
 from robustlab.studies.mining.record import FILE, Mined
-
-MANIFEST = "manifest.json"
 
 
 @typed
@@ -80,10 +80,11 @@ def mine(
     dealt(y, data.classes, folds, seed=work.seed)  # refuses what cannot be dealt out before anything is trained
     networks = {**models, **outsiders}
     plan = _Plan(data, folds, below, {name: described(one) for name, one in networks.items()}, work)
-    plan.claim(home)
-    logits = out_of_fold(networks, data, folds, out=home, work=work)
-    found = plan.record(logits, y, len(models))
-    write(home / FILE, found)
+    with alone(home):
+        plan.claim(home)
+        logits = out_of_fold(networks, data, folds, out=home, work=work)
+        found = plan.record(logits, y, len(models))
+        write(home / FILE, found)
     return found
 
 
@@ -114,18 +115,19 @@ class _Plan(NamedTuple):
             "images at most": str(work.budget.images),
             "epochs at most": str(work.budget.epochs),
         }
-        before = read_json(path) if path.exists() else {}
-        others = sorted(one.name for one in home.glob("*") if not one.name.startswith("."))
-        if others and not before:
-            raise RunError(f"{home} holds {others[0]} without a manifest of mining: choose another directory")
-        kept = {**_texts(before.get("networks")), **self.networks}
-        if before:
+        own = {"name": self.data.name, "run": same, "created": now(), "versions": versions()}
+
+        def check(before: dict[str, object]) -> None:
             there, run = _texts(before.get("networks")), _texts(before.get("run"))
-            check_same(home, {**run, **_named(there)}, {**same, **_named({name: kept[name] for name in there})})
-        made = {"created": before.get("created", now()), "versions": before.get("versions", versions())}
-        with disk(home):
-            home.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"name": self.data.name, "run": same, "networks": kept, **made}, durable=True)
+            here = {name: self.networks.get(name, text) for name, text in there.items()}
+            check_same(home, {**run, **_named(there)}, {**same, **_named(here)})
+
+        content = {**own, "networks": self.networks}
+        before = create_or_resume(home, content, read=lambda place: read_json(place / MANIFEST), check=check)
+        if before is not None:
+            kept = {**_texts(before.get("networks")), **self.networks}
+            with disk(home):
+                write_json(path, {**own, **before, "networks": kept}, durable=True)
 
     def record(self, logits: Tensor, y: Labels, voting: int) -> Mined:
         """Result of the predictions."""

@@ -1,0 +1,60 @@
+"""A directory that is taken up: a new one begins with its manifest, another goes on only as what it was begun as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from robustlab.core import RunError
+from robustlab.runs.disk import disk
+from robustlab.runs.json_files import write_json
+
+M = TypeVar("M")
+MANIFEST = "manifest.json"
+
+
+def create_or_resume(
+    directory: Path,
+    content: Mapping[str, object],
+    *,
+    read: Callable[[Path], M],
+    check: Callable[[M], None],
+    free: Callable[[Path], None] | None = None,
+    file: str = MANIFEST,
+    durable: bool = True,
+) -> M | None:
+    """Writes the manifest of a new directory, or reads and checks the one that is there.
+
+    Args:
+        directory: which this process holds alone, see ``runs.lock.alone``.
+        content: of the manifest of a new one.
+        read: gives the manifest in a directory.
+        check: refuses one of another run, see ``runs.identity.check_same``.
+        free: refuses a directory without a manifest that holds something else; None: that holds anything.
+        file: name of the manifest.
+        durable: whether a new manifest shall survive the machine too, not only the process.
+
+    Returns: the manifest that was there; None: the directory is new.
+    Raises: RunError for another run, or what is none, or a directory that cannot be written.
+    """
+    path = directory / file
+    if path.exists():
+        before = read(directory)
+        check(before)
+        return before
+    (free or check_empty)(directory)
+    with disk(directory):
+        write_json(path, content, durable=durable)
+    return None
+
+
+def check_empty(directory: Path) -> None:
+    """Refuses a directory without a manifest that holds anything; names that begin with a dot do not count.
+
+    Raises: RunError naming what it holds.
+    """
+    with disk(directory):
+        others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
+    if others:
+        raise RunError(f"{directory} holds {others[0]} without a manifest: choose another directory")
