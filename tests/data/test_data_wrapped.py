@@ -12,7 +12,8 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 from robustlab.core.errors import DataError
-from robustlab.data import apart, examples, load, parts, sample
+from robustlab.data import InMemory, apart, examples, load, parts, sample
+from robustlab.data.wrapped import data_sha256, sampled_sha256
 
 X = torch.rand(6, 3, 4, 4)
 Y = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -163,3 +164,14 @@ def test_a_part_numbers_its_own_examples() -> None:
 def test_shares_must_be_shares(shares: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parts(examples(X, Y), shares)
+
+
+def test_a_data_set_is_named_by_its_own_digest_or_by_that_of_a_sample() -> None:
+    whole = InMemory("squares", ("a", "b"), torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]))
+    assert data_sha256(whole) == whole.sha256 != sampled_sha256(whole)
+
+    class WithoutDigest:
+        name, classes, sha256 = whole.name, whole.classes, None
+        __len__, batch = whole.__len__, whole.batch
+
+    assert data_sha256(WithoutDigest()) == sampled_sha256(whole)

@@ -14,7 +14,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
 from robustlab.data.memory import check_ids
-from robustlab.data.wrapped import sampled_sha256
+from robustlab.data.wrapped import data_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Part:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the whole's content and the numbers of the examples in the part."""
-        whole = getattr(self.whole, "sha256", None) or sampled_sha256(self.whole)
+        whole = data_sha256(self.whole)
         return hashlib.sha256(f"{whole}{self.rows.tolist()}".encode()).hexdigest()
 
 

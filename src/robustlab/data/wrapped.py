@@ -329,6 +329,12 @@ class FromDataset:
         return sampled_sha256(self)
 
 
+def data_sha256(data: Examples) -> str:
+    """SHA-256 of a data set: its own where it has one, else that of a fixed sample."""
+    own = getattr(data, "sha256", None)
+    return own if isinstance(own, str) and own else sampled_sha256(data)
+
+
 def sampled_sha256(data: Examples) -> str:
     """SHA-256 of class names, length and a fixed sample of 256 examples, for data outside memory."""
     digest = hashlib.sha256(repr((data.classes, len(data))).encode())

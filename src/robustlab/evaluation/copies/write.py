@@ -21,7 +21,7 @@ import torch
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.data.folder import ImageFolder
-from robustlab.data.wrapped import Given, sampled_sha256
+from robustlab.data.wrapped import Given, data_sha256
 from robustlab.evaluation.copies.files import PARTS, Copier, Part, class_folders
 from robustlab.evaluation.copies.manifest import (
     CLEAN,
@@ -135,7 +135,7 @@ def _described(sets: CorruptedSets, settings: CopySettings) -> CopyManifest:
             f"arrays hold all five severities, {', '.join(map(str, sets.severities))} were asked for: choose folders"
         )
     format = "npy" if layout == "arrays" else "png" if settings.format == "png" else f"jpeg {settings.quality}"
-    whole = getattr(sets.examples, "sha256", None) or sampled_sha256(sets.examples)
+    whole = data_sha256(sets.examples)
     used = versions()
     essentials: Evidence = {
         "data": whole,

@@ -16,7 +16,7 @@ from robustlab.corruptions import CORRUPTIONS, EXTRA, Corrupt, Variant, corrupti
 from robustlab.corruptions.suite import KINDS
 from robustlab.data import CorruptedCopies
 from robustlab.data import examples as as_examples
-from robustlab.data.wrapped import Given, sampled_sha256
+from robustlab.data.wrapped import Given, data_sha256
 from robustlab.evaluation.corruptions.record import CorruptionInfo
 from robustlab.evaluation.input_checks import fetched
 
@@ -77,7 +77,7 @@ class Corrupted:
     @property
     def sha256(self) -> str:
         """SHA-256 of the data set's content and of what is done to it."""
-        whole = getattr(self.clean, "sha256", None) or sampled_sha256(self.clean)
+        whole = data_sha256(self.clean)
         return hashlib.sha256(f"{whole}{self.corruption!r}{self.severity}{self.seed}".encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustlab.core import Examples, RunError
 from robustlab.data.cache import stored
-from robustlab.data.wrapped import sampled_sha256
+from robustlab.data.wrapped import data_sha256
 from robustlab.runs.provenance import now
 from robustlab.runs.tensors import save_tensors
 from robustlab.studies.claim_engine.budget import FULL, Budget
@@ -77,7 +77,7 @@ def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, 
     Raises: RunError if the directory cannot be written, or logits are not finite.
     """
     lab = Lab(out / "networks", work.seed, work.budget, work.device, examples=data)
-    whole = getattr(data, "sha256", None) or sampled_sha256(data)
+    whole = data_sha256(data)
     predictions = torch.full((len(networks), len(data), len(data.classes)), torch.nan)
     units = len(networks) * folds
     for number, name in enumerate(networks):

@@ -12,7 +12,7 @@ from torch import Tensor
 from robustlab.core import Examples, Labels
 from robustlab.core.kinds import typed
 from robustlab.data import examples, sample
-from robustlab.data.wrapped import Given, sampled_sha256
+from robustlab.data.wrapped import Given, data_sha256
 from robustlab.evaluation.input_checks import refuse_unstable
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.disk import disk
@@ -99,7 +99,7 @@ class _Plan(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        return getattr(self.data, "sha256", None) or sampled_sha256(self.data)
+        return data_sha256(self.data)
 
     def claim(self, home: Path) -> None:
         """Creates or resumes the directory; another committee may use the same folds.
