@@ -3,10 +3,10 @@
 #
 # **If a network also learns from its own adversarial neighbours, does it become robust?**
 #
-# Neural Structured Learning adds a term to the loss: what the network says of an example should also hold for the
-# neighbours of that example. A neighbour may come from a graph (notebook 18), or be made: one step from the example in
-# the direction in which the loss grows most. Older course material stopped when accuracy under that one step had risen.
-# We go on and ask the attackers of the notebooks before.
+# Neural Structured Learning adds a term to the loss: the prediction for an example should also hold for the neighbours
+# of that example. A neighbour may come from a graph (notebook 18), or be made: one step from the example in the
+# direction in which the loss grows most. Older course material stopped when accuracy under that one step had risen. We
+# also evaluate with the stronger attacks of the previous notebooks.
 
 # %%
 import os
@@ -35,9 +35,9 @@ SEED = 0
 #
 # $$x^\ast = x + s \cdot \arg\max_{\|d\| \le 1} \langle d, \nabla_x \ell(f_w(x), y)\rangle .$$
 #
-# The neighbour $x^\ast$ is a constant: nothing is differentiated twice. The norm decides what a direction of length 1
-# is. For $L_2$ it is the gradient, scaled; for $L_\infty$ its sign; for $L_1$ all goes into the one value with the
-# largest slope.
+# The neighbour $x^\ast$ is a constant: nothing is differentiated twice. The direction $d$ depends on the norm: for
+# $L_2$ it is the normalised gradient; for $L_\infty$ its sign; for $L_1$ it changes only the value with the largest
+# gradient.
 
 # %%
 slope = torch.tensor([[3.0, -1.0, 2.0]])
@@ -55,7 +55,7 @@ torch.testing.assert_close(gain, expected)
 # ## By hand
 #
 # One step of training with $\lambda = 0.2$ and $s = 0.2$ in $L_\infty$, the settings of the original's tutorial,
-# written out. The library's recipe leaves the same gradient in every weight.
+# written out. The library's recipe computes the same gradient for every weight.
 
 # %%
 train = data.sample(data.load("fashion-mnist", split="train"), 4_000 if QUICK else 20_000, seed=SEED)
@@ -89,7 +89,7 @@ assert torch.isclose(losses.total, losses.base + 0.2 * losses.adversarial)
 # %% [markdown]
 # ## Three networks
 #
-# The same network without regularization, with the default step of the original (0.001 in $L_2$, which nobody sees),
+# The same network without regularization, with the default step of the original (0.001 in $L_2$, which is invisible),
 # and with the step of its tutorial.
 
 # %%
@@ -140,11 +140,11 @@ assert abs(fooled["step 0.001, L2"] - fooled["base"]) < 0.1
 assert abs(clean["step 0.001, L2"] - clean["base"]) < 0.04
 
 # %% [markdown]
-# Here that story used to end: "adversarial regularization makes the network robust".
+# The older material concluded from this: "adversarial regularization makes the network robust".
 #
-# ## What an attacker finds
+# ## Stronger attacks
 #
-# The same budget, spent in forty steps; then AutoAttack. And a smaller budget, to see whether anything is left.
+# We use the same budget with PGD, then AutoAttack, and also smaller budgets.
 
 # %%
 budgets = [0.02, 0.05, 0.1, 0.2]
@@ -152,8 +152,8 @@ attacks = [PGD(ThreatModel(Linf(), eps), steps=20) for eps in budgets]
 curves = {name: evaluate(net, test, attacks=attacks, n=count // 2) for name, net in nets.items()}
 
 # %%
-# alt: Accuracy over eps for three networks under PGD-20: all fall; the star of FGSM at 0.2 stands far above the
-#   curve of the network that was trained with that step.
+# alt: Accuracy over eps for three networks under PGD-20: all decrease; the star of FGSM at 0.2 is far above the curve
+#   of the network that was trained with that step.
 figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
 for name, seen in curves.items():
     robust = [seen.clean.accuracy.value, *(one.robust.value for one in seen.results)]
@@ -170,10 +170,10 @@ assert robust["step 0.2, Linf"][-1] < fooled["step 0.2, Linf"] - 0.15
 assert robust["step 0.2, Linf"][2] > robust["base"][2] + 0.12
 
 # %% [markdown]
-# The star is far above the curve that ends below it: what FGSM cannot do in one step, PGD does in twenty. At half the
-# step and less the network is truly harder to fool than the base; at the step itself little is left.
+# The star is far above the end of the curve: PGD with twenty steps fools many images that FGSM does not. At half the
+# step and less the network is more robust than the base; at the full step its robust accuracy is low.
 #
-# AutoAttack at a budget where something is left:
+# AutoAttack at a smaller budget:
 
 # %%
 suite = autoattack(ThreatModel(Linf(), 0.1), version="quick" if QUICK else "standard")
@@ -189,7 +189,8 @@ assert held["step 0.2, Linf"].low > held["base"].high
 # %% [markdown]
 # ## Clean accuracy
 #
-# Does regularization help or hurt on images as they are? On the same images the two networks are compared pair by pair.
+# Does regularization raise or lower clean accuracy? The two networks are compared on the same images with a paired
+# test.
 
 # %%
 paired = compare(one_step["base"], one_step["step 0.2, Linf"])[0]
@@ -202,13 +203,14 @@ assert -0.12 < paired.difference < 0.05
 assert paired.high - paired.low < 0.15
 
 # %% [markdown]
-# An interval around 0 would say: no difference was seen on this many images. One network each says nothing about the
-# *method*; the claims of the guide repeat the experiment over seeds.
+# An interval that contains 0 would mean that no difference was detected with this number of images. One network each
+# says nothing about the *method*; the claims of the guide repeat the experiment over seeds.
 #
 # ## A pretrained network
 #
-# The same value regularizes EfficientNet-Lite0 with its weights from ImageNet, here on a few images of clothes in
-# colour and 64x64, for ten classes. Its steps must be smaller: it sees more of an image than the small network does.
+# The same method regularizes EfficientNet-Lite0 with its weights from ImageNet, here on a few images of clothes in
+# colour and 64x64, for ten classes. Its steps must be smaller, because it is more sensitive to small changes than the
+# small network.
 
 # %%
 few = data.sample(data.load("fashion-mnist", split="train"), 128 if QUICK else 500, seed=SEED + 1)
@@ -241,17 +243,17 @@ for seen in large.values():
     assert ten_steps.value < one_step.value - 0.03
 
 # %% [markdown]
-# (Clean; under FGSM and under PGD with the step of training, two and a half grey values.) The same picture: one step
-# leaves something, ten leave next to nothing, with regularization or without. Which of two networks that fall to the
-# attacker is the harder one to fool cannot be told where nothing is left.
+# (Clean; under FGSM and under PGD with the step of training, two and a half grey values.) The result is the same: under
+# one step some images are still robust, under ten almost none, with or without regularization. If almost all images are
+# fooled, the two networks cannot be compared.
 
 # %% [markdown]
 # ## What we saw
 #
-# - The neighbour is FGSM's step under another name; the regularized loss is FGSM training, mixed.
-# - Accuracy under the step of training rises by a lot, and says little: PGD takes most of it back.
-# - What is left is real at half the step and less, AutoAttack included. The default step of 0.001 changes nothing.
-# - For a network that resists the budget it was trained for, train with PGD (notebook 12).
+# - The neighbour in $L_\infty$ is the FGSM example; the regularized loss is FGSM training with a mixed loss.
+# - Accuracy under the training step rises by a lot, but most of the gain disappears under PGD.
+# - At half the step and less there is a real gain, also under AutoAttack. The default step of 0.001 changes nothing.
+# - For robustness at the full budget, train with PGD (notebook 12).
 
 # %% [markdown]
 # ## Exercises
