@@ -1,10 +1,11 @@
 # %% [markdown]
 # # Graph regularization
 #
-# **Ten labels of each class, and thousands of images without any: what can a graph of alike images add?**
+# **Ten labels of each class, and thousands of images without any: what can a graph of similar images add?**
 #
-# Labels are dear, images are cheap. If two images are alike, a network should say alike of them, labelled or not. A
-# graph says which are alike; a term in the loss does the rest.
+# Labels are expensive, images are cheap. For two similar images, a network should give similar outputs, whether they
+# have labels or not. A graph defines which images are similar, and a term in the loss compares the outputs of joined
+# images.
 
 # %%
 import os
@@ -30,8 +31,8 @@ SEED = 0
 # $$L(w) = \frac1n \sum_{i} \ell(f_w(x_i), y_i) +
 # \lambda\, \text{mean}_{i \to j}\; w_{ij}\, d\big(f_w(x_i), f_w(x_j)\big).$$
 #
-# $i \to j$ are the edges of a graph, $w_{ij}$ their weights, $d$ a distance between what the network says of two
-# images. The label of $j$ does not occur: it may have none.
+# $i \to j$ are the edges of a graph, $w_{ij}$ their weights, $d$ a distance between the outputs for two images. The
+# label of $j$ is not used, so it may have none.
 #
 # ## Images, few of them labelled
 
@@ -44,11 +45,11 @@ labelled = data.examples((everything.x[few], everything.y[few]), classes=pool.cl
 print(f"{len(labelled)} labels for {len(pool)} images")
 
 # %% [markdown]
-# ## What is alike?
+# ## Which images are similar?
 #
-# Images could be compared pixel by pixel (exercise 2). Two embeddings shall compete here. The first is an autoencoder:
-# it squeezes each image into 32 numbers, from which it has to draw the image again, and never sees a label. Images that
-# become alike numbers are alike.
+# Images could be compared pixel by pixel (exercise 2). Here we compare two embeddings. The first is an autoencoder: it
+# encodes each image in 32 numbers and reconstructs the image from them, without labels. Images with similar codes are
+# similar.
 
 # %%
 torch.manual_seed(SEED)
@@ -68,8 +69,8 @@ print(f"squared error of a pixel {loss.item():.4f}, of the mean image {everythin
 assert loss.item() < 0.3 * everything.x.var(dim=0).mean().item()
 
 # %% [markdown]
-# The second is a network that learned to tell photographs of ImageNet apart, and never saw a picture of this data set:
-# EfficientNet-Lite0, of which we take what it holds just before its last layer.
+# The second is EfficientNet-Lite0, a network that was trained on ImageNet and not on this data set. We use its features
+# before the last layer.
 
 # %%
 normalise, trunk = load("efficientnet-lite0", pretrained=True).children()
@@ -86,8 +87,8 @@ with torch.no_grad():
     photographic = torch.cat([features(x) for x in everything.x.split(200)])
 
 # %% [markdown]
-# Two images are joined where the cosine between them, once the mean image is taken away, is 0.5 or more, at most ten
-# with each.
+# Two images are joined if the cosine similarity of their embeddings, with the mean embedding subtracted, is 0.5 or
+# more. Each image is joined with at most ten others.
 
 
 # %%
@@ -127,7 +128,7 @@ plt.show()
 #
 # ## Distances
 #
-# What the network says may be compared as logits, as probabilities, or as distributions.
+# Outputs can be compared as logits, as probabilities, or as distributions.
 
 # %%
 one, other = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
@@ -143,8 +144,8 @@ torch.testing.assert_close(
 # %% [markdown]
 # ## With and without a graph
 #
-# The same network, the same 100 labels, the same number of updates. With each labelled image go three others of the
-# pool, whose edges count as well.
+# The same network, the same 100 labels, the same number of updates. Each labelled image is used with three others of
+# the pool, whose edges count as well.
 
 # %%
 test = data.load("fashion-mnist", split="test").batch(torch.arange(2000 if QUICK else 10000))
@@ -177,16 +178,16 @@ gains = [after - before for before, after in zip(found["labels alone"], found["I
 assert min(gains) > 0.02
 
 # %% [markdown]
-# Both graphs are about equally pure, and so is one of pixels (exercise 2). What counts is what the edges say that the
-# network could not find in a hundred labels: the autoencoder joins what is alike in all its pixels, which is alike to
-# the network, too; the other joins what looks alike to somebody who has seen a million photographs.
+# Both graphs are about equally pure, and so is one of pixels (exercise 2). The gain depends on information in the edges
+# that a hundred labels do not contain. The autoencoder joins images with similar pixels, which are similar for the
+# network anyway; the other graph contains knowledge from a million photographs.
 #
-# Images without labels are free here, the network behind the graph is not: it learned from ImageNet's labels. The claim
-# `graph-few-labels` puts the same comparison, with all 60,000 images, beside virtual adversarial training.
+# The images need no labels here, but the network behind the graph was trained with ImageNet's labels. The claim
+# `graph-few-labels` makes the same comparison with all 60,000 images, and includes virtual adversarial training.
 #
 # ## When the edges are wrong
 #
-# The same graph, with targets exchanged by chance.
+# The same graph with randomly permuted targets.
 
 # %%
 exchanged = torch.randperm(len(pool), generator=torch.Generator().manual_seed(SEED))
@@ -201,15 +202,15 @@ assert misled < found["labels alone"][0] - 0.02
 # %% [markdown]
 # ## What we saw
 #
-# - An embedding that never saw a label of these images puts images of one class side by side.
-# - Neighbours without labels can take part in training, through what the network says of them; a graph that knows
-#   something of the world is worth many labels.
-# - A graph that is wrong does harm. Notebook 15 uses the same unlabelled images in another way.
+# - An embedding without labels of these images places images of one class close together.
+# - Neighbours without labels can be used in training, through the outputs for them; a graph with information from other
+#   data can replace many labels.
+# - A wrong graph lowers accuracy. Notebook 15 uses the same unlabelled images in another way.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How do threshold and purity of the graph hang together?
+# **1.** How does the purity of the graph depend on the threshold?
 
 # %% tags=["solution"]
 centred = photographic - photographic.mean(dim=0)
