@@ -3,11 +3,11 @@
 #
 # **Can adversarial examples make a network better on images that nobody attacked?**
 #
-# Adversarial training buys robustness and pays with clean accuracy (notebook 12). Xie and others (2020) blamed the
-# price on one detail: clean and adversarial images come from different distributions, and BatchNorm mixes them. Give
-# the adversarial ones norms of their own, they said, and the same examples improve the network: EfficientNet-B7 gained
-# 0.7 points on ImageNet and 6.5 points of mCE under corruptions. We look whether the distributions differ, build the
-# step by hand, train small networks, and are careful about what that shows.
+# Adversarial training increases robust accuracy and lowers clean accuracy (notebook 12). Xie and others (2020)
+# explained the loss by one detail: clean and adversarial images come from different distributions, and BatchNorm mixes
+# them. With a separate, auxiliary BatchNorm for adversarial images the same examples improve the network:
+# EfficientNet-B7 gained 0.7 points on ImageNet and 6.5 points of mCE under corruptions. We check whether the
+# distributions differ, build the training step by hand, train small networks, and discuss what the results show.
 
 # %%
 import copy
@@ -34,7 +34,7 @@ NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5
 # ## Two distributions
 #
 # BatchNorm subtracts the mean of each channel and divides by its deviation. In training these are those of the batch,
-# and a running average of them is kept for later: the *running statistics*. A network, trained as usual:
+# and a running average of them is kept for later: the *running statistics*. A network with standard training:
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -53,8 +53,8 @@ history = fit(plain, standard(), train, settings)
 print(f"trained in {history.precision}")
 
 # %% [markdown]
-# What comes into its norms when images are clean, and when the same images are attacked? And, to have something to
-# compare with, when they are clean and others?
+# We compare the inputs of its BatchNorm layers for clean images and for the same images under attack, and, as a
+# reference, for other clean images.
 
 
 # %%
@@ -91,34 +91,34 @@ def shifts(these):
 
 
 # %%
-# alt: Left, shift of the means by norm layer: attacked images are shifted more than other clean ones, the more
-#   the larger the budget; right, the shift of each channel in the last norm.
+# alt: Left, shift of the means by BatchNorm layer: attacked images are shifted more than other clean ones, more for
+#   larger budgets; right, the shift of each channel in the last BatchNorm.
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for name, these in populations.items():
     axes[0].plot(range(1, len(clean) + 1), shifts(these), "o-", label=name)
     axes[1].plot(clean[-1][0], these[-1][0] - clean[-1][0], ".")
 axes[0].xaxis.get_major_locator().set_params(integer=True)
-axes[0].set(xlabel="norm, from the image upwards", ylabel="shift of the means, in deviations", ylim=(0, None))
+axes[0].set(xlabel="BatchNorm layer, from the input", ylabel="shift of the means, in deviations", ylim=(0, None))
 axes[1].axhline(0, color="gray", lw=0.8)
-axes[1].set(xlabel="mean of a channel, clean images", ylabel="shift of that mean", title="the last norm")
+axes[1].set(xlabel="mean of a channel, clean images", ylabel="shift of that mean", title="last BatchNorm")
 axes[0].legend(fontsize="small")
 plt.show()
 
 # %%
 last = [shifts(these)[-1] for these in populations.values()]
-print("last norm:", *(f"{name} {shift:.3f}" for name, shift in zip(populations, last, strict=True)), sep="\n  ")
+print("last BatchNorm:", *(f"{name} {shift:.3f}" for name, shift in zip(populations, last, strict=True)), sep="\n  ")
 assert last[2] > 2.5 * last[0]
 assert last[2] > last[1] > last[0]
 
 # %% [markdown]
-# The pixels have hardly changed. But attacked images are another population: above the first norm, the means lie
-# farther from those of the same images unattacked than those of other clothes do, and the farther, the larger the
-# budget. One pair of running statistics has to lie between the two.
+# The pixels have hardly changed, but attacked images have a different distribution: after the first BatchNorm, their
+# means differ more from those of the clean images than the means of other clean images do, and more for larger budgets.
+# A single pair of running statistics has to average over both.
 #
-# ## Norms of their own
+# ## Auxiliary BatchNorm
 #
-# `split_norms` makes of every BatchNorm a *main* one and an *auxiliary* one; all other weights are shared. A pass takes
-# one of the two routes. What is tested, and used later, is the main route.
+# `split_norms` replaces every BatchNorm by a *main* and an *auxiliary* one; all other weights are shared. Each pass
+# uses one of the two routes. The main route is used for testing.
 #
 # $$L = \ell\big(f_{\text{main}}(x), y\big) + \ell\big(f_{\text{aux}}(x_{\text{adv}}), y\big), \qquad
 # x_{\text{adv}} = \text{PGD against } f_{\text{aux}} \text{ towards a random wrong class.}$$
@@ -133,8 +133,8 @@ assert sizes[1] < 1.05 * sizes[0]
 # %% [markdown]
 # ## One step by hand
 #
-# For a tiny network in double precision. The attacker asks the auxiliary route, in eval mode, so that attacking leaves
-# no trace in any statistics. Then each batch is passed through its own route in training mode, and gradients add up.
+# For a tiny network in double precision. The attack uses the auxiliary route in eval mode, so that it does not change
+# any running statistics. Then each batch is passed through its own route in training mode, and the gradients are added.
 
 # %%
 torch.manual_seed(SEED)
@@ -170,10 +170,10 @@ for ours, theirs in zip(hand.buffers(), tiny.buffers(), strict=True):
 # The same first weights, the same images, the same number of updates:
 #
 # - **standard**: clean images alone;
-# - **AdvProp**, with an attacker who takes one step (the paper's takes five): about three times the cost;
+# - **AdvProp**, with one attack step (the paper uses five): about three times the cost;
 # - **Fast AdvProp** (Mei and others, 2022): a fifth of each batch is perturbed, and the pass that yields the attacker's
 #   gradient trains the weights as well: 1.2 times the cost;
-# - **shared norms**: AdvProp without its idea, everything through the main norms.
+# - **shared norms**: AdvProp without the auxiliary BatchNorm; all images use the main BatchNorm.
 
 # %%
 recipes = {
@@ -189,8 +189,8 @@ for name, (recipe, net) in recipes.items():
     nets[name] = net
 
 # %% [markdown]
-# Did an adversarial example ever pass a main norm? Each BatchNorm counts the batches that have moved its statistics.
-# The loop made so many updates:
+# Did an adversarial example ever pass through a main BatchNorm? Each BatchNorm counts the batches that updated its
+# statistics:
 
 # %%
 updates = settings.epochs * -(-len(train) // settings.batch_size)
@@ -202,7 +202,7 @@ counts = {
 # %%
 for name, found in counts.items():
     main, aux = ({n for key, n in found.items() if (".aux." in key) == side} for side in (False, True))
-    print(f"{name:13} main norms {main}, auxiliary ones {aux or '-'}, updates {updates}")
+    print(f"{name:13} main BatchNorm {main}, auxiliary {aux or '-'}, updates {updates}")
 
 # %%
 assert set(counts["AdvProp"].values()) == {updates}
@@ -211,9 +211,9 @@ assert {n for key, n in counts["Fast AdvProp"].items() if ".aux." in key} == {2 
 assert set(counts["shared norms"].values()) == {2 * updates}
 
 # %% [markdown]
-# The main norms of AdvProp moved once per update; with shared norms they moved twice. To be certain that it is the
-# clean batch that moves them, one step from the same weights: the main statistics after a step of AdvProp are those
-# after a step of standard training, to the last bit.
+# The main BatchNorm of AdvProp was updated once per step; a shared BatchNorm was updated twice. To verify that the
+# clean batch updates it, we take one step from the same weights: the main statistics after a step of AdvProp are
+# bit-identical to those after a step of standard training.
 
 
 # %%
@@ -230,9 +230,9 @@ assert all(torch.equal(one, same) for one, same in zip(usual, ours, strict=True)
 assert not any(torch.equal(one, same) for one, same in zip(usual, mixed, strict=True))
 
 # %% [markdown]
-# ## What came of it
+# ## Results
 #
-# Clean images, five corruptions, and a small attacker (PGD with ten steps, half the budget of training).
+# Clean images, five corruptions, and a weak attack (PGD with ten steps, half the budget of training).
 
 # %%
 n = 400 if QUICK else 1000
@@ -267,23 +267,23 @@ assert max(one.value for one in clean_shares) - min(one.value for one in clean_s
 assert all(row[2].value < row[0].value - 0.02 for row in table.values())
 
 # %% [markdown]
-# Look at the intervals before you look at the order. They are those of the *images*; another seed would give other
-# networks as well, which is not in them at all. Nearly everything here is closer together than that: a run of a minute
-# cannot say whether AdvProp makes a network better. The paper's gains are about one point of clean accuracy, on more
-# than a million photographs; ours is a small network that has seen a few thousand images a few times.
+# The intervals are over *images*; they do not include the differences between training seeds. Most networks here are
+# closer together than the intervals are wide: a run of a minute does not show whether AdvProp improves a network. The
+# paper's gains are about one point of clean accuracy, on more than a million photographs; ours is a small network that
+# has seen a few thousand images a few times.
 #
-# What can be said is in the claims, over seeds, with a small EfficientNet, and the smallest effect that counts written
-# down before the first run (docs/guide/claims.md has them all). What is known of them today:
+# The claims test this over seeds, with a small EfficientNet, and with the smallest effect that counts written down
+# before the first run (see docs/guide/claims.md). The results so far:
 
 # %% tags=["stored"]
 for outcome in studies.known(["advprop", "fast-advprop", "auxiliary-norms"]):
     print("\n".join(studies.words(outcome)), end="\n\n")
 
 # %% [markdown]
-# ## Taking it elsewhere
+# ## Exporting the weights
 #
-# The auxiliary norms are there for training. `exported` leaves them out, and what remains are the weights of the plain
-# network under timm's own names. Here for an EfficientNet-B0 after two steps of AdvProp:
+# The auxiliary BatchNorm is used only in training. `exported` removes it and returns the weights of the plain network
+# under timm's names. Here for an EfficientNet-B0 after two steps of AdvProp:
 
 # %%
 large = split_norms(load("timm:efficientnet_b0,stride=2", classes=10, channels=1, size=28, seed=SEED))
@@ -301,14 +301,14 @@ with torch.no_grad():
         assert not torch.allclose(elsewhere(large.normalise(x)), large(x), atol=1e-4)
 
 # %% [markdown]
-# timm knows nothing of routes and gives the same logits; those of the auxiliary route are others. What has to go with
-# the weights is the normalisation: the published ones of AdvProp (`tf_efficientnet_b0.ap_in1k` and so on) want mean and
-# deviation 0.5, not ImageNet's, and lose accuracy in silence if they do not get them (notebook 19).
+# timm has no routes and gives the same logits as the main route; those of the auxiliary route differ. The normalisation
+# has to be exported with the weights: the published ones of AdvProp (`tf_efficientnet_b0.ap_in1k` and so on) need mean
+# and standard deviation 0.5, not ImageNet's, and lose accuracy without an error otherwise (notebook 19).
 #
 # ## What we saw
 #
-# - Attacked images have other statistics than clean ones have.
-# - AdvProp is standard training plus a second pass through norms of its own; the attacker asks that route.
+# - Attacked images have different statistics from clean images.
+# - AdvProp is standard training plus a second pass through an auxiliary BatchNorm; the attack uses the same route.
 # - The main statistics never see an adversarial example, and the exported network is a plain one.
 # - A minute of training does not show whether it helps. The claims do, as far as anything does.
 
