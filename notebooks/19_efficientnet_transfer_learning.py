@@ -3,9 +3,9 @@
 #
 # **What does a network trained on a million photographs know about clothes?**
 #
-# With a few hundred labels a large network learns little. One that has learned to see elsewhere may need no more than a
-# new last layer. We look at how EfficientNets are built, bring one with weights from ImageNet to Fashion-MNIST, walk
-# into the most common trap on the way, and ask at the end whether what was transferred is robust.
+# A large network learns little from a few hundred labels. A pretrained one may need only a new last layer. We look at
+# how EfficientNets are built, adapt one with ImageNet weights to Fashion-MNIST, demonstrate the most common mistake,
+# and measure whether the result is robust.
 
 # %%
 import copy
@@ -32,11 +32,11 @@ SEED = 0
 # ## What is an EfficientNet?
 #
 # A stack of *MBConv* blocks (mobile inverted bottleneck). An ordinary convolution of kxk looks at neighbouring pixels
-# and mixes all $C$ channels in one go, which takes $k^2 C^2$ multiplications per pixel. The block takes this apart:
+# and mixes all $C$ channels at once, which takes $k^2 C^2$ multiplications per pixel. The block separates these:
 #
 # 1. **expand**: a convolution of 1x1 makes six times as many channels;
 # 2. **depthwise**: a convolution of kxk in each channel alone, $k^2$ multiplications per pixel and channel;
-# 3. **squeeze and excite**: the mean of each channel goes through two small layers, which say how much each counts;
+# 3. **squeeze and excite**: the mean of each channel goes through two small layers that compute its weight;
 # 4. **project**: a convolution of 1x1 back to few channels; the input of the block is added.
 #
 # Here is one from EfficientNet-B0, by hand:
@@ -76,7 +76,8 @@ assert multiply_adds(block, x) < 0.05 * ordinary
 #
 # Multiply-adds grow with depth, and with the square of width and of resolution; $\alpha\beta^2\gamma^2 \approx 2$, so
 # that each step of $\phi$ doubles them. The released networks round factors, and numbers of layers upwards: B0 to B7
-# have these widths, depths and pixels. We count what they hold and do, without weights and without computing anything.
+# have these widths, depths and pixels. We count weights and multiply-adds without loading weights or computing
+# anything.
 
 # %%
 scales = [
@@ -95,8 +96,8 @@ published = {"weights": [5.3, 7.8, 9.2, 12, 19, 30, 43, 66], "work": [0.39, 0.70
 product = [work[0] * width**2 * depth * (side / 224) ** 2 for width, depth, side in scales]
 
 # %%
-# alt: Two panels for EfficientNet B0 to B7, weights and multiply-adds on logarithmic axes: what was counted lies
-#   on what was published, and near the dotted rule of compound scaling.
+# alt: Two panels for EfficientNet B0 to B7, weights and multiply-adds on logarithmic axes: the counts agree with the
+#   published values and lie near the dotted rule of compound scaling.
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for axis, name, counted in zip(axes, published, (weights, work), strict=True):
     axis.semilogy(counted, "o-", label="counted")
@@ -134,7 +135,7 @@ assert cost < 5
 #
 # ## A few labelled images
 #
-# A few hundred to learn from, some more to decide when to stop, and test images to be looked at once.
+# A few hundred images for training, some more to decide when to stop, and test images that are used once.
 
 # %%
 few = data.sample(data.load("fashion-mnist", split="train"), 800 if QUICK else 2_000, seed=SEED)
@@ -163,9 +164,9 @@ print(" > ".join(group.name.removeprefix("model.model.") for group in groups))
 # %% [markdown]
 # ## First the head
 #
-# All but the last layer, the *head*, is frozen. What reaches the head then never changes: 1,280 numbers for each image.
-# They are computed once and kept on disk, and an epoch takes a blink. Training stops when the images that were held
-# out have not been classified better for five epochs, and goes back to the best epoch.
+# All but the last layer, the *head*, is frozen. The input of the head is then constant: 1,280 features per image. They
+# are computed once and stored on disk, so an epoch is very fast. Training stops when held-out accuracy has not improved
+# for five epochs, and restores the best epoch.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -192,13 +193,13 @@ assert sum(seen_by_the_network) == len(train)
 assert len(done.epochs) > 5
 
 # %% [markdown]
-# However many epochs the head took, every image passed through the network once.
+# Every image passed through the network only once, for all epochs of the head.
 #
 # ## Then the body, from the top down
 #
-# Now the network itself may change, carefully (Howard and Ruder, 2018). Low layers see edges and textures, which
-# clothes have as well; high layers see dogs. So groups of layers are opened one after the other from the top, and each
-# learns at 0.7 times the rate of the one above.
+# Now the network itself is trained (Howard and Ruder, 2018). Low layers detect edges and textures, which clothes have
+# as well; high layers detect ImageNet's classes. So groups of layers are unfrozen one after the other from the top,
+# each with 0.7 times the learning rate of the one above.
 
 # %%
 tuned = copy.deepcopy(model)
@@ -235,15 +236,15 @@ assert not when[0, : when.shape[1] // 5].any()
 assert accuracy(tuned).value > frozen.value - 0.03
 
 # %% [markdown]
-# White layers are frozen; the head is at the top. On so few images the second stage brings a few points or none; with
-# more it brings more (`ROBUSTLAB_BUDGET=full`). A plan with both stages does them in one call, and if the second did
-# worse on what was held out, the weights of the first come back. So does `robustlab finetune`.
+# White layers are frozen; the head is at the top. On so few images the second stage gains a few points or none; with
+# more images it gains more (`ROBUSTLAB_BUDGET=full`). A plan with both stages runs them in one call; if the second is
+# worse on held-out images, the weights of the first are restored. `robustlab finetune` does the same.
 #
 # ## The same images, from scratch
 #
-# What would the few images have been worth alone? We give them to two networks, in more passes than the fine-tuning
-# had: to the EfficientNet of half the width from above, and to the small network of the other notebooks, made for
-# images like these.
+# As a baseline we train two networks on the few images alone, with more passes than the fine-tuning had: to the
+# EfficientNet of half the width from above, and to the small network of the other notebooks, made for images like
+# these.
 
 # %%
 light = models.load("shallow-cnn", seed=SEED)
@@ -275,16 +276,14 @@ assert found["small network from scratch"].low > found["EfficientNet from scratc
 
 # %% [markdown]
 # A network of a million weights learns little from a few hundred images. The small one, with 85,000, does far better,
-# and a new last layer on features that have never seen a shirt is in its neighbourhood. So say what you compare with:
-# "transfer beats training from scratch" is easily said of a network that is too large for its data. Whether an
-# EfficientNet is worth its work beside plain networks is asked over seeds, in the claims `efficientnet-equal-work` and
-# `efficientnet-equal-time` (docs/guide/claims.md).
+# and is close to a new last layer on pretrained features. So state the baseline: transfer easily beats training from
+# scratch for a network that is too large for its data. The comparison of EfficientNet with plain networks over seeds is
+# in the claims `efficientnet-equal-work` and `efficientnet-equal-time` (docs/guide/claims.md).
 #
-# ## The trap: a wrong normalisation
+# ## A common mistake: wrong normalisation
 #
-# Weights are made for inputs that have been shifted and scaled, $(x - \text{mean}) / \text{std}$, and nothing in them
-# says how. Lite0 wants 0.5 and 0.5; most other networks ImageNet's mean and deviation; some inputs in 0..255. A wrong
-# one raises no error. It just costs:
+# Weights expect normalised inputs, $(x - \text{mean}) / \text{std}$, but do not store mean and std. Lite0 needs 0.5 and
+# 0.5, most other networks ImageNet's values, some inputs in 0..255. A wrong one raises no error, but costs accuracy:
 
 
 # %%
@@ -307,9 +306,9 @@ assert costs["its own"].low > costs["0..255"].high + 0.05
 assert costs["its own"].value > max(share.value for share in costs.values()) - 0.03
 
 # %% [markdown]
-# The worst is noticed at once. The dangerous ones cost a few points: who has no other number to compare with takes them
-# for what transfer learning can do. So robustlab keeps the normalisation in the model, as its first layer, and looks
-# whether it is that of the weights. A function of our own that gets it wrong is refused:
+# The largest loss is easy to notice. A loss of a few points is not, if there is no other result to compare with. So
+# robustlab keeps the normalisation in the model, as its first layer, and checks that it matches the weights. A function
+# with a wrong normalisation is refused:
 
 
 # %%
@@ -329,8 +328,7 @@ print(refused)
 assert "mean 0.5" in refused
 
 # %% [markdown]
-# And if it has happened somewhere else, the input doctor, who looks before each evaluation, asks the model about the
-# same images in other units:
+# In other cases the input doctor, which runs before each evaluation, tests the model on the same images in other units:
 
 # %%
 findings = evaluation.inspect_inputs(normalising(tuned, *ways["ImageNet's"]), looks)
@@ -341,8 +339,8 @@ assert "model-normalises-otherwise" in {finding.code for finding in findings}
 # %% [markdown]
 # ## Is it robust?
 #
-# The features come from a million photographs, and they generalise. Does that impress an attacker? One step (FGSM) and
-# ten (PGD); a pixel may change by 2 or 4 of 255 levels.
+# The features were learned from a million photographs and generalise. Are they robust? We attack with one step (FGSM)
+# and ten (PGD); a pixel may change by 2 or 4 of 255 levels.
 
 # %%
 budgets = [2, 4]
@@ -374,17 +372,17 @@ assert robust["PGD"][-1].value < 0.35
 assert robust["PGD"][-1].value < robust["FGSM"][-1].value - 0.1
 
 # %% [markdown]
-# Accurate, not robust: a change that nobody sees is enough, and one step alone would have told less. Transfer carried
-# over what helps on photographs; resistance was never in it. To get some, train for it (notebooks 10 to 13). Notebook
-# 20 uses adversarial examples for another purpose, accuracy.
+# The network is accurate, but not robust: an invisible change is enough, and FGSM alone overestimates robustness. The
+# pretrained weights were not robust either. Robustness needs adversarial training (notebooks 10 to 13). Notebook 20
+# uses adversarial examples for another purpose, accuracy.
 #
 # ## What we saw
 #
-# - An EfficientNet takes convolutions apart and scales depth, width and resolution together.
+# - An EfficientNet factorises convolutions and scales depth, width and resolution together.
 # - With a frozen network, features are computed once; the head is trained in seconds.
-# - Opening layers from the top, each at a lower rate than the one above, lets the rest follow.
-# - A wrong normalisation raises no error; it only costs accuracy. Have it checked.
-# - What was transferred is accurate, and falls to a change that nobody sees.
+# - Then layers are unfrozen from the top, each with a lower learning rate than the one above.
+# - A wrong normalisation raises no error, but costs accuracy. Check it.
+# - The fine-tuned network is accurate, and is fooled by invisible changes.
 
 # %% [markdown]
 # ## Exercises
@@ -401,8 +399,8 @@ for count in (25, 50, 100, 200, len(train)):
     print(f"{count:4} images: {(line(tested.x).argmax(dim=1) == tested.y).double().mean():.1%}")
 
 # %% [markdown]
-# **2.** What do discriminative rates and gradual opening bring? Fine-tune with `decay=1` and `share=0`, from several
-# seeds, before you say.
+# **2.** How much do layer-wise learning rates and gradual unfreezing help? Fine-tune with `decay=1` and `share=0`, from
+# several seeds.
 #
 # **3.** Fine-tune on attacked images: give `finetune` the recipe `training.madry(ThreatModel(Linf(), 4 / 255))`. What
 # does it cost in clean accuracy?
