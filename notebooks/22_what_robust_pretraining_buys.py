@@ -1,11 +1,11 @@
 # %% [markdown]
 # # What robust pretraining buys
 #
-# **AdvProp and Noisy Student make a network better on images that are not like those of its training. Does that make
-# it harder to fool, and does it last when the network is trained further on other data?**
+# **AdvProp and Noisy Student make a network better on images that are not like those of its training. Does that make it
+# harder to fool, and does the effect remain after fine-tuning on other data?**
 #
-# Weights are rarely trained from nothing: they are taken from somebody and fine-tuned. For EfficientNet there were
-# three kinds to choose from, trained as usual, with AdvProp, and by Noisy Student. Published, on ImageNet:
+# Networks are rarely trained from scratch: usually published weights are fine-tuned. For EfficientNet there are three
+# kinds of weights: standard training, AdvProp, and Noisy Student. Published results on ImageNet:
 
 # %%
 import os
@@ -51,12 +51,13 @@ plt.show()
 
 # %% [markdown]
 # (ImageNet: the released models' own figures; note that the axis begins at 70. ImageNet-A: measured with timm's copies
-# of the weights, which for *usual* are those without AutoAugment.) None of this was measured under an attacker.
+# of the weights, which for *usual* are those without AutoAugment.) None of these was measured under attack.
 #
 # ## Three ways to train
 #
-# The same in small: Fashion-MNIST, the same labelled images for all three. Noisy Student also sees images without their
-# labels. Each network learns from about as many images: a student's epoch has four times as many.
+# We repeat this at small scale: Fashion-MNIST, with the same labelled images for all three. Noisy Student also uses
+# images without labels. Each network is trained on about the same number of images: a student's epoch has four times as
+# many.
 
 # %%
 LABELS, EPOCHS, RATIO = (1000, 8, 3) if QUICK else (2000, 8, 3)
@@ -87,8 +88,8 @@ history = fit(split, advprop(small, steps=1, step_size=4 / 255), labelled, usual
 advprop_net = models.merged(split)
 
 # %% [markdown]
-# AdvProp passed clean and adversarial images through norms of their own; what is left is the plain network with those
-# of the clean images. The student's teacher is the network that was trained as usual.
+# AdvProp passed clean and adversarial images through separate BatchNorm layers; the exported network has only those of
+# the clean images. The student's teacher is the network with standard training.
 
 # %%
 brief = replace(usual, epochs=EPOCHS // (1 + RATIO), batch_size=64 // (1 + RATIO))
@@ -105,10 +106,11 @@ with TemporaryDirectory() as folder:
 nets = {"usual": standard_net, "AdvProp": advprop_net, "Noisy Student": student_net}
 
 # %% [markdown]
-# ## Without an attacker
+# ## Corruptions and hard images
 #
-# Clean test images, the 15 corruptions of ImageNet-C at five severities, and Fashion-MNIST-A: real test images that
-# three networks of other kinds got wrong with confidence, and whose label is not suspected by one method (notebook 01).
+# Clean test images, the 15 corruptions of ImageNet-C at five severities, and Fashion-MNIST-A: unmodified test images
+# that three networks of other architectures misclassify with confidence, and whose label is not flagged as an error
+# (notebook 01).
 
 # %%
 n = 100 if QUICK else 200
@@ -126,7 +128,7 @@ for name, net in nets.items():
     print(f"hard {on_hard.value:.0%} [{on_hard.low:.0%}, {on_hard.high:.0%}]")
 
 # %% [markdown]
-# The same images were corrupted in the same way for all three, so that differences can be taken image by image:
+# The corrupted images are the same for all three networks, so differences can be computed image by image:
 
 # %%
 pairs = {name: compare_natural(natural["usual"], natural[name]).mean for name in ("AdvProp", "Noisy Student")}
@@ -144,10 +146,11 @@ axis.set(xlabel="accuracy under corruptions, above the usual training", ylim=(-0
 plt.show()
 
 # %% [markdown]
-# ## With one
+# ## Attacks
 #
-# No attacker was trained against, or hardly: AdvProp's adversarial images went through norms that are gone. Two small
-# attacks, then AutoAttack with the eps that networks are usually trained to withstand:
+# None of the exported networks was trained to be robust: AdvProp's adversarial images used the auxiliary BatchNorm,
+# which was removed. We run two attacks with a small eps, then AutoAttack with the eps that is usual in adversarial
+# training:
 
 # %%
 quiet = How(seed=SEED, doctor=False)
@@ -186,13 +189,13 @@ assert all(shares[2].value < shares[0].value for shares in attacked.values())
 assert all(shares[3].value <= 0.3 for shares in attacked.values())
 
 # %% [markdown]
-# *Lines: exact 95 % intervals; those of AutoAttack are wide, as it saw few images.* Under so small a change, and on so
-# few images, the three can hardly be told apart; a strong attacker stops at none of them.
+# *Lines: exact 95 % intervals; those of AutoAttack are wide, as it saw few images.* At this small eps and on so few
+# images, the three hardly differ; under AutoAttack none of them is robust.
 #
 # ## On other data
 #
-# Now the question of this notebook. The same weights are brought to handwritten digits: a new last layer, trained on
-# kept features, then the whole network from the top down, in the usual way for all three. Who is harder to fool?
+# Now we fine-tune the same weights on handwritten digits: first a new last layer on stored features, then the whole
+# network from the top down, in the same way for all three. Which network is harder to fool?
 
 # %%
 numbers, others = (data.load("digits", split=split, size=28) for split in ("train", "test"))
@@ -218,13 +221,13 @@ assert min(shares[0].value for shares in fooled.values()) > 0.8
 assert all(shares[2].value < shares[0].value - 0.1 for shares in fooled.values())
 
 # %% [markdown]
-# One seed, a small network and 359 digits: such a table is an impression, not a finding.
+# This table is based on one seed, a small network and 359 digits, so it supports no conclusion.
 #
 # ## With three seeds
 #
-# `robustlab reproduce` did it with EfficientNet, 5,000 labels and 15,000 images without, and three seeds; what had to
-# come out was written down before. Each line is an effect with its 95 % interval over the seeds, each cross the
-# smallest effect that counts.
+# `robustlab reproduce` ran the experiment with EfficientNet, 5,000 labels and 15,000 images without labels, and three
+# seeds; the smallest effects that count were written down in advance. Each line is an effect with its 95 % interval
+# over the seeds, each cross the smallest effect that counts.
 
 # %%
 names = (
@@ -241,8 +244,8 @@ outcomes = {one.claim.name: one for one in known(names)}
 effects = [(one.claim.name, effect) for one in outcomes.values() for effect in one.effects]
 
 # %%
-# alt: Effects of six claims with 95 % intervals over three seeds, and a cross each for the smallest effect that
-#   counts: most intervals hold their cross.
+# alt: Effects of six claims with 95 % intervals over three seeds, and a cross each for the smallest effect that counts:
+#   most intervals contain their cross.
 figure, axis = plt.subplots(figsize=(10, 9), layout="constrained")
 for place, (name, effect) in enumerate(reversed(effects)):
     color = f"C{names.index(name)}"
@@ -259,8 +262,8 @@ for name, one in outcomes.items():
     print(f"{name:24} {one.verdict}")
 
 # %% [markdown]
-# A line that crosses its cross says that three seeds are not enough to tell, and most do. What the results do say is
-# asserted here:
+# If an interval contains its cross, three seeds are not enough for a verdict; this is the case for most. The effects
+# that the results support are asserted here:
 
 # %%
 found = {(name, effect.effect.of.metric, effect.effect.over.arm): effect for name, effect in effects}
@@ -276,22 +279,22 @@ print("\n".join(f"{one.effect.what} {one.mean:+.3f} [{one.low:+.3f}, {one.high:+
 assert all(one.low > 0 for one in helps)
 
 # %% [markdown]
-# The tables behind it, beside the published ones, with everything in which the two differ:
-# docs/guide/pretraining.md.
+# The tables, the published results, and all differences between the two are in docs/guide/pretraining.md.
 #
 # ## What we saw
 #
-# - AdvProp and the noise of Noisy Student help on corrupted images; by how much, three seeds say roughly.
-# - Attackers who may change next to nothing do not tell these three networks apart in so small a run, and nothing here
-#   withstands AutoAttack: robust in nature is not robust against somebody.
-# - After fine-tuning, weights from both were harder to fool with each seed, and yet three seeds are too few to say by
-#   how much: networks trained as usual differ too much among themselves.
+# - AdvProp and the noise of Noisy Student help on corrupted images; three seeds give only a rough estimate of the
+#   effect.
+# - In this small run the three networks do not differ under attacks with a small eps, and none is robust under
+#   AutoAttack: robustness to corruptions is not robustness to attacks.
+# - After fine-tuning, weights from both were harder to fool with each seed, but three seeds are too few to estimate the
+#   effect: networks with standard training vary too much between seeds.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Is it the noise, or what the teacher says? Train on the labels alone with the noise of students, and put the
-# network beside the three.
+# **1.** Is the gain due to the noise or to the pseudo-labels? Train on the labels alone with the noise of students, and
+# compare the network with the three.
 
 # %% tags=["solution"]
 noisy = fresh()
@@ -300,8 +303,8 @@ there = evaluate_natural(noisy, test, severities=[3], n=n)
 print(f"clean {there.clean.accuracy.value:.1%}, corrupted {there.mean_accuracy.value:.1%} at severity 3")
 
 # %% [markdown]
-# **2.** Fine-tune with `advprop` as the recipe of the second stage (`robustlab finetune --recipe advprop`). Does it
-# matter then where the weights came from?
+# **2.** Fine-tune with `advprop` as the recipe of the second stage (`robustlab finetune --recipe advprop`). Does the
+# origin of the weights still matter?
 #
-# **3.** `robustlab reproduce pretrained-weights` does the experiment with digits again. How many seeds would it take to
-# tell an effect of one point?
+# **3.** `robustlab reproduce pretrained-weights` repeats the experiment with digits. How many seeds would be needed to
+# detect an effect of one point?
