@@ -3,10 +3,9 @@
 #
 # **Can a network learn from its own guesses, and does that make it robust?**
 #
-# Labels are dear, images are cheap. A network that learned from few labels can name the images that have none, well or
-# badly. Another then learns from these names as if they were true. Xie and others (2020) did it with 300 million
-# photographs, and the second network was better than its teacher, most of all where the images were hard. The trick is
-# in the word *noisy*.
+# Labels are expensive, images are cheap. A network trained on few labels can label the other images, with some errors.
+# A second network is then trained on these labels. Xie and others (2020) did this with 300 million photographs: the
+# second network was better than its teacher, especially on hard images. The key is the *noise* in its training.
 
 # %%
 import os
@@ -34,17 +33,17 @@ SEED = 0
 # ## The idea
 #
 # 1. A **teacher** learns from the labels.
-# 2. It names the other images, as well as it can: undistorted, with nothing random. These are the **pseudo-labels**.
-# 3. A **student**, as large or larger, learns from labels and pseudo-labels together, with **noise**: its images are
+# 2. It labels the other images, without distortions or randomness. These are the **pseudo-labels**.
+# 3. A **student**, as large or larger, is trained on labels and pseudo-labels together, with **noise**: its images are
 #    distorted, and parts of it are switched off at random.
 # 4. The student is the next teacher. Go to 2.
 #
-# Without the noise the student could copy the teacher, faults and all. With it, it has to say of a distorted image what
-# the teacher said of the clean one.
+# Without noise the student could copy the teacher with its errors. With noise, it has to predict for a distorted image
+# what the teacher predicts for the clean one.
 #
 # ## 200 labels
 #
-# `WithoutLabels` is what it says. Fashion-MNIST knows the labels of the pool, but whoever asks for one gets a 0.
+# `WithoutLabels` hides the labels of the pool, which Fashion-MNIST contains: all labels are returned as 0.
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
@@ -58,7 +57,7 @@ assert not everything.y.any()
 # ## The teacher
 #
 # A small network, with the settings that all students here have: the same number of updates, each with 25 labelled
-# images. Students differ in what comes on top of these.
+# images. Students differ in the additional images and noise.
 
 # %%
 adam, epochs = training.adamw(2e-3), 20 if QUICK else 40
@@ -76,11 +75,10 @@ def right(model, images=x):
 
 
 # %% [markdown]
-# ## What the teacher says
+# ## Pseudo-labels of the teacher
 #
-# It is asked about each image of the pool, once. The probabilities go into a folder, with a note of whose they are. How
-# good are they? In this notebook we can look, **for the figures alone**: `truth` holds the hidden labels, and no
-# training below is ever handed it.
+# The teacher predicts each image of the pool once. The probabilities are stored in a folder with the digest of its
+# weights. How good are they? **For the figures only**, `truth` contains the hidden labels; no training below uses them.
 
 # %%
 place = Path(tempfile.mkdtemp())
@@ -100,11 +98,11 @@ for axis, number in zip(axes.flat, torch.cat([hit.nonzero()[:8, 0], (~hit).nonze
 plt.show()
 
 # %% [markdown]
-# Above, guesses that are right; below, guesses that are wrong, and how sure the teacher was of each. Is it right as
-# often as it says? Of the guesses with a confidence of about 80 %, 80 % should be right.
+# Above, correct guesses; below, wrong guesses, with the teacher's confidence. Is it right as often as its confidence
+# says? Of the guesses with a confidence of about 80 %, 80 % should be right.
 
 # %%
-# alt: Left, histogram of confidence, right and wrong guesses stacked; right, the share that is right over
+# alt: Left, histogram of confidence, right and wrong guesses stacked; right, the fraction that is right over
 #   confidence, which lies below the diagonal.
 bins = [(confidence > low / 10) & (confidence <= low / 10 + 0.1) for low in range(2, 10)]
 bins = [rows for rows in bins if rows.sum() > 20]
@@ -114,7 +112,7 @@ axes[0].set(xlabel="confidence", ylabel="images of the pool")
 axes[0].legend()
 axes[1].plot([0.2, 1], [0.2, 1], "--", color="gray")
 axes[1].plot([confidence[rows].mean() for rows in bins], [hit[rows].double().mean() for rows in bins], "o-")
-axes[1].set(xlabel="confidence", ylabel="share that is right")
+axes[1].set(xlabel="confidence", ylabel="fraction that is right")
 plt.show()
 
 # %%
@@ -123,11 +121,11 @@ assert confidence.mean() > hit.double().mean() + 0.03
 assert hit[confidence > 0.9].double().mean() > hit[confidence < 0.6].double().mean() + 0.2
 
 # %% [markdown]
-# The order is right: the surer, the more often correct. The level is not: it is surer than it should be.
+# Guesses with higher confidence are correct more often, but the teacher is overconfident.
 #
 # ## Filter and balance
 #
-# Two rules of the paper choose what the student gets. **Filter:** guesses below a threshold, 0.3 there, are left out.
+# Two rules of the paper select the student's images. **Filter:** guesses below a threshold, 0.3 there, are left out.
 # **Balance:** each class gets the same number of images; of a class that has more, the most confident are kept, of one
 # that has fewer, some come twice or more.
 
@@ -142,7 +140,7 @@ assert purity[-1] > purity[2] + 0.03 > purity[0] + 0.03
 assert kept[0.3].double().mean() > 0.95
 
 # %% [markdown]
-# A higher threshold buys fewer errors with fewer, *easier* images. At 0.3 it does almost nothing here.
+# A higher threshold leaves fewer errors, but also fewer and *easier* images. At 0.3 it has almost no effect here.
 
 # %%
 # alt: Bars of the number of images of each class, as the teacher guesses, which is uneven, and balanced, which
@@ -161,12 +159,12 @@ assert before.max() > 1.25 * before.min()
 assert after.unique().numel() == 1
 
 # %% [markdown]
-# Pseudo-labels are **soft**: the student learns all ten probabilities, "shirt, perhaps a coat", not the winner alone.
+# Pseudo-labels are **soft**: the student is trained on all ten probabilities, not only on the most likely class.
 #
 # ## The noise
 #
-# There are three kinds. The first is in the images: **RandAugment** does two of 14 things at random (rotate, shift,
-# brighten, sharpen, ...). One image, distorted 16 times:
+# There are three kinds of noise. The first is in the images: **RandAugment** applies two of 14 random operations
+# (rotate, shift, brighten, sharpen, ...). One image, distorted 16 times:
 
 # %%
 # alt: One picture distorted in sixteen ways: turned, shifted, darkened, inverted and so on.
@@ -178,8 +176,8 @@ for axis in axes.flat:
 plt.show()
 
 # %% [markdown]
-# The second is **dropout**: a share of the features before the last layer is set to 0, others each time. Our students
-# have it, the teacher has not. Asked twice in training, a student says two things; in use it says one.
+# The second is **dropout**: a random fraction of the features before the last layer is set to 0. Our students have it,
+# the teacher does not. In training mode two outputs for the same image differ; in eval mode they are equal.
 
 
 # %%
@@ -196,8 +194,8 @@ net.train()
 assert (net(x[:8]) - net(x[:8])).abs().max() > 1e-3
 
 # %% [markdown]
-# The third is **stochastic depth**: whole blocks are left out, others for each image, if there is a way around them, as
-# in EfficientNets. The first block always survives, the later ones less and less, in equal steps.
+# The third is **stochastic depth**: random blocks are skipped for each image, if they have a residual connection, as in
+# EfficientNets. The first block is always kept; the probability decreases in equal steps for later ones.
 
 # %%
 deep = models.load("timm:efficientnet_b0,stride=2,width=0.5,drop_path=0.2", classes=10, channels=1, size=28).train()
@@ -207,12 +205,12 @@ survives = [(block.drop_path(torch.ones(2_000, 1, 1, 1)) > 0).double().mean().it
 planned = [1 - 0.2 * number / len(blocks) for number in range(len(blocks))]
 
 # %%
-# alt: Share of times that each block survives in training: measured dots fall from 1 along the planned line, and
-#   blocks with no way around them are crossed.
+# alt: Share of times that each block survives in training: measured dots fall from 1 along the planned line, and blocks
+#   without a residual connection are crossed.
 figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 axis.plot(planned, color="gray", lw=1, label="planned")
 axis.plot(survives, "o", label="measured")
-axis.plot(around, [survives[number] for number in around], "x", color="C3", label="no way around")
+axis.plot(around, [survives[number] for number in around], "x", color="C3", label="no residual connection")
 axis.set(xlabel="block", ylabel="survives in training", ylim=(0.75, 1.02))
 axis.legend()
 plt.show()
@@ -222,11 +220,12 @@ assert survives[0] == 1
 assert max(abs(one - other) for one, other in zip(survives, planned, strict=True)) < 0.05
 
 # %% [markdown]
-# (Shares of 2,000 draws.) Blocks that change size or channels have no way around them; our own small network has none.
+# (Fractions of 2,000 draws.) Blocks that change size or channels have no residual connection; nor has our own small
+# network.
 #
 # ## The loss, by hand
 #
-# With $n$ labelled images $(x_i, y_i)$ and $rn$ others $u_j$ of which the teacher says $q_j$, all of them distorted:
+# With $n$ labelled images $(x_i, y_i)$ and $rn$ others $u_j$ with pseudo-labels $q_j$, all of them distorted:
 #
 # $$L = \frac{1}{n + rn} \Big( \sum_i -\log p_{y_i}(\tilde x_i) + \sum_j \sum_k -q_{jk} \log p_k(\tilde u_j) \Big) .$$
 #
@@ -254,10 +253,10 @@ torch.testing.assert_close(losses[0], ours, rtol=1e-4, atol=1e-6)
 # %% [markdown]
 # ## Two rounds
 #
-# `self_train` does all of it: it asks the teacher, trains a student, makes it the teacher, and keeps each stage in a
-# folder. What is it that helps, the images without labels, or the noise? Each is taken away in turn:
+# `self_train` runs all steps: it labels with the teacher, trains a student, makes it the teacher, and stores each step
+# in a folder. Do the images without labels help, or the noise? We remove each in turn:
 # - **labels, noise**: no unlabelled images, but the same distortions and dropout, the same number of updates;
-# - **guesses, no noise**: the student sees the pool, but neither distortions nor dropout.
+# - **guesses, no noise**: the student uses the pool, but neither distortions nor dropout.
 
 
 # %%
@@ -288,7 +287,8 @@ axis.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# *Lines: exact 95 % intervals over images.* All were measured on the same ones, so that differences are known better:
+# *Lines: exact 95 % intervals over images.* All were measured on the same images, so paired differences are more
+# precise:
 
 
 # %%
@@ -303,12 +303,12 @@ for name in list(nets)[1:]:
 assert gain(hits["teacher"], hits["second student"])[0] > 0.02
 
 # %% [markdown]
-# After two rounds the student is better than the teacher, whose guesses are all that it knows beyond the 200 labels. We
-# assert no more than that. A good part of the gain may come from the noise alone: look at *labels, noise*. The
-# intervals are over images, and say nothing about another teacher, other labels, other first weights. **One run with
-# one seed cannot tell how much the unlabelled images add**, or whether the second round was worth its time.
+# After two rounds the student is better than the teacher, although its only additional information is the teacher's
+# guesses. We assert only this. Much of the gain may come from the noise alone: see *labels, noise*. The intervals are
+# over images, not over teachers, labels or initial weights. **One run with one seed cannot tell how much the unlabelled
+# images add**, or whether the second round was worth its time.
 #
-# ## Images that nature harmed: noise, blur, fog
+# ## Corruptions: noise, blur, fog
 
 # %%
 harms = ("gaussian_noise", "pixelate", "defocus_blur", "contrast", "fog")
@@ -334,11 +334,11 @@ for name, one, other in zip(harms, natural["teacher"], natural["second student"]
 assert gain(natural["teacher"][0], natural["second student"][0])[0] > 0.02
 
 # %% [markdown]
-# Noise harms the student less. That is no rule: look at the bars of contrast and fog, and at another seed.
+# The student is more accurate under noise. This is not general: see contrast and fog, and other seeds.
 #
 # ## Is it adversarially robust?
 #
-# The paper also found that its student stood firmer against FGSM, at a small budget. Does ours, and how far does it go?
+# The paper also found that the student is more robust to FGSM at a small budget. Is ours, and up to which budget?
 
 # %%
 budgets, near, quiet = [k / 255 for k in (2, 4, 8, 16, 32)], ThreatModel(Linf(), 2 / 255), Settings(doctor=False)
@@ -347,8 +347,8 @@ attacks = {"FGSM": FGSM(near), "PGD": PGD(near, steps=10)}
 runs = {k: evaluate(net, test, attacks=attacks, eps=budgets, n=n, settings=quiet) for k, net in pairs.items()}
 
 # %%
-# alt: Share right under PGD over eps for teacher and second student: both fall to little at 32 grey values, the
-#   student later.
+# alt: Share right under PGD over eps for teacher and second student: both are low at 32 grey values, and the student
+#   falls later.
 figure, axis = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
 for name, run in runs.items():
     ways = [run.clean.accuracy, *(run.result("PGD", eps).robust for eps in budgets)]
@@ -367,9 +367,9 @@ assert found["second student"][0] > found["teacher"][0] + 0.03
 assert max(values[-1] for values in found.values()) < 0.2
 
 # %% [markdown]
-# (Clean; under FGSM and under PGD with 2/255.) There the student is ahead. With 32/255 little is left of either.
-# Now AutoAttack on the student, with 8/255 and on few images, for it takes its time (in the quick version its first two
-# attacks, so that the share that stands may still be too high):
+# (Clean; under FGSM and under PGD with 2/255.) At 2/255 the student is more robust. At 32/255 both have a low accuracy.
+# Now AutoAttack on the student, with 8/255 and on few images, because it is slow (in the quick version only its first
+# two attacks, so that robust accuracy may be too high):
 
 # %%
 suite = autoattack(ThreatModel(Linf(), 8 / 255), "quick" if QUICK else "standard")
@@ -379,14 +379,14 @@ for name, one in (("as they are", run.clean.accuracy), ("AutoAttack", run.worst[
 assert run.worst[-1].robust.value < run.clean.accuracy.value - 0.05
 
 # %% [markdown]
-# The distortions of training are drawn at random, the attacker's are chosen. **Robust to nature is not robust to an
-# attacker**; for that see notebooks 10 to 13. Both can be tried together: `noisy_student(..., recipe=...)` does with
-# the mixed batch what another recipe says.
+# The distortions in training are random; those of an attack are not. **Robustness to corruptions is not robustness to
+# attacks**; see notebooks 10 to 13. Both can be combined: `noisy_student(..., recipe=...)` applies another recipe to
+# the mixed batch.
 #
 # ## With more labels, and several seeds
 #
-# Three claims belong here, on an EfficientNet with stochastic depth. For each the smallest effect that counts was
-# written down before the first run. What is known of them today; one without a verdict was not put to the test yet:
+# Three claims test this on an EfficientNet with stochastic depth. For each the smallest effect that counts was written
+# down before the first run. The results so far; a claim without a verdict was not run yet:
 
 # %% tags=["stored"]
 for outcome in known(["noisy-student", "student-noise", "noisy-student-attacked"]):
@@ -395,16 +395,16 @@ for outcome in known(["noisy-student", "student-noise", "noisy-student-attacked"
 # %% [markdown]
 # ## What we saw
 #
-# - The surer a teacher is of a guess, the more often it is right, and it is surer than it is right.
-# - Filter and balance choose what is learned; the probabilities say more than the winner.
-# - Noise may be much of the gain. Without a control that has it, nothing is known of what unlabelled images add.
-# - The student stands firmer against noise and small attacks. With a larger budget little is left of that.
+# - A teacher's guesses are right more often at higher confidence, but it is overconfident.
+# - Filter and balance select the images; soft labels contain more information than the most likely class.
+# - Noise may be much of the gain. The effect of unlabelled images needs a control with the same noise.
+# - The student is more robust to noise and weak attacks. At a larger budget the gain almost disappears.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where teacher and second student disagree, who is right how often? And did the student inherit that the teacher
-# is too sure of itself?
+# **1.** Where teacher and second student disagree, how often is each right? Is the student overconfident, like the
+# teacher?
 
 # %% tags=["solution"]
 answers = {name: net(x).softmax(dim=1).max(dim=1) for name, net in pairs.items()}
