@@ -309,13 +309,13 @@ with torch.no_grad():
 #
 # - Attacked images have different statistics from clean images.
 # - AdvProp is standard training plus a second pass through an auxiliary BatchNorm; the attack uses the same route.
-# - The main statistics never see an adversarial example, and the exported network is a plain one.
-# - A minute of training does not show whether it helps. The claims do, as far as anything does.
+# - Adversarial examples never change the main statistics, and the exported network is a plain one.
+# - A minute of training does not show whether it helps. The claims test this over seeds.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which route is harder to fool? The attacker may ask the route that he attacks.
+# **1.** Which route is harder to fool? Attack each route with its own gradients.
 
 # %% tags=["solution"]
 for route, name in enumerate(("main", "auxiliary")):
@@ -327,6 +327,6 @@ for route, name in enumerate(("main", "auxiliary")):
 
 # %% [markdown]
 # **2.** Fine-grained AdvProp has a route for each budget: `advprop([weak, strong])` on `split_norms(net, routes=3)`.
-# How far apart do the running statistics of the two auxiliary routes end?
+# How far apart are the running statistics of the two auxiliary routes after training?
 #
-# **3.** Train with `weight=0`. Which network do you get, and how can you be sure without looking at a single accuracy?
+# **3.** Train with `weight=0`. Which network do you get, and how can you verify this without measuring accuracy?
