@@ -128,6 +128,12 @@ def test_imports_follow_the_arrows(room: str) -> None:
     assert not against, f"robustlab.{room} may import {sorted(allowed)} only"
 
 
+def test_what_runs_claims_knows_none_of_them() -> None:
+    engine = of_room("studies/claim_engine")
+    assert engine
+    assert [f"{i.where} imports {i.module}" for i in engine if i.module.startswith("robustlab.studies.claims")] == []
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_heavy_packages_are_imported_where_they_are_used(room: str) -> None:
     allowed = EAGER | (HEAVY if room in DOORS else set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from robustlab.core import Linf
 
 ROOT = Path(__file__).parents[1]
+NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +21,34 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_can_be_imported(name: str) -> None:
     importlib.import_module(f"benchmarks.{name}")
+
+
+def _imported(name: str) -> set[str]:
+    """Benchmarks that a benchmark imports, anywhere in its file."""
+    nodes = list(ast.walk(ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    inside = {alias.name for node in froms if node.module == "benchmarks" for alias in node.names}
+    parts = {str(node.module).split(".")[1] for node in froms if str(node.module).startswith("benchmarks.")}
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return inside | parts | {name.split(".")[1] for name in plain if name.startswith("benchmarks.")}
+
+
+def _reached(name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = _imported(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_benchmark_imports_itself_by_way_of_others(name: str) -> None:
+    assert name not in _reached(name)
 
 
 class Stages:
