@@ -14,19 +14,19 @@ from robustlab.data.sources import Progress
 
 
 class Description(NamedTuple):
-    """What a data set is and where it is."""
+    """A data set, its licence and its place."""
 
     name: str
     contents: str
     licence: str
     place: str | None
-    """Where it lies, or None if it would have to be fetched."""
+    """Its place on this machine; None if it would have to be fetched."""
     source: str
-    """Where it was found, or the places that will be tried, in order."""
+    """Its origin, or the places that will be tried, in order."""
 
 
 class Request(NamedTuple):
-    """What a user asks of a data set."""
+    """The part of a data set that a user wants, and its form."""
 
     path: str
     """The text behind the colon of a name such as ``folder:photos``; "" without one."""
@@ -36,7 +36,7 @@ class Request(NamedTuple):
     size: int | Frames | None
     channels: int
     fallback: bool
-    """Whether other data may stand in, with a warning."""
+    """True if other data may stand in, with a warning."""
     progress: Progress | None
 
     @property
@@ -59,7 +59,7 @@ class DataSet:
     """A data set, or a kind of them, that is loaded by name.
 
     Args:
-        read: gives the examples that a request asks for; ValueError for an unknown split, DataError without the data.
+        read: gives the examples of a request; ValueError for an unknown split, DataError without the data.
         describe: its description.
         fill_in: word for the text behind the colon, as PATH in "folder:PATH"; "" for a name without one.
         splits: all there are, for a command that reads it through; "all" alone where they are not known.
@@ -94,7 +94,7 @@ def register(name: str, member: DataSet) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """What ``load`` knows by name."""
+    """All names that ``load`` accepts."""
     return tuple(f"{name}:{one.fill_in}" if (one := DATA_SETS[name]).fill_in else name for name in DATA_SETS)
 
 
