@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from robustlab import corruptions, data
-from robustlab.attacks import FGSM
+from robustlab.attacks import ATTACKS, FGSM, make_attack
 from robustlab.core import Linf, ThreatModel
 from robustlab.core.registry import Registry
 from robustlab.corruptions import corruption
@@ -42,7 +42,7 @@ import torch
 from torch import nn
 
 from robustlab import corruptions, data, evaluation, report, studies
-from robustlab.attacks import Step, at_input
+from robustlab.attacks import ATTACKS, AttackSpec, Step, at_input
 from robustlab.attacks.call import craft
 from robustlab.attacks.maximise import Plan, search
 from robustlab.core import ThreatModel, cross_entropy
@@ -74,6 +74,9 @@ class ToyAttack:
 
     search = search
     __call__ = craft
+
+
+ATTACKS.register("toy-steps", AttackSpec(ToyAttack, "three toy steps"))
 
 
 class ToyOptimizer(torch.optim.SGD):
@@ -163,6 +166,7 @@ MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (EXPORTS, "toy.txt", "toy.tx"),
     (CATALOGUE, "toy-claim", "toy-clam"),
     (RECIPES, "toy-recipe", "toy-recpie"),
+    (ATTACKS, "toy-steps", "toy-stpes"),
 )
 
 
@@ -194,7 +198,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 
 
 def test_an_attack_with_a_step_rule_of_its_own_is_evaluated_under_its_label() -> None:
-    attack = import_module("toy_members").ToyAttack(ThreatModel(Linf(), 0.3))
+    attack = make_attack("toy-steps", ThreatModel(Linf(), 0.3))
     found = evaluate(load("toy_members:model"), data.load("toy-stripes:4"), attacks=[attack])
     assert [a.name for a in found.attacks] == ["three toy steps"]
     assert (found.clean.accuracy.value, found.worst[0].robust.value) == (1.0, 0.0)
