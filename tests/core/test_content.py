@@ -83,7 +83,7 @@ def test_values_of_every_kind_have_a_digest_of_their_own(kind: str) -> None:
     assert digest(one) != digest(other)
 
 
-def test_what_is_beside_the_numbers_of_a_quantized_tensor_counts() -> None:
+def test_scales_and_zero_points_of_a_quantized_tensor_count() -> None:
     whole = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
     scaled = [torch.quantize_per_tensor(whole * s, s, z, torch.quint8) for s, z in ((1.0, 0), (2.0, 0))]
     assert torch.equal(scaled[0].int_repr(), scaled[1].int_repr())

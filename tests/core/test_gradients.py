@@ -40,7 +40,7 @@ def test_no_gradient_is_zero() -> None:
 
 
 @DTYPES
-def test_what_is_not_finite_becomes_so_and_keeps_its_direction(dtype: torch.dtype) -> None:
+def test_infinite_gradients_become_finite_and_keep_their_direction(dtype: torch.dtype) -> None:
     given = torch.tensor([[torch.inf, -torch.inf, 1.0], [torch.nan, -2.0, 0.0]]).to(dtype)
     found = own_gradient(given, X.to(dtype))
     assert found.isfinite().all()
@@ -49,7 +49,7 @@ def test_what_is_not_finite_becomes_so_and_keeps_its_direction(dtype: torch.dtyp
     assert found[1].tolist() == [0, -2, 0]
 
 
-def test_what_is_too_long_to_be_squared_is_shortened_without_a_turn() -> None:
+def test_gradients_too_long_to_be_squared_are_shortened_in_their_direction() -> None:
     found = own_gradient(torch.tensor([[3e30, -4e30, 0.0], [3e5, 0.0, 1e-9]]), X)
     assert torch.allclose(found[0] / found[0, 0], torch.tensor([1.0, -4 / 3, 0.0]))
     assert found.square().sum().isfinite()

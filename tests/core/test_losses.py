@@ -167,7 +167,7 @@ def test_gradients_that_are_no_numbers_become_numbers() -> None:
     assert grad[1].tolist() == [0.5, 0.25]
 
 
-def test_what_is_finished_as_a_whole_gets_no_gradient_unless_asked_for() -> None:
+def test_finished_micro_batches_get_no_gradient_by_default() -> None:
     objective = untargeted(linear(logits_of(4, 3)), torch.zeros(2, dtype=torch.int64))
     x = torch.linalg.lstsq(logits_of(4, 3).T, torch.tensor([[0.0, 5, 0], [0, 0, 5]], dtype=torch.float64).T).solution.T
     _, finished, none = objective.gradient(x)

@@ -78,7 +78,9 @@ def test_divergences_of_any_two_answers_are_finite(classes: int, dtype: torch.dt
 @DTYPES
 @CLASSES
 @pytest.mark.parametrize("score", [margin, dlr, relative_margin], ids=repr)
-def test_the_sign_says_who_is_right_and_only_ties_are_zero(score: Score, classes: int, dtype: torch.dtype) -> None:
+def test_the_sign_of_the_margin_is_the_verdict_and_only_ties_are_zero(
+    score: Score, classes: int, dtype: torch.dtype
+) -> None:
     logits, y = table(classes, dtype)
     z = logits.double()
     own, lead = z.gather(1, y[:, None])[:, 0], z.scatter(1, y[:, None], -INF).amax(1)
@@ -109,7 +111,7 @@ def test_masked_classes_count_as_if_they_were_not_there(classes: int, mask: floa
 
 
 @pytest.mark.parametrize("score", [*LABELLED, kl], ids=repr)
-def test_what_is_no_number_stays_none(score: Score) -> None:
+def test_nan_stays_nan(score: Score) -> None:
     logits = torch.tensor([[torch.nan, 1.0, 2.0], [0.0, torch.nan, -INF], [0.0, 1.0, 2.0]])
     truth = torch.zeros_like(logits) if score == kl else torch.tensor([1, 0, 1])
     assert score(logits, truth).isnan().tolist() == [True, True, False]

@@ -77,7 +77,7 @@ def test_everything_is_put_back_when_the_model_raises(model: Careless) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_each_part_is_put_into_the_mode_asked_for(model: Careless, *, training: bool) -> None:
+def test_each_module_is_put_into_the_mode(model: Careless, *, training: bool) -> None:
     with frozen(model, training=training):
         assert [part.training for part in model.modules()] == [training] * 4
 

@@ -85,7 +85,7 @@ def test_labels_of_data_are_class_numbers(door: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("y", [Y.float(), Y[:, None], ONE_HOT, Y[:3], Y > 0], ids=str)
-def test_cross_entropy_takes_class_numbers_or_shares(y: Tensor) -> None:
+def test_cross_entropy_takes_class_numbers_or_probabilities(y: Tensor) -> None:
     logits = model()(X)
     with pytest.raises(ValueError, match="labels must be class numbers"):
         cross_entropy(logits, y)

@@ -43,7 +43,7 @@ def test_norms_are_values(norm: Norm) -> None:
 
 @every_norm
 @every_dtype
-def test_projection_keeps_what_is_inside_and_the_dtype(norm: Norm, dtype: torch.dtype) -> None:
+def test_projection_keeps_points_inside_and_the_dtype(norm: Norm, dtype: torch.dtype) -> None:
     delta = normal(6, 2, 3).to(dtype)
     assert torch.equal(norm.project(delta, 100.0), delta)
     assert norm.project(delta, 0.5).dtype == dtype

@@ -74,7 +74,7 @@ def test_a_hopeless_processor_is_not_timed_to_the_end(monkeypatch: pytest.Monkey
     assert len(asked) == 4, "a warm step of each, and one more"
 
 
-def test_other_devices_are_asked_for_units_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_devices_are_checked_for_their_own_units(monkeypatch: pytest.MonkeyPatch) -> None:
     units(monkeypatch, avx512=True, amx=True)
     for there in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there, **_: there)

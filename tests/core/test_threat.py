@@ -196,7 +196,7 @@ def test_balls_do_not_waste_gradient_on_values_at_their_bound(norm: Norm) -> Non
     assert torch.equal(ThreatModel(Linf(), 0.5).region(x).inward(x, grad.clone()), grad)
 
 
-def test_projection_does_not_touch_or_track_what_it_was_given() -> None:
+def test_projection_does_not_touch_or_track_its_inputs() -> None:
     x, point = pictures(2, 3), moved(pictures(2, 3), 1.0).requires_grad_()
     before = x.clone(), point.detach().clone()
     for norm in (Linf(), L2(), L1()):
@@ -229,6 +229,6 @@ def test_eps_in_units_of_255_is_refused_with_a_hint() -> None:
 
 
 @pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan)])
-def test_bounds_the_wrong_way_round_are_refused(bounds: tuple[float, float]) -> None:
+def test_reversed_bounds_are_refused(bounds: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high, got"):
         ThreatModel(Linf(), 0.1, bounds)

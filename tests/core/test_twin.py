@@ -184,7 +184,7 @@ class Forgetful(nn.Module):
 
 
 @pytest.mark.parametrize("make", [Noisy, Uncopyable, Forgetful])
-def test_what_does_not_agree_with_its_copy_searches_for_itself(make: type[nn.Module]) -> None:
+def test_models_that_differ_from_their_copy_search_with_themselves(make: type[nn.Module]) -> None:
     model = make().eval()
     twin = search_twin(model, inputs())
     assert not twin.distinct
@@ -204,7 +204,7 @@ def with_statistics_of_the_batch(model: nn.Sequential) -> None:
 
 
 @pytest.mark.parametrize("spoil", [in_training_mode, with_a_hook, with_statistics_of_the_batch])
-def test_models_that_may_look_at_the_batch_get_no_twin_and_no_micro_batches(
+def test_models_that_may_depend_on_the_batch_get_no_twin_and_no_micro_batches(
     spoil: Callable[[nn.Sequential], None],
 ) -> None:
     model = randomised(convolutional())
@@ -212,7 +212,7 @@ def test_models_that_may_look_at_the_batch_get_no_twin_and_no_micro_batches(
     assert search_twin(model, inputs()) == own_twin(model, inputs()) == Twin(model, model, rows=None)
 
 
-def test_a_model_that_is_only_asked_searches_with_itself_in_micro_batches() -> None:
+def test_a_model_without_gradients_searches_with_itself_in_micro_batches() -> None:
     model = randomised(convolutional())
     twin = own_twin(model, inputs())
     assert not twin.distinct
@@ -288,7 +288,7 @@ def test_a_search_in_a_precision_that_does_not_fit_is_dropped() -> None:
     assert search_twin(model, inputs()).distinct
 
 
-def test_only_what_the_model_itself_gets_wrong_is_a_success() -> None:
+def test_only_mistakes_of_the_model_itself_are_successes() -> None:
     right, wrong = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     x, y = torch.rand(4, 2), torch.zeros(4, dtype=torch.int64)
     for own, search, expected in ((right, wrong, False), (wrong, wrong, True), (wrong, right, False)):

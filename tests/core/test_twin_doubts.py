@@ -115,7 +115,7 @@ DECIDING = {
 
 
 @pytest.mark.parametrize("way", [*MOVING.values(), *DECIDING.values()], ids=[*MOVING, *DECIDING])
-def test_a_model_that_may_go_another_way_searches_with_itself(way: Callable[..., object]) -> None:
+def test_a_model_that_may_differ_between_passes_searches_with_itself(way: Callable[..., object]) -> None:
     model = settled(Normed(way))
     assert search_twin(model, X) == own_twin(model, X)
     assert search_twin(model, X, dtype=torch.bfloat16) == own_twin(model, X)

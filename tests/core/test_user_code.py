@@ -58,7 +58,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_whatever_a_model_raises_is_one_sentence_from_the_original(error: BaseException) -> None:
+def test_any_error_of_a_model_becomes_one_sentence_from_the_original(error: BaseException) -> None:
     with pytest.raises(UserCodeError) as caught:
         asked(Raises(error), torch.zeros(2, 1, 8, 8))
     said = str(caught.value)
@@ -79,7 +79,7 @@ class Unwritten(Speechless):
 
 
 @pytest.mark.parametrize("error", [Speechless(), Unwritten()], ids=lambda error: type(error).__name__)
-def test_an_error_that_cannot_say_what_it_is_is_told_by_its_kind(error: Exception) -> None:
+def test_an_error_without_a_message_is_named_by_its_kind(error: Exception) -> None:
     with pytest.raises(UserCodeError, match=rf"float32: {type(error).__name__} \(test_user_code.py") as caught:
         asked(Raises(error), torch.zeros(2, 1, 8, 8))
     assert caught.value.__cause__ is error
@@ -92,7 +92,7 @@ def test_an_interrupt_passes() -> None:
         Raises(KeyboardInterrupt())(torch.zeros(2, 1))
 
 
-def test_what_our_own_code_says_passes_but_not_a_slip_in_it() -> None:
+def test_messages_of_our_own_code_pass_but_not_its_faults() -> None:
     from robustlab.models import adapted
 
     with pytest.raises(ValueError, match=r"^the model returned a tuple; give field="):
@@ -114,12 +114,12 @@ def _calls(theirs: object) -> None:
         (3, "the model is a int, expected a torch module or a function"),
     ],
 )
-def test_what_cannot_be_called_is_no_model(model: object, said: str) -> None:
+def test_objects_that_cannot_be_called_are_no_models(model: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         asked(model, torch.zeros(2, 3))  # type: ignore[arg-type]
 
 
-def test_a_scikit_learn_model_is_told_of_the_adapter() -> None:
+def test_the_message_for_a_scikit_learn_model_names_the_adapter() -> None:
     from sklearn.linear_model import LogisticRegression
 
     with pytest.raises(ValueError, match=r"a LogisticRegression, .*wrap its predict_proba with .*black_box"):
@@ -140,7 +140,7 @@ class Broken(torch.autograd.Function):
         raise KeyError("slope")
 
 
-def test_errors_are_blamed_on_what_they_came_through() -> None:
+def test_errors_name_the_code_that_they_came_through() -> None:
     x = torch.zeros(2, 3, requires_grad=True)
     slope = "the gradient of the model failed: "
     for work, said in (
@@ -153,7 +153,7 @@ def test_errors_are_blamed_on_what_they_came_through() -> None:
             _calls(work)
 
 
-def test_what_a_callback_raises_passes() -> None:
+def test_errors_of_a_callback_pass() -> None:
     with pytest.raises(OwnError), model_called():
         _calls(_stops)
     with pytest.raises(KeyError, match="lost"), model_called():

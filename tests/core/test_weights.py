@@ -145,7 +145,7 @@ def test_weights_of_something_else_are_not_bent_to_fit() -> None:
         (lambda: None, "a NoneType, not a tensor"),
     ],
 )
-def test_what_no_weight_file_can_hold_is_named(value: Callable[[], object], words: str) -> None:
+def test_entries_that_no_weight_file_can_hold_are_named(value: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=f"^head.w is .*{words}"):
         check_plain({"a": torch.rand(2), "head.w": value()})
 

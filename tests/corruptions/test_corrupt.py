@@ -51,7 +51,7 @@ def test_severity_is_a_whole_number_from_one_to_five(severity: int) -> None:
         (torch.full((1, 3, 8, 8), torch.nan), r"in \[0, 1\], got values from nan to nan"),
     ],
 )
-def test_what_is_no_image_is_refused(x: Tensor, message: str) -> None:
+def test_invalid_images_are_refused(x: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         corruption("contrast")(x, severity=1)
 
@@ -80,7 +80,7 @@ def test_it_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("name", ["elastic_transform", "frost"])
-def test_what_the_other_library_makes_otherwise_is_refused(name: str) -> None:
+def test_corruptions_that_the_other_library_defines_otherwise_are_refused(name: str) -> None:
     with pytest.raises(
         ValueError, match=rf"{name} is not offered as 'imagecorruptions', .* take 'imagenet-c', or leave"
     ):

@@ -52,7 +52,7 @@ def photographs(count: int = 3, height: int = 33, width: int = 38, channels: int
 
 @pytest.mark.parametrize("c", ALL, ids=label)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_comes_back_is_an_image_in_eight_bits(c: Corrupt, channels: int) -> None:
+def test_results_are_images_in_eight_bits(c: Corrupt, channels: int) -> None:
     x = photographs(channels=channels)
     for severity in (1, 5):
         out = c(x, severity=severity)
@@ -127,7 +127,7 @@ def test_nothing_is_left_behind(c: Corrupt) -> None:
 
 
 @pytest.mark.parametrize("c", [c for c in PUBLISHED if c.kind.colour or not has_noise_per_channel(c)], ids=label)
-def test_grey_is_what_three_equal_channels_are_without_colour(c: Corrupt) -> None:
+def test_grey_equals_three_equal_channels_without_colour(c: Corrupt) -> None:
     grey = photographs(1, channels=1)
     coloured = c(grey.expand(-1, 3, -1, -1), severity=5)
     luma = (coloured * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)

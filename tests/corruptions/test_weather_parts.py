@@ -38,7 +38,7 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(("ours", "constants", "changed"), HSV)
-def test_colours_change_as_on_the_way_through_hsv(ours: Apply, constants: Constants, changed: Change) -> None:
+def test_colours_change_as_in_hsv(ours: Apply, constants: Constants, changed: Change) -> None:
     x = torch.cat([uniform(1, 3, 6, 6), torch.tensor([0.0, 0.4, 1.0]).double().view(1, 1, 3, 1).expand(1, 3, 3, 6)], 2)
     out = ours(x, (), constants)
     for i in range(9):
@@ -57,7 +57,7 @@ def test_smoothing_is_that_of_scipy(sigma: float, truncate: float, border: Borde
 
 
 @pytest.mark.parametrize(("angle", "across", "down"), [(0.0, 1, 0), (90.0, 0, 1), (-90.0, 0, -1)])
-def test_what_moves_leaves_a_trail_that_fades(angle: float, across: int, down: int) -> None:
+def test_motion_leaves_a_fading_trail(angle: float, across: int, down: int) -> None:
     x = torch.zeros(1, 1, 21, 21, dtype=torch.float64)
     x[..., 10, 10] = 1
     trail = moved(x, torch.tensor([angle]), 2, 1.5)[0, 0]
@@ -129,7 +129,7 @@ def test_an_image_without_drops_stays_as_it_is() -> None:
         assert torch.equal(spatter(x, (dry,), constants), x)
 
 
-def test_points_move_by_what_is_drawn_and_pixels_follow_the_field() -> None:
+def test_points_move_by_the_draws_and_pixels_by_the_field() -> None:
     x = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
     x[..., 12, 20] = 1
     still = torch.zeros(1, 2, 31, 31, dtype=torch.float64)
@@ -174,7 +174,7 @@ def test_five_textures_are_drawn_equally_often_from_anywhere() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_only_what_the_original_does_is_comparable(variant: str) -> None:
+def test_only_corruptions_of_the_original_are_comparable(variant: str) -> None:
     if variant != "imagecorruptions":
         assert not corruption("frost", variant).comparable  # type: ignore[arg-type]
     assert corruption("fog", variant).comparable == (variant != "corrected")  # type: ignore[arg-type]

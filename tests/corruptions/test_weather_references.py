@@ -38,7 +38,7 @@ def standard(random: RandomState, size: tuple[int, int], mean: float, deviation:
 
 
 @pytest.mark.parametrize(("name", "severity"), COLOURS)
-def test_colours_are_one_level_of_those_by_way_of_hsv(
+def test_colours_are_within_one_level_of_those_by_hsv(
     picture: Callable[[str], Tensor], name: str, severity: int
 ) -> None:
     ours = corruption(name)(picture(f"inputs/{PHOTOGRAPH}"), severity=severity)
@@ -122,7 +122,7 @@ def test_frost_blends_as_the_original(picture: Callable[[str], Tensor], severity
     assert away.mean() < 0.03  # sums of sevenths that are whole levels
 
 
-def test_made_up_frost_looks_in_numbers_like_that_of_the_photographs(picture: Callable[[str], Tensor]) -> None:
+def test_synthetic_frost_has_the_statistics_of_the_photographs(picture: Callable[[str], Tensor]) -> None:
     similarity = pytest.importorskip("skimage.metrics").structural_similarity
     stored = json.loads((REFERENCE / "stats_frost.json").read_text())
     x, order = picture("inputs/chelsea"), []

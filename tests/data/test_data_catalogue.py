@@ -26,7 +26,7 @@ def test_every_name_is_described() -> None:
     assert tuple(entry.name for entry in describe()) == names()
 
 
-def test_it_says_where_data_is_or_would_come_from(tmp_path: Path) -> None:
+def test_descriptions_name_the_sources_of_data(tmp_path: Path) -> None:
     absent = describe(tmp_path)[0]
     assert absent.place is None
     assert f"folder {tmp_path}" in absent.source

@@ -89,7 +89,7 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
     assert torch.equal(Framing(size=20)(Image.fromarray(noise)), torch.from_numpy(noise).permute(2, 0, 1))
 
 
-def test_images_of_different_size_ask_for_one(pets: Path) -> None:
+def test_images_of_different_sizes_need_a_size(pets: Path) -> None:
     picture(pets / "dog" / "wide.png", size=(16, 8))
     with pytest.raises(DataError, match=r"images of \(3, 8, 8\) and \(3, 8, 16\) \(dog/wide.png\): give size="):
         load(f"folder:{pets}").batch(torch.arange(4))
@@ -104,7 +104,7 @@ def test_a_truncated_image_is_named(pets: Path) -> None:
         load(f"folder:{pets}").batch(torch.tensor([3]))
 
 
-def test_what_is_no_image_folder_is_refused(tmp_path: Path) -> None:
+def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         load(f"folder:{tmp_path / 'none'}")
     with pytest.raises(DataError, match="has no sub-folders"):

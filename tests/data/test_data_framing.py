@@ -24,7 +24,7 @@ def ramp(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("shape", [(300, 150), (150, 300)])
-def test_squash_keeps_everything_whatever_the_shape(shape: tuple[int, int]) -> None:
+def test_squash_keeps_everything_at_any_shape(shape: tuple[int, int]) -> None:
     found = Framing(50, resize="squash")(ramp(*shape)).float()
     centres = (torch.arange(50) + 0.5) / 50 * 255
     assert found.shape == (3, 50, 50)
@@ -50,13 +50,13 @@ def test_the_interpolation_is_pillows_of_that_name(interpolation: str) -> None:
     assert np.array_equal(found.permute(1, 2, 0).numpy(), theirs)
 
 
-def test_what_cannot_be_done_is_refused() -> None:
+def test_invalid_framings_are_refused() -> None:
     for wrong in ({"resize": "stretch"}, {"interpolation": "cubic"}, {"crop": 0.0}, {"size": 0}, {"channels": 2}):
         with pytest.raises(ValueError, match=r"must be (one of|positive)"):
             Framing(**{"size": 8, **wrong})  # type: ignore[arg-type]
 
 
-def test_the_text_of_a_framing_tells_all_that_matters() -> None:
+def test_the_text_of_a_framing_has_all_settings() -> None:
     texts = [
         str(Framing(224)), str(Framing(224, crop=1.0)), str(Framing(224, resize="squash")), str(Framing()),
         str(Framing(224, resize="pad")), str(Framing(224, interpolation="box")), str(Framing(224, channels=1)),
@@ -89,7 +89,7 @@ def test_squashing_configurations_are_squashed() -> None:
     assert torch.equal(framing(WIDE).div(255), transform(WIDE))
 
 
-def test_a_network_for_another_size_than_published_says_its_own() -> None:
+def test_a_network_for_another_size_than_published_has_its_own_framing() -> None:
     small = load("timm:resnet18", classes=3, channels=1, size=40, pretrained=False)
     assert published_framing(small) is None
     assert framing_for(small) == Framing(40, channels=1)

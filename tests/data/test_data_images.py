@@ -162,7 +162,7 @@ def tiff(path: Path, bits: int, pixels: bytes, white_is_zero: int) -> None:
         (16, struct.pack("<HH", 0x4000, 0xFFFF), 1, [1 - 0x4000 / 0xFFFF, 0]),
     ],
 )
-def test_a_tiff_is_scaled_by_what_it_says(
+def test_a_tiff_is_scaled_by_its_number_of_bits(
     tmp_path: Path, bits: int, pixels: bytes, white_is_zero: int, expected: list[float]
 ) -> None:
     tiff(tmp_path / "x.tif", bits, pixels, white_is_zero)
@@ -181,7 +181,7 @@ def test_the_cameras_orientation_is_applied(tmp_path: Path, orientation: int, su
     assert torch.equal(read_image(tmp_path / f"photo.{suffix}"), colour())
 
 
-def test_damaged_exif_says_nothing(tmp_path: Path) -> None:
+def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
     Image.fromarray(COLOUR).save(tmp_path / "photo.png", exif=b"Exif\0\0MM\0*\0\0\0")
     assert torch.equal(read_image(tmp_path / "photo.png"), colour())
 
@@ -237,7 +237,7 @@ def test_a_faulty_file_is_named_in_one_sentence(tmp_path: Path, kind: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_there_or_no_file_is_named(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.png").symlink_to("nowhere.png")
     for name, message in (

@@ -292,7 +292,7 @@ def _text(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_no_data_set_is_one_sentence(fault: str, tmp_path: Path) -> None:
+def test_invalid_data_is_refused_in_one_sentence(fault: str, tmp_path: Path) -> None:
     make, message = FAULTS[fault]
     given = make(tmp_path)
     with pytest.raises((ValueError, DataError), match=re.escape(message)) as caught:
@@ -312,7 +312,7 @@ def test_pictures_of_several_sizes_get_advice_that_works() -> None:
     assert getattr(found, "preprocessing", "") == str(Framing(8))
 
 
-def test_a_large_set_that_says_nothing_is_not_read_for_its_classes() -> None:
+def test_a_large_set_is_not_read_for_its_classes() -> None:
     class Large(Pictures):
         def __len__(self) -> int:
             return 10_001

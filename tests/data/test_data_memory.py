@@ -24,7 +24,7 @@ def two_classes(x: torch.Tensor = BYTES, y: torch.Tensor = LABELS) -> InMemory:
     return InMemory("made", ("a", "b"), x, y)
 
 
-def test_bytes_come_out_in_unit_range_in_the_order_asked_for() -> None:
+def test_bytes_come_out_in_unit_range_in_the_given_order() -> None:
     batch = two_classes().batch(torch.tensor([3, 0]))
     assert batch.x.dtype is torch.float32
     assert torch.equal(batch.x, torch.stack([BYTES[3], BYTES[0]]).double().div(255).float())
@@ -41,7 +41,7 @@ def test_labels_of_any_integer_type_come_out_as_int64() -> None:
     assert two_classes(y=LABELS.to(torch.uint8)).batch(torch.arange(2)).y.dtype is torch.int64
 
 
-def test_it_is_what_the_protocol_asks_for() -> None:
+def test_it_fits_the_protocol() -> None:
     assert isinstance(two_classes(), Examples)
 
 
@@ -77,7 +77,7 @@ def test_the_hash_follows_the_content_alone() -> None:
         (lambda: two_classes().batch(torch.tensor([0.0])), "ids must be int64"),
     ],
 )
-def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) -> None:
+def test_invalid_inputs_and_labels_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
 

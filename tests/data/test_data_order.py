@@ -75,7 +75,7 @@ def test_synsets_in_a_file_match_folders_by_number_or_name(tmp_path: Path) -> No
         ("other.txt", "cat\nhorse", r"folders that are no class: dog; classes are cat, horse"),
     ],
 )
-def test_a_file_that_says_no_order_is_named(pets: Path, tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_a_file_without_an_order_is_named(pets: Path, tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         image_folder(pets, classes=tmp_path / name)
@@ -91,14 +91,14 @@ def test_an_empty_class_folder_gets_advice_and_a_list_of_classes_helps(pets: Pat
 
 
 @pytest.mark.parametrize("junk", ["__MACOSX/._cat.png", "@eaDir/x.png", ".git/x.png", "cat/.ipynb_checkpoints/x.png"])
-def test_what_programs_leave_behind_is_no_class(pets: Path, junk: str) -> None:
+def test_folders_of_programs_are_no_classes(pets: Path, junk: str) -> None:
     (pets / junk).parent.mkdir()
     (pets / junk).write_bytes(b"no image")
     found = image_folder(pets)
     assert (found.classes, found.paths) == (("cat", "dog"), ("cat/cat.png", "dog/dog.png"))
 
 
-def test_images_beside_the_class_folders_are_told(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_outside_the_class_folders_give_a_warning(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
     picture(pets / "loose.png")
     with caplog.at_level(logging.WARNING):
         assert len(image_folder(pets)) == 2

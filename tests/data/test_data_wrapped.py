@@ -129,7 +129,7 @@ def test_parts_are_disjoint_cover_everything_and_stay_the_same() -> None:
     assert not torch.equal(parts(whole, shares, seed=4)["test"].rows, divided["test"].rows)
 
 
-def test_what_is_set_apart_is_a_sample_and_the_rest_is_the_rest() -> None:
+def test_a_data_set_is_split_into_a_sample_and_the_rest() -> None:
     whole = load("digits", split="all")
     chosen, rest = apart(whole, 200, seed=3)
     assert torch.equal(chosen.rows, sample(whole, 200, seed=3).rows)
@@ -161,7 +161,7 @@ def test_a_part_numbers_its_own_examples() -> None:
         ({"train": 0.9, "test": 0.01}, "6 examples leave none for part 'test'"),
     ],
 )
-def test_shares_must_be_shares(shares: dict[str, float], message: str) -> None:
+def test_invalid_fractions_are_refused(shares: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parts(examples(X, Y), shares)
 

@@ -48,7 +48,7 @@ def test_imagenet_a_is_read_with_imagenets_labels(tmp_path: Path) -> None:
     assert (batch.x[:, 0, 4, 4] * 255).round().tolist() == [199, 3]
 
 
-def test_images_are_224_pixels_unless_something_else_is_said(tmp_path: Path) -> None:
+def test_images_are_224_pixels_by_default(tmp_path: Path) -> None:
     root = photographs(tmp_path / "a", imagenet_a_classes().tolist())
     assert load(f"imagenet-a:{root}").batch(torch.tensor([0])).x.shape == (1, 3, 224, 224)
 
@@ -65,7 +65,7 @@ def test_a_folder_that_is_not_imagenet_a_is_refused(tmp_path: Path) -> None:
         imagenet_a(tmp_path / "nowhere")
 
 
-def test_imagenet_o_is_labelled_by_what_it_is_taken_for(tmp_path: Path) -> None:
+def test_imagenet_o_is_labelled_by_its_wrong_predictions(tmp_path: Path) -> None:
     found = load(f"imagenet-o:{photographs(tmp_path / 'o', OTHER)}", size=8)
     assert len(found) == 200
     assert found.batch(torch.arange(200)).y.tolist() == OTHER
@@ -84,7 +84,7 @@ def test_a_folder_that_is_not_imagenet_o_is_refused(tmp_path: Path) -> None:
         imagenet_o(root)
 
 
-def test_imagenets_validation_images_are_framed_in_the_same_way(tmp_path: Path) -> None:
+def test_imagenets_validation_images_have_the_same_framing(tmp_path: Path) -> None:
     root = photographs(tmp_path / "val", [3, 285])
     for path in (root, tmp_path):
         found = load(f"imagenet:{path}", size=8)

@@ -64,17 +64,17 @@ def test_as_one_data_set_it_is_all_cells_one_after_the_other(tmp_path: Path) -> 
     assert found.sha256 != imagenet_c(copies(tmp_path / "d", ("snow",))).sha256
 
 
-def test_images_are_brought_to_another_size_only_if_that_is_asked_for(tmp_path: Path) -> None:
+def test_images_are_scaled_only_on_request(tmp_path: Path) -> None:
     found = imagenet_c(copies(tmp_path / "c"), size=8)
     assert found.cell("snow", 1).batch(torch.tensor([0])).x.shape == (1, 3, 8, 8)
 
 
-def test_a_cell_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_cell_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="c has no frost at severity 1; it has fog, snow at severities 1, 2, 3, 4, 5"):
         imagenet_c(copies(tmp_path / "c")).cell("frost", 1)
 
 
-def test_folders_that_are_not_imagenet_c_say_what_is_wrong(tmp_path: Path) -> None:
+def test_folders_that_are_not_imagenet_c_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         imagenet_c(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no corrupted images: there should be folders such as .*fog/3"):
@@ -137,7 +137,7 @@ def test_cifar_c_is_read_by_severity(cifar: Path) -> None:
     assert found.batch(torch.tensor([20 + 11])).y.tolist() == [1]
 
 
-def test_arrays_stay_on_disk_until_images_are_asked_for(cifar: Path) -> None:
+def test_arrays_stay_on_disk_until_images_are_read(cifar: Path) -> None:
     assert isinstance(vars(cifar_c(cifar).cell("fog", 1))["x"], np.memmap)
 
 
@@ -151,7 +151,7 @@ def test_grey_arrays_labels_given_once_and_other_classes(tmp_path: Path) -> None
     assert cifar_c(tmp_path, classes=("a", "b", "c", "d", "e")).classes[4] == "e"
 
 
-def test_arrays_that_do_not_fit_say_what_is_wrong(cifar: Path) -> None:
+def test_arrays_that_do_not_fit_are_refused(cifar: Path) -> None:
     labels = np.load(cifar / "labels.npy")
     np.save(cifar / "labels.npy", labels[::-1])
     cifar_c(cifar)

@@ -127,7 +127,7 @@ def test_images_are_brought_to_one_size_as_those_in_folders_are(
     assert torch.equal(load(f"folder:{folder}", size=16).batch(torch.tensor([0])).x[0], x[3])
 
 
-def test_images_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_images_are_read_on_demand(tmp_path: Path) -> None:
     found = load("torchvision:Leaves", split="train", root=tmp_path)
     for file in (tmp_path / "torchvision/Leaves/leaves").iterdir():
         Image.new("RGB", (30, 20), (255, 255, 255)).save(file)
@@ -142,9 +142,7 @@ def test_grey_images_stay_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert load("torchvision:Leaves", split="test", root=tmp_path).batch(torch.tensor([0])).x.shape == (1, 1, 20, 30)
 
 
-def test_offline_it_says_what_was_tried_and_leaves_nothing_half_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_the_error_names_the_cause_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Leaves, "online", False)
     place = tmp_path / "torchvision" / "Leaves"
     said = rf"Leaves is not available: it is not in {place}, and torchvision says: urlopen error no way out; go online"

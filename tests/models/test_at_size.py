@@ -80,6 +80,6 @@ def test_auxiliary_norms_come_along() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value)[:20],
 )  # fmt: skip
-def test_what_cannot_be_enlarged_is_refused_in_one_sentence(model: nn.Module, side: int, said: str) -> None:
+def test_models_that_cannot_be_enlarged_are_refused_in_one_sentence(model: nn.Module, side: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         at_size(model, side)

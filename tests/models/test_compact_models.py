@@ -36,7 +36,7 @@ def test_they_come_by_name(name: str, make: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("make", [ResidualCNN, InvertedCNN])
-def test_what_comes_in_is_added_to_what_comes_out_where_the_shape_stays(make: Compact) -> None:
+def test_inputs_are_added_to_outputs_of_the_same_shape(make: Compact) -> None:
     """With all weights of the path at zero, the first block hands its input on."""
     model = make().eval()
     block = (model.blocks if isinstance(model, ResidualCNN) else model.features[3:])[0]
@@ -47,7 +47,7 @@ def test_what_comes_in_is_added_to_what_comes_out_where_the_shape_stays(make: Co
     torch.testing.assert_close(block(x), x)
 
 
-def test_the_mixer_is_as_big_as_it_says_and_sees_whole_patches() -> None:
+def test_the_mixer_has_the_documented_size_and_sees_whole_patches() -> None:
     model = PatchMixer()
     assert sum(weight.numel() for weight in model.parameters()) == 191_942
     assert sum(isinstance(part, nn.Conv2d) for part in model.modules()) == 1

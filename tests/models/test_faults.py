@@ -57,7 +57,7 @@ def test_no_gradient_passes(fault: Callable[[nn.Module], nn.Module]) -> None:
         assert not slope(faulty).any()
 
 
-def test_a_soft_stand_in_for_jpeg_points_the_other_way() -> None:
+def test_the_gradient_of_soft_jpeg_has_the_wrong_sign() -> None:
     def inner(x: Tensor) -> Tensor:
         return x.flatten(1) @ torch.ones(64, 2)
 
@@ -71,7 +71,7 @@ def test_optimisation_moves_towards_the_models_own_answer() -> None:
     assert (after > before).float().mean() > 0.9
 
 
-def test_a_detector_knows_images_from_what_was_changed() -> None:
+def test_a_detector_separates_images_from_changed_inputs() -> None:
     faulty = faults.detector(MODEL)
     changed = X.clone()
     changed[3, 0, 2, 2] = 0.5013

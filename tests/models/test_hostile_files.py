@@ -145,7 +145,7 @@ TOO_MUCH: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("what", TOO_MUCH)
-def test_every_value_of_the_metadata_is_looked_at(tmp_path: Path, what: str) -> None:
+def test_every_value_of_the_metadata_is_checked(tmp_path: Path, what: str) -> None:
     path = file_with(tmp_path, TOO_MUCH[what])
     with pytest.raises(CheckpointError, match=r"theirs\.safetensors ") as seen:
         load(checkpoint=path)
@@ -333,7 +333,7 @@ def test_a_wrapped_model_is_saved_as_the_model(tmp_path: Path, wrap: Callable[[n
 
 
 @pytest.mark.parametrize("name", ["shallow-cnn", "batchnorm-cnn", "patch-mixer", "residual-cnn", "test_byobnet"])
-def test_sizes_that_nobody_says_are_those_of_the_weights(tmp_path: Path, name: str) -> None:
+def test_missing_sizes_come_from_the_weights(tmp_path: Path, name: str) -> None:
     model = load(name, classes=7, channels=2, size=64, seed=3)
     torch.save(model.state_dict(), tmp_path / "theirs.pt")
     save_file(model.state_dict(), tmp_path / "sorted.safetensors")  # by name
@@ -342,13 +342,13 @@ def test_sizes_that_nobody_says_are_those_of_the_weights(tmp_path: Path, name: s
         assert torch.equal(load(name, checkpoint=tmp_path / file)(x), model(x))
 
 
-def test_a_file_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+def test_the_format_of_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     save(load("shallow-cnn", seed=1), tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").rename(tmp_path / "model.bin")
     assert isinstance(load(str(tmp_path / "model.bin")), ShallowCNN)
 
 
-def test_what_a_weight_file_cannot_hold_is_not_written(tmp_path: Path) -> None:
+def test_entries_that_a_weight_file_cannot_hold_are_not_written(tmp_path: Path) -> None:
     class Remembers(nn.Linear):
         def get_extra_state(self) -> object:
             return {"steps": 3}

@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+def test_the_file_names_its_architecture(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     save(ShallowCNN(classes=3), tmp_path / "model.safetensors", metadata={"epoch": "3"})

@@ -23,7 +23,7 @@ def test_grey_images_become_as_large_and_coloured_as_the_network_takes_them() ->
     assert made.get_submodule("model") is net
 
 
-def test_a_file_says_which_images_the_network_takes(tmp_path: Path) -> None:
+def test_a_file_names_the_images_of_the_network(tmp_path: Path) -> None:
     made = for_images(BatchNormCNN(classes=4), channels=1, size=8)
     save(made, tmp_path / "net.safetensors")
     again, x = load(checkpoint=tmp_path / "net.safetensors"), torch.rand(2, 1, 8, 8)
@@ -42,7 +42,7 @@ def test_first_layers_are_replaced_rather_than_piled_up() -> None:
     assert architecture_of(back) == architecture_of(BatchNormCNN())
 
 
-def test_a_network_that_says_nothing_of_itself_takes_the_channels_of_its_first_convolution() -> None:
+def test_a_network_without_a_description_takes_the_channels_of_its_first_convolution() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert for_images(net, channels=3, size=9) is net
     assert for_images(net, channels=1, size=9, side=12)(torch.rand(1, 1, 9, 9)).shape == (1, 2)

@@ -42,7 +42,7 @@ def _side_after_stem(model: nn.Module, size: int) -> int:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_small_images_go_in_at_their_own_size_once_the_stride_is_said(name: str, side: int, channels: int) -> None:
+def test_small_images_keep_their_size_once_the_stride_is_given(name: str, side: int, channels: int) -> None:
     model = load(name, classes=7, channels=channels, size=28)
     assert _side_after_stem(model, 28) == side
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_a_plain_timm_network_loads_the_weights_and_gives_the_same_logits() -> N
 @pytest.mark.parametrize(
     "name", ["timm:efficientnet_b0,stride=1,width=0.25,dropout=0.5,drop_path=0.2", "resnet18,stride=1"]
 )
-def test_a_file_tells_stride_width_noise_and_routes(name: str, tmp_path: Path) -> None:
+def test_a_file_stores_stride_width_noise_and_routes(name: str, tmp_path: Path) -> None:
     model = split_norms(load(name, classes=4, channels=1, size=28, seed=3))
     save(model, tmp_path / "some.safetensors")
     again = load(checkpoint=tmp_path / "some.safetensors")
@@ -113,7 +113,7 @@ def test_the_search_twin_folds_its_norms() -> None:
         ("efficientnet_b0.ra_in1k", (0.485, 0.456, 0.406)),
     ],
 )
-def test_each_checkpoint_gets_its_own_normalisation_without_being_asked(
+def test_each_checkpoint_gets_its_own_normalisation(
     name: str, mean: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = timm.create_model
@@ -155,7 +155,7 @@ def test_options_that_cannot_be_say_so() -> None:
         load("efficientnet_bo,stride=1", classes=2)
 
 
-def test_a_name_says_what_is_not_as_published() -> None:
+def test_a_name_has_the_options_that_differ_from_the_published_network() -> None:
     for text, fit in (
         ("efficientnet_b0", Fit()),
         ("efficientnet_b0,stride=1", Fit(1)),

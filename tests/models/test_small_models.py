@@ -27,7 +27,7 @@ def test_the_shallow_cnn_is_the_workshops() -> None:
     assert model(X).shape == (4, 10)
 
 
-def test_the_batchnorm_cnn_is_as_big_as_it_says() -> None:
+def test_the_batchnorm_cnn_has_the_documented_size() -> None:
     model = BatchNormCNN()
     assert sum(weight.numel() for weight in model.parameters()) == 468_010
     assert sum(isinstance(part, nn.BatchNorm2d) for part in model.modules()) == 4
@@ -98,7 +98,7 @@ LOGITS = torch.tensor([[1.0, -2.0, 0.5]])
         ({"a": torch.zeros(1), "b": LOGITS}, "b"),
     ],
 )
-def test_the_logits_are_found_in_what_a_model_returns(answer: object, field: str | int | None) -> None:
+def test_the_logits_are_found_in_the_output_of_a_model(answer: object, field: str | int | None) -> None:
     assert torch.equal(adapted(lambda _: answer, field=field)(X), LOGITS)
 
 
@@ -110,7 +110,7 @@ def test_the_logits_are_found_in_what_a_model_returns(answer: object, field: str
         (3.0, None, "the model returned a float; give field= one of nothing inside"),
     ],
 )
-def test_what_cannot_be_found_is_said(answer: object, field: str | int | None, message: str) -> None:
+def test_missing_logits_are_an_error(answer: object, field: str | int | None, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         adapted(lambda _: answer, field=field)(X)
 

@@ -85,7 +85,7 @@ def test_only_activations_are_swapped(make: type[nn.Module]) -> None:
     assert swapped.state_dict().keys() == state.keys()
 
 
-def test_a_checkpoint_says_its_activation(tmp_path: Path) -> None:
+def test_a_checkpoint_names_its_activation(tmp_path: Path) -> None:
     model, x = smooth(ShallowCNN(), "smooth_relu").eval(), torch.rand(2, 1, 28, 28)
     save(model, tmp_path / "weights.safetensors")
     again = load(checkpoint=tmp_path / "weights.safetensors")
@@ -114,7 +114,7 @@ def test_only_the_gradient() -> None:
     torch.testing.assert_close(slope, torch.sigmoid(x.detach()))
 
 
-def test_what_cannot_be_smoothed_is_refused() -> None:
+def test_models_that_cannot_be_smoothed_are_refused() -> None:
     kind: Activation = "relu"  # type: ignore[assignment] # that is the fault
     with pytest.raises(ValueError, match=r"activation must be one of silu, .*, got 'relu'"):
         smooth(ShallowCNN(), kind)

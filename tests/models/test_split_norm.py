@@ -78,7 +78,7 @@ def test_the_route_is_put_back_however_the_block_ends() -> None:
     assert {part.route for part in routed_parts(split)} == {0}
 
 
-def test_what_cannot_be_split_says_why() -> None:
+def test_models_that_cannot_be_split_are_refused() -> None:
     with pytest.raises(ValueError, match="ShallowCNN holds no BatchNorm to be split: AdvProp"):
         split_norms(ShallowCNN())
     with pytest.raises(ValueError, match=r"its norms are .*Norm.*, which keep no statistics of batches"):
@@ -103,7 +103,7 @@ def test_a_norm_by_itself_and_one_with_two_names_are_split_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_100"])
-def test_a_plain_timm_model_loads_what_is_exported_and_gives_the_same_logits(name: str) -> None:
+def test_a_plain_timm_model_loads_exported_weights_and_gives_the_same_logits(name: str) -> None:
     kind = cast("dict[str, Any]", {"num_classes": 5})
     torch.manual_seed(1)
     split = split_norms(normalised(timm.create_model(name, **kind), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))
@@ -139,7 +139,7 @@ def test_the_search_twin_folds_the_norms_of_the_route_it_is_made_on() -> None:
             assert torch.allclose(twin.searched(COLOUR), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_file_says_how_many_routes_there_are_and_the_merged_one_is_plain(tmp_path: Path) -> None:
+def test_a_file_stores_the_number_of_routes_and_the_merged_one_is_plain(tmp_path: Path) -> None:
     split = _moved(split_norms(load("batchnorm-cnn", classes=4, channels=3, size=32), routes=3), 2, 1.0)
     save(split, tmp_path / "split.safetensors")
     again = load(checkpoint=tmp_path / "split.safetensors")

@@ -43,7 +43,7 @@ def net() -> nn.Module:
 @pytest.mark.filterwarnings("ignore:ReLU is called")
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_made_of_a_wrapped_model_comes_back_from_its_file(tmp_path: Path, wrap: str, change: str) -> None:
+def test_models_made_from_wrapped_ones_come_back_from_their_files(tmp_path: Path, wrap: str, change: str) -> None:
     made, plainly = CHANGES[change](WRAPS[wrap](net())), CHANGES[change](net())
     assert architecture_of(made) == architecture_of(plainly)
     save(made, tmp_path / "made.safetensors")

@@ -109,7 +109,7 @@ def split_like(weights: Tensor, model: nn.Module) -> list[Tensor]:
     return [part.reshape(p.shape) for part, p in zip(weights.split(sizes), model.parameters(), strict=True)]
 
 
-def test_norm_layers_see_what_the_mode_says() -> None:
+def test_batchnorm_follows_the_mode() -> None:
     given = batch(8)
     plain = network(norm=True)
     plain(given.x)
@@ -226,7 +226,7 @@ def test_virtual_direction_survives_float32() -> None:
         assert narrow.item() > 0
 
 
-def test_virtual_loss_needs_no_second_look_at_the_examples() -> None:
+def test_virtual_loss_needs_no_second_pass_over_the_examples() -> None:
     model, given, seen = network(), batch(), []
     logits = model(given.x)
     model.register_forward_hook(lambda *_: seen.append(1))
@@ -236,7 +236,7 @@ def test_virtual_loss_needs_no_second_look_at_the_examples() -> None:
     assert len(seen) == 2 * passes + 1
 
 
-def test_reductions_and_distances_refuse_what_does_not_fit() -> None:
+def test_reductions_and_distances_refuse_shapes_that_do_not_fit() -> None:
     rows = torch.rand(4, 3)
     with pytest.raises(ValueError, match=r"reduction must be one of none, sum, mean.*, got 'median'"):
         reduced(rows, reduction="median")  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ def test_neighbourhood_that_no_search_can_have_is_refused(change: dict[str, floa
         Neighbourhood(**change)  # type: ignore[arg-type]
 
 
-def test_regularization_that_nobody_can_mean_is_refused() -> None:
+def test_invalid_regularization_is_refused() -> None:
     with pytest.raises(ValueError, match="multiplier is the weight of a loss, >= 0, got -1"):
         AdversarialRegularization(multiplier=-1)
     with pytest.raises(ValueError, match="norm_mode must be one of train, eval, moving, got 'still'"):

@@ -60,13 +60,13 @@ def test_graph_is_that_of_the_original(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", HASHED, ids=lambda case: case["id"])
-def test_what_the_original_finds_by_hashing_is_in_the_exact_graph(case: dict[str, Any]) -> None:
+def test_edges_of_the_original_are_in_the_exact_graph(case: dict[str, Any]) -> None:
     names = tuple(BUILT["ids"])
     graph = build_graph(torch.tensor(BUILT["embeddings"]), case["args"]["similarity_threshold"], names=names)
     assert {(a, b) for a, b, _ in case["edges"]} <= {(names[a], names[b]) for a, b in edges(graph)}
 
 
-def test_blocks_give_what_one_product_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_equal_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
     x = embeddings()
     whole = edges(build_graph(x, 0.6))
     near = cosines(x)
@@ -121,7 +121,7 @@ def test_too_many_edges_are_refused_with_their_number() -> None:
         ({"method": "approximate"}, "needs top_k"),
     ],
 )
-def test_what_makes_no_graph_is_refused(change: dict[str, Any], message: str) -> None:
+def test_invalid_graphs_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_graph(**{"embeddings": embeddings(10), **change})
 
@@ -134,7 +134,7 @@ def test_graph_comes_back_from_its_file(tmp_path: Path) -> None:
     assert edges(again) == pytest.approx(edges(graph), abs=1e-6)
 
 
-def test_file_of_the_original_is_read_and_what_is_no_edge_is_named(tmp_path: Path) -> None:
+def test_file_of_the_original_is_read_and_invalid_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "graph.tsv"
     path.write_text("b\ta\t0.5\nc\ta\n\n")
     graph = read_graph(path)
@@ -217,7 +217,7 @@ def test_step_of_the_recipe_is_the_sum_of_both_losses(distance: KLDistance | Cos
         torch.testing.assert_close(found, parameter.grad)
 
 
-def test_edges_of_more_examples_count_if_they_are_asked_for() -> None:
+def test_edges_of_further_examples_count_on_request() -> None:
     torch.manual_seed(0)
     data, graph = small()
     model, batch = nn.Linear(6, 3), data.batch(torch.tensor([0, 7]))
@@ -271,7 +271,7 @@ def test_graph_that_would_regularise_nothing_or_does_not_fit_is_refused() -> Non
         Graph(torch.tensor([3, 9]), torch.tensor([0, 1]), torch.ones(2), 5)
 
 
-def test_recipe_says_which_graph_it_has() -> None:
+def test_repr_of_the_recipe_names_its_graph() -> None:
     data, graph = small()
     one, other = GraphRegularization(data, graph, 2), GraphRegularization(data, graph.kept(torch.arange(9)), 2)
     assert repr(one) == repr(GraphRegularization(data, graph, 2)) != repr(other)

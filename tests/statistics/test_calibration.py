@@ -26,7 +26,7 @@ def test_both_versions_of_the_calibration_error_by_hand() -> None:
     assert found.chance == pytest.approx(np.sqrt((0.25 + 0.09) / 250))
 
 
-def test_bins_are_of_like_confidence_whatever_the_order() -> None:
+def test_bins_have_similar_confidence_in_any_order() -> None:
     rng = np.random.default_rng(0)
     confidence, order = np.repeat([0.2, 0.4, 0.6], 100), rng.permutation(300)
     correct = np.r_[np.arange(100) < 50, np.arange(100) < 40, np.arange(100) < 90]
@@ -49,7 +49,7 @@ def test_fewer_than_two_bins_leave_no_published_version() -> None:
     assert np.isnan(rms_calibration_error(np.full(199, 0.5), np.arange(199) < 100, drop_last=True))
 
 
-def test_chance_alone_makes_an_error_as_large_as_said() -> None:
+def test_the_error_by_chance_is_as_large_as_reported() -> None:
     rng = np.random.default_rng(1)
     confidence = rng.uniform(0.2, 1, 2000)
     measured = [rms_calibration_error(confidence, rng.random(2000) < confidence) for _ in range(100)]
@@ -62,7 +62,7 @@ def test_aurra_by_hand() -> None:
     assert aurra(confidence, correct).value == pytest.approx((1 + 1 / 2 + 2 / 3 + 3 / 4) / 4)
 
 
-def test_aurra_of_no_error_is_as_sure_as_a_share() -> None:
+def test_aurra_without_errors_has_the_interval_of_a_fraction() -> None:
     found = aurra(np.linspace(0.5, 1, 30), np.ones(30, bool))
     assert found.value == 1.0
     assert found.low == pytest.approx(clopper_pearson(30, 30).low)
@@ -94,7 +94,7 @@ def abstaining(rng: np.random.Generator) -> tuple[float, Callable[[], Estimate]]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [ranked, calibrated, abstaining])
-def test_the_intervals_cover_what_is_measured_on_average(
+def test_the_intervals_cover_the_mean_measurement(
     draw: Callable[[np.random.Generator], tuple[float, Callable[[], Estimate]]],
 ) -> None:
     rng = np.random.default_rng(2)
@@ -107,7 +107,7 @@ def test_the_intervals_cover_what_is_measured_on_average(
     assert 0.7 <= width / (2 * 1.96 * spread) <= 1.4  # neither too wide
 
 
-def test_what_is_no_confidence_is_refused() -> None:
+def test_invalid_confidences_are_refused() -> None:
     with pytest.raises(ValueError, match=r"confidences of shape \(3,\) and verdicts of shape \(2,\)"):
         aurra(np.full(3, 0.5), np.ones(2, bool))
     with pytest.raises(ValueError, match=r"confidences lie in \[0.5, 90\], expected probabilities"):

@@ -17,7 +17,7 @@ def test_the_interval_is_the_exact_one_of_scipy(count: int, n: int, level: float
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.95])
-def test_the_interval_covers_at_least_as_often_as_it_says(share: float) -> None:
+def test_the_interval_covers_at_least_at_its_level(share: float) -> None:
     n = 40
     intervals = [clopper_pearson(k, n) for k in range(n + 1)]
     covered = sum(binom.pmf(i.count, n, share) for i in intervals if i.low <= share <= i.high)
@@ -31,6 +31,6 @@ def test_of_nothing_nothing_is_known() -> None:
 
 
 @pytest.mark.parametrize(("count", "n", "level"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)])
-def test_an_impossible_share_is_refused(count: int, n: int, level: float) -> None:
+def test_an_impossible_fraction_is_refused(count: int, n: int, level: float) -> None:
     with pytest.raises(ValueError, match=rf"got {count} of {n} at level {level}"):
         clopper_pearson(count, n, level)

@@ -23,7 +23,7 @@ def coverage(n: int, only_a: float, only_b: float, level: float) -> float:
 @pytest.mark.parametrize(
     ("only_a", "only_b"), [(0.05, 0.05), (0.1, 0.2), (0.02, 0.3), (0.3, 0.3), (0.4, 0.1), (0.0, 0.1), (0.02, 0.05)]
 )
-def test_the_interval_of_a_difference_covers_as_often_as_it_says(only_a: float, only_b: float) -> None:
+def test_the_interval_of_a_difference_covers_at_its_level(only_a: float, only_b: float) -> None:
     assert coverage(50, only_a, only_b, 0.95) > 0.945
     assert coverage(30, only_a, only_b, 0.99) > 0.985
 

@@ -95,7 +95,7 @@ def test_claim_is_reproduced_over_seeds_and_every_unit_is_on_disk(tmp_path: Path
     assert found.seconds >= 12.0
 
 
-def test_what_was_done_before_a_stop_is_not_done_again(tmp_path: Path, bench: Bench) -> None:
+def test_finished_work_is_not_repeated_after_a_stop(tmp_path: Path, bench: Bench) -> None:
     bench.stop_at = 3
     with pytest.raises(KeyboardInterrupt):
         reproduce(out=tmp_path)
@@ -138,7 +138,7 @@ def test_too_few_seeds_are_no_evidence_and_more_are_added(tmp_path: Path, bench:
     assert (found.verdict, found.seeds, bench.trained) == ("reproduced", (0, 1, 2, 3), 8)
 
 
-def test_dry_run_lies_apart_and_says_nothing(tmp_path: Path, bench: Bench) -> None:
+def test_dry_run_has_a_folder_of_its_own_and_no_verdict(tmp_path: Path, bench: Bench) -> None:
     (found,) = reproduce(out=tmp_path, budget=QUICK, seeds=1)
     assert found.budget == QUICK
     assert (tmp_path / "quick" / "more-epochs" / "one-0.json").exists()
@@ -253,7 +253,7 @@ def test_definition_stays_when_a_class_gets_another_argument_with_a_default() ->
     assert described(partial(inside, recipe=after(0.1, 0.0, (1,)))).endswith("recipe=Recipe(eps=0.1, steps=(1)))")
 
 
-def test_page_of_the_guide_says_what_the_results_say() -> None:
+def test_page_of_the_guide_is_that_of_the_results() -> None:
     page = Path(__file__).parents[2] / "docs" / "guide" / "claims.md"
     assert page.read_text(encoding="utf-8") == table.page(known()), "write it anew: python docs/make_claims.py"
 
@@ -282,7 +282,7 @@ def test_every_result_that_comes_with_the_package_counts() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_samples_of_training_data_are_apart_from_what_is_held_out(tmp_path: Path) -> None:
+def test_samples_of_training_data_are_disjoint_from_held_out_images(tmp_path: Path) -> None:
     lab = Lab(tmp_path, seed=3)
     chosen = Sampled(100)
     inside, outside = chosen.examples(lab), chosen.held_out(lab)

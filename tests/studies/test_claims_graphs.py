@@ -53,7 +53,7 @@ class Nameless:
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("images", [None, 40])
-def test_labelled_images_are_the_nodes_that_they_are_said_to_be(tmp_path: Path, images: int | None) -> None:
+def test_labelled_images_are_their_nodes(tmp_path: Path, images: int | None) -> None:
     lab = Lab(tmp_path, 3, Budget("tiny", images=images), "cpu")
     labelled = Balanced(2).examples(lab)
     recipe = BesideGraph(Pixels()).planned(lab, labelled)
@@ -66,7 +66,7 @@ def test_labelled_images_are_the_nodes_that_they_are_said_to_be(tmp_path: Path, 
     assert torch.equal(own.y, same.y)
 
 
-def test_labels_of_the_graph_are_not_looked_at(tmp_path: Path, tiny: Budget) -> None:
+def test_labels_of_the_graph_are_not_read(tmp_path: Path, tiny: Budget) -> None:
     lab = Lab(tmp_path, 0, tiny, "cpu")
     labelled = Balanced(2).examples(lab)
     recipe = BesideGraph(Pixels()).planned(lab, labelled)

@@ -99,7 +99,7 @@ class Taught(Lab):
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("soft", [True, False])
-def test_student_learns_what_the_teacher_says_and_no_label(tmp_path: Path, soft: bool) -> None:
+def test_student_learns_from_the_teacher_and_no_label(tmp_path: Path, soft: bool) -> None:
     lab = Taught(tmp_path, 0, SMALL, "cpu")
     labelled = WithoutHard(20).examples(lab)
     recipe = TaughtBy(Network(standard()), WithoutHard(60, after=20), ratio=3, soft=soft).planned(lab, labelled)

@@ -33,7 +33,7 @@ def test_interval_agrees_with_scipy_at_any_size() -> None:
     assert t_interval(values)[1:] == pytest.approx(expected)
 
 
-def test_interval_covers_as_often_as_it_says() -> None:
+def test_interval_covers_at_its_level() -> None:
     draws = np.random.default_rng(1).normal(0.3, 2.0, size=(4000, 3))
     covered = sum(low <= 0.3 <= high for _, low, high in map(t_interval, draws.tolist()))
     assert covered / 4000 == pytest.approx(0.95, abs=0.0125)  # 3.6 standard errors
@@ -62,7 +62,7 @@ def test_level_must_be_a_probability() -> None:
         ([0.25, 0.25, 0.25], "reproduced"),
     ],
 )
-def test_verdict_looks_at_the_ends_of_the_interval(values: list[float], verdict: Verdict) -> None:
+def test_verdict_depends_on_the_ends_of_the_interval(values: list[float], verdict: Verdict) -> None:
     assert judged(values, 0.2) == verdict
 
 

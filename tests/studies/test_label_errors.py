@@ -91,6 +91,6 @@ def test_a_class_without_examples_is_never_suggested() -> None:
         (torch.full((4, 2), 0.5), torch.zeros(3).long(), r"labels of shape \(3,\) for 4 inputs"),
     ],
 )
-def test_what_is_no_probability_or_label_is_refused(probs: Tensor, y: Tensor, message: str) -> None:
+def test_invalid_probabilities_and_labels_are_refused(probs: Tensor, y: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         label_errors(probs, y)

@@ -76,7 +76,7 @@ def committee(*names: str) -> dict[str, Network]:
     return {name: network(name) for name in names}
 
 
-def test_no_network_judges_what_it_was_trained_on_and_all_judge_everything(spies: list[Spy], tmp_path: Path) -> None:
+def test_no_network_judges_its_training_images_and_all_judge_everything(spies: list[Spy], tmp_path: Path) -> None:
     mine(committee("one", "two"), numbered(), held_out=committee("knows"), folds=4, out=tmp_path)
     assert Counter(spy.name for spy in spies) == {"one": 4, "two": 4, "knows": 4}
     for spy in spies:
@@ -87,7 +87,7 @@ def test_no_network_judges_what_it_was_trained_on_and_all_judge_everything(spies
 
 
 @pytest.mark.usefixtures("spies")
-def test_what_the_committee_gets_wrong_is_found_and_who_is_held_out_has_no_vote(tmp_path: Path) -> None:
+def test_mistakes_of_the_committee_are_found_and_held_out_networks_have_no_vote(tmp_path: Path) -> None:
     found = mine(committee("one", "two"), numbered(), held_out=committee("knows"), folds=4, out=tmp_path)
     assert sorted(found.members + found.suspects) == list(range(12))
     assert found.wrong == 12
@@ -222,7 +222,7 @@ def _results(found: Mined) -> list[object]:
     return [found.members, found.taken_for, found.suspects, found.control, found.judges]
 
 
-def test_folds_are_equal_and_hold_the_same_share_of_every_class() -> None:
+def test_folds_are_equal_with_the_same_fraction_of_every_class() -> None:
     y = torch.cat([torch.zeros(70), torch.ones(21), torch.full((9,), 2)]).long()
     fold = dealt(y, CLASSES, 4)
     assert fold.bincount().tolist() == [25, 25, 25, 25]
@@ -245,7 +245,7 @@ def test_folds_are_equal_and_hold_the_same_share_of_every_class() -> None:
         ([0, -1] * 5, 3, "labels run from -1 to 0"),
     ],
 )
-def test_what_cannot_be_dealt_out_is_refused(y: list[int], folds: int, message: str) -> None:
+def test_invalid_folds_are_refused(y: list[int], folds: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dealt(torch.tensor(y), CLASSES, folds)
 
@@ -280,7 +280,7 @@ def test_bad_data_is_refused_before_anything_is_trained(
         (committee("one"), {}, 0.0, "below is a probability of the label"),
     ],
 )
-def test_what_is_no_committee_is_refused(
+def test_invalid_committees_are_refused(
     models: dict[str, Network], held_out: dict[str, Network], below: float, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -288,7 +288,7 @@ def test_what_is_no_committee_is_refused(
     assert not (tmp_path / "new").exists()
 
 
-def test_hard_is_what_all_get_wrong_with_little_for_the_label() -> None:
+def test_hard_examples_are_wrong_for_all_with_a_small_probability_of_the_label() -> None:
     first = torch.tensor([[0.1, 0.9, 0.0], [0.1, 0.9, 0.0], [0.4, 0.6, 0.0], [0.9, 0.1, 0.0]])
     second = torch.tensor([[0.1, 0.0, 0.9], [0.8, 0.2, 0.0], [0.1, 0.9, 0.0], [0.9, 0.1, 0.0]])
     probs, y = torch.stack([first, second]), torch.zeros(4).long()

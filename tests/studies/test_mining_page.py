@@ -48,7 +48,7 @@ def test_the_page_in_the_guide_is_of_the_list_that_comes_with_the_package() -> N
     assert stored.read_text(encoding="utf-8") == page(*published()), "write it anew: python docs/make_mining.py"
 
 
-def test_what_is_published_holds_together() -> None:
+def test_the_published_list_is_consistent() -> None:
     found, _ = published()
     assert list(found.members) == sorted(set(found.members))
     assert set(found.members).isdisjoint(found.suspects)
@@ -61,7 +61,7 @@ def test_what_is_published_holds_together() -> None:
     assert all(judge.right["members"] == judge.right["suspects"] == 0 for judge in voting)
 
 
-def test_what_is_published_is_hard_for_networks_without_a_vote() -> None:
+def test_the_published_list_is_hard_for_networks_without_a_vote() -> None:
     found, _ = published()
     held_out = [judge for judge in found.judges if not judge.votes]
     assert {judge.network for judge in held_out} == {"inverted-cnn", "patch-mixer"}
@@ -71,7 +71,7 @@ def test_what_is_published_is_hard_for_networks_without_a_vote() -> None:
         assert found.p_value(judge) < 1e-6
 
 
-def test_counts_and_shares_are_put_into_words() -> None:
+def test_counts_and_fractions_are_put_into_words() -> None:
     lines = said(SMALL)
     assert lines[0] == "one gets 4 of 10 examples wrong, out of 2 folds."
     assert "of 3 of these" in lines[1]
@@ -85,7 +85,7 @@ def test_counts_and_shares_are_put_into_words() -> None:
     assert confusions(SMALL) == ["T-shirt/top for Dress: 1", "Dress for T-shirt/top: 1"]
 
 
-def test_nothing_hard_is_said_in_words_too() -> None:
+def test_no_hard_example_is_put_into_words_too() -> None:
     nothing = replace(
         SMALL,
         members=(),
@@ -100,7 +100,7 @@ def test_nothing_hard_is_said_in_words_too() -> None:
     assert tables(nothing)[0].rows[0][2] == "\N{EN DASH}"
 
 
-def test_how_far_the_list_is_found_again_is_said() -> None:
+def test_the_overlap_of_two_lists_is_put_into_words() -> None:
     text = page(SMALL, replace(SMALL, seed=1, members=(3, 4), suspects=(5, 6)))
     assert "(seed 1) the same committee finds 4 hard images, 2 of them members" in text
     assert "66.7" in text

@@ -39,7 +39,7 @@ TEXTS = ["", "{", "null", "3", "[]", "[" * 100_000, '{"a":' * 400 + "1" + "}" * 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: repr(text[:12]))
 @pytest.mark.parametrize("kind", READERS)
-def test_what_is_no_result_is_one_sentence_with_the_files_name(tmp_path: Path, kind: str, text: str) -> None:
+def test_invalid_results_give_one_sentence_with_the_name_of_the_file(tmp_path: Path, kind: str, text: str) -> None:
     (tmp_path / "theirs.json").write_text(text)
     with pytest.raises(RunError, match=r"theirs\.json") as seen:
         READERS[kind](tmp_path / "theirs.json")

@@ -96,7 +96,7 @@ def test_passes_are_two_for_each_step_and_one_to_see() -> None:
     assert fooled_after(attack, model, data, ids, seed=0, steps=5) == expected
 
 
-def test_what_was_done_before_a_stop_is_not_done_again(
+def test_finished_work_is_not_repeated_after_a_stop(
     subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = swept(subject, tmp_path / "whole")
@@ -172,7 +172,7 @@ def test_wrong_use_is_refused(seeds: int, said: str, subject: Given, tmp_path: P
         attackers(subject, out=tmp_path, spend=SMALL, seeds=seeds, device="cpu")
 
 
-def test_what_cannot_be_attacked_is_refused(subject: Given, tmp_path: Path) -> None:
+def test_subjects_that_cannot_be_attacked_are_refused(subject: Given, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs one eps > 0"):
         swept(replace(subject, threat=ThreatModel(Linf(), 0.0)), tmp_path)
     wrong = Halves()
@@ -256,7 +256,7 @@ def test_complete_sweeps_are_taken_over_and_found_again(
         published("attackers-halves", tmp_path / "kept")
 
 
-def test_page_of_the_guide_says_what_the_results_say() -> None:
+def test_page_of_the_guide_is_that_of_the_results() -> None:
     from robustlab.studies.sweep.page import page
 
     stored = Path(__file__).parents[2] / "docs" / "guide" / "optimizers.md"

@@ -90,7 +90,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("untrained")
-def test_what_is_done_is_not_done_again_and_more_seeds_are_added(
+def test_finished_runs_are_not_repeated_and_more_seeds_are_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = trainers(out=tmp_path, seeds=2, device="cpu")
@@ -164,7 +164,7 @@ def test_rate_that_diverges_is_the_worst(tiny: Budget, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("faster", [True, False])
-def test_networks_of_a_sweep_are_trained_in_what_was_faster_when_it_was_begun(
+def test_networks_of_a_sweep_keep_the_precision_of_its_beginning(
     tiny: Budget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, faster: bool
 ) -> None:
     seen: list[str] = []

@@ -20,7 +20,7 @@ def points(spread: float) -> InMemory:
     return InMemory("points", ("left", "right"), x, y)
 
 
-def test_it_tells_clean_and_robust_accuracy() -> None:
+def test_it_reports_clean_and_robust_accuracy() -> None:
     model = nn.Linear(2, 2)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
