@@ -29,7 +29,7 @@ class Registry(Generic[T]):
     Args:
         kind: one of them in messages, such as "corruption".
         package: package of ours whose files register members when they are imported, by the alphabet; "": none. It is
-            imported when somebody first asks.
+            imported at the first use.
         group: name of the entry points by which other installed packages add members; "": none. An entry point is a
             member, registered under the entry point's name, or a module that registers its members itself.
         first: names that come before all others, in this order; each must be registered.
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
         Args:
             name: unique in its kind.
-            member: what the name stands for.
+            member: of this name.
 
         Returns: the member, so that a line may register and define it.
         Raises: ValueError if the name is taken by another member.
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         return self.get(name)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a member has that name."""
+        """True if a member has that name."""
         if name not in self._members:
             self._complete()
         return name in self._members

@@ -1,4 +1,4 @@
-"""The corruptions by name: the fifteen of the benchmark in their published order, and the four extra ones."""
+"""Corruptions by name: the fifteen of the benchmark in their published order, and the four extra ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ CORRUPTIONS: tuple[str, ...] = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
     "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
 )  # fmt: skip
-"""The fifteen corruptions that the mean corruption error is about."""
+"""The fifteen corruptions of the mean corruption error."""
 EXTRA: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Four more, published for choosing hyper-parameters, so that nothing is tuned on the fifteen."""
+"""Four more, published for the choice of hyper-parameters, so that the fifteen stay unused."""
 
 KINDS: Registry[Kind] = Registry(
     "corruption", "robustlab.corruptions", "robustlab.corruptions", first=(*CORRUPTIONS, *EXTRA)
 )
-"""What every corruption is made of, by name."""
+"""Functions and settings of every corruption, by name."""
 
 
 def register(*kinds: Kind) -> None:

@@ -30,15 +30,15 @@ def home() -> Path:
 
 
 def locked(path: Path) -> AbstractContextManager[None]:
-    """Holds the lock that belongs to ``path``, so that one process at a time prepares it.
+    """Holds the lock of ``path``, so that one process at a time prepares it.
 
-    Where the folder cannot be written there is nothing to race for, and no lock.
+    There is no lock where the folder cannot be written.
     """
     return lock.locked(Path(f"{path}.lock"), path, wait=_LOCK_SECONDS, needed=False)
 
 
 def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Keeps tensors as safetensors; a disk that is full or read-only costs the next load time, nothing else."""
+    """Stores tensors as safetensors; on a full or read-only disk it logs a warning and stores nothing."""
     try:
         save_tensors(path, tensors, metadata)
     except OSError as error:
@@ -46,7 +46,7 @@ def store(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
 
 
 def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """What ``store`` kept there, or None if there is nothing or it is damaged."""
+    """Tensors and metadata from ``store``, or None if the file is missing or damaged."""
     try:
         return tensors_in(path)
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 
 
 def metadata_of(path: Path) -> dict[str, str] | None:
-    """The metadata of what ``store`` kept there, or None; reads the file's head only."""
+    """Metadata from ``store``, or None; reads only the header of the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
