@@ -1,4 +1,4 @@
-"""The folder where prepared data sets stay, and how two processes share it."""
+"""Cache folder of prepared data sets, with locks between processes."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _name(split: str) -> str:
 
 
 def _read(request: Request) -> InMemory:
-    """The data set, or the digits with a warning where it cannot be had and these may stand in."""
+    """The data set, or the digits with a warning where it is not available and these may replace it."""
     try:
         return fashion_mnist(request.split, root=request.root, progress=request.progress)
     except DataError as error:

@@ -59,7 +59,7 @@ def _description(root: Path | None) -> Description:
     del root
     return Description(
         "fashion-mnist-a",
-        "images of Fashion-MNIST, as they are, that a committee of networks gets wrong with confidence",
+        "unmodified images of Fashion-MNIST that a committee of networks gets wrong with confidence",
         "MIT (Zalando SE)",
         str(RECORD),
         "numbers of images that come with the package",
