@@ -121,3 +121,14 @@ def test_tensors_that_no_file_can_hold_are_an_error_of_writing(tmp_path: Path) -
     (tmp_path / "x").write_bytes(b"no tensors at all")
     with pytest.raises(ValueError, match=r"(?i)header"):
         tensors_in(tmp_path / "x")
+
+
+@pytest.mark.parametrize("texts", [None, {}, {"a": "b"}])
+def test_a_file_of_tensors_is_the_one_that_safetensors_would_write(
+    tmp_path: Path, texts: dict[str, str] | None
+) -> None:
+    from safetensors.torch import save
+
+    save_tensors(tmp_path / "x", {"w": torch.ones(2)}, texts)
+    assert (tmp_path / "x").read_bytes() == save({"w": torch.ones(2)}, metadata=texts)
+    assert tensors_in(tmp_path / "x")[1] == (texts or {})

@@ -27,7 +27,7 @@ def save_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    texts = dict(metadata) if metadata else None
+    texts = None if metadata is None else dict(metadata)
     try:
         replace_atomically(path, lambda part: save_file(dict(tensors), part, metadata=texts), durable=durable)
     except (SafetensorError, ValueError, RuntimeError) as error:
