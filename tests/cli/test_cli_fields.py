@@ -1,16 +1,23 @@
-"""Dataclasses as options of commands."""
+"""Dataclasses as options of commands, and how many arguments functions of the command have."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import robustlab
 from robustlab.cli.fields import Late, Typed, flagged, from_fields, option
+
+MOST = 10
+"""Arguments of a function of the command."""
+CLI = Path(robustlab.__file__).parent / "cli"
 
 
 @dataclass(frozen=True)
@@ -86,3 +93,16 @@ def test_a_sentence_about_an_argument_becomes_one_about_its_option() -> None:
         raise ValueError("smooth is a share")
     with pytest.raises(ValueError, match="smoothing is odd"), flagged({"smooth": "--label-smoothing"}):
         raise ValueError("smoothing is odd")
+
+
+@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.name)
+def test_no_function_of_the_command_has_many_arguments(path: Path) -> None:
+    wide = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = node.args
+            rest = [one for one in (given.vararg, given.kwarg) if one is not None]
+            count = len([*given.posonlyargs, *given.args, *given.kwonlyargs, *rest])
+            if count > MOST:
+                wide[getattr(node, "name", "lambda")] = count
+    assert wide == {}, "give it a dataclass whose fields are options"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -12,6 +13,7 @@ from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.attack_help import List
+from robustlab.cli.fields import from_fields
 from robustlab.cli.run import directory
 
 if TYPE_CHECKING:
@@ -33,24 +35,33 @@ Png = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Attacking:
+    """The attack and its budget."""
+
+    attack: Annotated[str, typer.Option("--attack", help="One of {attacks}.", rich_help_panel=o.WHAT)] = "pgd"
+    eps: o.OneEps = None
+    norm: o.Norm = "linf"
+    steps: o.OwnSteps = None
+    restarts: o.Restarts = 1
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Numbers of the examples, or how many are drawn."""
+
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many examples.", rich_help_panel=o.WHAT)] = 8
+    ids: Ids = None
+    seed: o.Seed = 0
+
+
+@from_fields
 def attack(
-    model: o.Model,
-    architecture: o.Architecture = None,
-    classes: o.Classes = None,
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "test",
-    size: o.Size = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
-    attack: Annotated[str, typer.Option("--attack", help="One of {attacks}.", rich_help_panel=o.WHAT)] = "pgd",
-    eps: o.OneEps = None,
-    norm: o.Norm = "linf",
-    steps: o.OwnSteps = None,
-    restarts: o.Restarts = 1,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many examples.", rich_help_panel=o.WHAT)] = 8,
-    ids: Ids = None,
-    seed: o.Seed = 0,
+    measured: o.Measured,
+    images: i.Images,
+    attacking: Attacking,
+    chosen: Chosen,
+    *,
     device: o.Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
     png: Png = False,
@@ -68,20 +79,22 @@ def attack(
     from robustlab.report import is_image_shape, sheet
 
     place = parse.device(device)
-    budget = parse.budgets([eps] if eps else parse.usual_eps(norm))[-1]
-    way = parse.attack(attack, parse.threat(norm, budget), steps=steps, restarts=restarts)
+    threat = parse.threat(
+        attacking.norm, parse.budgets([attacking.eps] if attacking.eps else parse.usual_eps(attacking.norm))[-1]
+    )
+    way = parse.attack(attacking.attack, threat, steps=attacking.steps, restarts=attacking.restarts)
     way = in_8_bits(way) if png else way
-    loaded = parse.model(model, architecture, classes, place, size=size)
-    images = i.Images(size, resize, interpolation, classes_from)
-    examples = parse.data(data, split, size=images, asker=(model, loaded))
+    model, seed = measured.model, chosen.seed
+    loaded = parse.model(model, measured.architecture, measured.classes, place, size=images.size)
+    examples = parse.data(measured.data, measured.split, size=images, asker=(model, loaded))
     subject = parse.fitting(loaded, examples)
-    batch = examples.batch(_chosen(ids, len(examples), limit, seed))
+    batch = examples.batch(_chosen(chosen.ids, len(examples), chosen.limit, seed))
     x, y = batch.x.to(place), batch.y.to(place)
     with frozen(subject, training=False):
         seed_generators(seed)  # for a model that draws
         x_adv = way(subject, x, y, seed=seed, ids=batch.ids.to(place))
         made = Made(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
-    home = directory(out, attack, model)
+    home = directory(out, attacking.attack, model)
     _write(made, home)
     saved = verify_saved(subject, x_adv, y, home / "png", ids=batch.ids) if png else None
     if is_image_shape(x.shape[1:]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +14,7 @@ from robustlab.cli import images as i
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.fields import from_fields
 from robustlab.cli.natural import corruptions as names
 from robustlab.cli.natural import severities as levels
 from robustlab.cli.natural import variant as variant_of
@@ -28,22 +30,33 @@ EXAMPLE = "robustlab corrupt fashion-mnist --out fashion-mnist-c"
 LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")
 
 
-def corrupt(
-    data: Annotated[
-        str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")
-    ] = "fashion-mnist",
+@dataclass(frozen=True)
+class Original:
+    """The data that are copied, and where the copy goes."""
+
+    data: Annotated[str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")] = (
+        "fashion-mnist"
+    )
     out: Annotated[
         Path | None, typer.Option("--out", help="Directory of the copy; default: NAME-c.", rich_help_panel=o.OUTPUT)
-    ] = None,
-    split: o.Split = "test",
-    size: o.Size = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
-    limit: o.Limit = None,
-    corruptions: c.Corruptions = None,
-    severities: c.Severities = None,
-    variant: c.Variant = "imagenet-c",
+    ] = None
+    split: o.Split = "test"
+    limit: o.Limit = None
+
+
+@dataclass(frozen=True)
+class Corrupting:
+    """Corruptions, as typed."""
+
+    corruptions: c.Corruptions = None
+    severities: c.Severities = None
+    variant: c.Variant = "imagenet-c"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of the copy."""
+
     layout: Annotated[
         str | None,
         typer.Option(
@@ -52,22 +65,31 @@ def corrupt(
             "folders, else arrays.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = None,
+    ] = None
     image_format: Annotated[
         str, typer.Option("--format", help="Of image files: png keeps every value, or jpeg.", rich_help_panel=o.OUTPUT)
-    ] = "png",
-    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", rich_help_panel=o.OUTPUT)] = 85,
-    seed: o.Seed = 0,
+    ] = "png"
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", rich_help_panel=o.OUTPUT)] = 85
+
+
+@dataclass(frozen=True)
+class How:
+    """Draws, processes and output of the command."""
+
+    seed: o.Seed = 0
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Processes; default: as many as cores.", rich_help_panel=o.HOW),
-    ] = None,
+    ] = None
     check: Annotated[
         bool,
         typer.Option("--check", help="Only read a finished copy again and compare digests.", rich_help_panel=o.HOW),
-    ] = False,
-    json: o.Json = False,
-) -> None:
+    ] = False
+    json: o.Json = False
+
+
+@from_fields
+def corrupt(original: Original, images: i.Images, corrupting: Corrupting, files: Files, how: How) -> None:
     """Writes a corrupted copy of a data set: 15 corruptions at five severities, by default Fashion-MNIST-C.
 
     Ctrl-C or a crash loses nothing that was written: the same command goes on. At the end all files are read again and
@@ -76,28 +98,27 @@ def corrupt(
     """
     from robustlab.evaluation import CopySettings, write_corrupted
 
-    place = out or Path(f"{Path(data).name}-c")
-    if check:
+    place = original.out or Path(f"{Path(original.data).name}-c")
+    if how.check:
         _checked(place)
         return
-    wanted, found = names(corruptions), levels(severities)
-    _one_of("layout", layout, LAYOUTS)
-    _one_of("format", image_format, FORMATS)
-    kind = variant_of(variant)
-    images = i.Images(size, resize, interpolation, classes_from)
-    examples = parse.data(data, split, size=images, limit=limit, seed=seed)
+    wanted, found = names(corrupting.corruptions), levels(corrupting.severities)
+    _one_of("layout", files.layout, LAYOUTS)
+    _one_of("format", files.image_format, FORMATS)
+    kind = variant_of(corrupting.variant)
+    examples = parse.data(original.data, original.split, size=images, limit=original.limit, seed=how.seed)
     with resumable(place), show.bars() as bar:
         settings = CopySettings(
-            layout=cast("Layout | None", layout),
-            format=cast("Format", image_format),
-            quality=quality,
+            layout=cast("Layout | None", files.layout),
+            format=cast("Format", files.image_format),
+            quality=files.quality,
             variant=kind,
-            seed=seed,
-            workers=workers or os.cpu_count() or 1,
+            seed=how.seed,
+            workers=how.workers or os.cpu_count() or 1,
             progress=_progress(bar, str(place)),
         )
         manifest = write_corrupted(examples, place, corruptions=wanted, severities=found, settings=settings)
-    _told(manifest, place, json=json)
+    _told(manifest, place, json=how.json)
 
 
 def _one_of(what: str, typed: str | None, known: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
+from robustlab.cli.fields import from_fields
 
 if TYPE_CHECKING:
     from robustlab.evaluation import Adapted, Finding
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
 EXAMPLE = "robustlab doctor my_package.models:classifier --data folder:photos --eps 8/255 --strict"
 
 
-def doctor(
-    model: o.Model,
-    architecture: o.Architecture = None,
-    classes: o.Classes = None,
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "test",
-    size: o.Size = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
+@dataclass(frozen=True)
+class Attacking:
+    """The attack whose word is to be trusted, and its budget."""
+
     attack: Annotated[
         str, typer.Option("--attack", help="Whose word is to be trusted: {attacks}.", rich_help_panel=o.WHAT)
-    ] = "pgd",
-    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255",
-    norm: o.Norm = "linf",
-    steps: o.Steps = 40,
+    ] = "pgd"
+    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255"
+    norm: o.Norm = "linf"
+    steps: o.Steps = 40
+
+
+@from_fields
+def doctor(
+    measured: o.Measured,
+    images: i.Images,
+    attacking: Attacking,
+    *,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Size of the sample.", rich_help_panel=o.WHAT)] = 128,
     seed: o.Seed = 0,
     device: o.Device = "auto",
@@ -64,12 +67,13 @@ def doctor(
     """
     from robustlab.evaluation import Settings, diagnose, run_adaptive
 
-    threat, place, settings = parse.threat(norm, parse.budgets([eps])[-1]), parse.device(device), Settings(seed=seed)
-    way = parse.attack(attack, threat, steps=steps)
-    subject = parse.model(model, architecture, classes, place, size=size)
+    threat = parse.threat(attacking.norm, parse.budgets([attacking.eps])[-1])
+    place, settings = parse.device(device), Settings(seed=seed)
+    way = parse.attack(attacking.attack, threat, steps=attacking.steps)
+    model, classes, size = measured.model, measured.classes, images.size
+    subject = parse.model(model, measured.architecture, classes, place, size=size)
     other = parse.model(surrogate, None, classes, place, size=size) if surrogate else None
-    images = i.Images(size, resize, interpolation, classes_from)
-    examples = parse.data(data, split, size=images, asker=(model, subject))
+    examples = parse.data(measured.data, measured.split, size=images, asker=(model, subject))
     found = diagnose(subject, examples, attack=way, n=limit, settings=settings, surrogate=other)
     adapted = (
         run_adaptive(subject, examples, attack=way, findings=found, n=limit, settings=settings, surrogate=other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from robustlab.cli import images as i
 from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.fields import from_fields
 from robustlab.cli.natural import Asked, Plain, natural_result, told
 from robustlab.cli.run import directory, inspected, resumable, tracked, verdict
 
@@ -25,32 +27,31 @@ QUICK = 500
 """Examples of a quick look: half the width of an interval at 95 % is then 4.5 points at most."""
 
 
-def evaluate(
-    model: o.Model,
-    architecture: o.Architecture = None,
-    classes: o.Classes = None,
-    data: o.Data = "fashion-mnist",
-    split: o.Split = "test",
-    size: o.Size = None,
-    resize: i.Resize = None,
-    interpolation: i.Interpolation = None,
-    classes_from: i.ClassesFrom = None,
-    attack: o.Attacks = None,
-    eps: o.Eps = None,
-    norm: o.Norm = "linf",
-    quick: o.Quick = False,
-    steps: o.OwnSteps = None,
-    restarts: o.Restarts = 1,
-    natural: c.Natural = False,
-    corruptions: c.Corruptions = None,
-    severities: c.Severities = None,
-    variant: c.Variant = "imagenet-c",
-    clean: c.Clean = None,
-    baseline: c.Baseline = None,
-    attacked: c.Attacked = None,
-    subset: c.Subsets = None,
-    limit: o.Limit = None,
-    batch_size: c.BatchSize = None,
+@dataclass(frozen=True)
+class Attacking:
+    """Attacks and their budgets, as typed."""
+
+    attack: o.Attacks = None
+    eps: o.Eps = None
+    norm: o.Norm = "linf"
+    quick: o.Quick = False
+    steps: o.OwnSteps = None
+    restarts: o.Restarts = 1
+
+    @property
+    def names(self) -> list[str]:
+        """The attacks asked for."""
+        if self.quick and self.attack:
+            raise typer.BadParameter("--quick chooses the attacks itself: leave out --attack or --quick")
+        return self.attack or ["autoattack-quick" if self.quick else "autoattack"]
+
+
+@dataclass(frozen=True)
+class How:
+    """How many examples, how many at a time and in which precision; and the name in reports."""
+
+    limit: o.Limit = None
+    batch_size: c.BatchSize = None
     bf16: Annotated[
         bool,
         typer.Option(
@@ -58,19 +59,31 @@ def evaluate(
             help="Search in bfloat16 where that is faster; success is decided in the model's own precision.",
             rich_help_panel=o.HOW,
         ),
-    ] = False,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    name: o.Name = None,
-    out: o.Out = None,
-    png: o.Png = False,
-    junit: x.Junit = None,
-    sarif: x.Sarif = None,
-    model_card: x.Card = None,
-    fail_under: o.FailUnder = None,
-    force: o.Force = False,
-    strict: o.Strict = False,
-    json: o.Json = False,
+    ] = False
+    name: o.Name = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What ends the command with an exit code of its own."""
+
+    fail_under: o.FailUnder = None
+    force: o.Force = False
+    strict: o.Strict = False
+
+
+@from_fields
+def evaluate(
+    measured: o.Measured,
+    images: i.Images,
+    attacking: Attacking,
+    *,
+    natural: c.Natural = False,
+    asked: Asked,
+    how: How,
+    exports: x.Exports,
+    gate: Gate,
+    run: o.Run,
 ) -> None:
     """Measures clean and robust accuracy of a model, with intervals and the doctor's findings.
 
@@ -82,45 +95,60 @@ def evaluate(
     With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
     natural.json and the report on corruptions.
     """
-    exports = x.Exports(junit, sarif, model_card, png=png)
-    asked = Asked(corruptions, severities, variant, clean, baseline, attacked, subset)
-    images = i.Images(size, resize, interpolation, classes_from)
     if natural:
-        _no_attack(attack, eps, exports, quick=quick or bf16)
-        plain = Plain(model, architecture, classes, data, split, images, limit, batch_size, seed, device, out, force)
-        told(natural_result(plain, asked), fail_under, strict=strict, json=json)
+        _no_attack(attacking, exports, bf16=how.bf16)
+        plain = Plain(
+            **vars(measured), images=images, limit=how.limit, batch_size=how.batch_size, seed=run.seed,
+            device=run.device, out=run.out, force=gate.force,
+        )  # fmt: skip
+        told(natural_result(plain, asked), gate.fail_under, strict=gate.strict, json=run.json)
         return
     if asked.any:
         raise typer.BadParameter("corruptions and what belongs to them go with --natural")
+    _attacked(measured, images, attacking, how, run, exports, gate)
+
+
+def _attacked(
+    measured: o.Measured,
+    images: i.Images,
+    attacking: Attacking,
+    how: How,
+    run: o.Run,
+    exports: x.Exports,
+    gate: Gate,
+) -> None:
+    """Runs the attacks, writes the report and what was asked for, and ends with the exit code of the gate."""
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
 
-    processes = _sharing(out)
-    found = parse.budgets(eps or parse.usual_eps(norm))
-    attacks = parse.attacks(_names(attack, quick=quick), parse.threat(norm, found[-1]), steps=steps, restarts=restarts)
-    subject = parse.model(model, architecture, classes, parse.device(device), size=size)
-    examples = parse.data(data, split, size=images, asker=(model, subject))
+    processes, model = _sharing(run.out), measured.model
+    found = parse.budgets(attacking.eps or parse.usual_eps(attacking.norm))
+    threat = parse.threat(attacking.norm, found[-1])
+    attacks = parse.attacks(attacking.names, threat, steps=attacking.steps, restarts=attacking.restarts)
+    device = parse.device(run.device)
+    subject = parse.model(model, measured.architecture, measured.classes, device, size=images.size)
+    examples = parse.data(measured.data, measured.split, size=images, asker=(model, subject))
     parse.fitting(subject, examples)
-    n = min(QUICK, len(examples)) if quick and limit is None else limit
-    place = directory(out, model, data)
+    n = min(QUICK, len(examples)) if attacking.quick and how.limit is None else how.limit
+    place = directory(run.out, model, measured.data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(
-            batch_size=batch_size or 128,
-            seed=seed,
-            search_dtype="auto" if bf16 else None,
-            name=name or model,
+            batch_size=how.batch_size or 128,
+            seed=run.seed,
+            search_dtype="auto" if how.bf16 else None,
+            name=how.name or model,
             together=processes.count > 1,
             progress=progress,
-            inspected=inspected(model, force=force),
+            inspected=inspected(model, force=gate.force),
         )
         result = measure(subject, examples, attacks=attacks, eps=found, n=n, out=place, settings=settings)
         if not processes.first:
             return
         page = _written(result, place)
         exports.pictures(result, subject, examples)
-    exports.write([result], fail_under=fail_under, strict=strict)
-    _told(result, page, json=json)
-    verdict(result, fail_under, strict=strict)
+    exports.write([result], fail_under=gate.fail_under, strict=gate.strict)
+    _told(result, page, json=run.json)
+    verdict(result, gate.fail_under, strict=gate.strict)
 
 
 def _written(result: Evaluation, place: Path) -> Path:
@@ -148,15 +176,8 @@ def _sharing(out: Path | None) -> Processes:
     return processes
 
 
-def _names(typed: list[str] | None, *, quick: bool) -> list[str]:
-    """The attacks asked for."""
-    if quick and typed:
-        raise typer.BadParameter("--quick chooses the attacks itself: leave out --attack or --quick")
-    return typed or ["autoattack-quick" if quick else "autoattack"]
-
-
-def _no_attack(attack: list[str] | None, eps: list[str] | None, exports: x.Exports, *, quick: bool) -> None:
-    if attack or eps or quick:
+def _no_attack(attacking: Attacking, exports: x.Exports, *, bf16: bool) -> None:
+    if attacking.attack or attacking.eps or attacking.quick or bf16:
         raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
     if exports.any:
         raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")

@@ -39,10 +39,10 @@ Card = Annotated[
 class Exports:
     """Files that were asked for; None: not this one."""
 
-    junit: Path | None = None
-    sarif: Path | None = None
-    card: Path | None = None
-    png: bool = False
+    png: o.Png = False
+    junit: Junit = None
+    sarif: Sarif = None
+    card: Card = None
 
     @property
     def any(self) -> bool:

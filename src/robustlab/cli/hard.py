@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.fields import from_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,13 +21,16 @@ EXAMPLE = "robustlab hard efficientnet-lite0 --data imagenet-a:PATH"
 _OUTLIERS, _HARD = "imagenet-o:", "imagenet-a:"
 
 
-def hard(
-    model: o.Model,
-    architecture: o.Architecture = None,
-    classes: o.Classes = None,
-    data: o.Data = "photographs",
-    split: o.Split = "test",
-    size: o.Size = None,
+@dataclass(frozen=True)
+class Photographs:
+    """A trained model, and the photographs that it is asked about."""
+
+    model: o.Model
+    architecture: o.Architecture = None
+    classes: o.Classes = None
+    data: o.Data = "photographs"
+    split: o.Split = "test"
+    size: o.Size = None
     known: Annotated[
         str | None,
         typer.Option(
@@ -34,7 +39,12 @@ def hard(
             "imagenet-o:PATH give imagenet:PATH, of which the 200 classes that count are taken.",
             rich_help_panel=o.WHAT,
         ),
-    ] = None,
+    ] = None
+
+
+@from_fields
+def hard(
+    photographs: Photographs,
     limit: o.Limit = None,
     batch_size: o.BatchSize = 128,
     seed: o.Seed = 0,
@@ -50,10 +60,11 @@ def hard(
     from robustlab.data.natural_sets import labels_of
     from robustlab.evaluation import Settings, natural_adversarial, natural_outliers
 
+    model, data, known, size = photographs.model, photographs.data, photographs.known, photographs.size
     if known is None and data.startswith(_OUTLIERS):
         raise typer.BadParameter("images of ImageNet-O show no class of ImageNet: give --known imagenet:PATH as well")
-    subject = parse.model(model, architecture, classes, parse.device(device), size=size)
-    examples = parse.data(data, split, size=size, asker=(model, subject))
+    subject = parse.model(model, photographs.architecture, photographs.classes, parse.device(device), size=size)
+    examples = parse.data(data, photographs.split, size=size, asker=(model, subject))
     parse.fitting(subject, examples)
     settings = Settings(batch_size=batch_size, seed=seed, name=model)
     n = None if limit is None else min(limit, len(examples))
@@ -61,7 +72,7 @@ def hard(
         found = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
         show.machine(found.to_json()) if json else _protocols(found)
         return
-    inside = parse.data(known, split, size=size, asker=(model, subject))
+    inside = parse.data(known, photographs.split, size=size, asker=(model, subject))
     outliers = natural_outliers(
         subject,
         examples if n is None else sample(examples, n, seed=seed),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
@@ -19,13 +21,22 @@ if TYPE_CHECKING:
 EXAMPLE = "robustlab mine folder:photos --size 32 --folds 4"
 
 
-def mine(
-    data: Annotated[
-        str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")
-    ] = "fashion-mnist",
-    split: o.Split = "all",
-    size: o.Size = None,
-    limit: o.Limit = None,
+@dataclass(frozen=True)
+class Source:
+    """The data that are mined."""
+
+    data: Annotated[str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")] = (
+        "fashion-mnist"
+    )
+    split: o.Split = "all"
+    size: o.Size = None
+    limit: o.Limit = None
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Networks that vote and networks that are asked, and how they are trained."""
+
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,7 +45,7 @@ def mine(
             rich_help_panel=o.WHAT,
             show_default=False,
         ),
-    ] = None,
+    ] = None
     held_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,21 +54,28 @@ def mine(
             rich_help_panel=o.WHAT,
             show_default=False,
         ),
-    ] = None,
+    ] = None
     folds: Annotated[
         int,
         typer.Option("--folds", min=2, help="Networks trained on the others judge each.", rich_help_panel=o.HOW),
-    ] = 5,
+    ] = 5
     below: Annotated[
         float,
         typer.Option("--below", help="Voters give the label of a hard example less.", rich_help_panel=o.HOW),
-    ] = 0.15,
+    ] = 0.15
     epochs: Annotated[
         int | None,
         typer.Option(
             "--epochs", min=1, help="Of each training; default by architecture, 6 to 10.", rich_help_panel=o.HOW
         ),
-    ] = None,
+    ] = None
+
+
+@from_fields
+def mine(
+    source: Source,
+    committee: Committee,
+    *,
     seed: o.Seed = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="A dry run in seconds: 600 images, 1 epoch; its numbers mean nothing.")
@@ -83,14 +101,15 @@ def mine(
     """
     from robustlab.studies import FULL, Budget, mining
 
-    chosen = parse.data(data, split, size=size, limit=limit, seed=seed)
+    chosen = parse.data(source.data, source.split, size=source.size, limit=source.limit, seed=seed)
     home = out or HOME / ("mining-quick" if quick else "mining")
     budget = Budget("quick", images=600, epochs=1) if quick else FULL
-    names = (models or mining.COMMITTEE, held_out or mining.HELD_OUT)
-    voting, outside = ({name: mining.network(name, epochs=epochs) for name in some} for some in names)
+    names = (committee.models or mining.COMMITTEE, committee.held_out or mining.HELD_OUT)
+    voting, outside = ({name: mining.network(name, epochs=committee.epochs) for name in some} for some in names)
     parse.device(device)
     with resumable(home), show.bars() as bar:
         work = mining.Work(seed, budget, device, _teller(bar))
+        folds, below = committee.folds, committee.below
         found = mining.mine(voting, chosen, held_out=outside, folds=folds, below=below, out=home, work=work)
     _told(found, home, json=json)
     if quick:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from robustlab.cli import natural_options as c
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
 from robustlab.cli.run import directory, inspected, resumable, serious
@@ -30,13 +31,13 @@ VARIANTS = ("imagenet-c", "corrected", "cifar-c", "imagecorruptions")
 class Asked:
     """What was typed for an evaluation under corruptions."""
 
-    corruptions: list[str] | None = None
-    severities: str | None = None
-    variant: str = VARIANTS[0]
-    clean: str | None = None
-    baseline: Path | None = None
-    attacked: list[Path] | None = None
-    subsets: list[str] | None = None
+    corruptions: c.Corruptions = None
+    severities: c.Severities = None
+    variant: c.Variant = VARIANTS[0]
+    clean: c.Clean = None
+    baseline: c.Baseline = None
+    attacked: c.Attacked = None
+    subsets: c.Subsets = None
 
     @property
     def any(self) -> bool:

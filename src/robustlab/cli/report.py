@@ -49,5 +49,5 @@ def report(
         return
     eps = parse.budgets([headline])[-1] if headline else None
     page = write(results, place, comparisons=compared(results), eps=eps, title=title)
-    x.Exports(junit, sarif, model_card).write(results)
+    x.Exports(junit=junit, sarif=sarif, card=model_card).write(results)
     show.say(f"Report: {page}", "good")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
@@ -33,10 +35,10 @@ Home = Annotated[
 Listed = Annotated[bool, typer.Option("--list", help="Show the results that come with the package; compute nothing.")]
 
 
-@sweep.command(
-    epilog="Example: robustlab sweep attackers my_package.models:classifier --eps 8/255 --data folder:photos"
-)
-def attackers(
+@dataclass(frozen=True)
+class Own:
+    """Models of the user's, and what they are attacked with."""
+
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -44,23 +46,32 @@ def attackers(
             help="As robustlab evaluate takes them; none: two small networks that are trained for this.",
             show_default=False,
         ),
-    ] = None,
-    architecture: o.Architecture = None,
-    classes: o.Classes = None,
+    ] = None
+    architecture: o.Architecture = None
+    classes: o.Classes = None
     data: Annotated[
         str | None,
         typer.Option("--data", help="For models of your own; default: fashion-mnist.", rich_help_panel=o.WHAT),
-    ] = None,
-    split: o.Split = "test",
-    size: o.Size = None,
+    ] = None
+    split: o.Split = "test"
+    size: o.Size = None
     eps: Annotated[
         str | None,
         typer.Option("--eps", help="For models of your own, as 0.1 or 8/255; default 8/255.", rich_help_panel=o.WHAT),
-    ] = None,
+    ] = None
     norm: Annotated[
         str | None,
         typer.Option("--norm", help="For models of your own: linf or l2; default linf.", rich_help_panel=o.WHAT),
-    ] = None,
+    ] = None
+
+
+@sweep.command(
+    epilog="Example: robustlab sweep attackers my_package.models:classifier --eps 8/255 --data folder:photos"
+)
+@from_fields
+def attackers(
+    own: Own,
+    *,
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Images reported for each seed; default 600.", rich_help_panel=o.WHAT),
@@ -82,10 +93,9 @@ def attackers(
     from robustlab.studies.sweep import attackers as swept
 
     spend = _spend(limit, quick=quick)
-    if models:
-        given = _given(models, (architecture, classes), (data or "fashion-mnist", split, size), (norm, eps), device)
-        subjects: Sequence[Subject] = given
-    elif any(word is not None for word in (architecture, classes, data, size, eps, norm)):
+    if own.models:
+        subjects: Sequence[Subject] = _given(own, device)
+    elif replace(own, models=None, split=Own.split) != Own():
         raise typer.BadParameter("--data, --eps and the like are for models of your own: name one")
     else:
         subjects = SUBJECTS
@@ -131,33 +141,25 @@ def trainers(
 
 def _spend(limit: int | None, *, quick: bool) -> Spend:
     """How much may be used."""
-    from dataclasses import replace
-
     from robustlab.studies.sweep import QUICK_SPEND, Spend
 
     amount = QUICK_SPEND if quick else Spend()
     return amount if limit is None else replace(amount, images=limit)
 
 
-def _given(
-    models: Sequence[str],
-    built: tuple[str | None, int | None],
-    shown: tuple[str, str, int | None],
-    limits: tuple[str | None, str | None],
-    device: str,
-) -> list[Subject]:
+def _given(own: Own, device: str) -> list[Subject]:
     """Models as typed, with the data and the threat that they are attacked with."""
     from robustlab.studies.sweep import Given
 
-    place, norm = parse.device(device), limits[0] or "linf"
+    place, norm = parse.device(device), own.norm or "linf"
     if norm.lower() not in {"linf", "l2"}:
         raise typer.BadParameter(f"step rules are compared in linf and l2, not {norm!r}")
-    (eps,) = parse.budgets([limits[1]] if limits[1] else parse.usual_eps(norm))[:1]
+    (eps,) = parse.budgets([own.eps] if own.eps else parse.usual_eps(norm))[:1]
     if not eps:
         raise typer.BadParameter("with eps 0 there is nothing to compare: write --eps 8/255")
-    examples = parse.data(shown[0], shown[1], size=shown[2])
+    examples = parse.data(own.data or "fashion-mnist", own.split, size=own.size)
     threat = parse.threat(norm, eps)
-    made = [(name, parse.model(name, *built, place)) for name in models]
+    made = [(name, parse.model(name, own.architecture, own.classes, place)) for name in own.models or ()]
     return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in made]
 
 
