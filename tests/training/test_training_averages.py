@@ -13,7 +13,7 @@ from torch import nn
 from robustlab.core import Metrics
 from robustlab.data import InMemory
 from robustlab.training import Constant, Progress, Settings, fit, sgd, standard
-from robustlab.training.average import copied
+from robustlab.training.update import copied
 
 MakeNet = Callable[..., nn.Sequential]
 

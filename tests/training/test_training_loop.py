@@ -31,8 +31,8 @@ from robustlab.training import (
     standard,
     tuned,
 )
-from robustlab.training.bookkeeping import Means
 from robustlab.training.settings import Precision
+from robustlab.training.update import Means
 
 PGD_TRAINING = adversarial(PGD(ThreatModel(Linf(), 0.05), steps=2))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Metrics, RecipeState
 from robustlab.data import InMemory
 from robustlab.training import Progress, Settings, fit, sgd, standard
-from robustlab.training.average import copied
+from robustlab.training.update import copied
 
 MakeNet = Callable[..., nn.Sequential]
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias, cast
 from torch import Tensor, nn
 
 from robustlab.attacks import at_eps, threat_of
-from robustlab.core import Attack, Batch, Images, Labels, Metrics, RecipeState, Streams
+from robustlab.core import Attack, Batch, Images, Labels, Metrics, Recipe, RecipeState, Streams
 from robustlab.core.kinds import typed
 from robustlab.training.training_twin import following, forget
 
@@ -55,6 +55,26 @@ def no_memory(self: object, model: nn.Module) -> RecipeState:  # noqa: ARG001 --
     """Nothing to be remembered; what is known of the model's structure is found anew."""
     forget(model)
     return {}
+
+
+@dataclass(frozen=True)
+class Around:
+    """A recipe that changes what another one sees, or where it is: replayed as often, and remembering the same.
+
+    Args:
+        recipe: the one inside.
+    """
+
+    recipe: Recipe
+
+    @property
+    def replays(self) -> int:
+        """As the recipe inside."""
+        return self.recipe.replays
+
+    def init(self, model: nn.Module) -> RecipeState:
+        """What the recipe inside remembers."""
+        return self.recipe.init(model)
 
 
 @typed

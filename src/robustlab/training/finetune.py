@@ -17,7 +17,6 @@ from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.data.splits import Part
-from robustlab.training.average import Weights, copied, put
 from robustlab.training.feature_cache import Features, Tell, cached_features, key_of
 from robustlab.training.groups import Group, head_of, layer_groups
 from robustlab.training.held_out import HeldOut
@@ -26,6 +25,7 @@ from robustlab.training.recipes.cross_entropy import Standard, standard
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import fetched
 from robustlab.training.unfreezing import Layered, Unfreezing, trainable
+from robustlab.training.update import Weights, copied, put
 
 Stage: TypeAlias = Literal["features", "held-out features", "head", "body"]
 Watcher: TypeAlias = Callable[[Stage, Progress], None]

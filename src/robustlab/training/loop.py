@@ -22,8 +22,6 @@ from robustlab.data.wrapped import Given
 from robustlab.runs.identity import check_same, differences
 from robustlab.runs.lock import alone
 from robustlab.training import checkpoint, seeds
-from robustlab.training.average import Weights, average_, copied, put, with_weights
-from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.checkpoint_numbers import Numbers, read_numbers
 from robustlab.training.identity import run_of, surroundings
 from robustlab.training.launcher import launched, placed
@@ -31,7 +29,18 @@ from robustlab.training.precision import recorded
 from robustlab.training.settings import History, Progress, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.training_twin import forget
-from robustlab.training.update import DivergedError, Updater, checked
+from robustlab.training.update import (
+    DivergedError,
+    Means,
+    Place,
+    Updater,
+    Weights,
+    average_,
+    checked,
+    copied,
+    put,
+    with_weights,
+)
 
 Validate: TypeAlias = Callable[[nn.Module], Metrics]
 Show: TypeAlias = Callable[[Progress], None]

@@ -1,10 +1,12 @@
-"""One update of the weights: the parts of a batch, their gradients, the optimizer's step."""
+"""One update of the weights: the parts of a batch, their gradients, the optimizer's step; and averages of weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +14,52 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Examples, Metrics, Recipe, RecipeState, RobustlabError, frozen
 from robustlab.core.processes import Processes
 from robustlab.training import seeds
-from robustlab.training.bookkeeping import Means, Place
 from robustlab.training.settings import Settings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+Weights: TypeAlias = dict[str, Tensor]
+"""A state dict whose tensors are the holder's own."""
+
+
 class DivergedError(RobustlabError):
     """The loss is no number any more."""
+
+
+class Place(NamedTuple):
+    """One update of the weights in a run."""
+
+    epoch: int
+    """1, 2, ..."""
+    step: int
+    """Batch of the epoch: 1, 2, ..."""
+    steps: int
+    """Batches of an epoch."""
+    replay: int = 0
+    """Update with this batch: 0, 1, ..."""
+
+    def __str__(self) -> str:
+        return f"step {self.step} of {self.steps} in epoch {self.epoch}"
+
+
+class Means:
+    """Weighted means of numbers that are measured again and again; a name need not come each time."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._weights: dict[str, float] = defaultdict(float)
+
+    def add(self, metrics: Metrics, weight: float = 1.0) -> None:
+        """Takes in what was measured on so many examples."""
+        for name, value in metrics.items():
+            self._sums[name] += value * weight
+            self._weights[name] += weight
+
+    def values(self) -> Metrics:
+        """The mean of each name over what was measured of it."""
+        return {name: value / self._weights[name] for name, value in self._sums.items()}
 
 
 class Updater:
@@ -140,3 +179,50 @@ def checked(batch: Batch, ids: Tensor, examples: Examples, device: torch.device)
 def _finite_logits(model: nn.Module, x: Tensor) -> bool:
     with frozen(model, training=False), torch.no_grad():
         return bool(model(x).isfinite().all())
+
+
+def copied(model: nn.Module) -> Weights:
+    """The present weights and buffers; what else a model's state is, is not copied."""
+    return {name: value.detach().clone() for name, value in tensors(model).items()}
+
+
+def tensors(model: nn.Module) -> Weights:
+    """The tensors of a model's state dict, which share its memory."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+@torch.no_grad()
+def average_(average: Weights, model: nn.Module, decay: float, updates: int) -> None:
+    """Moves an average towards the present weights and floating-point buffers; others are copied.
+
+        average <- d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)) after t earlier updates
+
+    so that the first updates, far from where training ends, are soon forgotten.
+    """
+    kept = min(decay, (1 + updates) / (10 + updates))
+    for name, value in tensors(model).items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - kept)
+        else:
+            average[name].copy_(value)
+
+
+@torch.no_grad()
+def put(model: nn.Module, weights: Weights) -> None:
+    """Writes weights into a model, in the memory that it has."""
+    for name, value in tensors(model).items():
+        value.copy_(weights[name])
+
+
+@contextmanager
+def with_weights(model: nn.Module, weights: Weights | None) -> Iterator[None]:
+    """Gives a model other weights for the block; None: leaves it its own."""
+    if weights is None:
+        yield
+        return
+    own = copied(model)
+    put(model, weights)
+    try:
+        yield
+    finally:
+        put(model, own)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, fold_in
 from robustlab.core.kinds import typed
 from robustlab.training import seeds
-from robustlab.training.around import Around
-from robustlab.training.crafting import Backward
+from robustlab.training.crafting import Around, Backward
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import standard
 from robustlab.training.recipes.options import Option

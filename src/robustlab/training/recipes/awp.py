@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, frozen
-from robustlab.training.around import Around
-from robustlab.training.crafting import Backward, TwoPhase
+from robustlab.training.crafting import Around, Backward, TwoPhase
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import PgdOptions
 from robustlab.training.recipes.options import passed_to

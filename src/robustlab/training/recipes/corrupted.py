@@ -11,8 +11,7 @@ from torch import nn
 from robustlab.core import Batch, Corruption, Images, Metrics, Recipe, RecipeState, Streams, fold_in
 from robustlab.core.kinds import typed
 from robustlab.corruptions import corruption
-from robustlab.training.around import Around
-from robustlab.training.crafting import Backward
+from robustlab.training.crafting import Around, Backward
 
 _LABEL = 0xC0
 

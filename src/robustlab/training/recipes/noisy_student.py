@@ -16,8 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from robustlab.core import Batch, Metrics, Recipe, RecipeState
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
-from robustlab.training.around import Around
-from robustlab.training.crafting import Backward
+from robustlab.training.crafting import Around, Backward
 from robustlab.training.pseudo_labels import PseudoLabelled
 from robustlab.training.recipes.augment import RandAugment, changed
 from robustlab.training.recipes.virtual import Unlabelled
