@@ -201,8 +201,8 @@ print(f"the smooth derivative turns the attacker's step at {turned:.0%} of the p
 assert turned > 0.05
 
 # %% [markdown]
-# Same outputs, another step. Now `smooth_in` around the recipe says who gets the smooth derivative. *Neither* is the
-# network of ReLUs from above, to the last bit of its recipe; three more are trained.
+# The outputs are the same, but the attack step differs. `smooth_in`, a wrapper of the recipe, sets where the smooth
+# derivative is used. *Neither* is the ReLU network from above; three more are trained.
 
 # %%
 ablation = {"neither": scores["ReLU"]}
