@@ -15,6 +15,7 @@ from rich.console import Console
 
 from robustlab.cli import show
 from robustlab.core.words import budget
+from robustlab.runs import Progress
 
 Command = Any
 HEAD = ["run", "model", "data", "n", "clean", "robust", "at"]
@@ -80,7 +81,7 @@ def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         show.say("a warning", "warning")
         logger.info("a detail")
         with show.bars() as bar:
-            bar("work", 1.0, "done")
+            bar(Progress("work", 1, 1, detail="done"))
         said.append(capsys.readouterr().err)
     show.volume(1)
     assert said[0] == "Warning: a warning\n"

@@ -13,6 +13,7 @@ from robustlab.core.errors import DataError
 from robustlab.data import describe, imagenet_classes, load, names, photographs, progress_bars
 from robustlab.data.cache import home, store
 from robustlab.data.fashion_mnist import cache_path
+from robustlab.runs import Progress
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
@@ -94,9 +95,9 @@ def test_another_photograph_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_bars_show_each_file() -> None:
     terminal = io.StringIO()
-    with progress_bars(Console(file=terminal, force_terminal=True, width=100)) as progress:
-        progress("images.gz", 50, 100)
-        progress("images.gz", 100, 100)
-        progress("labels.gz", 7, None)
-    assert "100/100 bytes" in terminal.getvalue()
+    with progress_bars(console=Console(file=terminal, force_terminal=True, width=100)) as progress:
+        progress(Progress("fetch images.gz", 500_000, 1_000_000, "bytes"))
+        progress(Progress("fetch images.gz", 1_000_000, 1_000_000, "bytes"))
+        progress(Progress("fetch labels.gz", 700_000, None, "bytes"))
+    assert "1.0/1.0 MB" in terminal.getvalue()
     assert "labels.gz" in terminal.getvalue()

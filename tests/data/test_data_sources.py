@@ -11,6 +11,7 @@ import pytest
 
 from robustlab.core.errors import DataError
 from robustlab.data.sources import DebianPackage, Folder, Mirror, PublishedFile, Source, fetch, first_that_works
+from robustlab.runs import Progress
 
 Files = tuple[PublishedFile, ...]
 
@@ -37,11 +38,10 @@ def test_a_folder_hands_out_files_packed_or_not(
 
 
 def test_a_mirror_hands_out_files_and_tells_its_progress(published: Files, site: Site) -> None:
-    told: list[tuple[str, int, int | None]] = []
-    images, _ = fetch(published, Mirror(site.url + "/ok/"), lambda *news: told.append(news))
+    told: list[Progress] = []
+    images, _ = fetch(published, Mirror(site.url + "/ok/"), told.append)
     assert images[:4] == bytes([0, 0, 8, 3])
-    name, done, expected = told[-1]
-    assert (name, done) == ("labels.gz", expected)
+    assert (told[-1].task, told[-1].done, told[-1].unit) == ("fetch labels.gz", told[-1].total, "bytes")
 
 
 @pytest.mark.parametrize(

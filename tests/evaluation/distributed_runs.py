@@ -32,11 +32,11 @@ POINTS = {"sweep": (0, 9, 23, 40, 58), "autoattack": (9, 23, 40)}
 ALL: dict[str, tuple[list[Attack], list[float]]] = {**PLANS, "quick": ([autoattack(THREAT, "quick")], [0.02])}
 
 
-def run(plan: str, out: Path, way: Settings) -> list[tuple[str, int, int]]:
+def run(plan: str, out: Path, way: Settings) -> list[tuple[str, float, float | None]]:
     """Evaluates, and gives what was told."""
     net, (attacks, eps), told = model(), ALL[plan], list[Progress]()
     evaluate(net, data(net), attacks=attacks, eps=eps, out=out, settings=replace(way, progress=told.append))
-    return [(at.what, at.done, at.total) for at in told]
+    return [(at.task, at.done, at.total) for at in told]
 
 
 class Drawing(nn.Module):

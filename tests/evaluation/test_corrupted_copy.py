@@ -20,8 +20,8 @@ from robustlab.core import RunError
 from robustlab.corruptions import corruption
 from robustlab.data import InMemory, load
 from robustlab.evaluation import (
-    CopyProgress,
     CopySettings,
+    Progress,
     corrupted_sets,
     damaged_files,
     evaluate_natural,
@@ -39,7 +39,7 @@ def images(n: int = 30, channels: int = 1) -> InMemory:
 
 
 def test_arrays_hold_what_is_made_in_memory(tmp_path: Path) -> None:
-    data, told = images(), list[CopyProgress]()
+    data, told = images(), list[Progress]()
     settings = CopySettings(seed=4, progress=told.append)
     made = write_corrupted(data, tmp_path, corruptions=NAMES, settings=settings)
     assert (made.layout, made.format, made.n, made.shape) == ("arrays", "npy", 30, (1, 8, 9))
@@ -56,8 +56,8 @@ def test_arrays_hold_what_is_made_in_memory(tmp_path: Path) -> None:
     assert np.load(tmp_path / "labels.npy").tolist() == data.y.tolist() * 5
     assert is_copy(tmp_path)
     assert load(f"cifar-c:{tmp_path}").classes == ("0", "1", "2"), "it is read as a published set, too"
-    assert told[9] == CopyProgress(told[9].what, 10, 10)
-    assert [at.what for at in told[10:]] == ["check"] * 4
+    assert (told[9].done, told[9].total, told[9].seconds_left) == (10, 10, 0)
+    assert [at.task.split()[0] for at in told] == ["corrupt"] * 10 + ["check"] * 4
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == [
         "SHA256SUMS", "clean", "contrast.npy", "gaussian_noise.npy", "labels.npy", "manifest.json",
     ]  # fmt: skip

@@ -15,11 +15,11 @@ from test_corruptions_evaluate import Digits, Given, counts, measured, small  # 
 from torch import nn
 
 from robustlab.core import RunError
-from robustlab.evaluation import NaturalProgress, NaturalSettings, read_natural, read_run
+from robustlab.evaluation import NaturalSettings, Progress, read_natural, read_run
 
 
 def test_a_finished_run_is_read_and_not_computed_again(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:
-    told: list[NaturalProgress] = []
+    told: list[Progress] = []
     first = measured(standard, small(digits), out=tmp_path / "run", settings=NaturalSettings(progress=told.append))
     assert len(told) == 7
     assert told[-1].share == 1
@@ -53,7 +53,7 @@ class StopError(Exception):
 
 
 def stopped(out: Path, model: nn.Module, data: Given, after: int) -> None:
-    def stop(at: NaturalProgress) -> None:
+    def stop(at: Progress) -> None:
         if at.share >= after / 42:
             raise StopError
 
@@ -73,7 +73,7 @@ def test_what_is_damaged_or_missing_is_asked_for_again(standard: nn.Module, digi
     flipped[-20] ^= 1
     files[1].write_bytes(bytes(flipped))
     files[2].unlink()
-    told: list[NaturalProgress] = []
+    told: list[Progress] = []
     how = NaturalSettings(batch_size=10, progress=told.append)
     found = measured(standard, small(digits), out=tmp_path, settings=how)
     assert len(told) == 42 - 17

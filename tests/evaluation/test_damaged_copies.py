@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from robustlab.core import RunError
-from robustlab.evaluation import CopyProgress, CopySettings, damaged_files, read_copy, write_corrupted
+from robustlab.evaluation import CopySettings, Progress, damaged_files, read_copy, write_corrupted
 from robustlab.evaluation.copies import files as copy_files
 from robustlab.evaluation.copies.manifest import Layout
 
@@ -31,13 +31,13 @@ def make(out: Path, layout: Layout, stop_after: int = 0) -> list[str]:
     """Makes a copy; returns what was worked on."""
     told: list[str] = []
 
-    def tell(at: CopyProgress) -> None:
-        told.append(at.what)
+    def report(at: Progress) -> None:
+        told.append(at.task)
         if len(told) == stop_after:
             raise KeyboardInterrupt
 
     x = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    how = CopySettings(layout=layout, progress=tell)
+    how = CopySettings(layout=layout, progress=report)
     write_corrupted((x, torch.arange(10) % 2), out, corruptions=["contrast", "fog"], settings=how)
     return told
 

@@ -18,8 +18,8 @@ from torch import nn
 from robustlab.core import RunError
 from robustlab.evaluation import (
     NaturalEvaluation,
-    NaturalProgress,
     NaturalSettings,
+    Progress,
     compare_natural,
     evaluate_natural,
     natural_pictures,
@@ -44,7 +44,7 @@ def run(out: Path, seed: int = 0, stop_after: int = 0) -> NaturalEvaluation:
     x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     left = [stop_after]
 
-    def stop(_: NaturalProgress) -> None:
+    def stop(_: Progress) -> None:
         left[0] -= 1
         if not left[0]:
             raise KeyboardInterrupt

@@ -338,7 +338,7 @@ def test_rows_that_are_changed_while_the_run_goes_on_are_noticed(
     threshold: Threshold, points: type[Points], readable: Path
 ) -> None:
     def change(at: Progress) -> None:
-        if at.rechecked:
+        if at.metrics.get("rechecked"):
             query(readable, "DELETE FROM outcomes WHERE fooled = 1 AND eps = 0.05")
 
     settings = Settings(batch_size=20, doctor=False, progress=change)

@@ -23,12 +23,12 @@ def test_progress_ends_at_one_and_counts_examples(points: type[Points], threshol
     seen: list[Progress] = []
     settings = Settings(batch_size=100, progress=seen.append)
     evaluate(threshold, points(250), attacks=[FGSM(THREAT)], eps=[0.05, 0.1], settings=settings)
-    assert [(p.what, p.done, p.total) for p in seen[:3]] == [
+    assert [(p.task, p.done, p.total) for p in seen[:3]] == [
         ("clean", 100, 250),
         ("clean", 200, 250),
         ("clean", 250, 250),
     ]
-    assert {p.eps for p in seen if p.what == "FGSM"} == {0.05, 0.1}
+    assert {p.metrics["eps"] for p in seen if p.task == "FGSM"} == {0.05, 0.1}
     shares = [p.share for p in seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -43,25 +43,25 @@ def test_progress_says_stage_by_stage_who_fell(digits: Digits, standard: nn.Modu
         return evaluate(standard, digits.test, attacks={"both": suite}, n=100, out=readable, settings=settings)
 
     got = run(settings)
-    ends = {p.stage: p for p in seen if p.what == "both" and p.done == p.total}
+    ends = {p.part: p for p in seen if p.task == "both" and p.done == p.total}
     stages = got.results[0].stages
     assert list(ends) == ["quick", "slow, restart 1", "slow, restart 2"] == [s.stage for s in stages]
-    assert [(p.total, p.fallen, p.standing) for p in ends.values()] == [
+    assert [(p.total, p.metrics["fooled"], p.metrics["robust"]) for p in ends.values()] == [
         (s.attacked, s.fooled, s.standing) for s in stages
     ]
     assert stages[0].fooled > 0
     assert stages[-1].standing == got.results[0].robust.count
-    clean, attacked = ([p for p in seen if p.what == what] for what in ("clean", "both"))
-    assert clean[-1].fallen == 100 - got.clean.accuracy.count
+    clean, attacked = ([p for p in seen if p.task == what] for what in ("clean", "both"))
+    assert clean[-1].metrics["fooled"] == 100 - got.clean.accuracy.count
     assert all(p.seconds_left >= 0 for p in attacked)
     assert attacked[-1].seconds_left == 0
     shares = [p.share for p in seen]
     assert shares == sorted(shares)
-    assert max(p.share for p in attacked if p.stage == "quick") < 0.5, "the first stage is 4 of 24 passes"
+    assert max(p.share for p in attacked if p.part == "quick") < 0.5, "the first stage is 4 of 24 passes"
     again: list[Progress] = []
     (readable / "report.json").unlink()
     run(replace(settings, progress=again.append))
-    assert [p[:4] + p[5:9] for p in again] == [p[:4] + p[5:9] for p in seen]
+    assert [p._replace(seconds_left=0, share=0) for p in again] == [p._replace(seconds_left=0, share=0) for p in seen]
 
 
 def test_a_stage_says_what_it_took(digits: Digits, standard: nn.Module) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from robustlab.core import Metrics, RunError
-from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Doing, Effect, Term, known, reproduce
+from robustlab.runs import Progress
+from robustlab.studies import CLAIMS, FULL, QUICK, Arm, Claim, Effect, Term, known, reproduce
 from robustlab.studies.claim_engine import pretraining, table
 from robustlab.studies.claim_engine.claim import LONGEST
 from robustlab.studies.claim_engine.lab import Lab
@@ -58,7 +59,7 @@ class Bench:
         if self.trained == self.stop_at:
             raise KeyboardInterrupt
         self.trained += 1
-        lab.tell("train", 0.5, "epoch 1")
+        lab.report(Progress("train", 1, 2, detail="epoch 1"))
         model = nn.Linear(1, network.epochs)
         return Trained(model, model, 2.0)
 
@@ -100,11 +101,15 @@ def test_finished_work_is_not_repeated_after_a_stop(tmp_path: Path, bench: Bench
     with pytest.raises(KeyboardInterrupt):
         reproduce(out=tmp_path)
     bench.stop_at = -1
-    seen = list[Doing]()
+    seen = list[Progress]()
     (found,) = reproduce(out=tmp_path, progress=seen.append)
     assert bench.trained == 6
-    assert [(at.done, at.units) for at in seen if at.task == "done before"] == [(1, 6), (2, 6), (3, 6)]
-    assert [(at.arm, at.seed) for at in seen if at.task == "train"] == [("two", 1), ("one", 2), ("two", 2)]
+    assert [(at.done, at.total) for at in seen if at.task == "done before"] == [(1, 6), (2, 6), (3, 6)]
+    assert [at.part.split(", ")[1:] for at in seen if at.task == "train"] == [
+        ["two", "seed 1"],
+        ["one", "seed 2"],
+        ["two", "seed 2"],
+    ]
     assert found.verdict == "reproduced"
 
 

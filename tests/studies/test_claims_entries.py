@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from robustlab.core import Recipe
+from robustlab.runs import Progress
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Network, PerturbedOnce, Sampled
@@ -45,11 +46,11 @@ class Stopper:
         self.armed = True
         self.trained = list[str]()
 
-    def __call__(self, task: str, share: float, said: str) -> None:
-        if task != "train":
+    def __call__(self, at: Progress) -> None:
+        if at.task != "train":
             return
-        self.trained.append(said)
-        if self.armed and share > 0.6:
+        self.trained.append(at.detail)
+        if self.armed and at.fraction > 0.6:
             self.armed = False
             raise KeyboardInterrupt
 

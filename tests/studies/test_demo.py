@@ -10,7 +10,8 @@ import pytest
 from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import DataError, Examples
 from robustlab.evaluation import WORST
-from robustlab.studies import Step, demo
+from robustlab.runs import Progress
+from robustlab.studies import demo
 from robustlab.studies.demo import EPS, SIZES, THREAT, Size, attacks, recipes
 from robustlab.training import Adversarial, Crafting, Standard
 
@@ -34,11 +35,11 @@ class Stopper:
     """Progress that stops the demo, once, when a task is half done."""
 
     def __init__(self, task: str = "") -> None:
-        self.task, self.seen = task, list[Step]()
+        self.task, self.seen = task, list[Progress]()
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: Progress) -> None:
         self.seen.append(step)
-        if step.task == self.task and step.share >= 0.5:
+        if step.task == self.task and step.fraction >= 0.5:
             self.task = ""
             raise KeyboardInterrupt
 
@@ -64,7 +65,9 @@ def test_demo_puts_three_networks_side_by_side_in_one_report(tmp_path: Path) -> 
     page = made.report.read_text()
     assert "Robust accuracy at Linf eps 0.1" in page
     assert all(name in page for name in NAMES)
-    assert [s.task for s in seen.seen if s.share == 1.0 and s.task.startswith("train")] == [f"train {n}" for n in NAMES]
+    assert [s.task for s in seen.seen if s.fraction == 1.0 and s.task.startswith("train")] == [
+        f"train {n}" for n in NAMES
+    ]
 
 
 @pytest.mark.usefixtures("small")

@@ -188,13 +188,13 @@ from robustlab.data import sample
 from robustlab.studies import mine
 from robustlab.studies.mining import Work, network
 out = Path(sys.argv[1])
-def tell(at):
-    if at.done == STOP and at.share >= 0.5 and at.said != "done before":
+def report(at):
+    if STOP + 0.5 <= at.done < STOP + 1 and at.task != "kept":
         os.kill(os.getpid(), signal.SIGKILL)
 data = sample(digits("all", enlarged=True), 150)
 nets = {"shallow-cnn": network("shallow-cnn", epochs=2)}
 mine(nets, data, held_out={"batchnorm-cnn": network("batchnorm-cnn", epochs=2)}, folds=2, out=out,
-     work=Work(device="cpu", progress=tell))
+     work=Work(device="cpu", progress=report))
 """
 
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from robustlab.attacks import PGD
 from robustlab.core import Attack, Examples, Linf, RunError, ThreatModel
 from robustlab.data import InMemory, parts
+from robustlab.runs import Progress
 from robustlab.studies import FULL
-from robustlab.studies.sweep import RULES, At, Given, Spend, attackers, fooled_after
+from robustlab.studies.sweep import RULES, Given, Spend, attackers, fooled_after
 from robustlab.studies.sweep.outcome import Attackers, Swept, cost, left, spent
 from robustlab.studies.sweep.rates import explored, near_best
 from robustlab.studies.sweep.unit import MissingError, published
@@ -116,7 +117,7 @@ def test_finished_work_is_not_repeated_after_a_stop(
     assert len(list((tmp_path / "parts" / "attackers-halves").iterdir())) == 11
     calls.clear()
     stop_at[0] = -1
-    seen = list[At]()
+    seen = list[Progress]()
     again = attackers(subject, out=tmp_path / "parts", seeds=2, spend=SMALL, device="cpu", progress=seen.append)
     files = list((tmp_path / "whole" / "attackers-halves").iterdir())
     assert len(calls) == len(files) - 11
@@ -124,7 +125,7 @@ def test_finished_work_is_not_repeated_after_a_stop(
         one.rule: (one.tuning, one.reported) for one in whole.swept
     }
     assert seen[-1].done == len(files) - 1
-    assert all(at.units >= at.done for at in seen)
+    assert all(at.total is not None and at.total >= at.done for at in seen)
 
 
 def test_rates_are_chosen_without_the_images_that_are_reported(

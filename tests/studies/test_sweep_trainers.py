@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from robustlab.core import Examples, RunError
+from robustlab.runs import Progress
 from robustlab.studies import Budget, t_interval
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Network, Trained
-from robustlab.studies.sweep import TEACHERS, At, Trainers, table, trainers
+from robustlab.studies.sweep import TEACHERS, Trainers, table, trainers
 from robustlab.studies.sweep.precision import kept
 from robustlab.studies.sweep.rates import rate
 from robustlab.studies.sweep.unit import Found
@@ -106,7 +107,7 @@ def test_finished_runs_are_not_repeated_and_more_seeds_are_added(
 
     monkeypatch.setattr(DRIVER.School, "_tried", never)
     monkeypatch.setattr(DRIVER.School, "_measured", noted)
-    seen = list[At]()
+    seen = list[Progress]()
     again = trainers(out=tmp_path, seeds=3, device="cpu", progress=seen.append)
     assert done == [2] * len(TEACHERS)
     assert len(list((tmp_path / "trainers-standard").iterdir())) == files + len(TEACHERS)

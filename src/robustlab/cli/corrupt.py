@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -21,9 +20,7 @@ from robustlab.cli.natural import variant as variant_of
 from robustlab.cli.run import resumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from robustlab.evaluation import CopyManifest, CopyProgress
+    from robustlab.evaluation import CopyManifest
     from robustlab.evaluation.copies.manifest import Format, Layout
 
 EXAMPLE = "robustlab corrupt fashion-mnist --out fashion-mnist-c"
@@ -128,30 +125,12 @@ def _one_of(what: str, typed: str | None, known: tuple[str, ...]) -> None:
         raise typer.BadParameter(f"there is no {what} {typed!r}{choice(typed, known)}")
 
 
-def _progress(bar: Callable[[str, float, str], None], title: str) -> Callable[[CopyProgress], None]:
-    """Two bars: what is written, then what is read again."""
-    from robustlab.report.words import duration
-
-    started, first = time.perf_counter(), list[int]()
-
-    def tell(at: CopyProgress) -> None:
-        if at.what == "check":
-            bar(f"check {title}", at.share, f"{at.done}/{at.total} files")
-            return
-        first.append(at.done - 1)
-        here = at.done - first[0]
-        left = (at.total - at.done) * (time.perf_counter() - started) / here
-        bar(f"corrupt {title}", at.share, f"{at.what}: {at.done}/{at.total}; {duration(left)} left")
-
-    return tell
-
-
 def _checked(place: Path) -> None:
     """Reads a copy again."""
     from robustlab.evaluation import damaged_files
 
     with show.bars() as bar:
-        wrong = damaged_files(place, _progress(bar, str(place)))
+        wrong = damaged_files(place, bar)
     if wrong:
         for name in wrong[:10]:
             show.say(f"{place / name} is missing, or not what was written", "error")

@@ -41,11 +41,12 @@ def _fetch(name: str, *, json: bool) -> None:
     """Reads a data set through, and tells what is in it."""
     from robustlab.core.errors import DataError
     from robustlab.data.check import look_through
+    from robustlab.runs.progress import Progress
 
     got = [parse.data(name, split) for split in _splits(name)]
     with show.bars() as bar:
         looked = [
-            look_through(e, lambda done, n, e=e: bar(f"read {e.name}", done / n, f"{done} of {n}"))  # type: ignore[misc]
+            look_through(e, lambda done, n, e=e: bar(Progress(f"read {e.name}", done, n, "examples")))  # type: ignore[misc]
             for e in got
         ]
     faults = [fault for one in looked for fault in one.faults]

@@ -37,10 +37,8 @@ def demo(
     from robustlab.evaluation import WORST
     from robustlab.studies import demo as story
 
-    with resumable(out), show.bars() as bars:
-        made = story(
-            out, seed=seed, n=limit, budget=cast("Budget", budget), device=device, progress=lambda step: bars(*step)
-        )
+    with resumable(out), show.bars() as report:
+        made = story(out, seed=seed, n=limit, budget=cast("Budget", budget), device=device, progress=report)
     if json:
         show.machine([e.to_json() for e in made.evaluations])
     else:

@@ -166,13 +166,14 @@ def _tuned(
 @contextmanager
 def _watching(place: Path) -> Iterator[Watcher]:
     """A bar for each stage, and curves of the second in TensorBoard and MLflow where they are installed."""
+    from robustlab import runs
     from robustlab.training import trackers
 
     with show.bars() as bar, trackers(place) as curves:
 
         def tell(stage: Stage, at: Progress) -> None:
             done = (at.epoch - 1) * at.steps + at.step
-            bar(_TITLES[stage], done / (at.epochs * at.steps), _said(at))
+            bar(runs.Progress(_TITLES[stage], done, at.epochs * at.steps, detail=_said(at)))
             if stage == "body":
                 curves(at)
 

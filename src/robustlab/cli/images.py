@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from robustlab.core import Examples
     from robustlab.data.framing import Framing, PublishedFraming
-    from robustlab.data.sources import Progress
+    from robustlab.runs.progress import Report
 
 FOLDER, TORCHVISION, CORRUPTED = "folder:", "torchvision:", "corrupted:"
 _AS_PUBLISHED = ("imagenet", "imagenet-a", "imagenet-o")
@@ -75,9 +75,7 @@ class Asker(NamedTuple):
         return found
 
 
-def read(
-    name: str, split: str, images: Images, progress: Progress | None = None, asker: Asker | None = None
-) -> Examples:
+def read(name: str, split: str, images: Images, progress: Report | None = None, asker: Asker | None = None) -> Examples:
     """A data set by name, its images of the size that was typed, else of the one that the model says.
 
     Raises: BadParameter for an option that this data set has no use for, or that says nothing.

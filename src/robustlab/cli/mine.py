@@ -14,9 +14,7 @@ from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from robustlab.studies.mining import At, Mined
+    from robustlab.studies.mining import Mined
 
 EXAMPLE = "robustlab mine folder:photos --size 32 --folds 4"
 
@@ -114,15 +112,6 @@ def mine(
     _told(found, home, json=json)
     if quick:
         show.say("These numbers are of a dry run and mean nothing.", "warning")
-
-
-def _teller(bar: Callable[[str, float, str], None]) -> Callable[[At], None]:
-    """One bar over everything."""
-
-    def tell(at: At) -> None:
-        bar("mine", (at.done + at.share) / at.units, f"{at.network}, fold {at.fold}: {at.said}")
-
-    return tell
 
 
 def _told(found: Mined, home: Path, *, json: bool) -> None:

@@ -14,7 +14,7 @@ from robustlab.cli import natural_options as c
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
 from robustlab.cli.run import directory, inspected, resumable, serious
-from robustlab.cli.show_natural import evaluating_natural, natural
+from robustlab.cli.show_natural import natural
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -124,7 +124,7 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
     parse.fitting(subject, _examples(sets))
     subsets = _subsets(asked.subsets or (), sets, plain.split)
     place = directory(plain.out, plain.model, "natural", plain.data)
-    with resumable(place), evaluating_natural(plain.model) as progress:
+    with resumable(place), show.bars(f"evaluate {plain.model}") as progress:
         settings = NaturalSettings(
             batch_size=plain.batch_size or 0,
             seed=plain.seed,

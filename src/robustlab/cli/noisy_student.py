@@ -210,6 +210,7 @@ def _ways_out(plan: SelfTraining, place: Path) -> str:
 @contextmanager
 def _watching() -> Iterator[Watcher]:
     """A bar for each stage."""
+    from robustlab import runs
     from robustlab.training.progress import said
 
     with show.bars() as bar:
@@ -217,7 +218,7 @@ def _watching() -> Iterator[Watcher]:
         def tell(stage: str, at: Progress) -> None:
             done = (at.epoch - 1) * at.steps + at.step
             words = f"epoch {at.epoch}/{at.epochs}  {said(at)}" if "loss" in at.metrics else ""
-            bar(stage.replace("/", ", "), done / (at.epochs * at.steps), words)
+            bar(runs.Progress(stage.replace("/", ", "), done, at.epochs * at.steps, detail=words))
 
         yield tell
 

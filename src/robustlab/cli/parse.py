@@ -159,13 +159,9 @@ def data(
     from robustlab.data import sample
 
     known = f"folder:{name}" if Path(name).is_dir() else name
-    with bars() as show:
-
-        def fetched(file: str, done: int, expected: int | None) -> None:
-            show(f"fetch {file}", done / expected if expected else 0.0, f"{done / 1e6:.1f} MB")
-
+    with bars() as report:
         images = size if isinstance(size, Images) else Images(size)
-        found = read(known, split, images, fetched, None if asker is None else Asker(*asker))
+        found = read(known, split, images, report, None if asker is None else Asker(*asker))
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 

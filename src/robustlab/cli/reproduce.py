@@ -14,7 +14,7 @@ from robustlab.cli.run import HOME, resumable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robustlab.studies import Doing, Outcome
+    from robustlab.studies import Outcome
 
 EXAMPLE = "robustlab reproduce fgsm-training --seeds 3"
 
@@ -50,16 +50,8 @@ def reproduce(
         _told(known(names, out=out), json=json)
         return
     budget = QUICK if quick else FULL
-    with resumable(out), show.bars() as bar:
-
-        def tell(at: Doing) -> None:
-            bar(
-                "reproduce",
-                at.done / at.units,
-                f"{at.claim}, {at.arm}, seed {at.seed}: {at.task} {at.share:.0%} {at.said}",
-            )
-
-        found = again(names, out=out, seeds=seeds, budget=budget, device=device, progress=tell)
+    with resumable(out), show.bars("reproduce") as report:
+        found = again(names, out=out, seeds=seeds, budget=budget, device=device, progress=report)
     _told(found, json=json)
     if quick:
         show.say("These numbers are of a dry run and mean nothing.", "warning")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
 import sys
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robustlab.evaluation import Comparison, Evaluation, Finding, NaturalEvaluation, Progress
+    from robustlab.evaluation import Comparison, Evaluation, Finding, NaturalEvaluation
+    from robustlab.runs.progress import Progress, Report
     from robustlab.statistics import Estimate, Interval
 
 Tone = Literal["plain", "good", "warning", "error"]
@@ -163,59 +163,28 @@ def _longest(text: str) -> int:
 
 
 @contextmanager
-def evaluating(title: str) -> Iterator[Callable[[Progress], None]]:
+def evaluating(title: str) -> Iterator[Report]:
     """One bar over a whole evaluation, and a line for each stage that is done; for ``Settings.progress``."""
-    with bars() as show:
+    with bars(f"evaluate {title}") as bar:
 
-        def tell(at: Progress) -> None:
-            show(f"evaluate {title}", at.share, _going_on(at))
-            if _Volume.level and at.stage and at.done == at.total and not at.rechecked:
-                notes().print(f"{_where(at)}: {at.fallen} of {at.total} fell, {at.standing} stand", markup=False)
+        def report(at: Progress) -> None:
+            bar(at)
+            if _Volume.level and at.part and at.done == at.total and not at.metrics.get("rechecked"):
+                notes().print(f"{at.detail}, {at.metrics['robust']:.0f} still robust", markup=False)
 
-        yield tell
-
-
-def _where(at: Progress) -> str:
-    """Attack, eps and stage."""
-    from robustlab.report.words import budget
-
-    words = [at.what, "" if at.eps is None else f"eps {budget(at.eps)}", "recheck" if at.rechecked else "", at.stage]
-    return ", ".join(filter(None, words))
-
-
-def _going_on(at: Progress) -> str:
-    """Where an evaluation is, who fell so far, and how long it may still take."""
-    from robustlab.report.words import duration
-
-    if at.eps is None:
-        return at.what
-    left = "" if math.isnan(at.seconds_left) else f"; up to {duration(at.seconds_left)} left"
-    return f"{_where(at)}: {at.done}/{at.total}, {at.fallen} fell{left}"
+        yield report
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, float, str], None]]:
-    """A bar per task, drawn from when something is first said of it: name, share 0..1, words."""
-    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+def bars(title: str = "") -> Iterator[Report]:
+    """A bar for each task, or one with a title for all of them, on standard error; none if it is to be quiet."""
+    from robustlab.runs.progress import progress_bars
 
-    name, said = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[said]}"))
-    drawn = Progress(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), said, console=notes())
-    tasks: dict[str, TaskID] = {}
-
-    def show(task: str, share: float, words: str) -> None:
-        if not _Volume.level:
-            return
-        if not tasks:
-            drawn.start()
-        if task not in tasks:
-            tasks[task] = drawn.add_task(task, total=1.0, said="")
-        drawn.update(tasks[task], completed=share, said=words)
-
-    try:
-        yield show
-    finally:
-        if tasks:
-            drawn.stop()
+    if not _Volume.level:
+        yield lambda _: None
+        return
+    with progress_bars(title, console=notes()) as report:
+        yield report
 
 
 def evaluations(results: Sequence[Evaluation]) -> None:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from robustlab.cli import show
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import NaturalComparison, NaturalEvaluation, NaturalProgress
-
-
-@contextmanager
-def evaluating_natural(title: str) -> Iterator[Callable[[NaturalProgress], None]]:
-    """One bar over a whole evaluation; for ``NaturalSettings.progress``."""
-    from robustlab.report.words import duration, percent
-
-    with show.bars() as told:
-
-        def tell(at: NaturalProgress) -> None:
-            where = f"{at.corruption} {at.severity}" if at.severity else at.corruption
-            left = "" if math.isnan(at.seconds_left) else f"; {duration(at.seconds_left)} left"
-            words = f"{where}: {percent(at.accuracy, 0)} right, {at.done}/{at.total} images{left}"
-            told(f"evaluate {title}", at.share, words)
-
-        yield tell
+    from robustlab.evaluation import NaturalComparison, NaturalEvaluation
 
 
 def natural(e: NaturalEvaluation) -> None:

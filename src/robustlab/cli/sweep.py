@@ -14,9 +14,9 @@ from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from robustlab.studies.sweep import At, Attackers, Spend, Subject, Trainers
+    from robustlab.studies.sweep import Attackers, Spend, Subject, Trainers
     from robustlab.studies.sweep.table import Table
 
 EXAMPLE = "robustlab sweep attackers --quick"
@@ -104,7 +104,7 @@ def attackers(
         _tell([one for one in known if one], json=json, dry=False)
         return
     with resumable(out), show.bars() as bar:
-        found = [swept(one, out=out, seeds=seeds, spend=spend, device=device, progress=_bar(bar)) for one in subjects]
+        found = [swept(one, out=out, seeds=seeds, spend=spend, device=device, progress=bar) for one in subjects]
     _tell(found, json=json, dry=quick)
 
 
@@ -135,7 +135,7 @@ def trainers(
     parse.device(device)
     with resumable(out), show.bars() as bar:
         budget = QUICK if quick else FULL
-        found = trained(recipe, out=out, seeds=seeds, budget=budget, device=device, progress=_bar(bar))
+        found = trained(recipe, out=out, seeds=seeds, budget=budget, device=device, progress=bar)
     _tell([found], json=json, dry=quick)
 
 
@@ -161,16 +161,6 @@ def _given(own: Own, device: str) -> list[Subject]:
     threat = parse.threat(norm, eps)
     made = [(name, parse.model(name, own.architecture, own.classes, place)) for name in own.models or ()]
     return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in made]
-
-
-def _bar(bar: Callable[[str, float, str], None]) -> Callable[[At], None]:
-    """One bar for each sweep."""
-
-    def tell(at: At) -> None:
-        now = f"{at.task} {at.share:.0%}" if at.task else ""
-        bar(at.study, at.done / at.units, f"{at.optimizer} at {at.rate:g}, {at.part}, seed {at.seed} {now}")
-
-    return tell
 
 
 def _tell(found: Sequence[Attackers | Trainers], *, json: bool, dry: bool) -> None:

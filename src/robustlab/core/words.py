@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
+THIN = "\N{NARROW NO-BREAK SPACE}"
+NOTHING = "\N{EN DASH}"
 _SAME = 1e-4
 """Tolerance in units of 1/255: budgets for 8-bit images may be slightly larger, for the rounding of levels."""
 _SMALL, _LARGEST = 16, 1024
@@ -26,3 +29,17 @@ def budget(eps: float) -> str:
         if 0 < whole < 255 and abs(eps * 255 - whole) < _SAME:
             return f"{whole}/255"
     return short
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "0.4 s", "12 s", "3 min 05 s" or "2 h 07 min"."""
+    if math.isnan(seconds):
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.2g}{THIN}s" if seconds >= 0.01 else f"<{THIN}0.01{THIN}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{THIN}s"
+    if whole < 3600:
+        return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
+    return f"{whole // 3600}{THIN}h {whole % 3600 // 60:02d}{THIN}min"

@@ -8,11 +8,11 @@ from robustlab.data.memory import InMemory
 from robustlab.data.named import DataSet, Description, Request, names, register
 from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
-from robustlab.data.progress import progress_bars
 from robustlab.data.ready_made import CorruptedCopies
 from robustlab.data.splits import apart, parts, sample
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.data.wrapped import examples
+from robustlab.runs.progress import progress_bars
 
 __all__ = [
     "CorruptedCopies",

@@ -9,7 +9,7 @@ from robustlab.core.text import choice
 from robustlab.core.types import Examples
 from robustlab.data.framing import Frames
 from robustlab.data.named import DATA_SETS, Description, Request, names
-from robustlab.data.sources import Progress
+from robustlab.runs.progress import Report
 
 FOLDER = "folder:"
 
@@ -23,7 +23,7 @@ def load(
     size: int | Frames | None = None,
     channels: int = 3,
     fallback: bool = False,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Examples:
     """A labelled data set by name.
 

@@ -14,7 +14,8 @@ from robustlab.data.digits import digits
 from robustlab.data.idx import parse_idx
 from robustlab.data.memory import InMemory
 from robustlab.data.named import DataSet, Description, Request, register
-from robustlab.data.sources import DebianPackage, Folder, Mirror, Progress, PublishedFile, Source, first_that_works
+from robustlab.data.sources import DebianPackage, Folder, Mirror, PublishedFile, Source, first_that_works
+from robustlab.runs.progress import Report
 
 CLASSES = (
     "T-shirt/top",
@@ -63,7 +64,7 @@ def fashion_mnist(
     *,
     root: Path | None = None,
     sources: Sequence[Source] | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> InMemory:
     """The data set, from the cache or from the first source that has it.
 
@@ -111,7 +112,7 @@ def _from_cache(path: Path, split: str) -> InMemory | None:
     return found if found.sha256 == _PREPARED[split] else None
 
 
-def _prepare(path: Path, split: str, sources: Sequence[Source], progress: Progress | None) -> InMemory:
+def _prepare(path: Path, split: str, sources: Sequence[Source], progress: Report | None) -> InMemory:
     (images, labels), source = first_that_works("Fashion-MNIST", _FILES[split], sources, progress)
     found = InMemory(_name(split), CLASSES, parse_idx(images).unsqueeze(1), parse_idx(labels), source)
     if found.sha256 != _PREPARED[split]:

@@ -13,8 +13,8 @@ import torch
 from robustlab.core.errors import DataError
 from robustlab.data.fashion_mnist import fashion_mnist
 from robustlab.data.named import DataSet, Description, Request, register
-from robustlab.data.sources import Progress
 from robustlab.data.splits import Part
+from robustlab.runs.progress import Report
 
 RECORD = Path(__file__).with_name("fashion-mnist-a.json")
 """Numbers, recipe, and the predictions of every network; written by ``docs/make_mining.py``."""
@@ -23,7 +23,7 @@ TRAIN = 60_000
 _SPLITS = ("test", "train", "all", "suspects")
 
 
-def fashion_mnist_a(split: str = "test", *, root: Path | None = None, progress: Progress | None = None) -> Part:
+def fashion_mnist_a(split: str = "test", *, root: Path | None = None, progress: Report | None = None) -> Part:
     """The hard images.
 
     Args:

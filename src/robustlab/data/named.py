@@ -10,7 +10,7 @@ from typing import NamedTuple
 from robustlab.core.registry import Registry
 from robustlab.core.types import Examples
 from robustlab.data.framing import Frames, Framing
-from robustlab.data.sources import Progress
+from robustlab.runs.progress import Report
 
 
 class Description(NamedTuple):
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     channels: int
     fallback: bool
     """True if other data may stand in, with a warning."""
-    progress: Progress | None
+    progress: Report | None
 
     @property
     def side(self) -> int | None:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from robustlab.core.errors import DataError
+from robustlab.runs.progress import Progress, Report
 
-Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes read so far and the bytes expected (None: unknown)."""
 Reader: TypeAlias = Callable[[str], bytes]
 """From a file's name to its (packed) bytes; raises DataError or OSError."""
 
@@ -42,7 +41,7 @@ class Source(Protocol):
     def __str__(self) -> str:
         """What messages call it."""
 
-    def opened(self, progress: Progress | None) -> AbstractContextManager[Reader]:
+    def opened(self, progress: Report | None) -> AbstractContextManager[Reader]:
         """A context that gives a reader of the place's files."""
 
 
@@ -56,7 +55,7 @@ class Folder:
         return f"folder {self.path}"
 
     @contextmanager
-    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:  # noqa: ARG002 (nothing to wait for)
+    def opened(self, progress: Report | None = None) -> Iterator[Reader]:  # noqa: ARG002 (nothing to wait for)
         """Reads from the folder."""
         if not self.path.is_dir():
             raise DataError("no such folder")
@@ -80,11 +79,11 @@ class Mirror:
         return f"download from {self.url}"
 
     @contextmanager
-    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:
+    def opened(self, progress: Report | None = None) -> Iterator[Reader]:
         """Reads over HTTP."""
         yield lambda name: self._read(name, progress)
 
-    def _read(self, name: str, progress: Progress | None) -> bytes:
+    def _read(self, name: str, progress: Report | None) -> bytes:
         if not self.url.startswith(("http://", "https://")):
             raise DataError("not an http address")
         try:
@@ -102,12 +101,12 @@ class Mirror:
             raise DataError(f"{name}: the connection broke off ({error!r})") from error
 
 
-def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: Progress | None) -> bytes:
+def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: Report | None) -> bytes:
     content = bytearray()
     for chunk in chunks:
         content += chunk
         if progress is not None:
-            progress(name, len(content), length)
+            progress(Progress(f"fetch {name}", len(content), length, "bytes"))
     if length is not None and len(content) != length:
         raise DataError(f"{name}: truncated, {len(content)} of {length} bytes arrived")
     return bytes(content)
@@ -124,7 +123,7 @@ class DebianPackage:
         return f"Debian package {self.package} (apt-get download)"
 
     @contextmanager
-    def opened(self, progress: Progress | None = None) -> Iterator[Reader]:
+    def opened(self, progress: Report | None = None) -> Iterator[Reader]:
         """Fetches and unpacks the package, then reads from the unpacked folder."""
         if not (shutil.which("apt-get") and shutil.which("dpkg")):
             raise DataError("this machine has no apt-get")
@@ -148,7 +147,7 @@ def _run(command: Sequence[str], folder: str) -> None:
         )
 
 
-def fetch(files: Sequence[PublishedFile], source: Source, progress: Progress | None = None) -> list[bytes]:
+def fetch(files: Sequence[PublishedFile], source: Source, progress: Report | None = None) -> list[bytes]:
     """All files from one source, unpacked and checked.
 
     Raises: DataError if the source lacks one, or one is truncated, damaged or of another content.
@@ -176,7 +175,7 @@ def _checked(file: PublishedFile, content: bytes) -> bytes:
 
 
 def first_that_works(
-    what: str, files: Sequence[PublishedFile], sources: Sequence[Source], progress: Progress | None = None
+    what: str, files: Sequence[PublishedFile], sources: Sequence[Source], progress: Report | None = None
 ) -> tuple[list[bytes], str]:
     """Tries the sources in order.
 

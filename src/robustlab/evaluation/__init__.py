@@ -3,7 +3,6 @@
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.copies.manifest import (
     CopyManifest,
-    CopyProgress,
     CopySettings,
     damaged_files,
     is_copy,
@@ -24,7 +23,7 @@ from robustlab.evaluation.corruptions.hard import (
     natural_outliers,
 )
 from robustlab.evaluation.corruptions.metrics import CorruptionError, CorruptionErrors, corruption_errors
-from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings, numbers_of
+from robustlab.evaluation.corruptions.plan import NaturalSettings, numbers_of
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.doctor.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.doctor.adversarial_set import check_adversarial, check_adversarial_run
@@ -33,7 +32,7 @@ from robustlab.evaluation.doctor.findings import FindingSpec, register_finding
 from robustlab.evaluation.doctor.inputs import inspect_inputs
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
-from robustlab.evaluation.plan import Progress, Settings
+from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.png import Saved, verify_saved
 from robustlab.evaluation.png_files import SavedRun, save_images
 from robustlab.evaluation.read import is_natural, read_natural, read_run
@@ -63,14 +62,15 @@ from robustlab.evaluation.record import (
     WorstCase,
 )
 from robustlab.evaluation.run import evaluate
+from robustlab.runs.progress import Progress
 
 __all__ = [
     "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",
-    "Confusion", "CopyManifest", "CopyProgress", "CopySettings", "Corrupted", "CorruptedSets", "CorruptionError",
+    "Confusion", "CopyManifest", "CopySettings", "Corrupted", "CorruptedSets", "CorruptionError",
     "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding", "FindingSpec", "FlipRate",
     "FlipRates", "GalleryItem", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation",
     "NaturalOutliers",
-    "NaturalProgress", "NaturalSettings", "Outcome", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo",
+    "NaturalSettings", "Outcome", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo",
     "Saved", "SavedRun", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord",
     "WorstCase", "adaptive", "alexnet", "baseline_of", "check_adversarial", "check_adversarial_run", "compare",
     "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "diagnose", "evaluate",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -17,6 +16,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.stages import Part, parts
+from robustlab.runs.progress import Report
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
 Inspected: TypeAlias = Callable[[Sequence[Finding]], None]
@@ -26,29 +26,6 @@ BATCH_PLAN = "ids ascending, cut into batches; only examples not fooled yet, cut
 RECHECKED = 32
 """Examples that are attacked anew where reuse counted them as fooled, or a tenth of them if that is more."""
 _LABELS = {"batch": 1, "recheck": 2, "gallery": 3, "doctor": 4}
-
-
-class Progress(NamedTuple):
-    """How far an evaluation is; told after every batch."""
-
-    what: str
-    """Name of the attack, "clean" or "doctor"."""
-    eps: float | None
-    done: int
-    """Examples of this pass that are done."""
-    total: int
-    share: float
-    """Of the whole evaluation, 0..1, by passes through the model; see ``pace.Pace``."""
-    stage: str = ""
-    """Name of the stage or restart, if the attack has several."""
-    fallen: int = 0
-    """Of those done: fooled; in the clean pass: wrong."""
-    standing: int = 0
-    """Examples that this attack has not fooled so far, those not done in this pass among them."""
-    rechecked: bool = False
-    """Whether these were counted as fooled already, and are attacked again as a check."""
-    seconds_left: float = math.nan
-    """Until the doctor's turn, if every example that stands goes on standing; NaN while nothing is known."""
 
 
 SearchDtype: TypeAlias = torch.dtype | Literal["auto"] | None
@@ -74,7 +51,10 @@ class Settings:
         doctor: whether to probe the model before and the evaluation after (a bounded number of further passes).
         together: whether all processes that ``torchrun`` or ``accelerate launch`` started share the batches. Each of
             them must then call ``evaluate`` with the same arguments and a run directory that all of them see.
-        progress: called after every batch, in the first process.
+        progress: called after every batch, in the first process. ``share`` is by passes through the model, see
+            ``progress.Pace``; ``seconds_left`` counts until the doctor's turn, if every example that is still robust
+            stays so; ``metrics`` are "eps", "fooled" (in the clean pass: wrong) and "robust", so far, and "rechecked"
+            (1 where examples that count as fooled are attacked again as a check).
         inspected: called with what the input doctor found, serious or not, before anything is attacked, in the first
             process; what it raises ends the evaluation. None: the evaluation goes on, and the findings are in it.
         command: how this was called, for the manifest; empty: the command line of the process.
@@ -89,7 +69,7 @@ class Settings:
     keep: Literal["all", "gallery"] | None = None
     doctor: bool = True
     together: bool = False
-    progress: Callable[[Progress], None] | None = None
+    progress: Report | None = None
     inspected: Inspected | None = None
     command: str = ""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from robustlab.attacks.facts import passes_needed
-from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass, Progress
+from robustlab.core.words import budget
+from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass
 from robustlab.evaluation.queries import Reader, spent
 from robustlab.evaluation.store import Cost
+from robustlab.runs.progress import Progress, Report
 
 _ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few and are not counted
 
@@ -42,14 +44,14 @@ class Pace:
     Args:
         plan: what will be run.
         classes: of the model.
-        told: called after every batch; None: nobody is told.
+        reported: called after every batch; None: nothing is reported.
         doctor: whether the doctor comes at the end.
         processes: how many work at the same time.
     """
 
     plan: Sequence[Entry]
     classes: int
-    told: Callable[[Progress], None] | None
+    reported: Report | None
     doctor: bool
     processes: int = 1
     correct: int = field(default=0, init=False)
@@ -82,35 +84,37 @@ class Pace:
         self.here = (self.here[0] + passes, self.here[1] + cost.seconds)
         self.spent, self.seconds = self.spent + passes, self.seconds + cost.seconds
 
-    def tell(self, walk: Walk) -> None:
-        """Says how far the run is."""
-        if self.told is None:
+    def report(self, walk: Walk) -> None:
+        """Reports the progress of the run."""
+        if self.reported is None:
             return
         clean = walk.passed == CLEAN
         here, later = self._left(walk)
         share = self.spent / (self.spent + here + later) if self.spent + here + later else 1.0
         self.share = max(self.share, share * (_ATTACKS if self.doctor else 1.0))
         stage = "" if clean or len(self.weights[walk.passed.attack]) == 1 else self._stage(walk)
-        self.told(
+        rechecked = walk.passed.kind == "recheck"
+        robust = self.standing if rechecked else walk.total - walk.fallen
+        metrics = {} if clean else {"eps": walk.passed.eps, "rechecked": float(rechecked)}
+        self.reported(
             Progress(
                 walk.name,
-                None if clean else walk.passed.eps,
                 walk.done,
                 walk.total,
-                self.share,
+                "examples",
                 stage,
-                walk.fallen,
-                self.standing if walk.passed.kind == "recheck" else walk.total - walk.fallen,
-                walk.passed.kind == "recheck",
+                walk.name if clean else _detail(walk, stage),
+                self.share,
                 math.nan if clean else self._seconds(here, later),
+                {**metrics, "fooled": float(walk.fallen), "robust": float(robust)},
             )
         )
 
     def finish(self, done: int) -> None:
-        """Says that the doctor is at work, or has done."""
+        """Reports that the doctor is at work, or has finished."""
         self.share = 1.0 if done else self.share
-        if self.told is not None:
-            self.told(Progress("doctor", None, done, 1, self.share))
+        if self.reported is not None:
+            self.reported(Progress("doctor", done, 1, detail="doctor", share=self.share))
 
     def _stage(self, walk: Walk) -> str:
         return self.plan[walk.passed.attack].parts(walk.passed.eps, 0)[walk.part].name
@@ -144,3 +148,9 @@ class Pace:
         overall = self.seconds / self.spent
         own = self.here[1] / self.here[0] if self.here[0] else overall
         return (here * own + later * overall) / self.processes
+
+
+def _detail(walk: Walk, stage: str) -> str:
+    """Attack, eps and stage, and the examples that it fooled so far."""
+    words = [walk.name, f"eps {budget(walk.passed.eps)}", "recheck" if walk.passed.kind == "recheck" else "", stage]
+    return f"{', '.join(filter(None, words))}: {walk.done}/{walk.total}, {walk.fallen} fooled"

@@ -268,7 +268,7 @@ class Run:
         """Says how far a walk is: what is known of its batches up to one."""
         if self.settings.progress is not None:
             done = queries.examples_done(self.store.reader, walk.passed, last)
-            self.pace.tell(walk._replace(done=done, fallen=self.fallen(walk.passed, last)))
+            self.pace.report(walk._replace(done=done, fallen=self.fallen(walk.passed, last)))
 
     def fallen(self, passed: Pass, last: int) -> int:
         """How many fell in a pass up to a batch; in the clean pass, how many are wrong."""

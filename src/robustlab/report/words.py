@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from robustlab.core.words import NOTHING as NOTHING
+from robustlab.core.words import THIN as THIN
 from robustlab.core.words import budget as budget
+from robustlab.core.words import duration as duration
 from robustlab.evaluation.record import DataInfo, Finding
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
 
 Share: TypeAlias = Interval | Estimate
 """A share, or a mean of shares, with its interval."""
-THIN = "\N{NARROW NO-BREAK SPACE}"
-NOTHING = "\N{EN DASH}"
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -61,20 +62,6 @@ def number(value: float, digits: int = 3) -> str:
 def count(value: int) -> str:
     """A whole number with thin spaces between thousands."""
     return f"{value:,}".replace(",", THIN) if abs(value) >= 10_000 else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "0.4 s", "12 s", "3 min 05 s" or "2 h 07 min"."""
-    if math.isnan(seconds):
-        return NOTHING
-    if seconds < 10:
-        return f"{seconds:.2g}{THIN}s" if seconds >= 0.01 else f"<{THIN}0.01{THIN}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}{THIN}s"
-    if whole < 3600:
-        return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
-    return f"{whole // 3600}{THIN}h {whole % 3600 // 60:02d}{THIN}min"
 
 
 def p_value(p: float) -> str:

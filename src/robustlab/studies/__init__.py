@@ -7,14 +7,14 @@ from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, regis
 from robustlab.studies.claim_engine.outcome import Judged, Outcome
 from robustlab.studies.claim_engine.table import words
 from robustlab.studies.claims import CLAIMS
-from robustlab.studies.demo import Demo, Step, demo
+from robustlab.studies.demo import Demo, demo
 from robustlab.studies.mining import mine
-from robustlab.studies.reproduce import Doing, known, reproduce
+from robustlab.studies.reproduce import known, reproduce
 from robustlab.studies.transfer import pretrained
 from robustlab.studies.watch import Watch
 
 __all__ = [
-    "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Doing", "Effect", "Judged", "Outcome", "Step", "Term",
+    "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Effect", "Judged", "Outcome", "Term",
     "Watch", "demo", "known", "mine", "mining", "pretrained", "register_claim", "reproduce", "sweep", "t_interval",
     "words",
 ]  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -16,28 +15,17 @@ from robustlab import training
 from robustlab.attacks import FGSM, PGD, Targeted
 from robustlab.core import Attack, Examples, Linf, Recipe, ThreatModel
 from robustlab.core.kinds import typed
-from robustlab.core.words import budget
 from robustlab.data import load, sample
-from robustlab.evaluation import Comparison, Evaluation, Progress, Settings, compare, evaluate
+from robustlab.evaluation import Comparison, Evaluation, Settings, compare, evaluate
 from robustlab.models import load as load_model
 from robustlab.models import save
 from robustlab.report import write
+from robustlab.runs.progress import Progress, Report
 
 Budget: TypeAlias = Literal["full", "quick"]
 EPS = 0.1
 THREAT = ThreatModel(Linf(), EPS)
 """What the robust networks are trained against, and what the headline of the report speaks of."""
-
-
-class Step(NamedTuple):
-    """How far the demo is."""
-
-    task: str
-    """What is being done, such as "train standard"."""
-    share: float
-    """Of this task, 0..1."""
-    said: str
-    """A few words on where it is."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +69,6 @@ class Demo:
     eps: float
 
 
-Show: TypeAlias = Callable[[Step], None]
-
-
 @typed
 def demo(
     out: str | Path = "runs/demo",
@@ -92,7 +77,7 @@ def demo(
     n: int = 1000,
     budget: Budget = "full",
     device: str = "auto",
-    progress: Show | None = None,
+    progress: Report | None = None,
 ) -> Demo:
     """Trains the shallow CNN on Fashion-MNIST as usual and adversarially, attacks all, and writes a report.
 
@@ -114,16 +99,16 @@ def demo(
     """
     if budget not in SIZES:
         raise ValueError(f"the demo has the budgets {', '.join(SIZES)}, not {budget!r}")
-    tell, size, home = progress or _silent, SIZES[budget], Path(out)
-    train, test = (_fetched(split, tell) for split in ("train", "test"))
+    report, size, home = progress or _silent, SIZES[budget], Path(out)
+    train, test = (_fetched(split, report) for split in ("train", "test"))
     examples = train if size.images is None or size.images >= len(train) else sample(train, size.images, seed=seed)
     results = []
     for name, recipe in recipes().items():
         way = training.Settings(
             size.epochs, size.batch_size, training.adamw(LEARNING_RATE), seed=seed, device=device, resume=True
         )
-        model = _trained(name, recipe, examples, way, home / "models" / name, tell)
-        how = Settings(seed=seed, name=name, keep="gallery", progress=partial(_measuring, tell, name))
+        model = _trained(name, recipe, examples, way, home / "models" / name, report)
+        how = Settings(seed=seed, name=name, keep="gallery", progress=partial(_measuring, report, name))
         run = home / "runs" / name
         results.append(
             evaluate(model, test, attacks=attacks(), eps=size.eps, n=min(n, len(test)), out=run, settings=how)
@@ -146,38 +131,33 @@ def attacks() -> list[Attack]:
     return [FGSM(THREAT), PGD(THREAT, steps=40), Targeted(PGD(THREAT, steps=40))]
 
 
-def _fetched(split: str, tell: Show) -> Examples:
+def _fetched(split: str, report: Report) -> Examples:
     """Fashion-MNIST, from the cache or from where it is published."""
-
-    def bytes_done(name: str, done: int, expected: int | None) -> None:
-        tell(Step(f"fetch {name}", done / expected if expected else 0.0, f"{done / 1e6:.1f} MB"))
-
-    return load("fashion-mnist", split=split, fallback=True, progress=bytes_done)
+    return load("fashion-mnist", split=split, fallback=True, progress=report)
 
 
 def _trained(
-    name: str, recipe: Recipe, examples: Examples, settings: training.Settings, out: Path, tell: Show
+    name: str, recipe: Recipe, examples: Examples, settings: training.Settings, out: Path, report: Report
 ) -> nn.Module:
     """A network trained from the seed, or taken up where an earlier session left it."""
     model = load_model("shallow-cnn", classes=len(examples.classes), seed=settings.seed)
-    training.fit(model, recipe, examples, settings, out=out, progress=partial(_training, tell, name))
+    training.fit(model, recipe, examples, settings, out=out, progress=partial(_training, report, name))
     save(model, out / "model.safetensors")
     found = torch.accelerator.current_accelerator(check_available=True) if settings.device == "auto" else None
     return model.to(found or (settings.device if settings.device != "auto" else "cpu"))
 
 
-def _training(tell: Show, name: str, at: training.Progress) -> None:
+def _training(report: Report, name: str, at: training.Progress) -> None:
     if at.summary is not None:  # of an epoch whose last step has been told
         return
     done = (at.epoch - 1) * at.steps + at.step
     said = f"epoch {at.epoch} of {at.epochs}, accuracy {at.metrics['accuracy']:.0%}"
-    tell(Step(f"train {name}", done / (at.epochs * at.steps), said))
+    report(Progress(f"train {name}", done, at.epochs * at.steps, "steps", detail=said))
 
 
-def _measuring(tell: Show, name: str, at: Progress) -> None:
-    said = at.what if at.eps is None else f"{at.what}, eps {budget(at.eps)}"
-    tell(Step(f"attack {name}", at.share, said))
+def _measuring(report: Report, name: str, at: Progress) -> None:
+    report(at._replace(task=f"attack {name}"))
 
 
-def _silent(step: Step) -> None:
+def _silent(at: Progress) -> None:
     """Shows nothing."""

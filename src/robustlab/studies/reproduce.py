@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from robustlab.core import Metrics
 from robustlab.core.kinds import typed
 from robustlab.core.text import choice
+from robustlab.runs.progress import Progress, Report
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.claim import Arm, Claim
 from robustlab.studies.claim_engine.definition import fingerprint
@@ -19,26 +21,6 @@ from robustlab.studies.claim_engine.record import PUBLISHED, Unit, read, write
 from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
 from robustlab.studies.claims import CLAIMS, added
 
-
-class Doing(NamedTuple):
-    """How far a reproduction is."""
-
-    claim: str
-    arm: str
-    seed: int
-    done: int
-    """Units that are done, those of earlier sessions among them."""
-    units: int
-    """In all."""
-    task: str
-    """Within this unit."""
-    share: float
-    """Of that task, 0..1."""
-    said: str
-    """A few words on where it is."""
-
-
-Show: TypeAlias = Callable[[Doing], None]
 Measured: TypeAlias = dict[tuple[int, str], tuple[Metrics, float]]
 """What was measured of a network with a seed, and the seconds that it took."""
 
@@ -59,7 +41,7 @@ def reproduce(
     seeds: int | None = None,
     budget: Budget = FULL,
     device: str = "auto",
-    progress: Show | None = None,
+    progress: Report | None = None,
 ) -> tuple[Outcome, ...]:
     """Does what claims ask for, a unit (claim, arm, seed) at a time, and judges them.
 
@@ -87,11 +69,11 @@ def reproduce(
     jobs = [Job(c, arm, seed) for c in chosen for seed in range(seeds or c.seeds) for arm in c.arms]
     for number, job in enumerate(jobs):
         if read(home, *job, budget) is None:
-            tell = _teller(progress, job, number, len(jobs))
-            unit = carried_out(job, Lab(home / "networks", job.seed, budget, device, tell), measured)
+            report = partial(_reported, progress, job, number, len(jobs))
+            unit = carried_out(job, Lab(home / "networks", job.seed, budget, device, report), measured)
             write(home, job.claim, job.arm, unit, budget)
         elif progress is not None:
-            progress(Doing(job.claim.name, job.arm.name, job.seed, number + 1, len(jobs), "done before", 1.0, ""))
+            _reported(progress, job, number + 1, len(jobs), Progress("done before", 1, 1))
     return tuple(outcome(claim, home, budget, seeds) for claim in chosen)
 
 
@@ -154,12 +136,9 @@ def known(claims: Sequence[str] = (), *, out: str | Path | None = None) -> tuple
     return tuple(found)
 
 
-def _teller(progress: Show | None, job: Job, number: int, units: int) -> Callable[[str, float, str], None]:
-    if progress is None:
-        return _silent
-    start = Doing(job.claim.name, job.arm.name, job.seed, number, units, "", 0.0, "")
-    return lambda task, share, said: progress(start._replace(task=task, share=share, said=said))
-
-
-def _silent(task: str, share: float, said: str) -> None:
-    """Shows nothing."""
+def _reported(progress: Report | None, job: Job, done: int, units: int, at: Progress) -> None:
+    """Reports the units that are done, and what goes on in the present one."""
+    if progress is not None:
+        part = f"{job.claim.name}, {job.arm.name}, seed {job.seed}"
+        detail = f"{part}: {at.task} {at.fraction:.0%} {at.detail}".rstrip()
+        progress(Progress(at.task, done, units, "units", part, detail))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from robustlab.runs.disk import disk, inside
 from robustlab.runs.files import sha256_of, write_bytes
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json
+from robustlab.runs.progress import Progress, Report
 from robustlab.runs.resume import create_or_resume
 
 COPY = "nothing: a corrupted copy"
@@ -38,20 +39,6 @@ _SCHEMA = 1
 Layout: TypeAlias = Literal["arrays", "folders"]
 """As CIFAR-10-C is published, one array per corruption; or as ImageNet-C, folders of image files."""
 Format: TypeAlias = Literal["png", "jpeg"]
-
-
-class CopyProgress(NamedTuple):
-    """How far a copy is."""
-
-    what: str
-    """Just done, such as "fog 3"; "check" once files are read again."""
-    done: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        """0..1."""
-        return self.done / self.total if self.total else 1.0
 
 
 @typed
@@ -77,7 +64,7 @@ class CopySettings:
     variant: Variant = "imagenet-c"
     seed: int = 0
     workers: int = 1
-    progress: Callable[[CopyProgress], None] | None = None
+    progress: Report | None = None
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -194,20 +181,20 @@ def read_sums(directory: Path) -> dict[str, str]:
 
 
 @typed
-def damaged_files(directory: Path, told: Callable[[CopyProgress], None] | None = None) -> tuple[str, ...]:
+def damaged_files(directory: Path, progress: Report | None = None) -> tuple[str, ...]:
     """Names of the files of a finished copy that are missing, or not what was written.
 
     Raises: RunError if the copy is not finished.
     """
-    return tuple(_wrong(directory, read_sums(directory), told))
+    return tuple(_wrong(directory, read_sums(directory), progress))
 
 
-def _wrong(directory: Path, sums: dict[str, str], told: Callable[[CopyProgress], None] | None) -> Iterator[str]:
+def _wrong(directory: Path, sums: dict[str, str], progress: Report | None) -> Iterator[str]:
     for number, (name, digest) in enumerate(sums.items(), start=1):
         if sha256_of(inside(directory, name)) != digest:
             yield name
-        if told is not None:
-            told(CopyProgress("check", number, len(sums)))
+        if progress is not None:
+            progress(Progress(f"check {directory}", number, len(sums), "files"))
 
 
 @typed

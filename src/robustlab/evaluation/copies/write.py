@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from time import perf_counter
 
 import torch
 
@@ -27,7 +28,6 @@ from robustlab.evaluation.copies.manifest import (
     CLEAN,
     SUMS,
     CopyManifest,
-    CopyProgress,
     CopySettings,
     Layout,
     damaged_files,
@@ -40,6 +40,7 @@ from robustlab.evaluation.corruptions.corrupted_set import SEVERITIES, Corrupted
 from robustlab.evaluation.input_checks import batch_faults, fetched, refuse, refuse_unstable
 from robustlab.evaluation.record import Evidence
 from robustlab.runs.lock import alone
+from robustlab.runs.progress import Progress
 from robustlab.runs.provenance import now, versions
 
 _COPIER: list[Copier] = []
@@ -177,12 +178,16 @@ def _written(copier: Copier, settings: CopySettings) -> None:
     left = Counter(part.cell[0] for part in todo)
     for name in {name for name, _ in copier.sets.cells} - set(left):
         copier.join(name)
-    for done, part in enumerate(_worked(copier, todo, settings.workers), start=len(parts) - len(todo) + 1):
+    started, before = perf_counter(), len(parts) - len(todo)
+    for done, part in enumerate(_worked(copier, todo, settings.workers), start=before + 1):
         left[part.cell[0]] -= 1
         if not left[part.cell[0]]:
             copier.join(part.cell[0])
         if settings.progress is not None:
-            settings.progress(CopyProgress(f"{part.cell[0]} {part.cell[1]}", done, len(parts)))
+            seconds = (len(parts) - done) * (perf_counter() - started) / (done - before)
+            detail = f"{part.cell[0]} {part.cell[1]}: {done}/{len(parts)}"
+            at = Progress(f"corrupt {copier.directory}", done, len(parts), "parts", detail=detail, seconds_left=seconds)
+            settings.progress(at)
     write_sums(copier.directory, copier.sums() | sums)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,26 +23,10 @@ from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import Inspected, batches
 from robustlab.evaluation.read import read_natural
 from robustlab.runs.identity import row_digests
+from robustlab.runs.progress import Report
 
 _BYTES, _MOST = 64 << 20, 1024
 _IMAGENET = (3, 224, 224)
-
-
-class NaturalProgress(NamedTuple):
-    """How far an evaluation is; told after every batch under every corruption."""
-
-    corruption: str
-    """Just done; "clean" for the images as they are."""
-    severity: int
-    done: int
-    """Images, an image under a part of all corruptions counting as that part, rounded down in total."""
-    total: int
-    share: float
-    """Of the whole evaluation, 0..1."""
-    accuracy: float
-    """Of the batch just done."""
-    seconds_left: float
-    """At the speed of this session so far; NaN before anything was measured."""
 
 
 Normaliser: TypeAlias = Baseline | NaturalEvaluation | str | Path | None
@@ -65,7 +49,7 @@ class NaturalSettings:
             directory, or a ``Baseline``; None: AlexNet's, for images of ImageNet at 224 x 224 alone, else nothing.
         subsets: numbers of examples that get a line of their own, by name, such as those that were mined.
         level: of all intervals.
-        progress: called after every batch under every corruption.
+        progress: called after every batch under every corruption; its ``metrics`` are "severity" and "accuracy".
         inspected: called with what the input doctor found before anything else; what it raises ends the evaluation.
         command: how this was called, for the manifest; empty: the command line of the process.
     """
@@ -78,7 +62,7 @@ class NaturalSettings:
     baseline: Normaliser = None
     subsets: Mapping[str, Tensor] = field(default_factory=dict)
     level: float = 0.95
-    progress: Callable[[NaturalProgress], None] | None = None
+    progress: Report | None = None
     inspected: Inspected | None = None
     command: str = ""
 

@@ -32,7 +32,7 @@ from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, 
 from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
 from robustlab.evaluation.corruptions.gallery import hang
 from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, seal
-from robustlab.evaluation.corruptions.plan import NaturalProgress, NaturalSettings
+from robustlab.evaluation.corruptions.plan import NaturalSettings
 from robustlab.evaluation.corruptions.record import NaturalEvaluation
 from robustlab.evaluation.corruptions.results import assemble
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
@@ -43,6 +43,7 @@ from robustlab.runs.clock import Clock
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import row_digests
 from robustlab.runs.json_files import write_json
+from robustlab.runs.progress import Progress, Report
 
 _BOUNDS = (0.0, 1.0)
 _BYTES = 64 << 20  # of images that wait for the model, at least one cell for each thread
@@ -163,7 +164,7 @@ class NaturalRun:
                 with disk(self.home):
                     self.parts.write(cell, number, found)
                     self.clock.keep()
-                pace.tell(cell, float((found.prediction == clean.y).double().mean()), len(clean.y))
+                pace.add(cell, float((found.prediction == clean.y).double().mean()), len(clean.y))
 
     def made(self, clean: Batch, cell: Cell) -> Made:
         """The images of one batch in one cell."""
@@ -214,12 +215,12 @@ class Pace:
     """How far a run is, and how long the rest may take.
 
     Args:
-        told: called after every batch of every cell; None: nobody is told.
+        report: called after every batch of every cell; None: nothing is reported.
         images: to be evaluated.
         cells: that each is asked about in.
     """
 
-    told: Callable[[NaturalProgress], None] | None
+    report: Report | None
     images: int
     cells: int
     asked: int = field(default=0, init=False)
@@ -234,11 +235,14 @@ class Pace:
         """Counts answers of earlier sessions."""
         self.asked += answers
 
-    def tell(self, cell: Cell, accuracy: float, answers: int) -> None:
-        """Counts answers, and says how far the run is."""
+    def add(self, cell: Cell, accuracy: float, answers: int) -> None:
+        """Counts answers, and reports the progress."""
         self.asked, self.here = self.asked + answers, self.here + answers
         whole = self.images * self.cells
         left = (whole - self.asked) * (perf_counter() - self.start) / self.here if self.here else math.nan
-        if self.told is not None:
-            share = self.asked / whole
-            self.told(NaturalProgress(*cell, self.asked // self.cells, self.images, share, accuracy, left))
+        if self.report is not None:
+            done, (name, severity) = self.asked // self.cells, cell
+            where = f"{name} {severity}" if severity else name
+            detail = f"{where}: {accuracy:.0%} right, {done}/{self.images} images"
+            share, metrics = self.asked / whole, {"severity": float(severity), "accuracy": accuracy}
+            self.report(Progress(name, done, self.images, "images", "", detail, share, left, metrics))

@@ -10,7 +10,8 @@ from torch import nn
 
 from robustlab.core import Metrics
 from robustlab.corruptions import CORRUPTIONS, corruption
-from robustlab.evaluation import NaturalEvaluation, NaturalProgress, NaturalSettings, evaluate_natural
+from robustlab.evaluation import NaturalEvaluation, NaturalSettings, evaluate_natural
+from robustlab.runs.progress import Progress
 from robustlab.studies.claim_engine.definition import UNSAID
 from robustlab.studies.claim_engine.measures import answers, tested
 from robustlab.studies.claim_engine.network import Network, Site
@@ -44,10 +45,10 @@ class UnderCorruptions:
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Corrupts the sample and looks at it."""
 
-        def tell(at: NaturalProgress) -> None:
-            lab.tell("corrupt", at.share, f"{at.corruption}, severity {at.severity}")
+        def report(at: Progress) -> None:
+            lab.report(at._replace(task="corrupt"))
 
-        settings = NaturalSettings(seed=lab.seed, progress=tell)
+        settings = NaturalSettings(seed=lab.seed, progress=report)
         return _metrics(evaluate_natural(model, tested(lab, self.n), corruptions=self.names, settings=settings))
 
 

@@ -12,11 +12,12 @@ from torch import nn
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
 from robustlab.data import load as load_data
+from robustlab.runs.progress import Progress, Report
 from robustlab.runs.tensors import tensors_in
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.measures import attacked
-from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Show, Trained
+from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Trained
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Lab:
         seed: of weights, training, samples and attacks.
         budget: the most to be used.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        tell: told how far things are.
+        report: called with the progress of what is done.
         examples: data of its own, whatever the split; None: Fashion-MNIST.
     """
 
@@ -36,7 +37,7 @@ class Lab:
     seed: int
     budget: Budget = FULL
     device: str = "auto"
-    tell: Show = lambda *_: None
+    report: Report = lambda _: None
     examples: Examples | None = None
 
     def data(self, split: str) -> Examples:
@@ -80,7 +81,8 @@ class Lab:
 
     def _training(self, at: training.Progress) -> None:
         done = (at.epoch - 1) * at.steps + at.step
-        self.tell("train", done / (at.epochs * at.steps), f"epoch {at.epoch} of {at.epochs}")
+        detail = f"epoch {at.epoch} of {at.epochs}"
+        self.report(Progress("train", done, at.epochs * at.steps, "steps", detail=detail))
 
 
 def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:

@@ -114,8 +114,8 @@ def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack]
     """An evaluation that leaves nothing on disk."""
     names = ", ".join(attacks)
 
-    def tell(at: Progress) -> None:
-        lab.tell(f"attack with {names}", at.share, at.what)
+    def report(at: Progress) -> None:
+        lab.report(at._replace(task=f"attack with {names}", detail=at.task))
 
-    settings = Settings(seed=lab.seed, keep="gallery", doctor=False, progress=tell)
+    settings = Settings(seed=lab.seed, keep="gallery", doctor=False, progress=report)
     return evaluate(model, examples, attacks=attacks, settings=settings)

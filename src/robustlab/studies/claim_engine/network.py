@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from robustlab.data import sample
 from robustlab.data.splits import Part, apart
 from robustlab.models import load, smooth, split_norms
 from robustlab.models.smooth import Activation
+from robustlab.runs.progress import Report
 from robustlab.studies.claim_engine.budget import Budget
 from robustlab.studies.claim_engine.definition import UNSAID
 from robustlab.training import VAT, OneCycle, Unlabelled, perturbed_once, sgd
@@ -26,10 +26,6 @@ HELD_OUT = 1000
 """Training images that early stopping looks at and nobody is trained on."""
 HARD = "hard"
 """The split of mined natural adversarial examples, of training and of test images."""
-
-
-Show: TypeAlias = Callable[[str, float, str], None]
-"""Told what is being done, its share that is done, and a few words."""
 
 
 class Trained(NamedTuple):
@@ -57,8 +53,8 @@ class Site(Protocol):
         """The most to be used."""
 
     @property
-    def tell(self) -> Show:
-        """Told how far things are."""
+    def report(self) -> Report:
+        """Called with the progress of what is done."""
 
     def data(self, split: str) -> Examples:
         """The data set: "train", "test", or ``HARD``."""

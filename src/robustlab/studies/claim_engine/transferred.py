@@ -11,6 +11,7 @@ from robustlab.core import Attack, Metrics, subset
 from robustlab.data.digits import digits
 from robustlab.data.splits import Part
 from robustlab.models import merged
+from robustlab.runs.progress import Progress
 from robustlab.studies.claim_engine.measures import attacked
 from robustlab.studies.claim_engine.network import Site
 from robustlab.training import Plan, Settings, adamw, finetune, new_head, standard
@@ -40,7 +41,7 @@ class OnDigits:
         head, body = (
             replace(usual, epochs=min(epochs, lab.budget.epochs or epochs)) for epochs in (self.head, self.body)
         )
-        lab.tell("fine-tune", 0.0, "on digits")
+        lab.report(Progress("fine-tune", 0, 1, detail="on digits"))
         with TemporaryDirectory() as folder:
             finetune(tuned, standard(), train, Plan(head, body), out=folder)
         found = attacked(tuned, test, dict(self.attacks), lab)

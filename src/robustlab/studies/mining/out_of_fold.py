@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from robustlab.core import Examples, RunError
 from robustlab.data.cache import stored
 from robustlab.data.wrapped import data_sha256
+from robustlab.runs.progress import Progress, Report
 from robustlab.runs.provenance import now
 from robustlab.runs.tensors import save_tensors
 from robustlab.studies.claim_engine.budget import FULL, Budget
@@ -23,25 +24,6 @@ from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.measures import answers
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.mining.folds import OutsideFold
-
-
-class At(NamedTuple):
-    """Progress of the mining."""
-
-    network: str
-    fold: int
-    """1, 2, ..."""
-    done: int
-    """Networks that were trained and evaluated, including those of earlier sessions."""
-    units: int
-    """Total number: networks times folds."""
-    share: float
-    """Finished fraction of the current network, 0..1."""
-    said: str
-    """A short description of the current stage."""
-
-
-Show: TypeAlias = Callable[[At], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Work:
     seed: int = 0
     budget: Budget = FULL
     device: str = "auto"
-    progress: Show | None = None
+    progress: Report | None = None
 
 
 def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, out: Path, work: Work) -> Tensor:
@@ -82,10 +64,11 @@ def out_of_fold(networks: Mapping[str, Network], data: Examples, folds: int, *, 
     units = len(networks) * folds
     for number, name in enumerate(networks):
         for fold in range(folds):
-            report = _reporter(work.progress, At(name, fold + 1, number * folds + fold, units, 0.0, ""))
+            part = f"{name}, fold {fold + 1}"
+            report = partial(_reported, work.progress, part, number * folds + fold, units)
             one = replace(networks[name], data=OutsideFold(fold, folds, work.seed))
             ids, logits = _stored_or_trained(
-                out / name / f"fold-{fold}.safetensors", one, replace(lab, tell=report), whole
+                out / name / f"fold-{fold}.safetensors", one, replace(lab, report=report), whole
             )
             predictions[number, ids] = logits
     if not bool(predictions.isfinite().all()):
@@ -117,7 +100,7 @@ def _stored_or_trained(path: Path, network: Network, lab: Lab, data: str) -> tup
     mark = fingerprint(network, lab.budget, lab.seed)
     found = stored(path)
     if found is not None and found[1].get("network") == mark and _sound(*found, data):
-        lab.tell("kept", 1.0, "done before")
+        lab.report(Progress("kept", 1, 1, detail="done before"))
         return found[0]["ids"], found[0]["logits"]
     fold = network.data
     if not isinstance(fold, OutsideFold):
@@ -150,7 +133,8 @@ def _content(tensors: Mapping[str, Tensor], network: str, data: str) -> str:
     return found.hexdigest()
 
 
-def _reporter(progress: Show | None, start: At) -> Callable[[str, float, str], None]:
-    if progress is None:
-        return lambda *_: None
-    return lambda _, fraction, text: progress(start._replace(share=fraction, said=text))
+def _reported(progress: Report | None, part: str, done: int, units: int, at: Progress) -> None:
+    """Reports the networks that are trained and asked, a part of the present one among them."""
+    if progress is not None:
+        whole = done + at.fraction
+        progress(Progress(at.task, whole, units, "networks", part, f"{part}: {at.detail}", metrics=at.metrics))

@@ -15,10 +15,11 @@ from torch import nn
 from robustlab.attacks import trace
 from robustlab.core import Attack, Examples, Metrics, frozen, misclassified
 from robustlab.data import parts
+from robustlab.runs.progress import Progress, Report
 from robustlab.studies.claim_engine.budget import FULL, QUICK, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.lab import Lab
-from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.ledger import Ledger
 from robustlab.studies.sweep.outcome import NEAR, NEVER, Attackers, Passes, Swept, cost, left, spent
 from robustlab.studies.sweep.precision import PUBLISHED, kept
 from robustlab.studies.sweep.rates import explored, rate
@@ -75,7 +76,7 @@ def attackers(
     seeds: int = SEEDS,
     spend: Spend | None = None,
     device: str = "auto",
-    progress: Show | None = None,
+    progress: Report | None = None,
 ) -> Attackers:
     """Attacks a model by PGD with each step rule of ``RULES``: same threat, same starts, same budget of passes.
 
@@ -190,7 +191,7 @@ class Sweep:
         passes, batches = list[int](), torch.arange(len(images)).split(BATCH)
         for number, ids in enumerate(batches):
             passes += fooled_after(attack, model, images, ids, seed=seed, steps=self.spend.steps)
-            self.lab.tell("attack", (number + 1) / len(batches), "")
+            self.lab.report(Progress("attack", number + 1, len(batches), "batches"))
         outcomes = tuple(passes)
         if not any(outcomes):
             raise ValueError(

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 from robustlab.runs import results
+from robustlab.runs.progress import Progress, Report
 from robustlab.studies.claim_engine.budget import FULL, Budget
-from robustlab.studies.sweep.unit import Compute, Part, Trial, Unit, read
-
-
-class At(NamedTuple):
-    """Progress of a sweep."""
-
-    study: str
-    optimizer: str
-    part: Part
-    rate: float
-    seed: int
-    done: int
-    """Finished runs, including those of earlier sessions."""
-    units: int
-    """Expected number of runs: a tuning with open ends takes more."""
-    task: str = ""
-    """Current task of the run."""
-    share: float = 0.0
-    """Finished fraction of that task, 0..1."""
-
-
-Show: TypeAlias = Callable[[At], None]
+from robustlab.studies.sweep.unit import Compute, Trial, Unit, read
 
 
 @dataclass
@@ -52,7 +30,7 @@ class Ledger:
     command: str
     device: str
     units: int
-    progress: Show | None = None
+    progress: Report | None = None
     done: int = 0
     trial: Trial | None = None
 
@@ -63,7 +41,7 @@ class Ledger:
         """
         self.trial = trial
         path = path_of(self.home, trial, self.budget)
-        self.report("", 0.0, "")
+        self.report(Progress("", 0, 1))
         unit = read(path, trial)
         if unit is None:
             began = time.perf_counter()
@@ -75,13 +53,14 @@ class Ledger:
         self.done += 1
         return unit
 
-    def report(self, task: str, fraction: float, text: str) -> None:
-        """Reports the progress of the current run, with the arguments of a ``Lab``."""
-        del text
+    def report(self, at: Progress) -> None:
+        """Reports the progress of all runs, the present one among them; in total as far as can be known."""
         if self.progress is not None and self.trial is not None:
             units = max(self.units, self.done + 1)
             _, part, optimizer, rate, seed, _ = self.trial
-            self.progress(At(self.trial.study, optimizer, part, rate, seed, self.done, units, task, fraction))
+            now = f" {at.task} {at.fraction:.0%}" if at.task else ""
+            detail = f"{optimizer} at {rate:g}, {part}, seed {seed}{now}"
+            self.progress(Progress(self.trial.study, self.done, units, "runs", part, detail))
 
 
 def path_of(home: Path, trial: Trial, budget: Budget = FULL) -> Path:

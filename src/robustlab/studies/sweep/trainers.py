@@ -10,13 +10,14 @@ from pathlib import Path
 
 from robustlab.core import Metrics
 from robustlab.core.text import choice
+from robustlab.runs.progress import Report
 from robustlab.statistics.intervals import TInterval, t_interval
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.measures import accuracy, attacked
 from robustlab.studies.claim_engine.network import Network, Sampled
-from robustlab.studies.sweep.ledger import Ledger, Show
+from robustlab.studies.sweep.ledger import Ledger
 from robustlab.studies.sweep.optimizers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
 from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate
@@ -112,7 +113,7 @@ def trainers(
     seeds: int = SEEDS,
     budget: Budget = FULL,
     device: str = "auto",
-    progress: Show | None = None,
+    progress: Report | None = None,
 ) -> Trainers:
     """Trains the same network with each optimizer of ``TEACHERS``, and attacks the trained networks.
 

@@ -1,0 +1,105 @@
+"""The progress of everything that takes long: one tuple, the callback that receives it, and one bar in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from robustlab.core.kinds import typed
+from robustlab.core.words import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NONE: Mapping[str, float] = MappingProxyType({})
+
+
+class Progress(NamedTuple):
+    """The state of some work, as every ``progress=`` callback gets it."""
+
+    task: str
+    """What is done now: "clean" or an attack in an evaluation, a corruption, "fetch FILE", ..."""
+    done: float
+    """Units of this task."""
+    total: float | None
+    """Units of this task; None: unknown."""
+    unit: str = ""
+    """"examples", "images", "files", "bytes", ...; empty: parts of 1."""
+    part: str = ""
+    """Name of the stage, restart or severity, if the task has several."""
+    detail: str = ""
+    """One line for a person."""
+    share: float = math.nan
+    """Of the whole work, 0..1; NaN: of this task, which is all of it."""
+    seconds_left: float = math.nan
+    """Seconds that the whole work may still take; NaN while nothing is known."""
+    metrics: Mapping[str, float] = _NONE
+    """Numbers by name, such as "eps" and "fooled"."""
+
+    @property
+    def fraction(self) -> float:
+        """Of the whole work, 0..1; 0 where the total is unknown."""
+        if not math.isnan(self.share):
+            return self.share
+        if self.total is None:
+            return 0.0
+        return self.done / self.total if self.total else 1.0
+
+
+Report: TypeAlias = Callable[[Progress], None]
+"""Called with each state of some work; what it raises ends the work."""
+
+
+@typed
+@contextmanager
+def progress_bars(title: str = "", *, console: Console | None = None) -> Iterator[Report]:
+    """Draws a bar in the terminal for each task that reports, from its first report on.
+
+    Args:
+        title: of one bar for all tasks together; empty: a bar for each task under its own name.
+        console: where to draw; None: rich's own, which shows nothing but the end where there is no terminal.
+
+    Yields: what is given as ``progress``.
+    """
+    from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    name, words = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[words]}"))
+    columns = (name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), words)
+    drawn, tasks = Bars(*columns, console=console, refresh_per_second=4), dict[str, TaskID]()
+
+    def report(at: Progress) -> None:
+        if not tasks:
+            drawn.start()
+        shown = title or at.task
+        if shown not in tasks:
+            tasks[shown] = drawn.add_task(shown, total=1.0, words="")
+        drawn.update(tasks[shown], completed=at.fraction, words=in_words(at))
+
+    try:
+        yield report
+    finally:
+        if tasks:
+            drawn.stop()
+
+
+def in_words(at: Progress) -> str:
+    """Details and time left, in one line."""
+    said = at.detail or counted(at)
+    return said if math.isnan(at.seconds_left) else f"{said}; {duration(at.seconds_left)} left"
+
+
+def counted(at: Progress) -> str:
+    """Units done, of how many where that is known.
+
+    >>> counted(Progress("check", 3, 40, "files")), counted(Progress("fetch", 2_500_000, None, "bytes"))
+    ('3/40 files', '2.5 MB')
+    """
+    if at.unit == "bytes":
+        return f"{at.done / 1e6:.1f} MB" if at.total is None else f"{at.done / 1e6:.1f}/{at.total / 1e6:.1f} MB"
+    if not at.unit:
+        return ""
+    return f"{at.done:g} {at.unit}" if at.total is None else f"{at.done:g}/{at.total:g} {at.unit}"
