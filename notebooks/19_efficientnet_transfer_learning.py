@@ -177,8 +177,8 @@ head = training.Settings(30, 32, training.adamw(2e-3), seed=SEED, best="accuracy
 seen_by_the_network = []
 
 
-def watch(stage, at):
-    if stage == "features":
+def watch(at):
+    if at.task == "features":
         seen_by_the_network.append(at.metrics["images"])
 
 
@@ -206,7 +206,7 @@ tuned = copy.deepcopy(model)
 groups, opened = training.layer_groups(tuned), []
 
 
-def look(_stage, _at):
+def look(_at):
     opened.append([all(parameter.requires_grad for parameter in group.parameters) for group in groups])
 
 

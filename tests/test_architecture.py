@@ -233,3 +233,12 @@ def test_nobody_outside_asks_an_attack_for_its_class() -> None:
     paths = [path for path in sorted(SRC.rglob("*.py")) if path.parent.name != "attacks"]
     found = [f"{path.name}: {one}" for path in paths for one in _tested_for_kinds_of_attack(path.read_text())]
     assert not found, "state the fact in the attack's own file, and read it by robustlab.attacks.facts"
+
+
+def test_progress_is_one_tuple_and_one_bar() -> None:
+    files = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in SRC.rglob("*.py")}
+    nodes = [(name, node) for name, tree in files.items() for node in ast.walk(tree)]
+    tuples = {name for name, node in nodes if isinstance(node, ast.ClassDef) and node.name.endswith("Progress")}
+    drawing = {name for name, node in nodes if isinstance(node, ast.ImportFrom) and node.module == "rich.progress"}
+    assert tuples == drawing == {"runs/progress.py"}
+    assert not [name for name, node in nodes if isinstance(node, ast.FunctionDef) and node.name == "tell"]

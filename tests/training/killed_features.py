@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from robustlab.data import InMemory
-from robustlab.training import Progress, Settings, cached_features, feature_store
+from robustlab.runs import Progress
+from robustlab.training import Settings, cached_features, feature_store
 
 WAY = Settings(1, device="cpu")
 
@@ -38,7 +39,7 @@ def killed(folder: Path, step: int) -> None:
     if child == 0:
 
         def show(at: Progress) -> None:
-            if at.step == step:
+            if at.done == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         cached_features(net(), data(), folder, WAY, progress=show)
@@ -58,7 +59,7 @@ def main(folder: Path) -> None:
         with (file.parent / "x.f32").open("ab") as half:
             half.write(b"half a row")
     steps: list[int] = []
-    found = cached_features(net(), data(), folder, WAY, progress=lambda at: steps.append(at.step))
+    found = cached_features(net(), data(), folder, WAY, progress=lambda at: steps.append(int(at.done)))
     with torch.no_grad():
         expected = net().eval()[:4](data().batch(torch.arange(250)).x)
     right = bool(torch.allclose(found.x, expected, rtol=0, atol=1e-6)) and torch.equal(found.y, data().y)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 from test_training_checkpoint import RECIPES, Carrying  # type: ignore[import-not-found]
+from tests.training.places import place_of
 from torch import nn
 
 from robustlab.core import Recipe
 from robustlab.data import InMemory
-from robustlab.training import Progress, Settings, fit, sgd
+from robustlab.runs import Progress
+from robustlab.training import Settings, fit, sgd
 
 STATEFUL = ("free", "fast", "grad_align", "awp", "vat", "augmented")
 PLACES = ((2, 1), (2, 3), (3, 2))
@@ -44,7 +46,7 @@ def killed(recipe: Recipe, out: Path, place: tuple[int, int]) -> None:
     if child == 0:
 
         def show(at: Progress) -> None:
-            if (at.epoch, at.step) == place:
+            if place_of(at) == place:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         fit(net(), recipe, data(), WAY, out=out, progress=show)

@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import torch
+from tests.training.places import place_of
 from torch import nn
 
 from robustlab.data import InMemory, apart
-from robustlab.training import Progress, SelfTraining, Settings, feature_store, self_train, sgd
-from robustlab.training.self_training import SelfTrained, Watcher
+from robustlab.runs import Progress, Report
+from robustlab.training import SelfTraining, Settings, feature_store, self_train, sgd
+from robustlab.training.self_training import SelfTrained
 
 WAY = Settings(2, batch_size=15, optimizer=sgd(0.02), average=0.9, resume=True, device="cpu")
 PLAN = SelfTraining(WAY, WAY, WAY, rounds=2, ratio=2, threshold=0.2)
@@ -38,7 +40,7 @@ def net(number: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *head)
 
 
-def ran(out: Path, progress: Watcher | None = None) -> SelfTrained:
+def ran(out: Path, progress: Report | None = None) -> SelfTrained:
     """The run, or what is left of it."""
     x = torch.rand(630, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     labelled, unlabelled = apart(InMemory("noise", tuple("abcd"), x, torch.arange(630) % 4), 30)
@@ -50,8 +52,8 @@ def killed(out: Path, stage: str) -> None:
     child = os.fork()
     if child == 0:
 
-        def show(at: str, where: Progress) -> None:
-            if at == stage and (where.epoch, where.step) == PLACES[stage]:
+        def show(at: Progress) -> None:
+            if at.task == stage and place_of(at) == PLACES[stage]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         ran(out, show)

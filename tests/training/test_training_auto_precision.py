@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.places import place_of
 from torch import nn
 
 from robustlab.core import Metrics
 from robustlab.data import InMemory
+from robustlab.runs import Progress, Report
 from robustlab.training import (
     Plan,
-    Progress,
     SelfTraining,
     Settings,
     cached_features,
@@ -47,7 +48,7 @@ class StoppedError(Exception):
 
 
 def stop_after_an_epoch(at: Progress) -> None:
-    if at.epoch == 2:
+    if place_of(at)[0] == 2:
         raise StoppedError
 
 
@@ -111,17 +112,17 @@ def test_features_and_pseudo_labels_keep_what_they_were_made_in(
 def test_runs_of_several_stages_go_on_elsewhere(
     squares: InMemory, make_net: MakeNet, processor: Callable[[str], None], tmp_path: Path
 ) -> None:
-    def stop(stage: str, at: Progress) -> None:
-        if stage in ("head", "round-1/student") and at.epoch == 2:
+    def stop(at: Progress) -> None:
+        if at.task in ("head", "round-1/student") and place_of(at)[0] == 2:
             raise StoppedError
 
-    def tuned(progress: Callable[[str, Progress], None] | None = None) -> Metrics:
+    def tuned(progress: Report | None = None) -> Metrics:
         plan = Plan(head=AUTO, body=replace(AUTO, epochs=1))
         done = finetune(make_net(), standard(), squares, plan, out=tmp_path / "tuned", progress=progress)
         assert done.head
         return done.head.epochs[-1]
 
-    def taught(progress: Callable[[str, Progress], None] | None = None) -> str:
+    def taught(progress: Report | None = None) -> str:
         plan = SelfTraining(AUTO, rounds=1, noise=None, threshold=0.0)
         nets = {0: make_net(), 1: make_net()}
         done = self_train(nets.__getitem__, squares, squares, plan, out=tmp_path / "taught", progress=progress)

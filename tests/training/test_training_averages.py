@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.places import place_of
 from torch import nn
 
 from robustlab.core import Metrics
 from robustlab.data import InMemory
+from robustlab.runs import Progress
 from robustlab.training import Constant, Progress, Settings, fit, sgd, standard
 from robustlab.training.update import copied
 
@@ -112,7 +114,7 @@ def test_a_stopped_run_with_average_and_best_ends_like_an_uninterrupted_one(
         return {"brightness": -abs(model.get_parameter("8.bias").sum().item())}
 
     def stop(at: Progress) -> None:
-        if (at.epoch, at.step) == (4, 2):
+        if place_of(at) == (4, 2):
             raise StoppedError
 
     settings = Settings(6, batch_size=20, average=0.8, best="brightness", patience=3, resume=True)

@@ -15,16 +15,17 @@ from typing import ClassVar
 import pytest
 import torch
 from filelock import FileLock
+from tests.training.places import place_of
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import L2, Batch, CheckpointError, Linf, Metrics, Recipe, RecipeState, RunError, ThreatModel
 from robustlab.data import InMemory
 from robustlab.models import ShallowCNN, load
+from robustlab.runs import Progress
 from robustlab.training import (
     DivergedError,
     History,
-    Progress,
     RandAugment,
     Settings,
     Unlabelled,
@@ -99,7 +100,7 @@ class Carrying:
 
 def stop_at(epoch: int, step: int) -> Callable[[Progress], None]:
     def show(at: Progress) -> None:
-        if (at.epoch, at.step) == (epoch, step):
+        if place_of(at) == (epoch, step):
             raise KilledError
 
     return show
@@ -192,7 +193,7 @@ def dying_rename(source, target):
     rename(source, target)
 os.replace = dying_rename
 def show(at):
-    if kill == f"step {at.step} of epoch {at.epoch}": os.kill(os.getpid(), signal.SIGKILL)
+    if kill == 'step {1} of epoch {0}'.format(*place_of(at)): os.kill(os.getpid(), signal.SIGKILL)
 threat = ThreatModel(Linf(), 0.05)
 recipe = overfitting_alarm(free(threat, replays=2), threat, every=2, examples=5)
 settings = Settings(4, batch_size=10, optimizer=sgd(0.02), resume=True)

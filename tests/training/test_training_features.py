@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from robustlab.core import DataError, RunError
 from robustlab.data import InMemory, examples
-from robustlab.training import Progress, Settings, cached_features
+from robustlab.runs import Progress
+from robustlab.training import Settings, cached_features
 
 MakeNet = Callable[..., nn.Sequential]
 WAY = Settings(1, device="cpu")

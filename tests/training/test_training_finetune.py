@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.places import place_of
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, Metrics, Recipe, RunError, ThreatModel
 from robustlab.data import InMemory, apart
 from robustlab.models import split_norms
+from robustlab.runs import Progress
 from robustlab.training import (
     HeldOut,
     Plan,
-    Progress,
     Settings,
     adamw,
     adversarial,
@@ -135,9 +136,9 @@ def test_a_resumed_run_ends_with_the_same_bits(make_net: MakeNet, squares: InMem
     class StoppedError(Exception):
         pass
 
-    def stop(stage: str, at: Progress) -> None:
-        if (stage, at.epoch, at.step) in places:
-            places.remove((stage, at.epoch, at.step))
+    def stop(at: Progress) -> None:
+        if (at.task, *place_of(at)) in places:
+            places.remove((at.task, *place_of(at)))
             raise StoppedError
 
     places = [("features", 1, 1), ("head", 2, 3), ("body", 1, 2), ("body", 3, 4)]
@@ -243,8 +244,8 @@ def test_a_resumed_run_with_auxiliary_norms_ends_with_the_same_bits(
     whole, stopped = split_norms(make_net()), split_norms(make_net())
     finetune(whole, recipe, squares, plan, out=tmp_path / "whole")
 
-    def stop(stage: str, at: Progress) -> None:
-        if (stage, at.epoch, at.step) == ("body", 2, 2):
+    def stop(at: Progress) -> None:
+        if (at.task, *place_of(at)) == ("body", 2, 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from rich.console import Console
+from tests.training.places import place_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, Metrics, RecipeState, ThreatModel
 from robustlab.data import InMemory
+from robustlab.runs import Progress, progress_bars
 from robustlab.training import (
     Constant,
     Cosine,
     DivergedError,
-    Progress,
     Settings,
     adamw,
     adversarial,
     fit,
-    progress_bar,
     seeds,
     sgd,
     standard,
@@ -253,20 +254,20 @@ def test_progress_tells_every_step(squares: InMemory, make_net: MakeNet) -> None
     told = [at for at in every if at.summary is None]
     assert [at.summary for at in every if at.summary is not None] == list(history.epochs)
     assert [at.summary is None for at in every] == [True, True, True, False] * 2
-    assert [(p.epoch, p.step) for p in told] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
-    assert {(p.epochs, p.steps) for p in told} == {(2, 3)}
+    assert [place_of(p) for p in told] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert {(p.total, p.unit) for p in told} == {(6, "steps")}
     sizes = (17, 17, 16)
     mean = sum(p.metrics["loss"] * n for p, n in zip(told[:3], sizes, strict=True)) / 50
     assert history["loss"][0] == pytest.approx(mean)
 
 
-def test_the_bar_shows_where_the_run_stands() -> None:
+def test_the_bar_shows_where_the_run_stands(squares: InMemory, make_net: MakeNet) -> None:
     console = Console(width=100, record=True, force_terminal=True, file=io.StringIO())
-    with progress_bar("my net", console=console) as show:
-        show(Progress(1, 2, 5, 5, {"loss": 0.25, "accuracy": 0.5}))
+    with progress_bars("my net", console=console) as show:
+        fit(make_net(), standard(), squares, Settings(1, batch_size=20), progress=show)
     text = console.export_text()
     assert "my net" in text
-    assert "epoch 1/2  loss 0.250  accuracy 50.0%" in text
+    assert re.search(r"100% .*epoch 1/1  loss \d\.\d{3}  accuracy \d+\.\d%; ", text)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where(squares: InMemory, make_net: MakeNet) -> None:

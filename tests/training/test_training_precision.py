@@ -10,11 +10,13 @@ from typing import ClassVar
 
 import pytest
 import torch
+from tests.training.places import place_of
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, RecipeState
 from robustlab.data import InMemory
-from robustlab.training import Progress, Settings, fit, sgd, standard
+from robustlab.runs import Progress
+from robustlab.training import Settings, fit, sgd, standard
 from robustlab.training.update import copied
 
 MakeNet = Callable[..., nn.Sequential]
@@ -57,7 +59,7 @@ def test_an_update_that_overflows_is_left_out_and_the_scale_is_resumed(
             seen.append(copied(model)["8.weight"])
 
     def stop(at: Progress) -> None:
-        if (at.epoch, at.step) == (3, 4):
+        if place_of(at) == (3, 4):
             raise StoppedError
 
     fit(model, Loud(), squares, way, out=tmp_path / "whole", progress=watch)

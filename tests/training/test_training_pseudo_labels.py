@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, RunError
 from robustlab.data import InMemory, WithoutLabels, apart
-from robustlab.training import Progress, PseudoLabels, Settings, feature_store, pseudo_labels
+from robustlab.runs import Progress
+from robustlab.training import PseudoLabels, Settings, feature_store, pseudo_labels
 
 MakeNet = Callable[..., nn.Sequential]
 WAY = Settings(1, device="cpu")
@@ -86,7 +87,7 @@ def test_what_is_there_is_not_made_again_and_says_where_it_comes_from(
 ) -> None:
     steps: list[Progress] = []
     first = pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY, progress=steps.append)
-    assert [(at.step, at.steps) for at in steps] == [(1, 3), (2, 3), (3, 3)]
+    assert [(at.done, at.total) for at in steps] == [(1, 3), (2, 3), (3, 3)]
     again = pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY, progress=steps.append)
     assert len(steps) == 3
     assert torch.equal(first.probs, again.probs)
@@ -122,7 +123,7 @@ def test_a_stopped_pass_goes_on_where_it_was(
     whole = pseudo_labels(make_net(), many, CLASSES, tmp_path / "whole", WAY)
 
     def stop(at: Progress) -> None:
-        if at.step == 2:
+        if at.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

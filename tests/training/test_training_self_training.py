@@ -22,8 +22,9 @@ from robustlab.core import Batch, Linf, RunError, ThreatModel, taking
 from robustlab.data import InMemory, apart
 from robustlab.data import load as load_data
 from robustlab.models import BatchNormCNN, at_size, load, merged, save, split_norms
+from robustlab.runs import Progress
 from robustlab.runs.identity import model_digest
-from robustlab.training import Progress, SelfTraining, Settings, adversarial, advprop, self_train, sgd
+from robustlab.training import SelfTraining, Settings, adversarial, advprop, self_train, sgd
 
 MakeNet = Callable[..., nn.Sequential]
 WAY = Settings(2, batch_size=5, optimizer=sgd(0.02), device="cpu", resume=True)
@@ -53,7 +54,7 @@ def test_each_round_has_the_student_of_the_one_before_as_its_teacher(
     make_net: MakeNet, divided: tuple[InMemory, Secret], tmp_path: Path
 ) -> None:
     stages: list[str] = []
-    done = self_train(make_net, *divided, PLAN, out=tmp_path, progress=lambda stage, _: stages.append(stage))
+    done = self_train(make_net, *divided, PLAN, out=tmp_path, progress=lambda at: stages.append(at.task))
     assert tuple(dict.fromkeys(stages)) == STAGES == tuple(done.seconds)
     assert done.teacher is not None
     assert done.tuning is not None
@@ -77,8 +78,8 @@ def test_a_run_that_was_stopped_in_any_stage_ends_with_the_same_bits(
 ) -> None:
     whole = self_train(make_net, *divided, PLAN, out=tmp_path / "whole")
 
-    def stop(at: str, where: Progress) -> None:
-        if at == stage and where.step == where.steps:
+    def stop(at: Progress) -> None:
+        if at.task == stage and at.done == at.total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

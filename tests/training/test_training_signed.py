@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.training.places import place_of
 from torch import nn
 
 from robustlab.core import CheckpointError
 from robustlab.data import InMemory
-from robustlab.training import Progress, Settings, fit, standard
+from robustlab.runs import Progress
+from robustlab.training import Settings, fit, standard
 
 MakeNet = Callable[..., nn.Sequential]
 
@@ -21,7 +23,7 @@ def two_epochs(squares: InMemory, make_net: MakeNet, tmp_path: Path) -> Path:
     """A run of three epochs that stopped after two."""
 
     def stop(at: Progress) -> None:
-        if at.epoch == 3:
+        if place_of(at)[0] == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.training.places import place_of
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
@@ -20,7 +21,8 @@ from robustlab.core import DataError, Examples
 from robustlab.data import InMemory, examples, sample
 from robustlab.data.folder import image_folder
 from robustlab.data.framing import Framing
-from robustlab.training import Progress, Settings, fit, sgd, standard
+from robustlab.runs import Progress
+from robustlab.training import Settings, fit, sgd, standard
 from robustlab.training.stream import Reader, fetched
 
 MakeNet = Callable[..., nn.Sequential]
@@ -107,7 +109,7 @@ def test_a_stopped_run_goes_on_with_other_workers_to_the_same_bits(
     shifting: Examples, make_net: MakeNet, tmp_path: Path
 ) -> None:
     def stop(at: Progress) -> None:
-        if (at.epoch, at.step) == (2, 3):
+        if place_of(at) == (2, 3):
             raise StoppedError
 
     whole = trained(make_net(), shifting, WAY)

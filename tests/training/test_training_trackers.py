@@ -12,9 +12,9 @@ import pytest
 from torch import nn
 
 from robustlab.data import InMemory
+from robustlab.runs import Progress
 from robustlab.training import (
     DivergedError,
-    Progress,
     Settings,
     fit,
     mlflow,
@@ -153,7 +153,7 @@ def test_trackers_are_those_that_are_installed_and_of_the_first_process(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with trackers(tmp_path) as show:
-        show(Progress(1, 1, 10, 10, {"loss": 0.5}))
+        show(Progress("train", 10, 10, metrics={"loss": 0.5}))
     assert len(board.logged) == 4
     assert len([name for name, _, _ in Writer.written if name == "step/loss"]) == 10
 

@@ -10,13 +10,15 @@ from typing import cast
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.training.places import place_of
 from torch import Tensor, nn
 
 from robustlab.core import CheckpointError
 from robustlab.data import InMemory
 from robustlab.models import load
+from robustlab.runs import Progress
 from robustlab.runs.identity import model_digest
-from robustlab.training import Progress, Settings, adamw, fit, standard
+from robustlab.training import Settings, adamw, fit, standard
 
 Wrap = Callable[[nn.Module], nn.Module]
 SETTINGS = Settings(epochs=2, batch_size=25, optimizer=adamw(0.01), average=0.5, resume=True)
@@ -45,7 +47,7 @@ def net() -> nn.Module:
 
 
 def stop(at: Progress) -> None:
-    if at.epoch == 2:
+    if place_of(at)[0] == 2:
         raise KeyboardInterrupt
 
 

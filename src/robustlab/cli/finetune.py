@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustlab.core import Examples, Recipe
-    from robustlab.training import FineTuned, History, Plan, Progress, Settings
-    from robustlab.training.finetune import Stage, Watcher
+    from robustlab.runs.progress import Progress, Report
+    from robustlab.training import FineTuned, History, Plan, Settings
 
 EXAMPLE = "robustlab finetune --model efficientnet-lite0 --data fashion-mnist --size 64 --out runs/fine"
 _COLUMNS = {
@@ -164,26 +164,18 @@ def _tuned(
 
 
 @contextmanager
-def _watching(place: Path) -> Iterator[Watcher]:
+def _watching(place: Path) -> Iterator[Report]:
     """A bar for each stage, and curves of the second in TensorBoard and MLflow where they are installed."""
-    from robustlab import runs
     from robustlab.training import trackers
 
     with show.bars() as bar, trackers(place) as curves:
 
-        def tell(stage: Stage, at: Progress) -> None:
-            done = (at.epoch - 1) * at.steps + at.step
-            bar(runs.Progress(_TITLES[stage], done, at.epochs * at.steps, detail=_said(at)))
-            if stage == "body":
+        def report(at: Progress) -> None:
+            bar(at._replace(task=_TITLES[at.task]))
+            if at.task == "body":
                 curves(at)
 
-        yield tell
-
-
-def _said(at: Progress) -> str:
-    from robustlab.training.progress import said
-
-    return f"epoch {at.epoch}/{at.epochs}  {said(at)}" if "loss" in at.metrics else ""
+        yield report
 
 
 def _finished(network: nn.Module, done: FineTuned, place: Path, *, json: bool) -> None:

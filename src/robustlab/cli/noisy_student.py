@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustlab.core import Examples
-    from robustlab.training import History, Progress, SelfTrained, SelfTraining, Settings
+    from robustlab.runs.progress import Report
+    from robustlab.training import History, SelfTrained, SelfTraining, Settings
     from robustlab.training.pseudo_labels import PerClass
-    from robustlab.training.self_training import Enlarge, Make, Watcher
+    from robustlab.training.self_training import Enlarge, Make
 
 EXAMPLE = "robustlab noisy-student batchnorm-cnn --data fashion-mnist --labels 2000 --ratio 4 --out runs/student"
 
@@ -208,19 +209,10 @@ def _ways_out(plan: SelfTraining, place: Path) -> str:
 
 
 @contextmanager
-def _watching() -> Iterator[Watcher]:
+def _watching() -> Iterator[Report]:
     """A bar for each stage."""
-    from robustlab import runs
-    from robustlab.training.progress import said
-
     with show.bars() as bar:
-
-        def tell(stage: str, at: Progress) -> None:
-            done = (at.epoch - 1) * at.steps + at.step
-            words = f"epoch {at.epoch}/{at.epochs}  {said(at)}" if "loss" in at.metrics else ""
-            bar(runs.Progress(stage.replace("/", ", "), done, at.epochs * at.steps, detail=words))
-
-        yield tell
+        yield lambda at: bar(at._replace(task=at.task.replace("/", ", ")))
 
 
 def _finished(done: SelfTrained, place: Path, data: Sequence[str], *, json: bool) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from robustlab.core import Examples, Recipe, ThreatModel
     from robustlab.models.smooth import Activation
+    from robustlab.runs.progress import Report
     from robustlab.studies import Watch
     from robustlab.training import History, Settings
-    from robustlab.training.trackers import Show
 
 EXAMPLE = "robustlab train batchnorm-cnn --recipe pgd --eps 0.1 --epochs 5 --hold-out 1000 --out runs/pgd"
 _COLUMNS = {
@@ -172,11 +172,11 @@ def _network(name: str, examples: Examples, seed: int, activation: str | None) -
 
 
 @contextmanager
-def _progress(title: str, place: Path) -> Iterator[Show]:
+def _progress(title: str, place: Path) -> Iterator[Report]:
     """A bar in the terminal, and curves in TensorBoard and MLflow where they are installed."""
-    from robustlab.training import progress_bar, together, trackers
+    from robustlab.training import together, trackers
 
-    with progress_bar(f"train {title}", console=show.notes()) as bar, trackers(place) as curves:
+    with show.bars(f"train {title}") as bar, trackers(place) as curves:
         yield together(bar, curves)
 
 

@@ -37,7 +37,9 @@ class Progress(NamedTuple):
     seconds_left: float = math.nan
     """Seconds that the whole work may still take; NaN while nothing is known."""
     metrics: Mapping[str, float] = _NONE
-    """Numbers by name, such as "eps" and "fooled"."""
+    """Numbers by name: "eps" and "fooled" of an evaluation, what a step of a training measured."""
+    summary: Mapping[str, float] | None = None
+    """Numbers of a part that is now complete, such as an epoch with its validation; None while it goes on."""
 
     @property
     def fraction(self) -> float:

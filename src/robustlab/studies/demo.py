@@ -147,12 +147,9 @@ def _trained(
     return model.to(found or (settings.device if settings.device != "auto" else "cpu"))
 
 
-def _training(report: Report, name: str, at: training.Progress) -> None:
-    if at.summary is not None:  # of an epoch whose last step has been told
-        return
-    done = (at.epoch - 1) * at.steps + at.step
-    said = f"epoch {at.epoch} of {at.epochs}, accuracy {at.metrics['accuracy']:.0%}"
-    report(Progress(f"train {name}", done, at.epochs * at.steps, "steps", detail=said))
+def _training(report: Report, name: str, at: Progress) -> None:
+    if at.summary is None:  # else the last step of the epoch was reported already
+        report(at._replace(task=f"train {name}"))
 
 
 def _measuring(report: Report, name: str, at: Progress) -> None:

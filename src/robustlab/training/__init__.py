@@ -9,7 +9,6 @@ from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.optimizers import adamw, sgd, tuned
 from robustlab.training.perturbed_once import perturbed_once
-from robustlab.training.progress import progress_bar
 from robustlab.training.pseudo_labels import PseudoLabelled, PseudoLabels, pseudo_labels
 from robustlab.training.recipes.advprop import AdvProp, advprop
 from robustlab.training.recipes.augment import Augmented, AugMix, RandAugment, augmented
@@ -28,7 +27,7 @@ from robustlab.training.recipes.trades import MART, TRADES, NearPGD, mart, trade
 from robustlab.training.recipes.virtual import VAT, Unlabelled, vat
 from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
 from robustlab.training.self_training import SelfTrained, SelfTraining, self_train
-from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.settings import History, Settings
 from robustlab.training.trackers import mlflow, tensorboard, together, trackers
 from robustlab.training.update import DivergedError
 
@@ -37,11 +36,11 @@ __all__ = [
     "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Features", "FineTuned", "Free",
     "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "NoisyStudent", "OneCycle",
     "Option",
-    "OverfittingAlarm", "Plan", "Progress", "PseudoLabelled", "PseudoLabels", "RandAugment", "SelfTrained",
+    "OverfittingAlarm", "Plan", "PseudoLabelled", "PseudoLabels", "RandAugment", "SelfTrained",
     "SelfTraining", "Settings", "SmoothIn", "Standard", "Unlabelled", "Unnoised", "adamw", "adversarial", "advprop",
     "augmented", "augmix", "awp", "cached_features", "corrupted", "fast", "fast_advprop", "finetune", "fit", "free",
     "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow", "new_head",
-    "noisy_student", "overfitting_alarm", "perturbed_once", "progress_bar", "pseudo_labels", "register_recipe",
+    "noisy_student", "overfitting_alarm", "perturbed_once", "pseudo_labels", "register_recipe",
     "self_train", "sgd",
     "smooth_adversarial", "smooth_in", "standard", "tensorboard", "together", "trackers", "trades", "tuned",
     "unnoised", "vat",

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +24,16 @@ from robustlab.core.content import titled
 from robustlab.core.kinds import typed
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import model_called
+from robustlab.runs.progress import Progress, Report
 from robustlab.training.feature_store import Store
 from robustlab.training.groups import head_of, layer_groups
 from robustlab.training.identity import content
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import TAKEN
-from robustlab.training.settings import Precision, Progress, Settings
+from robustlab.training.settings import Precision, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import checked
 
-Tell: TypeAlias = Callable[[Progress], None]
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
 _ROWS = {"cpu": 64}  # examples per pass: on a CPU what lies between the layers of more leaves the cache
@@ -72,7 +71,7 @@ class Features:
 
 @typed
 def cached_features(
-    model: nn.Module, examples: Examples, folder: str | Path, settings: Settings, *, progress: Tell | None = None
+    model: nn.Module, examples: Examples, folder: str | Path, settings: Settings, *, progress: Report | None = None
 ) -> Features:
     """What reaches the head of a model in eval mode for each example; taken from the cache where it is there.
 
@@ -81,7 +80,7 @@ def cached_features(
         examples: the data; each must be the same image whenever it is read.
         folder: of the caches; each has a folder of its own in it.
         settings: device, precision and workers are those of the pass.
-        progress: told after each batch.
+        progress: called after each batch.
 
     Raises:
         ValueError: the head is not the last thing that the model does.
@@ -177,7 +176,7 @@ class _Source:
             hook.remove()
         return [one.float() for one in seen], logits.float()
 
-    def fill(self, store: Store, progress: Tell | None) -> None:
+    def fill(self, store: Store, progress: Report | None) -> None:
         """Makes the features that the store lacks."""
         parts = torch.arange(store.rows, len(self.examples)).split(_ROWS.get(self.device.type, _ROWS_ELSEWHERE))
         reader = Reader(self.examples, self.workers, self.device)
@@ -190,7 +189,9 @@ class _Source:
                     if len(waiting) > 1:  # one behind: a GPU computes this while the one before is written
                         growing.append(*waiting.pop(0))
                     if progress is not None:
-                        progress(Progress(1, 1, number, len(parts), {"images": float(len(ids))}))
+                        progress(
+                            Progress("features", number, len(parts), "batches", metrics={"images": float(len(ids))})
+                        )
                 for made in waiting:
                     growing.append(*made)
         finally:

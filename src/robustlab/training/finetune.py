@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -17,18 +16,18 @@ from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
 from robustlab.core.user_code import asked
 from robustlab.data.splits import Part
-from robustlab.training.feature_cache import Features, Tell, cached_features, key_of
+from robustlab.runs.progress import Report
+from robustlab.training.feature_cache import Features, cached_features, key_of
 from robustlab.training.groups import Group, head_of, layer_groups
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.recipes.cross_entropy import Standard, standard
-from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.settings import History, Settings
 from robustlab.training.stream import fetched
 from robustlab.training.unfreezing import Layered, Unfreezing, trainable
 from robustlab.training.update import Weights, copied, put
 
 Stage: TypeAlias = Literal["features", "held-out features", "head", "body"]
-Watcher: TypeAlias = Callable[[Stage, Progress], None]
 """Told of each step: of which stage, and where it is."""
 
 
@@ -90,7 +89,7 @@ def finetune(
     *,
     out: str | Path,
     held: Examples | None = None,
-    progress: Watcher | None = None,
+    progress: Report | None = None,
 ) -> FineTuned:
     """Trains a pretrained model on other data, in place.
 
@@ -107,7 +106,7 @@ def finetune(
         plan: what is done. ``Settings(best="accuracy")`` keeps the best epoch on what was held out.
         out: directory of the run: ``features``, ``head`` and ``body`` in it.
         held: examples that were kept apart, see ``HeldOut``.
-        progress: told of each step of each stage.
+        progress: called after each step of each stage, whose name is its ``task``.
 
     Returns: the histories; the model is in eval mode, with all parameters as trainable as they were.
     Raises: as ``fit`` and ``cached_features``; ValueError for a class without examples, or a model of other classes or
@@ -186,17 +185,17 @@ class _Run:
     recipe: Recipe
     plan: Plan
     place: Path
-    progress: Watcher | None
+    progress: Report | None
 
-    def tell(self, stage: Stage) -> Tell | None:
-        """Passes on what happens in a stage."""
-        watcher = self.progress
-        return None if watcher is None else lambda at: watcher(stage, at)
+    def report(self, stage: Stage) -> Report | None:
+        """Passes on the progress of a stage, under its name."""
+        progress = self.progress
+        return None if progress is None else lambda at: progress(at._replace(task=stage))
 
     def features(self, examples: Examples, stage: Stage, settings: Settings) -> Features:
         """What the head sees of the data."""
         folder = self.plan.cache or self.place / "features"
-        return cached_features(self.model, examples, folder, settings, progress=self.tell(stage))
+        return cached_features(self.model, examples, folder, settings, progress=self.report(stage))
 
     def head(self, examples: Examples, held: Examples | None) -> History:
         """Trains the head alone."""
@@ -211,7 +210,7 @@ class _Run:
             replace(settings, precision="fp32", workers=0),
             out=self.place / "head",
             validate=watch,
-            progress=self.tell("head"),
+            progress=self.report("head"),
         )
         for part in routed_parts(head_of(self.model)):  # this stage has passed no auxiliary ones
             for norm in part.aux:
@@ -235,7 +234,7 @@ class _Run:
                 replace(settings, optimizer=Layered(settings.optimizer, plan.decay, depths)),
                 out=self.place / "body",
                 validate=None if held is None else HeldOut(held),
-                progress=self.tell("body"),
+                progress=self.report("body"),
             )
 
 

@@ -21,12 +21,13 @@ from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
 from robustlab.runs.identity import check_same, differences
 from robustlab.runs.lock import alone
+from robustlab.runs.progress import Progress, Report
 from robustlab.training import checkpoint, seeds
 from robustlab.training.checkpoint_numbers import Numbers, read_numbers
 from robustlab.training.identity import run_of, surroundings
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import recorded
-from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.settings import History, Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.training_twin import forget
 from robustlab.training.update import (
@@ -43,7 +44,6 @@ from robustlab.training.update import (
 )
 
 Validate: TypeAlias = Callable[[nn.Module], Metrics]
-Show: TypeAlias = Callable[[Progress], None]
 AVERAGE, BEST = checkpoint.AVERAGE, checkpoint.BEST
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def fit(
     *,
     out: str | Path | None = None,
     validate: Validate | None = None,
-    progress: Show | None = None,
+    progress: Report | None = None,
 ) -> History:
     """Trains a model in place.
 
@@ -79,8 +79,8 @@ def fit(
         out: directory for a checkpoint after each epoch; None: nothing is written.
         validate: called with the model in eval mode after each epoch, averaged if the settings ask for it; what it
             returns goes into the history.
-        progress: called after each step, and after each epoch and its validation: ``progress_bar`` and ``tensorboard``
-            yield such.
+        progress: called after each step, and after each epoch and its validation: ``runs.progress_bars`` and
+            ``tensorboard`` yield such.
 
     Returns: the metrics of each epoch, where the last checkpoint is, and which epoch was best.
 
@@ -148,7 +148,7 @@ class _Run:
         """Takes the present weights into the average."""
         average_(self.others[AVERAGE], self.model, self.settings.average or 0.0, updates)
 
-    def complete(self, folder: Path | None, validate: Validate | None, progress: Show | None) -> History:
+    def complete(self, folder: Path | None, validate: Validate | None, progress: Report | None) -> History:
         """Does the epochs that are left."""
         run = {}
         if folder is not None:
@@ -172,7 +172,7 @@ class _Run:
         best = self.settings.best_epoch(self.epochs)
         return History(tuple(self.epochs), self.saved, best, self.settings.precision)
 
-    def epoch(self, epoch: int, progress: Show | None) -> Metrics:
+    def epoch(self, epoch: int, progress: Report | None) -> Metrics:
         """One pass over the data."""
         started, means = time.perf_counter(), Means()
         order = [(len(ids), self.updater.share(ids)) for ids in self.updater.batches(self.examples, epoch)]
@@ -184,7 +184,7 @@ class _Run:
             batches = {n: checked(next(read), ids, self.examples, self.updater.device) for n, ids in parts}
             metrics = self.updater.step(batches, Place(epoch, step, len(order)), size)
             means.add(metrics, size)
-            self.last = Progress(epoch, self.settings.epochs, step, len(order), metrics)
+            self.last = _reached(self.settings, (epoch, step, len(order)), metrics, started)
             if progress is not None:
                 progress(self.last)
         # Each process has seen its own examples. What the average holds is linear in the statistics, so the mean of the
@@ -255,3 +255,14 @@ def _check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """Looks at the model's logits before anything is changed."""
     with frozen(model, training=False), torch.no_grad():
         checked_logits(asked(model, x), x, classes)
+
+
+def _reached(settings: Settings, place: tuple[int, int, int], metrics: Metrics, started: float) -> Progress:
+    """Progress after a step: ``place`` is epoch, step and steps of an epoch; ``started`` is when this epoch began."""
+    epoch, step, steps = place
+    done, total = (epoch - 1) * steps + step, settings.epochs * steps
+    left = (total - done) * (time.perf_counter() - started) / step
+    part, numbers = f"epoch {epoch}/{settings.epochs}", f"loss {metrics['loss']:.3f}"
+    if "accuracy" in metrics:
+        numbers += f"  accuracy {metrics['accuracy']:.1%}"
+    return Progress("train", done, total, "steps", part, f"{part}  {numbers}", seconds_left=left, metrics=metrics)

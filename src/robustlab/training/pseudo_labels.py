@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +25,16 @@ from robustlab.data.splits import Part
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.runs.identity import as_recorded, check_same, model_digest, v1_of_pseudo_labels, values_sha256
 from robustlab.runs.json_files import read_json
+from robustlab.runs.progress import Progress, Report
 from robustlab.runs.provenance import now, versions
 from robustlab.runs.resume import create_or_resume
 from robustlab.training.feature_store import Growing, Store
 from robustlab.training.launcher import launched, placed
 from robustlab.training.precision import named
-from robustlab.training.settings import Progress, Settings
+from robustlab.training.settings import Settings
 from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import checked
 
-Tell: TypeAlias = Callable[[Progress], None]
 PerClass: TypeAlias = int | Literal["mean"] | None
 """Pseudo-labelled examples of each class: so many, as many as there are on average, or as many as there are."""
 PROVENANCE = "provenance.json"
@@ -173,7 +173,7 @@ def pseudo_labels(
     folder: str | Path,
     settings: Settings,
     *,
-    progress: Tell | None = None,
+    progress: Report | None = None,
 ) -> PseudoLabels:
     """What a teacher without noise, in eval mode and on unchanged images, says of examples; labels are not read.
 
@@ -183,7 +183,7 @@ def pseudo_labels(
         classes: names of the teacher's K classes.
         folder: of these pseudo-labels alone; what is there of the same teacher and data is not made again.
         settings: device, precision and workers are those of the pass.
-        progress: told after each batch.
+        progress: called after each batch.
 
     Raises:
         ValueError: a teacher of other classes, or one that gives NaN.
@@ -257,7 +257,7 @@ def _fill(
     examples: WithoutLabels,
     settings: Settings,
     device: torch.device,
-    progress: Tell | None,
+    progress: Report | None,
 ) -> None:
     """Asks the teacher about the examples that are not there yet."""
     with ExitStack() as stack:
@@ -276,7 +276,7 @@ def _fill(
         for number, (ids, read) in enumerate(zip(parts, reader.read(parts, 0), strict=True), start=1):
             _ask(search, checked(read, ids, examples, device).x, growing)
             if progress is not None:
-                progress(Progress(1, 1, number, len(parts), {"images": float(len(ids))}))
+                progress(Progress("pseudo-labels", number, len(parts), "batches", metrics={"images": float(len(ids))}))
 
 
 def _ask(teacher: Model, x: Tensor, growing: Growing) -> None:

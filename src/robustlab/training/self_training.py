@@ -22,20 +22,20 @@ from robustlab.core.kinds import typed
 from robustlab.core.processes import launched as processes
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.runs.files import write_atomically
+from robustlab.runs.progress import Report
 from robustlab.training.checkpoint import latest
 from robustlab.training.held_out import HeldOut
 from robustlab.training.loop import fit
 from robustlab.training.pseudo_labels import PerClass, PseudoLabelled, check_choice, check_classes, pseudo_labels
 from robustlab.training.recipes.cross_entropy import standard
 from robustlab.training.recipes.noisy_student import NOISE, Noise, check_ratio, noisy_student, unnoised
-from robustlab.training.settings import History, Progress, Settings
+from robustlab.training.settings import History, Settings
 from robustlab.training.stream import fetched
 
 Make: TypeAlias = Callable[[int], nn.Module]
 """Makes the network of a generation, the same each time: 0 is the teacher, 1, 2, ... are the students."""
 Enlarge: TypeAlias = Callable[[nn.Module], nn.Module]
 """From a network to one with the same weights that sees its images larger: ``partial(models.at_size, side=42)``."""
-Watcher: TypeAlias = Callable[[str, Progress], None]
 """Told of each step: of which stage, and where it is."""
 CHOSEN = "chosen.json"
 
@@ -123,7 +123,7 @@ def self_train(
     *,
     out: str | Path,
     held: Examples | None = None,
-    progress: Watcher | None = None,
+    progress: Report | None = None,
 ) -> SelfTrained:
     """Trains a teacher on labelled examples, and students on these and on what the teacher says of unlabelled ones.
 
@@ -138,7 +138,7 @@ def self_train(
         plan: what is done.
         out: directory of the run.
         held: examples that were kept apart, on which each epoch of each training is measured, see ``HeldOut``.
-        progress: told of each step of each stage.
+        progress: called after each step of each stage, whose name is its ``task``.
 
     Raises: as ``fit`` and ``pseudo_labels``; ValueError for no unlabelled data, data that do not fit each other, or a
         student that cannot be enlarged; RunError if the directory holds a student that was fine-tuned after another
@@ -173,20 +173,20 @@ class _Run:
     plan: SelfTraining
     place: Path
     held: Examples | None
-    progress: Watcher | None
+    progress: Report | None
     seconds: dict[str, float]
 
-    def tell(self, stage: str) -> Callable[[Progress], None] | None:
-        """Passes on what happens in a stage."""
-        watcher = self.progress if processes().first else None
-        return None if watcher is None else lambda at: watcher(stage, at)
+    def report(self, stage: str) -> Report | None:
+        """Passes on the progress of a stage, under its name."""
+        progress = self.progress if processes().first else None
+        return None if progress is None else lambda at: progress(at._replace(task=stage))
 
     def fitted(self, model: nn.Module, recipe: Recipe, settings: Settings, stage: str) -> History:
         """Trains a model in a folder of its own."""
         started = time.perf_counter()
         watch = None if self.held is None else HeldOut(self.held)
         out = self.place / stage
-        history = fit(model, recipe, self.labelled, settings, out=out, validate=watch, progress=self.tell(stage))
+        history = fit(model, recipe, self.labelled, settings, out=out, validate=watch, progress=self.report(stage))
         self.seconds[stage] = time.perf_counter() - started
         return history
 
@@ -204,7 +204,7 @@ class _Run:
         """What the teacher says, and what of it the student is to learn."""
         started, plan, stage = time.perf_counter(), self.plan, f"{name}/pseudo-labels"
         asked, folder = self.labelled.classes, self.place / stage
-        found = pseudo_labels(teacher, self.unlabelled, asked, folder, plan.student, progress=self.tell(stage))
+        found = pseudo_labels(teacher, self.unlabelled, asked, folder, plan.student, progress=self.report(stage))
         chosen = found.chosen(
             threshold=plan.threshold, per_class=plan.per_class, soft=plan.soft, seed=plan.student.seed
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from robustlab.core import Metrics
 from robustlab.core.kinds import typed
@@ -104,21 +104,6 @@ class Settings:
         """Whether the run ends after these epochs, with none better for so long."""
         best = self.best_epoch(epochs)
         return self.patience is not None and best is not None and len(epochs) - best >= self.patience
-
-
-class Progress(NamedTuple):
-    """Where a run stands after a step, or after an epoch and its validation."""
-
-    epoch: int
-    """1, 2, ..."""
-    epochs: int
-    step: int
-    """Of this epoch: 1, 2, ..."""
-    steps: int
-    metrics: Metrics
-    """Of this step."""
-    summary: Metrics | None = None
-    """Of the whole epoch as the history has it, once it is complete; None while it goes on."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from typing import TypeAlias
 from robustlab.core.kinds import typed
 from robustlab.core.processes import launched
 from robustlab.runs.files import write_atomically
-from robustlab.training.settings import Progress
+from robustlab.runs.progress import Progress, Report
 
-Show: TypeAlias = Callable[[Progress], None]
 Put: TypeAlias = Callable[[str, int, Mapping[str, float]], None]
 """Writes numbers by name, of a kind, at a step."""
 RUN_ID = "mlflow-run-id.txt"
@@ -24,7 +23,7 @@ _EVERY = 10
 
 @typed
 @contextmanager
-def trackers(folder: str | Path) -> Iterator[Show]:
+def trackers(folder: str | Path) -> Iterator[Report]:
     """Writes the numbers of a run to whatever is installed of TensorBoard and MLflow.
 
     Args:
@@ -34,7 +33,7 @@ def trackers(folder: str | Path) -> Iterator[Show]:
         first of those that train together.
     """
     with ExitStack() as stack:
-        shows: list[Show] = []
+        shows: list[Report] = []
         if launched().first and _installed("tensorboard"):
             shows.append(stack.enter_context(tensorboard(Path(folder) / "tensorboard")))
         if launched().first and _installed("mlflow"):
@@ -116,7 +115,7 @@ def _mlflow_scalars(folder: str | Path, experiment: str) -> Iterator[Put]:
 
 @typed
 @contextmanager
-def tensorboard(folder: str | Path) -> Iterator[Show]:
+def tensorboard(folder: str | Path) -> Iterator[Report]:
     """Writes the numbers of each step as ``step/NAME``, and those of each epoch with its validation as ``epoch/NAME``.
 
     A resumed run goes on in the same folder where it was.
@@ -133,7 +132,7 @@ def tensorboard(folder: str | Path) -> Iterator[Show]:
 
 @typed
 @contextmanager
-def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Show]:
+def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Report]:
     """Writes the numbers of every tenth step and of each epoch to MLflow, through Accelerate, named as in TensorBoard.
 
     Where MLflow keeps them is for its own settings to say (``MLFLOW_TRACKING_URI``). A resumed run goes on in the
@@ -158,12 +157,12 @@ def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Sho
 def _curves(at: Progress) -> tuple[str, int, dict[str, float]]:
     """What kind of curves a report goes on with, where, and with what."""
     if at.summary is None:
-        return "step", (at.epoch - 1) * at.steps + at.step, dict(at.metrics)
-    return "epoch", at.epoch, dict(at.summary)
+        return "step", int(at.done), dict(at.metrics)
+    return "epoch", int(at.summary["epoch"]), dict(at.summary)
 
 
 @typed
-def together(*shows: Show) -> Show:
+def together(*shows: Report) -> Report:
     """One callback that calls several, in their order."""
 
     def show(at: Progress) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
 from robustlab.data import load as load_data
-from robustlab.runs.progress import Progress, Report
+from robustlab.runs.progress import Report
 from robustlab.runs.tensors import tensors_in
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
@@ -67,7 +67,7 @@ class Lab:
             settings,
             out=self.home / f"{fingerprint(network, self.budget)}-{self.seed}",
             validate=partial(_watched, network, self) if watched else None,
-            progress=self._training,
+            progress=self.report,
         )
         model = model.to(self.place())
         last = _filled(network.fresh(self), history).to(self.place()) if watched else model
@@ -78,11 +78,6 @@ class Lab:
         if self.device != "auto":
             return torch.device(self.device)
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-    def _training(self, at: training.Progress) -> None:
-        done = (at.epoch - 1) * at.steps + at.step
-        detail = f"epoch {at.epoch} of {at.epochs}"
-        self.report(Progress("train", done, at.epochs * at.steps, "steps", detail=detail))
 
 
 def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:

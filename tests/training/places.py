@@ -1,0 +1,12 @@
+"""Where a training is, from what it reports."""
+
+from __future__ import annotations
+
+from robustlab.runs import Progress
+
+
+def place_of(at: Progress) -> tuple[int, int]:
+    """Epoch and step of the epoch, both from 1."""
+    epoch, epochs = map(int, at.part.removeprefix("epoch ").split("/"))
+    assert at.total is not None
+    return epoch, round(at.done - (epoch - 1) * at.total / epochs)
