@@ -130,7 +130,7 @@ def _checked(place: Path) -> None:
     from robustlab.evaluation import damaged_files
 
     with show.bars() as bar:
-        wrong = damaged_files(place, bar)
+        wrong = damaged_files(place, lambda at: bar(at._replace(task=f"{at.task} {place}")))
     if wrong:
         for name in wrong[:10]:
             show.say(f"{place / name} is missing, or not what was written", "error")

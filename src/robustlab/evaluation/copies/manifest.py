@@ -194,7 +194,7 @@ def _wrong(directory: Path, sums: dict[str, str], progress: Report | None) -> It
         if sha256_of(inside(directory, name)) != digest:
             yield name
         if progress is not None:
-            progress(Progress(f"check {directory}", number, len(sums), "files"))
+            progress(Progress("check", number, len(sums), "files"))
 
 
 @typed

@@ -186,7 +186,7 @@ def _written(copier: Copier, settings: CopySettings) -> None:
         if settings.progress is not None:
             seconds = (len(parts) - done) * (perf_counter() - started) / (done - before)
             detail = f"{part.cell[0]} {part.cell[1]}: {done}/{len(parts)}"
-            at = Progress(f"corrupt {copier.directory}", done, len(parts), "parts", detail=detail, seconds_left=seconds)
+            at = Progress("corrupt", done, len(parts), "parts", detail=detail, seconds_left=seconds)
             settings.progress(at)
     write_sums(copier.directory, copier.sums() | sums)
 
