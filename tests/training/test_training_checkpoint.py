@@ -193,7 +193,9 @@ def dying_rename(source, target):
     rename(source, target)
 os.replace = dying_rename
 def show(at):
-    if kill == 'step {1} of epoch {0}'.format(*place_of(at)): os.kill(os.getpid(), signal.SIGKILL)
+    epoch, epochs = map(int, at.part.removeprefix("epoch ").split("/"))
+    step = round(at.done - (epoch - 1) * at.total / epochs)
+    if kill == f"step {step} of epoch {epoch}": os.kill(os.getpid(), signal.SIGKILL)
 threat = ThreatModel(Linf(), 0.05)
 recipe = overfitting_alarm(free(threat, replays=2), threat, every=2, examples=5)
 settings = Settings(4, batch_size=10, optimizer=sgd(0.02), resume=True)

@@ -68,9 +68,11 @@ def progress_bars(title: str = "", *, console: Console | None = None) -> Iterato
     """
     from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
     name, words = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[words]}"))
-    columns = (name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), words)
+    elapsed = TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True))  # whole, however narrow the terminal
+    columns = (name, BarColumn(bar_width=20), TaskProgressColumn(), elapsed, words)
     drawn, tasks = Bars(*columns, console=console, refresh_per_second=4), dict[str, TaskID]()
 
     def report(at: Progress) -> None:
@@ -91,7 +93,7 @@ def progress_bars(title: str = "", *, console: Console | None = None) -> Iterato
 def in_words(at: Progress) -> str:
     """Details and time left, in one line."""
     said = at.detail or counted(at)
-    return said if math.isnan(at.seconds_left) else f"{said}; {duration(at.seconds_left)} left"
+    return f"{said}; {duration(at.seconds_left)} left" if at.seconds_left > 0 else said  # not if it is NaN
 
 
 def counted(at: Progress) -> str:
