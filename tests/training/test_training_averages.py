@@ -14,7 +14,7 @@ from torch import nn
 from robustlab.core import Metrics
 from robustlab.data import InMemory
 from robustlab.runs import Progress
-from robustlab.training import Constant, Progress, Settings, fit, sgd, standard
+from robustlab.training import Constant, Settings, fit, sgd, standard
 from robustlab.training.update import copied
 
 MakeNet = Callable[..., nn.Sequential]

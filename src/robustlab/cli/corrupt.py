@@ -112,7 +112,7 @@ def corrupt(original: Original, images: i.Images, corrupting: Corrupting, files:
             variant=kind,
             seed=how.seed,
             workers=how.workers or os.cpu_count() or 1,
-            progress=_progress(bar, str(place)),
+            progress=lambda at: bar(at._replace(task=f"{at.task} {place}")),
         )
         manifest = write_corrupted(examples, place, corruptions=wanted, severities=found, settings=settings)
     _told(manifest, place, json=how.json)

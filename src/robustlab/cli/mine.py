@@ -105,8 +105,8 @@ def mine(
     names = (committee.models or mining.COMMITTEE, committee.held_out or mining.HELD_OUT)
     voting, outside = ({name: mining.network(name, epochs=committee.epochs) for name in some} for some in names)
     parse.device(device)
-    with resumable(home), show.bars() as bar:
-        work = mining.Work(seed, budget, device, _teller(bar))
+    with resumable(home), show.bars("mine") as report:
+        work = mining.Work(seed, budget, device, report)
         folds, below = committee.folds, committee.below
         found = mining.mine(voting, chosen, held_out=outside, folds=folds, below=below, out=home, work=work)
     _told(found, home, json=json)

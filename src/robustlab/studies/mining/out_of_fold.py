@@ -134,7 +134,7 @@ def _content(tensors: Mapping[str, Tensor], network: str, data: str) -> str:
 
 
 def _reported(progress: Report | None, part: str, done: int, units: int, at: Progress) -> None:
-    """Reports the networks that are trained and asked, a part of the present one among them."""
+    """Reports the finished networks, including the finished part of the current one."""
     if progress is not None:
         whole = done + at.fraction
         progress(Progress(at.task, whole, units, "networks", part, f"{part}: {at.detail}", metrics=at.metrics))
