@@ -23,7 +23,7 @@ from benchmarks.timing import Work, interleaved, machine, table
 from robustlab import data
 from robustlab.core import Linf, Recipe, ThreatModel
 from robustlab.data import InMemory
-from robustlab.models import load, split_norms
+from robustlab.models import load, split_bn
 from robustlab.training import Settings, advprop, fast_advprop, fit, sgd, standard
 
 BATCH, SIZE = 128, 32
@@ -70,7 +70,7 @@ def steps(repeats: int, batches: int) -> str:
     recipes["Fast AdvProp"] = fast_advprop(ThreatModel(Linf(), 1 / 255))
     for name in MODELS:
         model = load(name, classes=10, channels=1, size=SIZE, pretrained=False)
-        split = split_norms(model)
+        split = split_bn(model)
         works = {"standard": ours(copy.deepcopy(model), standard(), examples)}
         works |= {word: ours(copy.deepcopy(split), recipe, examples) for word, recipe in recipes.items()}
         seconds = interleaved(works, repeats)

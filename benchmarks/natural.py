@@ -17,7 +17,7 @@ import torch
 from benchmarks.timing import machine, table
 from robustlab import data, models
 from robustlab.corruptions import CORRUPTIONS, EXTRA
-from robustlab.evaluation import CopySettings, evaluate_natural, write_corrupted
+from robustlab.evaluation import CopySettings, evaluate_corruptions, write_corrupted
 
 ALL = (*CORRUPTIONS, *EXTRA)
 
@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         how = CopySettings(workers=options.threads)
         rows = [
-            timed("evaluate, 19 x 5", 95, len(some), lambda: evaluate_natural(model, some, corruptions=ALL)),
+            timed("evaluate, 19 x 5", 95, len(some), lambda: evaluate_corruptions(model, some, corruptions=ALL)),
             timed("copy, 15 x 5", 75, len(some), lambda: write_corrupted(some, f"{place}/c", settings=how)),
         ]
     print(machine())

@@ -19,15 +19,15 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 RECIPES: dict[str, Recipe] = {
     "standard": standard(),
     "fgsm": adversarial(FGSM(THREAT), mix=0.5),
-    "fast": fast(THREAT, norm_mode="eval"),
+    "fast": fast(THREAT, bn_mode="eval"),
     "free": free(THREAT, replays=4),
-    "grad-align": grad_align(THREAT, norm_mode="eval"),
-    "pgd": madry(THREAT, norm_mode="eval"),
-    "pgd-2": madry(THREAT, steps=2, step_size=0.07, norm_mode="eval"),
-    "pgd-3": madry(THREAT, steps=3, step_size=0.05, norm_mode="eval"),
+    "grad-align": grad_align(THREAT, bn_mode="eval"),
+    "pgd": madry(THREAT, bn_mode="eval"),
+    "pgd-2": madry(THREAT, steps=2, step_size=0.07, bn_mode="eval"),
+    "pgd-3": madry(THREAT, steps=3, step_size=0.05, bn_mode="eval"),
     "trades": trades(THREAT),
     "mart": mart(THREAT),
-    "awp": awp(madry(THREAT, norm_mode="eval")),
+    "awp": awp(madry(THREAT, bn_mode="eval")),
 }
 SAID = {
     "standard": "on the data as they are",

@@ -16,7 +16,7 @@ import torch
 from robustlab import data, models
 from robustlab.core import subset
 from robustlab.corruptions import CORRUPTIONS, corruption, family
-from robustlab.evaluation import evaluate_natural
+from robustlab.evaluation import evaluate_corruptions
 from robustlab.report import figure_style
 from robustlab.statistics import clopper_pearson
 from robustlab.training import Settings, adamw, fit, sgd, standard
@@ -66,7 +66,7 @@ assert bool((whole[5] == alone[0]).all())
 # %%
 # alt: Table of accuracy for fifteen corruptions in rows and five severities in columns: it falls from left to right in
 #   most rows, most under defocus blur, fog and contrast, and hardly under JPEG compression.
-result = evaluate_natural(model, test, n=300 if QUICK else 600)
+result = evaluate_corruptions(model, test, n=300 if QUICK else 600)
 grid = torch.tensor([cell.accuracy.value for cell in result.cells]).reshape(len(CORRUPTIONS), 5)
 figure, axis = plt.subplots(figsize=(8, 5.4), layout="constrained")
 axis.imshow(grid, cmap="viridis", vmin=0, vmax=1, aspect="auto")

@@ -167,7 +167,7 @@ print(f"the gradients' cosine is {alignment(deceived):.2f}")
 # which requires differentiating two gradients. We use the same budget and the same single step without a random start:
 
 # %%
-align = grad_align(large, weight=2.0, norm_mode="eval", eps_warmup=0.3)
+align = grad_align(large, weight=2.0, bn_mode="eval", eps_warmup=0.3)
 aligned, _ = trained(align, epochs=5, images=4000 if QUICK else 10000)
 
 # %%
@@ -211,8 +211,8 @@ assert right(aligned, weak) - right(aligned, strong) < 0.6 * (right(deceived, we
 at = ThreatModel(Linf(), 0.1)
 epochs = 2 if QUICK else 4
 recipes = {
-    "PGD-7": (madry(at, norm_mode="eval"), epochs, 8 * epochs),
-    "Fast": (fast(at, norm_mode="eval"), epochs, 2 * epochs),
+    "PGD-7": (madry(at, bn_mode="eval"), epochs, 8 * epochs),
+    "Fast": (fast(at, bn_mode="eval"), epochs, 2 * epochs),
     "Free, m = 4": (free(at, replays=4), epochs // 2, 2 * epochs),
 }
 
@@ -277,12 +277,12 @@ for size in (0.05, 0.1, 0.15, 0.2):
 
 # %% tags=["solution"]
 healed = copy.deepcopy(deceived).requires_grad_(requires_grad=True)
-fit(healed, madry(large, norm_mode="eval", steps=5), data.sample(train, 2500), Settings(epochs=1, seed=SEED))
+fit(healed, madry(large, bn_mode="eval", steps=5), data.sample(train, 2500), Settings(epochs=1, seed=SEED))
 print(f"FGSM {right(healed, weak):.1%}, PGD-20 {right(healed, strong):.1%}")
 
 # %% [markdown]
 # **3.** Does a random start help at 0.2? Train `fast(large).recipe` and measure accuracy under PGD.
 
 # %% tags=["solution"]
-started, _ = trained(fast(large, norm_mode="eval", eps_warmup=0.3).recipe, epochs=3)
+started, _ = trained(fast(large, bn_mode="eval", eps_warmup=0.3).recipe, epochs=3)
 print(f"FGSM {right(started, weak):.1%}, PGD-20 {right(started, strong):.1%}")

@@ -72,7 +72,7 @@ by_hand = cross_entropy(model(x_adv), batch.y).mean()
 # The recipe `madry` does the same. A recipe is an object; its `step` computes the loss of one batch.
 
 # %%
-recipe = madry(at, steps=7, norm_mode="eval")
+recipe = madry(at, steps=7, bn_mode="eval")
 found = recipe.step(model, Batch(*batch[:3], seed=1), recipe.init(model), lambda loss: loss.backward())
 print(f"by hand {by_hand:.4f}, the recipe {found['loss']:.4f}")
 
@@ -80,7 +80,7 @@ print(f"by hand {by_hand:.4f}, the recipe {found['loss']:.4f}")
 assert abs(found["loss"] - by_hand.item()) < 1e-4
 
 # %%
-pgd = trained(madry(at, steps=4, step_size=0.04, norm_mode="eval"))
+pgd = trained(madry(at, steps=4, step_size=0.04, bn_mode="eval"))
 
 # %% [markdown]
 # We compare clean and robust accuracy with those of the standard network, on the same test images.
@@ -206,7 +206,7 @@ print(f"MART: {clean:.1%} on clean images, {robust:.1%} under attack")
 # AWP is a wrapper for any recipe that first crafts inputs and then trains on them.
 
 # %%
-wrapped = awp(madry(at, steps=4, step_size=0.04, norm_mode="eval"), gamma=0.01)
+wrapped = awp(madry(at, steps=4, step_size=0.04, bn_mode="eval"), gamma=0.01)
 flat = trained(wrapped)
 clean, robust = measure("AWP", flat)
 print(f"AWP: {clean:.1%} on clean images, {robust:.1%} under attack")

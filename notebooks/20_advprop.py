@@ -21,7 +21,7 @@ from torch import nn
 from robustlab import data, evaluation, studies, training
 from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, ThreatModel, cross_entropy, taking
-from robustlab.models import exported, load, merged, split_norms
+from robustlab.models import exported, load, merged, split_bn
 from robustlab.report import figure_style
 from robustlab.training import adamw, advprop, fast_advprop, fit, standard
 
@@ -117,14 +117,14 @@ assert last[2] > last[1] > last[0]
 #
 # ## Auxiliary BatchNorm
 #
-# `split_norms` replaces every BatchNorm by a *main* and an *auxiliary* one; all other weights are shared. Each pass
+# `split_bn` replaces every BatchNorm by a *main* and an *auxiliary* one; all other weights are shared. Each pass
 # uses one of the two routes. The main route is used for testing.
 #
 # $$L = \ell\big(f_{\text{main}}(x), y\big) + \ell\big(f_{\text{aux}}(x_{\text{adv}}), y\big), \qquad
 # x_{\text{adv}} = \text{PGD against } f_{\text{aux}} \text{ towards a random wrong class.}$$
 
 # %%
-split = split_norms(plain)
+split = split_bn(plain)
 sizes = [sum(parameter.numel() for parameter in net.parameters()) for net in (plain, split)]
 print(f"{sizes[1] - sizes[0]:,} weights more, {sizes[1] / sizes[0] - 1:.2%}")
 torch.testing.assert_close(split(batch.x), plain(batch.x), rtol=0, atol=0)
@@ -139,7 +139,7 @@ assert sizes[1] < 1.05 * sizes[0]
 # %%
 torch.manual_seed(SEED)
 tiny = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.SiLU(), nn.Flatten(), nn.Linear(676, 10))
-tiny = split_norms(tiny.double())
+tiny = split_bn(tiny.double())
 
 # %%
 some = Batch(batch.x[:32].double(), batch.y[:32], torch.arange(32), seed=7)
@@ -177,8 +177,8 @@ for ours, theirs in zip(hand.buffers(), tiny.buffers(), strict=True):
 
 # %%
 recipes = {
-    "AdvProp": (advprop(at, steps=1, step_size=at.eps), split_norms(fresh())),
-    "Fast AdvProp": (fast_advprop(at), split_norms(fresh())),
+    "AdvProp": (advprop(at, steps=1, step_size=at.eps), split_bn(fresh())),
+    "Fast AdvProp": (fast_advprop(at), split_bn(fresh())),
     "shared norms": (advprop(at, steps=1, step_size=at.eps, shared=True), fresh()),
 }
 
@@ -243,7 +243,7 @@ small = PGD(ThreatModel(Linf(), 4 / 255), steps=10)
 table = {}
 for name, net in nets.items():
     seen = evaluation.evaluate(net, test, attacks=[small], n=n, settings=evaluation.Settings(doctor=False))
-    natural = evaluation.evaluate_natural(net, test, corruptions=harm, severities=[3], n=n)
+    natural = evaluation.evaluate_corruptions(net, test, corruptions=harm, severities=[3], n=n)
     table[name] = [seen.clean.accuracy, natural.mean_accuracy, seen.results[0].robust]
 
 # %%
@@ -286,7 +286,7 @@ for outcome in studies.known(["advprop", "fast-advprop", "auxiliary-norms"]):
 # under timm's names. Here for an EfficientNet-B0 after two steps of AdvProp:
 
 # %%
-large = split_norms(load("timm:efficientnet_b0,stride=2", classes=10, channels=1, size=28, seed=SEED))
+large = split_bn(load("timm:efficientnet_b0,stride=2", classes=10, channels=1, size=28, seed=SEED))
 step = advprop(at, steps=1, step_size=at.eps)
 fit(large, step, data.sample(train, 64, seed=SEED), training.Settings(1, 32, adamw(), seed=SEED))
 elsewhere = timm.create_model("efficientnet_b0", num_classes=10, in_chans=1).eval()
@@ -326,7 +326,7 @@ for route, name in enumerate(("main", "auxiliary")):
     print(f"{name:9} clean {seen.clean.accuracy.value:.1%}, PGD {seen.results[0].robust.value:.1%}")
 
 # %% [markdown]
-# **2.** Fine-grained AdvProp has a route for each budget: `advprop([weak, strong])` on `split_norms(net, routes=3)`.
+# **2.** Fine-grained AdvProp has a route for each budget: `advprop([weak, strong])` on `split_bn(net, routes=3)`.
 # How far apart are the running statistics of the two auxiliary routes after training?
 #
 # **3.** Train with `weight=0`. Which network do you get, and how can you verify this without measuring accuracy?

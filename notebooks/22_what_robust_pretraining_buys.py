@@ -19,7 +19,7 @@ from robustlab import data, models, training
 from robustlab.attacks import FGSM, PGD, autoattack
 from robustlab.core import Linf, ThreatModel
 from robustlab.evaluation import Settings as How
-from robustlab.evaluation import compare_natural, evaluate, evaluate_natural
+from robustlab.evaluation import compare_corruptions, evaluate, evaluate_corruptions
 from robustlab.report import figure_style
 from robustlab.statistics import clopper_pearson
 from robustlab.studies import known
@@ -83,7 +83,7 @@ history = fit(standard_net, standard(), labelled, usual)
 print(f"trained in {history.precision}")
 
 # %%
-split = models.split_norms(fresh())
+split = models.split_bn(fresh())
 history = fit(split, advprop(small, steps=1, step_size=4 / 255), labelled, usual)
 advprop_net = models.merged(split)
 
@@ -114,7 +114,7 @@ nets = {"usual": standard_net, "AdvProp": advprop_net, "Noisy Student": student_
 
 # %%
 n = 100 if QUICK else 200
-natural = {name: evaluate_natural(net, test, n=n) for name, net in nets.items()}
+natural = {name: evaluate_corruptions(net, test, n=n) for name, net in nets.items()}
 
 # %%
 hard = data.load("fashion-mnist-a", split="test")
@@ -131,7 +131,7 @@ for name, net in nets.items():
 # The corrupted images are the same for all three networks, so differences can be computed image by image:
 
 # %%
-pairs = {name: compare_natural(natural["usual"], natural[name]).mean for name in ("AdvProp", "Noisy Student")}
+pairs = {name: compare_corruptions(natural["usual"], natural[name]).mean for name in ("AdvProp", "Noisy Student")}
 
 # %%
 # alt: Intervals of the accuracy under corruptions above the usual training, for AdvProp and Noisy Student, with
@@ -299,7 +299,7 @@ assert all(one.low > 0 for one in helps)
 # %% tags=["solution"]
 noisy = fresh()
 history = fit(noisy, training.augmented(standard(), training.RandAugment()), labelled, usual)
-there = evaluate_natural(noisy, test, severities=[3], n=n)
+there = evaluate_corruptions(noisy, test, severities=[3], n=n)
 print(f"clean {there.clean.accuracy.value:.1%}, corrupted {there.mean_accuracy.value:.1%} at severity 3")
 
 # %% [markdown]

@@ -21,7 +21,7 @@ from robustlab.core.registry import Registry
 from robustlab.corruptions import corruption
 from robustlab.corruptions.suite import KINDS
 from robustlab.data.named import DATA_SETS
-from robustlab.evaluation import Evaluation, Settings, diagnose, evaluate, evaluate_natural
+from robustlab.evaluation import Evaluation, Settings, diagnose, evaluate, evaluate_corruptions
 from robustlab.evaluation.doctor.findings import FINDINGS
 from robustlab.models import load
 from robustlab.report import write
@@ -228,7 +228,7 @@ def test_a_corruption_corrupts_and_is_evaluated() -> None:
     assert float(dark(torch.ones(1, 1, 2, 2), severity=3).max()) == pytest.approx(0.5, abs=1 / 255)
     assert not dark.comparable
     assert corruptions.names()[-1] == "toy_dark"
-    found = evaluate_natural(load("toy_members:model"), data.load("toy-stripes:4"), corruptions=["toy_dark"])
+    found = evaluate_corruptions(load("toy_members:model"), data.load("toy-stripes:4"), corruptions=["toy_dark"])
     assert [cell.accuracy.value for cell in found.cells] == [1.0, 1.0, 0.5, 0.5, 0.5]
     assert found.corruptions[0].not_comparable == "it is no corruption of a benchmark"
 

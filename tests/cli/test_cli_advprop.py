@@ -63,7 +63,7 @@ def test_a_network_without_batchnorm_is_refused(command: Command) -> None:
 
 
 def test_with_shared_norms_nothing_is_split(command: Command, place: Path) -> None:
-    words = ("--recipe", "advprop", "--shared-norms", "--untargeted", "--steps", "1", "--hold-out", "20")
+    words = ("--recipe", "advprop", "--shared-bn", "--untargeted", "--steps", "1", "--hold-out", "20")
     done = command("train", "batchnorm-cnn", *SMALL, *words, "--out", "net")
     assert done.code == 0, done.err
     assert "targeted=False" in "".join(done.err.split())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from robustlab.cli.natural import corruptions, severities
+from robustlab.cli.corruptions_evaluate import corruptions, severities
 
 Command = Callable[..., Any]
 SMALL = ("--natural", "--data", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast")

@@ -16,7 +16,7 @@ from robustlab.attacks import FGSM
 from robustlab.cli.codes import Code
 from robustlab.core import Linf, ThreatModel
 from robustlab.data import InMemory
-from robustlab.evaluation import Finding, NaturalSettings, Settings, evaluate, evaluate_natural
+from robustlab.evaluation import CorruptionSettings, Finding, Settings, evaluate, evaluate_corruptions
 from robustlab.report import to_model_card, write
 
 Command = Any
@@ -78,8 +78,8 @@ def test_python_tells_whoever_asks_before_the_attack_and_goes_on(natural: bool, 
     attack = FGSM(ThreatModel(Linf(), 0.1))
     if natural:
         data = InMemory("halves", DATA.classes, DATA.x.expand(40, 1, 8, 8), DATA.y)
-        evaluate_natural(
-            halves, data, corruptions=["brightness"], severities=[1], settings=NaturalSettings(inspected=told.append)
+        evaluate_corruptions(
+            halves, data, corruptions=["brightness"], severities=[1], settings=CorruptionSettings(inspected=told.append)
         )
     else:
         result = evaluate(halves, DATA, attacks=[attack], settings=Settings(inspected=told.append), out=tmp_path)

@@ -42,7 +42,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--recipe vat --labels 61", "--labels 61 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label, so leave it out"),
         ("--recipe pgd --eps-warmup 1.5", "--eps-warmup is a share of the training, in [0, 1], got 1.5"),
-        ("--recipe pgd --norm-mode test", "norm_mode must be one of eval, train, got 'test'"),
+        ("--recipe pgd --bn-mode test", "bn_mode must be one of eval, train, got 'test'"),
         ("--hold-out 60", "--hold-out 60 takes all there is: digits train (60 of 1438) has 60 examples"),
         ("--patience 2", "--patience counts epochs without better robust accuracy: say --hold-out N, too"),
         ("--accumulate 40", "batches of 30 examples cannot be cut into 40 parts (1 processes, 40 accumulated)"),
@@ -176,12 +176,12 @@ def test_labels_beyond_those_asked_for_are_never_read(
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("", training.madry(AT, steps=2, step_size=0.07, norm_mode="eval")),
-        ("--eps 0.2", training.madry(ThreatModel(Linf(), 0.2), steps=2, step_size=0.14, norm_mode="eval")),
-        ("--norm l2", training.madry(ThreatModel(L2(), 0.5), steps=2, step_size=0.35, norm_mode="eval")),
-        ("--steps 5", training.madry(AT, steps=5, norm_mode="eval")),
-        ("--step-size 0.05", training.madry(AT, steps=2, step_size=0.05, norm_mode="eval")),
-        ("--norm-mode train", training.madry(AT, steps=2, step_size=0.07)),
+        ("", training.madry(AT, steps=2, step_size=0.07, bn_mode="eval")),
+        ("--eps 0.2", training.madry(ThreatModel(Linf(), 0.2), steps=2, step_size=0.14, bn_mode="eval")),
+        ("--norm l2", training.madry(ThreatModel(L2(), 0.5), steps=2, step_size=0.35, bn_mode="eval")),
+        ("--steps 5", training.madry(AT, steps=5, bn_mode="eval")),
+        ("--step-size 0.05", training.madry(AT, steps=2, step_size=0.05, bn_mode="eval")),
+        ("--bn-mode train", training.madry(AT, steps=2, step_size=0.07)),
     ],
 )
 def test_robust_says_what_it_took_and_gives_way_to_what_is_typed(command: Command, words: str, wanted: Recipe) -> None:

@@ -27,7 +27,7 @@ Word = str | int | float
 AT = ThreatModel(Linf(), 0.1)
 
 
-CRAFTED: dict[str, Any] = {"norm_mode": "eval", "eps_warmup": 0.5}
+CRAFTED: dict[str, Any] = {"bn_mode": "eval", "eps_warmup": 0.5}
 STEPPED: dict[str, Any] = {"steps": 3, "step_size": 0.04, **CRAFTED, "steps_warmup": 0.25}
 MIXED: dict[str, Any] = {"mix": 0.7, "smoothing": 0.1}
 SMOOTH: dict[str, Any] = {"label_smoothing": 0.1}
@@ -84,8 +84,8 @@ def of_few_steps() -> Expected:
             {"labels": 20, "ratio": 2, "weight": 2.0, "entropy": 1.0, **CRAFTED},
         ),
         "nsl": (
-            AdversarialRegularization(Neighbourhood(L2(), 0.04, 3, 0.1), 0.5, norm_mode="eval"),
-            {"weight": 0.5, "step_size": 0.04, "steps": 3, "norm_mode": "eval"},
+            AdversarialRegularization(Neighbourhood(L2(), 0.04, 3, 0.1), 0.5, bn_mode="eval"),
+            {"weight": 0.5, "step_size": 0.04, "steps": 3, "bn_mode": "eval"},
         ),
         "gaussian-noise": (training.Adversarial(training.GaussianNoise(0.5), **MIXED), {"sigma": 0.5, **TYPED_MIXED}),
         "augmix": (
@@ -109,7 +109,7 @@ def of_two_routes() -> Expected:
                 "step_size": 0.04,
                 "targeted": False,
                 "weight": 0.5,
-                "shared_norms": True,
+                "shared_bn": True,
                 "label_smoothing": 0.1,
             },
         ),
@@ -151,7 +151,7 @@ def test_what_is_not_typed_is_as_in_the_paper() -> None:
 def test_advprop_has_a_route_for_each_budget_and_is_chosen_by_clean_accuracy() -> None:
     several = Typed({"eps": "8/255,1/255"})
     assert made("advprop", eps="8/255,1/255") == training.advprop([ThreatModel(Linf(), n / 255) for n in (1, 8)])
-    given = (Typed({}), several, Typed({"shared_norms": True}))
+    given = (Typed({}), several, Typed({"shared_bn": True}))
     assert [getattr(recipes.made("advprop", typed), "routes", 1) for typed in given] == [2, 3, 1]
     assert [ball("advprop", typed).eps for typed in given[:2]] == [4 / 255, 8 / 255]
     assert (RECIPES["advprop"].best, RECIPES["pgd"].best) == ("clean_accuracy", "robust_accuracy")
@@ -172,7 +172,7 @@ def test_any_recipe_is_made_for_corrupted_images() -> None:
 
 def test_robust_is_the_fastest_recipe_with_settings_for_the_data() -> None:
     grey = robust(digits())
-    assert (grey.model, grey.recipe, grey.eps, grey.norm_mode) == ("batchnorm-cnn", "pgd", "0.1", "eval")
+    assert (grey.model, grey.recipe, grey.eps, grey.bn_mode) == ("batchnorm-cnn", "pgd", "0.1", "eval")
     assert grey.epochs == 100
     coloured = data.InMemory("c", ("a", "b"), torch.zeros(60_000, 3, 1, 1), torch.zeros(60_000, dtype=torch.int64))
     assert (robust(coloured).eps, robust(coloured).epochs) == ("8/255", 5)

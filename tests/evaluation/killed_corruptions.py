@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robustlab.evaluation import NaturalSettings, evaluate_natural
+from robustlab.evaluation import CorruptionSettings, evaluate_corruptions
 
 
 def run(out: Path) -> None:
@@ -24,8 +24,10 @@ def run(out: Path) -> None:
     x = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         y = net(x).argmax(1)
-    how = NaturalSettings(batch_size=4, command="killed_corruptions")
-    evaluate_natural(net, (x, y), corruptions=["gaussian_noise", "contrast"], severities=[1, 5], out=out, settings=how)
+    how = CorruptionSettings(batch_size=4, command="killed_corruptions")
+    evaluate_corruptions(
+        net, (x, y), corruptions=["gaussian_noise", "contrast"], severities=[1, 5], out=out, settings=how
+    )
 
 
 def on_every_write(act: Callable[[str], None]) -> None:

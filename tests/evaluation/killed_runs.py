@@ -21,7 +21,7 @@ from torch import nn
 from robustlab.attacks import APGD, APGDT, FABT, FGSM, PGD, AutoAttack, Restarts, Square
 from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.evaluation import Settings, evaluate, store
-from robustlab.evaluation.plan import Pass
+from robustlab.evaluation.plan import Phase
 from robustlab.runs import json_files
 from robustlab.runs import tensors as files
 from robustlab.runs.files import write_bytes
@@ -79,9 +79,9 @@ def on_every_step(act: Callable[[str], None]) -> None:
         insert(self, *args)  # type: ignore[arg-type]
         act("rows not yet committed")
 
-    def committing(self: store.Store, passed: Pass, *args: object) -> None:
-        act(f"stage {passed.stage} of attack {passed.attack}")
-        commit(self, passed, *args)  # type: ignore[arg-type]
+    def committing(self: store.Store, phase: Phase, *args: object) -> None:
+        act(f"stage {phase.stage} of attack {phase.attack}")
+        commit(self, phase, *args)  # type: ignore[arg-type]
         act("after a commit")
 
     files.write_bytes = json_files.write_bytes = writing  # type: ignore[attr-defined]

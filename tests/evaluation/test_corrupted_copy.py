@@ -24,7 +24,7 @@ from robustlab.evaluation import (
     Progress,
     corrupted_sets,
     damaged_files,
-    evaluate_natural,
+    evaluate_corruptions,
     is_copy,
     read_copy,
     write_corrupted,
@@ -111,7 +111,10 @@ def test_a_copy_is_evaluated_like_the_images_in_memory(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(72, 3))
     write_corrupted(data, tmp_path, corruptions=NAMES)
-    streamed, stored = evaluate_natural(model, data, corruptions=NAMES), evaluate_natural(model, read_copy(tmp_path))
+    streamed, stored = (
+        evaluate_corruptions(model, data, corruptions=NAMES),
+        evaluate_corruptions(model, read_copy(tmp_path)),
+    )
     counts = [{(c.corruption, c.severity): c.accuracy.count for c in e.cells} for e in (streamed, stored)]
     assert counts[0] == counts[1]
     assert stored.clean is not None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.core import RunError
 from robustlab.corruptions import corruption
-from robustlab.evaluation import NaturalSettings, compare_natural, evaluate_natural
+from robustlab.evaluation import CorruptionSettings, compare_corruptions, evaluate_corruptions
 from robustlab.statistics import holm
 
 NAMES = ("gaussian_noise", "contrast")
@@ -35,9 +35,9 @@ def model(seed: int) -> nn.Module:
 def test_differences_are_paired_image_by_image(images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     a, b = model(1), model(2)
     for name, one in (("a", a), ("b", b)):
-        how = NaturalSettings(name=name)
-        evaluate_natural(one, images, corruptions=NAMES, severities=SEVERITIES, out=tmp_path / name, settings=how)
-    found = compare_natural(tmp_path / "a", tmp_path / "b")
+        how = CorruptionSettings(name=name)
+        evaluate_corruptions(one, images, corruptions=NAMES, severities=SEVERITIES, out=tmp_path / name, settings=how)
+    found = compare_corruptions(tmp_path / "a", tmp_path / "b")
     x, y = images
     rights = {}
     for name in NAMES:
@@ -69,14 +69,14 @@ def test_differences_are_paired_image_by_image(images: tuple[Tensor, Tensor], tm
 def test_what_only_one_has_is_left_out_and_other_images_are_refused(
     images: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
-    one = evaluate_natural(model(1), images, corruptions=NAMES, severities=SEVERITIES, out=tmp_path / "1")
-    two = evaluate_natural(model(2), images, corruptions=["contrast"], severities=[1, 5], out=tmp_path / "2")
-    assert [(c.corruption, c.severity) for c in compare_natural(one, two).cells] == [("clean", 0), ("contrast", 5)]
-    other = evaluate_natural(model(2), images, corruptions=["contrast"], settings=NaturalSettings(seed=1))
+    one = evaluate_corruptions(model(1), images, corruptions=NAMES, severities=SEVERITIES, out=tmp_path / "1")
+    two = evaluate_corruptions(model(2), images, corruptions=["contrast"], severities=[1, 5], out=tmp_path / "2")
+    assert [(c.corruption, c.severity) for c in compare_corruptions(one, two).cells] == [("clean", 0), ("contrast", 5)]
+    other = evaluate_corruptions(model(2), images, corruptions=["contrast"], settings=CorruptionSettings(seed=1))
     with pytest.raises(ValueError, match=r"the images differ.*seed 0\).*seed 1\)"):
-        compare_natural(one, other)
-    fog = evaluate_natural(model(2), images, corruptions=["brightness"])
+        compare_corruptions(one, other)
+    fog = evaluate_corruptions(model(2), images, corruptions=["brightness"])
     with pytest.raises(ValueError, match="no common corruption and severity"):
-        compare_natural(one, fog)
+        compare_corruptions(one, fog)
     with pytest.raises(RunError, match="has no run directory"):
-        compare_natural(one, replace(two, directory=None))
+        compare_corruptions(one, replace(two, directory=None))

@@ -19,13 +19,13 @@ from robustlab.data import InMemory
 from robustlab.evaluation import (
     Baseline,
     CorruptedSets,
-    NaturalEvaluation,
-    NaturalSettings,
+    CorruptionEvaluation,
+    CorruptionSettings,
     corrupted_sets,
+    corruption_pictures,
     evaluate,
-    evaluate_natural,
-    natural_pictures,
-    read_natural,
+    evaluate_corruptions,
+    read_corruptions,
 )
 from robustlab.evaluation.corruptions.corrupted_set import Corruptions
 from robustlab.evaluation.corruptions.plan import normaliser
@@ -46,25 +46,25 @@ class Asked(TypedDict, total=False):
     severities: Sequence[int] | None
     n: int
     out: Path
-    settings: NaturalSettings
+    settings: CorruptionSettings
 
 
 def small(digits: Digits, n: int = 60) -> Given:
     return digits.x_test[:n], digits.y_test[:n]
 
 
-def measured(model: nn.Module, data: Given | CorruptedSets, **more: Unpack[Asked]) -> NaturalEvaluation:
+def measured(model: nn.Module, data: Given | CorruptedSets, **more: Unpack[Asked]) -> CorruptionEvaluation:
     asked: Asked = {"corruptions": NAMES, "severities": (1, 4), **more}
-    return evaluate_natural(model, data, **asked)
+    return evaluate_corruptions(model, data, **asked)
 
 
-def counts(evaluation: NaturalEvaluation) -> dict[tuple[str, int], int]:
+def counts(evaluation: CorruptionEvaluation) -> dict[tuple[str, int], int]:
     return {(cell.corruption, cell.severity): cell.accuracy.count for cell in evaluation.cells}
 
 
 def test_accuracies_are_those_of_corrupted_images(standard: nn.Module, digits: Digits) -> None:
     x, y = small(digits)
-    found = measured(standard, (x, y), settings=NaturalSettings(seed=3))
+    found = measured(standard, (x, y), settings=CorruptionSettings(seed=3))
     for name in NAMES:
         for severity in (1, 4):
             with torch.no_grad():
@@ -105,7 +105,7 @@ def test_classes_say_what_harms_them_most(standard: nn.Module, digits: Digits) -
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batch_size_changes_no_number(batch_size: int, standard: nn.Module, digits: Digits) -> None:
     first = measured(standard, small(digits))
-    other = measured(standard, small(digits), settings=NaturalSettings(batch_size=batch_size))
+    other = measured(standard, small(digits), settings=CorruptionSettings(batch_size=batch_size))
     assert counts(first) == counts(other)
     assert first.errors == other.errors
     assert first.data.sha256 == other.data.sha256
@@ -122,7 +122,7 @@ def test_several_threads_make_the_same_images_and_ask_one_at_a_time(standard: nn
             return logits
 
     torch.set_num_threads(2)
-    second = measured(Watched(), small(digits), settings=NaturalSettings(batch_size=20))
+    second = measured(Watched(), small(digits), settings=CorruptionSettings(batch_size=20))
     assert torch.get_num_threads() == 2
     assert counts(second) == counts(first)
     assert seen == {threading.current_thread().name}
@@ -173,7 +173,7 @@ def test_images_corrupted_before_give_the_same(standard: nn.Module, digits: Digi
     cells = {cell: InMemory("made", classes, view.batch(ids).x, y) for cell, view in views.cells.items()}
     ready = CorruptedSets("digits-c", cells, views.corruptions, clean=InMemory("digits", classes, x, y))
     found = measured(standard, ready)
-    streamed = measured(standard, (x, y), settings=NaturalSettings(seed=5))
+    streamed = measured(standard, (x, y), settings=CorruptionSettings(seed=5))
     assert counts(found) == counts(streamed)
     assert found.variant == "ready-made"
     only = measured(standard, ready, corruptions=["contrast"], severities=[4])
@@ -208,22 +208,22 @@ def test_a_baseline_divides_and_none_says_that_nothing_does(
     plain = measured(standard, data, out=tmp_path / "a")
     assert plain.errors.mce is None
     assert "not the mCE" in plain.caveats[0]
-    itself = measured(standard, data, settings=NaturalSettings(baseline=tmp_path / "a"))
+    itself = measured(standard, data, settings=CorruptionSettings(baseline=tmp_path / "a"))
     assert itself.errors.mce is not None
     assert itself.errors.mce.value == pytest.approx(1)
     assert "Sequential on 60 images of tensors" in itself.normalised_by
-    other = measured(hardened, data, settings=NaturalSettings(baseline=plain))
+    other = measured(hardened, data, settings=CorruptionSettings(baseline=plain))
     sums = [
         sum(1 - e.cell(name, s).accuracy.value for s in (1, 4)) for name in NAMES for e in (other, plain)
     ]  # fmt: skip
     assert other.errors.mce is not None
     expected = sum(a / b for a, b in zip(sums[::2], sums[1::2], strict=True)) / 3
     assert other.errors.mce.value == pytest.approx(expected)
-    later = measured(standard, data, out=tmp_path / "a", settings=NaturalSettings(baseline=other))
+    later = measured(standard, data, out=tmp_path / "a", settings=CorruptionSettings(baseline=other))
     assert later.errors.baseline == "Sequential"
-    assert read_natural(tmp_path / "a") == later, "a baseline is no part of the answers"
+    assert read_corruptions(tmp_path / "a") == later, "a baseline is no part of the answers"
     with pytest.raises(ValueError, match="baseline x has no error for gaussian_noise at severity 1"):
-        measured(standard, data, settings=NaturalSettings(baseline=Baseline("x")))
+        measured(standard, data, settings=CorruptionSettings(baseline=Baseline("x")))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_alexnet_divides_on_imagenet_alone(side: int, classes: int, names: tuple
 def test_subsets_stand_beside_the_rest(standard: nn.Module, digits: Digits) -> None:
     x, y = small(digits)
     hard = torch.tensor([3, 5, 8, 13, 21])
-    found = measured(standard, (x, y), settings=NaturalSettings(subsets={"hard": hard}))
+    found = measured(standard, (x, y), settings=CorruptionSettings(subsets={"hard": hard}))
     (one,) = found.subsets
     by_hand = [
         corruption(name)(x, severity=s, ids=torch.arange(60))[hard] for name in NAMES for s in (1, 4)
@@ -257,7 +257,7 @@ def test_subsets_stand_beside_the_rest(standard: nn.Module, digits: Digits) -> N
     assert one.clean is not None
     assert one.clean.count == int((standard(x[hard]).argmax(1) == y[hard]).sum())
     with pytest.raises(ValueError, match="none of the 1 examples of 'gone' was evaluated"):
-        measured(standard, (x, y), settings=NaturalSettings(subsets={"gone": torch.tensor([77])}))
+        measured(standard, (x, y), settings=CorruptionSettings(subsets={"gone": torch.tensor([77])}))
 
 
 def test_the_gallery_shows_images_that_were_asked_about(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:
@@ -268,19 +268,19 @@ def test_the_gallery_shows_images_that_were_asked_about(standard: nn.Module, dig
     assert len(found.gallery) == 4 * 4
     ids = torch.tensor([item.id for item in items])
     expected = corruption("contrast")(x, severity=items[0].severity, ids=torch.arange(60))[ids]
-    assert torch.allclose(natural_pictures(found, items), expected, atol=1e-6)
+    assert torch.allclose(corruption_pictures(found, items), expected, atol=1e-6)
     assert [item.prediction for item in items] == standard(expected).argmax(1).tolist()
     assert [item.label for item in items] == y[ids].tolist()
     with pytest.raises(RunError, match="no run directory"):
-        natural_pictures(replace(found, directory=None), items)
+        corruption_pictures(replace(found, directory=None), items)
 
 
 def test_the_record_survives_json_and_is_refused_in_another_version(standard: nn.Module, digits: Digits) -> None:
     found = measured(standard, small(digits))
     record = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert NaturalEvaluation.from_json(record) == found
+    assert CorruptionEvaluation.from_json(record) == found
     with pytest.raises(ValueError, match="schema 99"):
-        NaturalEvaluation.from_json({**record, "schema": 99})
+        CorruptionEvaluation.from_json({**record, "schema": 99})
 
 
 def test_what_is_not_comparable_is_labelled(digits: Digits) -> None:
@@ -307,7 +307,7 @@ def test_bad_input_is_one_clear_sentence(standard: nn.Module, digits: Digits, tm
     with pytest.raises(ValueError, match="no corruptions were given"):
         measured(standard, (x, y), corruptions=[])
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        NaturalSettings(batch_size=-1)
+        CorruptionSettings(batch_size=-1)
 
 
 def test_an_mce_of_other_images_than_imagenets_says_so() -> None:
@@ -318,7 +318,7 @@ def test_an_mce_of_other_images_than_imagenets_says_so() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean(dim=(1, 2, 3))[:, None] * torch.arange(1000)
 
-    found = evaluate_natural(Mean(), data, corruptions=["contrast", "brightness"])
+    found = evaluate_corruptions(Mean(), data, corruptions=["contrast", "brightness"])
     assert found.errors.mce is not None
     assert found.normalised_by == "AlexNet's errors on ImageNet-C, as published"
     said = " ".join(found.caveats)

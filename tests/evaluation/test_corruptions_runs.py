@@ -15,22 +15,22 @@ from test_corruptions_evaluate import Digits, Given, counts, measured, small  # 
 from torch import nn
 
 from robustlab.core import RunError
-from robustlab.evaluation import NaturalSettings, Progress, read_natural, read_run
+from robustlab.evaluation import CorruptionSettings, Progress, read_corruptions, read_run
 
 
 def test_a_finished_run_is_read_and_not_computed_again(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:
     told: list[Progress] = []
-    first = measured(standard, small(digits), out=tmp_path / "run", settings=NaturalSettings(progress=told.append))
+    first = measured(standard, small(digits), out=tmp_path / "run", settings=CorruptionSettings(progress=told.append))
     assert len(told) == 7
     assert told[-1].share == 1
     shares = [at.share for at in told]
     assert shares == sorted(shares)
     told.clear()
-    again = measured(standard, small(digits), out=tmp_path / "run", settings=NaturalSettings(progress=told.append))
+    again = measured(standard, small(digits), out=tmp_path / "run", settings=CorruptionSettings(progress=told.append))
     assert told == []
     assert again.cells == first.cells
     assert again.run == first.run
-    assert read_natural(tmp_path / "run") == again
+    assert read_corruptions(tmp_path / "run") == again
     assert sorted(p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")) == [
         "answers.safetensors", "gallery.safetensors", "manifest.json", "natural.json", "sessions.json",
     ]  # fmt: skip
@@ -58,14 +58,14 @@ def stopped(out: Path, model: nn.Module, data: Given, after: int) -> None:
             raise StopError
 
     with pytest.raises(StopError):
-        measured(model, data, out=out, settings=NaturalSettings(batch_size=10, progress=stop))
+        measured(model, data, out=out, settings=CorruptionSettings(batch_size=10, progress=stop))
 
 
 def test_what_is_damaged_or_missing_is_asked_for_again(standard: nn.Module, digits: Digits, tmp_path: Path) -> None:
-    expected = measured(standard, small(digits), settings=NaturalSettings(batch_size=10))
+    expected = measured(standard, small(digits), settings=CorruptionSettings(batch_size=10))
     stopped(tmp_path, standard, small(digits), 20)
     with pytest.raises(RunError, match="not finished"):
-        read_natural(tmp_path)
+        read_corruptions(tmp_path)
     files = sorted(tmp_path.glob("answers/*.safetensors"))
     assert len(files) == 20
     files[0].write_bytes(files[0].read_bytes()[:-1])
@@ -74,7 +74,7 @@ def test_what_is_damaged_or_missing_is_asked_for_again(standard: nn.Module, digi
     files[1].write_bytes(bytes(flipped))
     files[2].unlink()
     told: list[Progress] = []
-    how = NaturalSettings(batch_size=10, progress=told.append)
+    how = CorruptionSettings(batch_size=10, progress=told.append)
     found = measured(standard, small(digits), out=tmp_path, settings=how)
     assert len(told) == 42 - 17
     assert counts(found) == counts(expected)

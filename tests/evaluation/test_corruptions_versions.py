@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.core import RunError
 from robustlab.corruptions import CORRUPTIONS
-from robustlab.evaluation import evaluate_natural, write_corrupted
+from robustlab.evaluation import evaluate_corruptions, write_corrupted
 from robustlab.studies.claim_engine.corruption_measures import UnderCorruptions
 from robustlab.studies.claim_engine.definition import described
 
@@ -28,17 +28,17 @@ def data(side: int) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize(("side", "told"), [(40, ", version=2)"), (28, "'imagenet-c')")])
 def test_a_run_of_another_version_is_not_resumed(side: int, told: str, tmp_path: Path) -> None:
     model, given = data(side)
-    found = evaluate_natural(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
+    found = evaluate_corruptions(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
     first, second = (info.repr for info in found.corruptions)
     assert first.endswith(told)
     assert second == "Corrupt(name='fog', variant='imagenet-c')"
-    again = evaluate_natural(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
+    again = evaluate_corruptions(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
     assert again.cells == found.cells
     path = tmp_path / "manifest.json"
     before = path.read_text().replace(", version=2)", ")")
     path.write_text(before if side == 40 else before.replace("'imagenet-c')", "'imagenet-c', version=2)"))
     with pytest.raises(RunError, match="corruptions"):
-        evaluate_natural(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
+        evaluate_corruptions(model, given, corruptions=["snow", "fog"], severities=[1], out=tmp_path)
 
 
 def test_a_copy_says_the_version(tmp_path: Path) -> None:

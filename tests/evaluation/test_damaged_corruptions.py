@@ -17,15 +17,15 @@ from torch import nn
 
 from robustlab.core import RunError
 from robustlab.evaluation import (
-    NaturalEvaluation,
-    NaturalSettings,
+    CorruptionEvaluation,
+    CorruptionSettings,
     Progress,
-    compare_natural,
-    evaluate_natural,
-    natural_pictures,
-    read_natural,
+    compare_corruptions,
+    corruption_pictures,
+    evaluate_corruptions,
+    read_corruptions,
 )
-from robustlab.report import write_natural
+from robustlab.report import write_corruptions
 
 Damage: TypeAlias = Callable[[Path], object]
 
@@ -40,7 +40,7 @@ def model(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
 
 
-def run(out: Path, seed: int = 0, stop_after: int = 0) -> NaturalEvaluation:
+def run(out: Path, seed: int = 0, stop_after: int = 0) -> CorruptionEvaluation:
     x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     left = [stop_after]
 
@@ -49,9 +49,9 @@ def run(out: Path, seed: int = 0, stop_after: int = 0) -> NaturalEvaluation:
         if not left[0]:
             raise KeyboardInterrupt
 
-    how = NaturalSettings(batch_size=8, progress=stop)
+    how = CorruptionSettings(batch_size=8, progress=stop)
     data = (x, torch.arange(24) % 3)
-    return evaluate_natural(model(seed), data, corruptions=["contrast"], severities=[1, 5], out=out, settings=how)
+    return evaluate_corruptions(model(seed), data, corruptions=["contrast"], severities=[1, 5], out=out, settings=how)
 
 
 def half(out: Path, seed: int = 0) -> None:
@@ -63,7 +63,7 @@ def answers(out: Path) -> dict[str, list[Any]]:
     return {n: t.tolist() for n, t in load_file(out / "answers.safetensors").items() if n not in ("seconds", "check")}
 
 
-def counts(found: NaturalEvaluation) -> list[object]:
+def counts(found: CorruptionEvaluation) -> list[object]:
     return [found.clean and found.clean.accuracy, found.errors, *(cell.accuracy for cell in found.cells)]
 
 
@@ -104,11 +104,11 @@ def test_a_damaged_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> 
     FINISHED[name](out)
     if "record" in name:
         with pytest.raises(RunError, match=r"is not what the run wrote: run the evaluation again|is not finished"):
-            read_natural(out)
+            read_corruptions(out)
     assert counts(run(out)) == counts(expected)
     assert answers(out) == answers(whole)
     assert (out / "gallery.safetensors").read_bytes() == (whole / "gallery.safetensors").read_bytes()
-    assert counts(read_natural(out)) == counts(expected)
+    assert counts(read_corruptions(out)) == counts(expected)
 
 
 @pytest.mark.parametrize("name", ["answers.safetensors", "answers", "natural.json", "gallery.safetensors"])
@@ -132,12 +132,12 @@ def test_reading_believes_only_what_the_run_wrote(tmp_path: Path) -> None:
     edited(tmp_path / "two" / "answers.safetensors", "prediction")
     edited(tmp_path / "two" / "gallery.safetensors", "x")
     with pytest.raises(RunError, match=r"answers\.safetensors is not what this run wrote: run the evaluation again"):
-        compare_natural(one, two)
+        compare_corruptions(one, two)
     with pytest.raises(RunError, match=r"gallery\.safetensors is not what the run wrote"):
-        natural_pictures(two, two.gallery)
+        corruption_pictures(two, two.gallery)
     with pytest.raises(RunError, match="is the directory of a run of its own"):
-        write_natural([one], tmp_path / "two")
-    write_natural([one], tmp_path / "page")
+        write_corruptions([one], tmp_path / "two")
+    write_corruptions([one], tmp_path / "page")
     (tmp_path / "page" / "report.html").unlink()
     with pytest.raises(RunError, match=r"holds .* without a manifest"):
         run(tmp_path / "page")
@@ -164,10 +164,10 @@ def older(out: Path) -> None:
 def test_runs_of_an_older_version_are_read_and_checked_against_their_record(damage: str | None, tmp_path: Path) -> None:
     expected = run(tmp_path)
     older(tmp_path)
-    assert replace(read_natural(tmp_path), directory=None).to_json() == expected.to_json()
+    assert replace(read_corruptions(tmp_path), directory=None).to_json() == expected.to_json()
     if damage is not None:
         edited(tmp_path / "answers.safetensors", damage)
     found = run(tmp_path)
     assert counts(found) == counts(expected)
     assert found.run.sessions == (1 if damage is None else 2)
-    assert counts(read_natural(tmp_path)) == counts(expected)
+    assert counts(read_corruptions(tmp_path)) == counts(expected)

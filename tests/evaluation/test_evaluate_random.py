@@ -14,7 +14,7 @@ from torch import Tensor
 from robustlab.attacks import EOT, PGD, RandomNoise
 from robustlab.core import Attack, Linf, ThreatModel
 from robustlab.data import InMemory
-from robustlab.evaluation import evaluate, evaluate_natural
+from robustlab.evaluation import evaluate, evaluate_corruptions
 
 R = TypeVar("R")
 THREAT = ThreatModel(Linf(), 0.1)
@@ -69,7 +69,7 @@ def test_an_evaluation_draws_the_same_again(draw: Callable[[int], list[float]]) 
 
 @pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
 def test_an_evaluation_on_corrupted_images_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
-    first, again = twice(lambda: evaluate_natural(drawing(draw), DATA, corruptions=["brightness"], severities=[1]))
+    first, again = twice(lambda: evaluate_corruptions(drawing(draw), DATA, corruptions=["brightness"], severities=[1]))
     assert again.cells[0].accuracy == first.cells[0].accuracy
     assert again.cells[0].mean_confidence == first.cells[0].mean_confidence
 

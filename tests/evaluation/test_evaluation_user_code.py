@@ -30,7 +30,7 @@ from robustlab.attacks import (
 )
 from robustlab.core import L2, Attack, Linf, Model, ThreatModel, own_twin, search_twin
 from robustlab.data import InMemory
-from robustlab.evaluation import diagnose, evaluate, evaluate_natural
+from robustlab.evaluation import diagnose, evaluate, evaluate_corruptions
 from robustlab.models import adapted, black_box
 
 THREAT = ThreatModel(Linf(), 0.1)
@@ -129,7 +129,7 @@ def test_evaluations_and_doctor_give_arrays(make: Callable[..., nn.Module]) -> N
     model = make(greedy)
     result = evaluate(model, DATA, attacks=[Square(THREAT, 4), RandomNoise(THREAT)])
     assert result.clean.accuracy.n == 24
-    evaluate_natural(model, DATA, corruptions=["brightness", "pixelate"], severities=[1])
+    evaluate_corruptions(model, DATA, corruptions=["brightness", "pixelate"], severities=[1])
     diagnose(model, DATA, attack=Square(THREAT, 4))
     assert not greedy.wrong
     assert all(p.isfinite().all() for p in (DATA.x, X))

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from robustlab import PGD, Linf, ThreatModel, evaluate
 from robustlab.data import InMemory
-from robustlab.evaluation import Settings, evaluate_natural, inspect_inputs
+from robustlab.evaluation import Settings, evaluate_corruptions, inspect_inputs
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.record import Evaluation
 from robustlab.models import load
@@ -103,6 +103,6 @@ def test_photographs_of_all_sizes_are_framed_as_the_model_was_published(photos: 
 
 def test_a_networks_own_size_is_taken_for_corruptions_too(photos: Path) -> None:
     small = load("shallow-cnn", classes=3, channels=1, size=16)
-    found = evaluate_natural(small, f"folder:{photos}", corruptions=["brightness"], severities=[1])
+    found = evaluate_corruptions(small, f"folder:{photos}", corruptions=["brightness"], severities=[1])
     assert found.data.shape == (1, 16, 16)
     assert found.data.framing.endswith("the central 16x16 cut out, in grey")

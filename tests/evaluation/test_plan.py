@@ -5,7 +5,7 @@ import torch
 
 from robustlab.attacks import FGSM, PGD, AutoAttack, Restarts, Targeted, WorstOf, autoattack
 from robustlab.core import Linf, ThreatModel, subset
-from robustlab.evaluation.plan import CLEAN, Pass, batch_seed, batches, chosen, drawn, entries, rechecked
+from robustlab.evaluation.plan import CLEAN, Phase, batch_seed, batches, chosen, drawn, entries, rechecked
 
 THREAT = ThreatModel(Linf(), 0.1)
 PGD7 = PGD(THREAT, 7)
@@ -63,7 +63,7 @@ def test_a_tenth_is_rechecked_and_at_least_some(reused: int, expected: int) -> N
 
 
 def test_every_batch_has_its_own_seed() -> None:
-    passes = [CLEAN, Pass(0, 0.1, "run"), Pass(0, 0.1, "recheck"), Pass(0, 0.2, "run"), Pass(1, 0.1, "run")]
-    passes += [Pass(0, 0.1, "run", 1, 0), Pass(0, 0.1, "run", 0, 1)]
+    passes = [CLEAN, Phase(0, 0.1, "run"), Phase(0, 0.1, "recheck"), Phase(0, 0.2, "run"), Phase(1, 0.1, "run")]
+    passes += [Phase(0, 0.1, "run", 1, 0), Phase(0, 0.1, "run", 0, 1)]
     seeds = {batch_seed(seed, number, p) for seed in (0, 1) for number in (0, 1) for p in passes}
     assert len(seeds) == 4 * len(passes)

@@ -10,7 +10,7 @@ import pytest
 
 import robustlab
 from robustlab.evaluation import schema
-from robustlab.evaluation.plan import Pass
+from robustlab.evaluation.plan import Phase
 
 SRC = Path(robustlab.__file__).parent
 GROUP = {f"evaluation/{name}.py" for name in ("schema", "queries", "result_queries", "store")}
@@ -61,5 +61,5 @@ def test_only_the_store_and_its_queries_hold_sql() -> None:
 
 
 def test_the_columns_of_a_pass_are_its_fields() -> None:
-    assert ", ".join(Pass._fields) == schema.PLACE
-    assert " AND ".join(f"{name} = ?" for name in Pass._fields) == schema.KEY
+    assert ", ".join(Phase._fields) == schema.PLACE
+    assert " AND ".join(f"{name} = ?" for name in Phase._fields) == schema.KEY

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import Batch, DataError, Linf, ThreatModel
-from robustlab.evaluation import NaturalSettings, Settings, evaluate, evaluate_natural
+from robustlab.evaluation import CorruptionSettings, Settings, evaluate, evaluate_corruptions
 from robustlab.evaluation import readings as module
 from robustlab.evaluation.input_checks import REREAD
 from robustlab.evaluation.readings import Readings
@@ -68,8 +68,8 @@ def test_each_image_is_read_once_before_the_first_attack_and_a_few_twice(
 
 def test_under_corruptions_each_image_is_read_once_and_a_few_twice() -> None:
     data = Recording(size=32)
-    settings = NaturalSettings(batch_size=16, name="m")
-    evaluate_natural(Linear().eval(), data, corruptions=["fog"], severities=[1, 2], settings=settings)
+    settings = CorruptionSettings(batch_size=16, name="m")
+    evaluate_corruptions(Linear().eval(), data, corruptions=["fog"], severities=[1, 2], settings=settings)
     pictures = data.calls.pop()
     assert len(pictures) < 80
     assert Counter(data.counts().values()) == {1: 80 - REREAD, 2: REREAD}

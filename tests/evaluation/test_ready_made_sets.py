@@ -12,7 +12,7 @@ from torch import Tensor
 from robustlab.core import DataError
 from robustlab.corruptions import corruption
 from robustlab.data import CorruptedCopies, InMemory, load
-from robustlab.evaluation import evaluate_natural, ready_made
+from robustlab.evaluation import evaluate_corruptions, ready_made
 
 NAMES = ("saturate", "contrast", "gaussian_noise")
 CLASSES = ("dark", "middle", "bright", "white")
@@ -41,8 +41,8 @@ def copies(tmp_path: Path) -> CorruptedCopies:
 
 
 def test_the_numbers_are_those_of_corrupting_in_memory(copies: CorruptedCopies) -> None:
-    stored = evaluate_natural(model, copies)
-    memory = evaluate_natural(model, CLEAN, corruptions=("gaussian_noise", "contrast", "saturate"))
+    stored = evaluate_corruptions(model, copies)
+    memory = evaluate_corruptions(model, CLEAN, corruptions=("gaussian_noise", "contrast", "saturate"))
     assert [(c.corruption, c.severity, c.accuracy) for c in stored.cells] == [
         (c.corruption, c.severity, c.accuracy) for c in memory.cells
     ]
@@ -55,18 +55,18 @@ def test_the_numbers_are_those_of_corrupting_in_memory(copies: CorruptedCopies) 
 
 
 def test_some_corruptions_severities_and_examples(copies: CorruptedCopies) -> None:
-    found = evaluate_natural(model, copies, corruptions=["contrast"], severities=[2, 3], n=5)
+    found = evaluate_corruptions(model, copies, corruptions=["contrast"], severities=[2, 3], n=5)
     assert [(c.corruption, c.severity, c.accuracy.n) for c in found.cells] == [("contrast", 2, 5), ("contrast", 3, 5)]
     with pytest.raises(ValueError, match=r"has no fog; it has gaussian_noise, contrast, saturate"):
-        evaluate_natural(model, copies, corruptions=["fog"])
+        evaluate_corruptions(model, copies, corruptions=["fog"])
 
 
 def test_the_clean_images_may_stand_beside_them(copies: CorruptedCopies) -> None:
-    found = evaluate_natural(model, ready_made(copies, CLEAN))
+    found = evaluate_corruptions(model, ready_made(copies, CLEAN))
     assert found.clean is not None
     assert found.clean.accuracy.n == 12
     with pytest.raises(DataError, match="has 12 images of 4 classes, others have 11 of 4"):
         ready_made(copies, (X[:11], Y[:11]))
     turned = InMemory("turned", CLASSES, CLEAN.x.flip(0), Y.flip(0))
     with pytest.raises(DataError, match="has other labels than the rest of the set"):
-        evaluate_natural(model, ready_made(copies, turned))
+        evaluate_corruptions(model, ready_made(copies, turned))

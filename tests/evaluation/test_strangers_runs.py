@@ -20,14 +20,14 @@ from robustlab.core import Linf, RobustlabError, ThreatModel
 from robustlab.data import InMemory
 from robustlab.evaluation import (
     CopySettings,
-    NaturalSettings,
+    CorruptionSettings,
     Settings,
     damaged_files,
     evaluate,
-    evaluate_natural,
+    evaluate_corruptions,
     pictures,
     read_copy,
-    read_natural,
+    read_corruptions,
     read_run,
     write_corrupted,
 )
@@ -48,7 +48,9 @@ def attacked(out: Path) -> object:
 
 
 def corrupted(out: Path) -> object:
-    return evaluate_natural(NET, DATA, corruptions=["contrast"], severities=(1, 2), out=out, settings=NaturalSettings())
+    return evaluate_corruptions(
+        NET, DATA, corruptions=["contrast"], severities=(1, 2), out=out, settings=CorruptionSettings()
+    )
 
 
 def copied(out: Path) -> object:
@@ -81,8 +83,8 @@ def result(place: Path) -> object:
 READ: dict[str, tuple[str, Callable[[Path], object]]] = {
     "attacked/manifest.json": ("attacked", read_run),
     "attacked/report.json": ("attacked", result),
-    "corrupted/manifest.json": ("corrupted", read_natural),
-    "corrupted/natural.json": ("corrupted", read_natural),
+    "corrupted/manifest.json": ("corrupted", read_corruptions),
+    "corrupted/natural.json": ("corrupted", read_corruptions),
     "copied/manifest.json": ("copied", read_copy),
 }
 TEXTS = [

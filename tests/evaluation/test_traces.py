@@ -33,8 +33,8 @@ def test_the_hardest_and_the_easiest_example_are_looked_at(digits: Digits, stand
         early = {i for (i,) in database.execute(query)}
     assert hardest.id not in fell
     assert easiest.id in early
-    assert (hardest.fell_at, hardest.looked_at, len(hardest.points)) == (None, 13, 13)
-    assert easiest.fell_at == easiest.points[-1].point
+    assert (hardest.fooled_at, hardest.points_seen, len(hardest.points)) == (None, 13, 13)
+    assert easiest.fooled_at == easiest.points[-1].point
     assert hardest.points[-1].margin < 0 < easiest.points[-1].margin
     assert all(p.size <= 0.08 for t in got.traces for p in t.points)
     assert (hardest.label, easiest.label) == (int(digits.y_test[hardest.id]), int(digits.y_test[easiest.id]))
@@ -52,14 +52,14 @@ def test_no_standing_example_is_farther_ahead(digits: Digits, hardened: nn.Modul
     ends = {int(i): seen.of(int(i)) for i in ids}
     held = [rows[-1].margin for rows in ends.values() if not rows[-1].finished]
     assert hardest.points[-1].margin == pytest.approx(min(held), abs=1e-4)
-    assert easiest.fell_at is not None
+    assert easiest.fooled_at is not None
 
 
 def test_long_searches_are_thinned_out(digits: Digits, hardened: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POINTS", 10)
     got = evaluate(hardened, digits.test, attacks=[Square(THREAT, 95)], n=40, settings=QUIET)
     hardest = got.traces[0]
-    assert hardest.looked_at == 96
+    assert hardest.points_seen == 96
     assert [p.point for p in hardest.points] == [*range(0, 95, 10), 95]
     assert all(math.isnan(p.gradient_norm) for p in hardest.points), "a search without gradients"
 

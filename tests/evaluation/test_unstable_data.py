@@ -16,11 +16,11 @@ from robustlab.attacks import FGSM
 from robustlab.core import Linf, RunError, ThreatModel
 from robustlab.evaluation import (
     CopySettings,
+    CorruptionSettings,
     Finding,
-    NaturalSettings,
     Settings,
     evaluate,
-    evaluate_natural,
+    evaluate_corruptions,
     inspect_inputs,
     natural_adversarial,
     natural_outliers,
@@ -111,7 +111,7 @@ def test_both_evaluations_say_it_even_without_the_doctor(doctor: bool, digits: D
     data = Items(digits, flipped)
     found = evaluate(standard, data, attacks=[FGSM(THREAT)], settings=Settings(doctor=doctor))
     assert codes(found.findings).count("unstable-data") == 1
-    natural = evaluate_natural(standard, data, corruptions=["contrast"], severities=[1])
+    natural = evaluate_corruptions(standard, data, corruptions=["contrast"], severities=[1])
     assert codes(natural.findings).count("unstable-data") == 1
     still = evaluate(standard, Items(digits, by_item), attacks=[FGSM(THREAT)], settings=Settings(doctor=False))
     assert still.findings == ()
@@ -132,8 +132,8 @@ def test_a_run_that_cannot_go_on_blames_the_data(
             settings = Settings(doctor=False, batch_size=20)
             evaluate(model, data, attacks=[FGSM(THREAT)], out=tmp_path, settings=settings)
         else:
-            how = NaturalSettings(batch_size=20)
-            evaluate_natural(model, data, corruptions=["contrast"], severities=[1], out=tmp_path, settings=how)
+            how = CorruptionSettings(batch_size=20)
+            evaluate_corruptions(model, data, corruptions=["contrast"], severities=[1], out=tmp_path, settings=how)
 
     run(Items(digits, flipped))
     torch.rand(1)  # another process would begin with other draws

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from robustlab.core.routes import routes_of
-from robustlab.models import ResidualCNN, ShallowCNN, at_size, load, save, split_norms
+from robustlab.models import ResidualCNN, ShallowCNN, at_size, load, save, split_bn
 from robustlab.models.architecture import architecture_of
 from robustlab.models.transfer import for_images
 
@@ -62,7 +62,7 @@ def test_a_network_that_enlarged_its_images_before_enlarges_them_more() -> None:
 
 
 def test_auxiliary_norms_come_along() -> None:
-    made = at_size(split_norms(ResidualCNN(), 3), 42)
+    made = at_size(split_bn(ResidualCNN(), 3), 42)
     assert routes_of(made) == 3
 
 

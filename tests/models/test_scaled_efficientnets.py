@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.core.routes import routed_parts
 from robustlab.core.twin import search_twin
-from robustlab.models import efficientnet, exported, load, names, save, split_norms
+from robustlab.models import efficientnet, exported, load, names, save, split_bn
 from robustlab.models.scaled import Fit, fitted_name, of_width
 
 GREY = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(4))
@@ -66,7 +66,7 @@ def test_half_the_width_has_about_a_quarter_of_the_weights_and_as_many_layers() 
 
 
 def test_a_plain_timm_network_loads_the_weights_and_gives_the_same_logits() -> None:
-    model = split_norms(load("efficientnet_b0,stride=1", classes=5, channels=1, size=28))
+    model = split_bn(load("efficientnet_b0,stride=1", classes=5, channels=1, size=28))
     plain = timm.create_model("efficientnet_b0", num_classes=5, in_chans=1).eval()
     cast("nn.Conv2d", plain.conv_stem).stride = (1, 1)
     plain.load_state_dict(exported(model))
@@ -79,7 +79,7 @@ def test_a_plain_timm_network_loads_the_weights_and_gives_the_same_logits() -> N
     "name", ["timm:efficientnet_b0,stride=1,width=0.25,dropout=0.5,drop_path=0.2", "resnet18,stride=1"]
 )
 def test_a_file_stores_stride_width_noise_and_routes(name: str, tmp_path: Path) -> None:
-    model = split_norms(load(name, classes=4, channels=1, size=28, seed=3))
+    model = split_bn(load(name, classes=4, channels=1, size=28, seed=3))
     save(model, tmp_path / "some.safetensors")
     again = load(checkpoint=tmp_path / "some.safetensors")
     assert vars(again)["architecture"] == vars(model)["architecture"]

@@ -22,7 +22,7 @@ from robustlab.models import (
     merged,
     normalised,
     save,
-    split_norms,
+    split_bn,
     taking,
 )
 
@@ -46,7 +46,7 @@ def _norms(model: nn.Module, route: int) -> list[nn.BatchNorm2d]:
 
 def test_a_split_model_is_at_first_the_same_on_every_route() -> None:
     model = ResidualCNN(channels=1).eval()
-    split = split_norms(model, routes=3)
+    split = split_bn(model, routes=3)
     for route in range(3):
         with taking(split, route):
             assert torch.equal(split(GREY), model(GREY))
@@ -56,7 +56,7 @@ def test_a_split_model_is_at_first_the_same_on_every_route() -> None:
 
 def test_a_pass_uses_and_changes_the_norms_of_its_route_alone() -> None:
     torch.manual_seed(0)
-    split = split_norms(BatchNormCNN(channels=3, size=32).train(), routes=3)
+    split = split_bn(BatchNormCNN(channels=3, size=32).train(), routes=3)
     with taking(split, 2):
         split(COLOUR).sum().backward()
     for route in range(3):
@@ -70,7 +70,7 @@ def test_a_pass_uses_and_changes_the_norms_of_its_route_alone() -> None:
 
 
 def test_the_route_is_put_back_however_the_block_ends() -> None:
-    split = split_norms(BatchNormCNN())
+    split = split_bn(BatchNormCNN())
     with taking(split, 1), taking(split, 0):
         assert {part.route for part in routed_parts(split)} == {0}
     with pytest.raises(KeyError, match="gone"), taking(split, 1):
@@ -80,23 +80,23 @@ def test_the_route_is_put_back_however_the_block_ends() -> None:
 
 def test_models_that_cannot_be_split_are_refused() -> None:
     with pytest.raises(ValueError, match="ShallowCNN holds no BatchNorm to be split: AdvProp"):
-        split_norms(ShallowCNN())
+        split_bn(ShallowCNN())
     with pytest.raises(ValueError, match=r"its norms are .*Norm.*, which keep no statistics of batches"):
-        split_norms(timm.create_model("vit_tiny_patch16_224", num_classes=2, depth=1))
+        split_bn(timm.create_model("vit_tiny_patch16_224", num_classes=2, depth=1))
     with pytest.raises(ValueError, match="split already"):
-        split_norms(split_norms(BatchNormCNN()))
+        split_bn(split_bn(BatchNormCNN()))
     with pytest.raises(ValueError, match="at least one beside it, got 1"):
-        split_norms(BatchNormCNN(), routes=1)
-    for model, route, most in ((split_norms(BatchNormCNN()), 2, 1), (PatchMixer(), 1, 0)):
+        split_bn(BatchNormCNN(), routes=1)
+    for model, route, most in ((split_bn(BatchNormCNN()), 2, 1), (PatchMixer(), 1, 0)):
         message = f"route {route} does not lead through this .*, whose routes are 0 to {most}: make more"
         with pytest.raises(ValueError, match=message), taking(model, route):
             raise AssertionError("not reached")
 
 
 def test_a_norm_by_itself_and_one_with_two_names_are_split_once() -> None:
-    assert isinstance(split_norms(nn.BatchNorm1d(3)), Routed)
+    assert isinstance(split_bn(nn.BatchNorm1d(3)), Routed)
     norm = nn.BatchNorm1d(4)
-    split = cast("nn.Sequential", split_norms(nn.Sequential(norm, nn.ReLU(), norm)))
+    split = cast("nn.Sequential", split_bn(nn.Sequential(norm, nn.ReLU(), norm)))
     assert split[0] is split[2]
     plain = cast("nn.Sequential", merged(split))
     assert plain[0] is plain[2]
@@ -106,7 +106,7 @@ def test_a_norm_by_itself_and_one_with_two_names_are_split_once() -> None:
 def test_a_plain_timm_model_loads_exported_weights_and_gives_the_same_logits(name: str) -> None:
     kind = cast("dict[str, Any]", {"num_classes": 5})
     torch.manual_seed(1)
-    split = split_norms(normalised(timm.create_model(name, **kind), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))
+    split = split_bn(normalised(timm.create_model(name, **kind), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))
     _moved(_moved(split, 1, 3.0), 0, 0.5)
     plain = timm.create_model(name, **kind).eval()
     plain.load_state_dict(exported(split))  # strict
@@ -121,14 +121,14 @@ def test_a_plain_timm_model_loads_exported_weights_and_gives_the_same_logits(nam
 def test_activations_inside_the_norms_of_timm_are_kept_on_every_route() -> None:
     net = timm.create_model("efficientnet_b0", num_classes=5).eval()
     inner = [part for part in net.modules() if type(part).__name__ == "BatchNormAct2d"]
-    split = split_norms(net)
+    split = split_bn(net)
     for route in (0, 1):
         kinds = [[type(part).__name__ for part in norm.modules()] for norm in _norms(split, route)]
         assert kinds == [[type(part).__name__ for part in norm.modules()] for norm in inner]
 
 
 def test_the_search_twin_folds_the_norms_of_the_route_it_is_made_on() -> None:
-    split = split_norms(timm.create_model("resnet18", num_classes=5))
+    split = split_bn(timm.create_model("resnet18", num_classes=5))
     _moved(split, 1, 3.0)
     for route in (0, 1):
         with taking(split, route), torch.no_grad():
@@ -140,7 +140,7 @@ def test_the_search_twin_folds_the_norms_of_the_route_it_is_made_on() -> None:
 
 
 def test_a_file_stores_the_number_of_routes_and_the_merged_one_is_plain(tmp_path: Path) -> None:
-    split = _moved(split_norms(load("batchnorm-cnn", classes=4, channels=3, size=32), routes=3), 2, 1.0)
+    split = _moved(split_bn(load("batchnorm-cnn", classes=4, channels=3, size=32), routes=3), 2, 1.0)
     save(split, tmp_path / "split.safetensors")
     again = load(checkpoint=tmp_path / "split.safetensors")
     for route in range(3):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from robustlab.models import at_size, exported, load, merged, normalised, save, smooth, split_norms
+from robustlab.models import at_size, exported, load, merged, normalised, save, smooth, split_bn
 from robustlab.models.architecture import architecture_of
 from robustlab.models.transfer import for_images
 
@@ -29,8 +29,8 @@ CHANGES: dict[str, Change] = {
     "smooth": smooth,
     "normalised": partial(normalised, mean=[0.3], std=[0.2]),
     "smaller images": partial(for_images, channels=1, size=14),
-    "split": split_norms,
-    "merged": lambda model: merged(split_norms(model)),
+    "split": split_bn,
+    "merged": lambda model: merged(split_bn(model)),
     "seen larger": partial(at_size, side=42),
     "seen larger again": lambda model: at_size(nn.DataParallel(at_size(model, 42)), 56),
 }
@@ -54,7 +54,7 @@ def test_models_made_from_wrapped_ones_come_back_from_their_files(tmp_path: Path
 
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_weights_leave_under_the_names_of_the_network(wrap: str) -> None:
-    whole = WRAPS[wrap](split_norms(normalised(net(), [0.3], [0.2])))
+    whole = WRAPS[wrap](split_bn(normalised(net(), [0.3], [0.2])))
     assert exported(whole).keys() == net().state_dict().keys()
 
 

@@ -116,7 +116,7 @@ def test_batchnorm_follows_the_mode() -> None:
     statistics = {}
     for mode in ("train", "eval", "moving"):
         model = network(norm=True)
-        stepped(AdversarialRegularization(Neighbourhood(L2(), 1.0), norm_mode=mode), model, given)
+        stepped(AdversarialRegularization(Neighbourhood(L2(), 1.0), bn_mode=mode), model, given)
         assert all(part.training for part in model.modules())
         statistics[mode] = dict(model.named_buffers())
     once = dict(plain.named_buffers())
@@ -129,7 +129,7 @@ def test_batchnorm_follows_the_mode() -> None:
 def test_weights_may_have_one_axis_and_reach_every_step() -> None:
     """The original fails for weights (N,), and forgets weights after the first of several steps."""
     model, given = network(), batch()
-    recipe = AdversarialRegularization(Neighbourhood(L2(), 0.5, steps=3), norm_mode="moving")
+    recipe = AdversarialRegularization(Neighbourhood(L2(), 0.5, steps=3), bn_mode="moving")
     weights = torch.tensor([1.0, 0.0, 2.0, 0.5, 0.0])
     module = AdversariallyRegularized(model, recipe)
     flat, tall = (module.losses(given.x, given.y, w) for w in (weights, weights[:, None]))
@@ -264,8 +264,8 @@ def test_neighbourhood_that_no_search_can_have_is_refused(change: dict[str, floa
 def test_invalid_regularization_is_refused() -> None:
     with pytest.raises(ValueError, match="multiplier is the weight of a loss, >= 0, got -1"):
         AdversarialRegularization(multiplier=-1)
-    with pytest.raises(ValueError, match="norm_mode must be one of train, eval, moving, got 'still'"):
-        AdversarialRegularization(norm_mode="still")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="bn_mode must be one of train, eval, moving, got 'still'"):
+        AdversarialRegularization(bn_mode="still")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="target must be one of true, second, least, random, got 'best'"):
         AdversarialRegularization(target="best")  # type: ignore[arg-type]
     masked = AdversariallyRegularized(network(), AdversarialRegularization(limits=Limits(mask=torch.ones(4))))

@@ -259,7 +259,7 @@ def losses_of(case: Case, model: nn.Module) -> tuple[AdversarialRegularization, 
         return squared_error(outputs, labels) if squared else scale * cross_entropy(outputs, labels)
 
     how = AdversarialRegularization(
-        neighbourhood(args), args.get("multiplier", 0.2), loss, norm_mode="moving", limits=limits_of(case)
+        neighbourhood(args), args.get("multiplier", 0.2), loss, bn_mode="moving", limits=limits_of(case)
     )
     wrapped = AdversariallyRegularized(model, how)
     return how, wrapped.losses(x, y if squared else y.long(), case.inputs.get("sample_weight"))
@@ -282,7 +282,7 @@ def test_regularised_losses_and_their_gradients_are_those_of_the_original(case: 
 @pytest.mark.parametrize("case", cases("adv_reg", "train4"), ids=repr)
 def test_four_steps_of_the_recipe_end_where_the_original_ends(case: Case) -> None:
     model = case.network()
-    recipe = AdversarialRegularization(neighbourhood(case.args), case.args["multiplier"], norm_mode="moving")
+    recipe = AdversarialRegularization(neighbourhood(case.args), case.args["multiplier"], bn_mode="moving")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step, (x, y) in enumerate(zip(case.inputs["x"], case.inputs["labels"].long(), strict=True)):
         optimizer.zero_grad()

@@ -18,15 +18,15 @@ from robustlab.attacks import FGSM
 from robustlab.core import Linf, RunError, ThreatModel
 from robustlab.data import InMemory
 from robustlab.evaluation import (
+    CorruptionEvaluation,
+    CorruptionSettings,
     Evaluation,
     Finding,
-    NaturalEvaluation,
-    NaturalSettings,
-    compare_natural,
+    compare_corruptions,
     evaluate,
-    evaluate_natural,
+    evaluate_corruptions,
 )
-from robustlab.report import write_natural
+from robustlab.report import write_corruptions
 from robustlab.report.heat import difference, heat
 from robustlab.report.words import interval, percent
 
@@ -49,17 +49,17 @@ def means(shift: float = 0.0) -> nn.Module:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> tuple[NaturalEvaluation, NaturalEvaluation]:
+def two(tmp_path: Path) -> tuple[CorruptionEvaluation, CorruptionEvaluation]:
     """Two models on the same images."""
-    how = NaturalSettings(command="robustlab evaluate", subsets={"hard ones": torch.arange(7)})
+    how = CorruptionSettings(command="robustlab evaluate", subsets={"hard ones": torch.arange(7)})
     return (
         measured(means(), tmp_path / "plain", replace(how, name="plain")),
         measured(means(2.0), tmp_path / "leaning", replace(how, name="leaning")),
     )
 
 
-def measured(model: nn.Module, out: Path, how: NaturalSettings) -> NaturalEvaluation:
-    return evaluate_natural(model, data(), corruptions=NAMES, severities=(1, 3, 5), out=out, settings=how)
+def measured(model: nn.Module, out: Path, how: CorruptionSettings) -> CorruptionEvaluation:
+    return evaluate_corruptions(model, data(), corruptions=NAMES, severities=(1, 3, 5), out=out, settings=how)
 
 
 def attacked(model: nn.Module, name: str) -> Evaluation:
@@ -73,9 +73,11 @@ def drawn(path: Path) -> tuple[Outline, str]:
     return page, page.text.replace("\u202f", " ").replace("\u2212", "-")
 
 
-def test_one_model_shows_what_was_recorded(two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path) -> None:
+def test_one_model_shows_what_was_recorded(
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
+) -> None:
     one = two[0]
-    page, text = drawn(write_natural([one], tmp_path / "plain"))
+    page, text = drawn(write_corruptions([one], tmp_path / "plain"))
     assert page.stack == []
     assert one.clean is not None
     for share in (one.clean.accuracy, one.mean_accuracy, one.families[0].accuracy, one.cell("contrast", 5).accuracy):
@@ -97,10 +99,10 @@ def path_text(directory: Path) -> str:
 
 
 def test_natural_stands_next_to_synthetic_for_the_same_weights(
-    two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     runs = [attacked(means(2.0), "any name"), attacked(means(), "other")]
-    _, text = drawn(write_natural(two, tmp_path / "both", attacked=runs))
+    _, text = drawn(write_corruptions(two, tmp_path / "both", attacked=runs))
     rows = re.search(r"Attacked, Linf eps 0\.1.*", text)
     assert rows is not None
     shares = [percent(run.worst[-1].robust.value).replace("\u202f", " ") for run in reversed(runs)]
@@ -108,13 +110,13 @@ def test_natural_stands_next_to_synthetic_for_the_same_weights(
     assert re.findall(r"\d+\.\d %", after)[:2] == shares, "in the order of the models, by their weights"
     assert "measured on other examples" not in text
     with pytest.raises(ValueError, match="of other weights"):
-        write_natural(two[:1], tmp_path / "both", attacked=[attacked(means(1.0), "third")])
+        write_corruptions(two[:1], tmp_path / "both", attacked=[attacked(means(1.0), "third")])
 
 
 def test_differences_are_shaded_only_where_they_are_told_apart(
-    two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
-    comparison = compare_natural(*two)
+    comparison = compare_corruptions(*two)
     pairs = {(c.corruption, c.severity): c for c in comparison.cells}
     sure = replace(pairs["contrast", 5], difference=0.2, corrected=0.01)
     unsure = replace(pairs["contrast", 1], difference=-0.2, corrected=0.2)
@@ -124,14 +126,14 @@ def test_differences_are_shaded_only_where_they_are_told_apart(
     assert [cell.text for cell in row.cells] == ["\u221220", "\u2013", "+20"]
     assert [cell.shade > 0 for cell in row.cells] == [False, False, True]
     assert row.cells[2].good
-    _, text = drawn(write_natural(two, tmp_path / "both", comparisons=[comparison]))
+    _, text = drawn(write_corruptions(two, tmp_path / "both", comparisons=[comparison]))
     assert "leaning over plain" in text
     record = json.loads((tmp_path / "both" / "natural.json").read_text())
     assert [e["model"]["name"] for e in record["evaluations"]] == ["plain", "leaning"]
     assert record["comparisons"][0]["b"] == "leaning"
 
 
-def test_the_darker_the_more_errors(two: tuple[NaturalEvaluation, NaturalEvaluation]) -> None:
+def test_the_darker_the_more_errors(two: tuple[CorruptionEvaluation, CorruptionEvaluation]) -> None:
     for _, rows in heat(two[0]).families:
         for row in rows:
             name = {"Gaussian noise": NAMES[0], "Contrast": NAMES[1], "Speckle noise": NAMES[2]}[row.name]
@@ -140,8 +142,8 @@ def test_the_darker_the_more_errors(two: tuple[NaturalEvaluation, NaturalEvaluat
             assert shown == [(f"{100 * share:.0f}", 1 - share) for share in shares]
 
 
-def test_csv_and_markdown_say_the_same(two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path) -> None:
-    write_natural(two, tmp_path / "both", comparisons=[compare_natural(*two)])
+def test_csv_and_markdown_say_the_same(two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path) -> None:
+    write_corruptions(two, tmp_path / "both", comparisons=[compare_corruptions(*two)])
     rows = list(csv.DictReader((tmp_path / "both" / "report.csv").read_text().splitlines()))
     assert len(rows) == 2 * (1 + 9)
     found = {(row["model"], row["corruption"], row["severity"]): int(row["correct"]) for row in rows}
@@ -156,14 +158,14 @@ def test_csv_and_markdown_say_the_same(two: tuple[NaturalEvaluation, NaturalEval
 
 
 def test_corruption_errors_are_shown_with_what_they_are_divided_by(
-    two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     plain, _ = two
-    how = NaturalSettings(baseline=plain)
-    other = evaluate_natural(
+    how = CorruptionSettings(baseline=plain)
+    other = evaluate_corruptions(
         means(2.0), data(), corruptions=NAMES, severities=(1, 3, 5), out=tmp_path / "n", settings=how
     )
-    _, text = drawn(write_natural([other], tmp_path / "n"))  # fmt: skip
+    _, text = drawn(write_corruptions([other], tmp_path / "n"))  # fmt: skip
     assert other.errors.mce is not None
     assert percent(other.errors.mce.value).replace("\u202f", " ") in text
     assert "Corruption errors are divided by the errors of plain on 40 images of digits" in text
@@ -172,7 +174,7 @@ def test_corruption_errors_are_shown_with_what_they_are_divided_by(
 
 
 def test_text_of_users_is_escaped_and_nothing_comes_from_outside(
-    two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     finding = Finding(EVIL, "serious", EVIL, {EVIL: EVIL}, EVIL)
     infos = tuple(replace(info, not_comparable=EVIL) for info in two[0].corruptions)
@@ -188,8 +190,8 @@ def test_text_of_users_is_escaped_and_nothing_comes_from_outside(
         )
         for e in two
     ]
-    pair = replace(compare_natural(*two), a=EVIL, b=EVIL)
-    page = Outline(write_natural(made, tmp_path / "out", comparisons=[pair], title=EVIL).read_text())
+    pair = replace(compare_corruptions(*two), a=EVIL, b=EVIL)
+    page = Outline(write_corruptions(made, tmp_path / "out", comparisons=[pair], title=EVIL).read_text())
     assert {"script", "link", "iframe"} & {tag for tag, _ in page.tags} == set()
     assert all("onerror" not in attrs for _, attrs in page.tags)
     places = [value for _, attrs in page.tags for key, value in attrs.items() if key in {"src", "href"} and value]
@@ -201,15 +203,15 @@ def test_text_of_users_is_escaped_and_nothing_comes_from_outside(
 
 
 def test_without_clean_images_or_pictures_there_is_still_a_page(
-    two: tuple[NaturalEvaluation, NaturalEvaluation], tmp_path: Path
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     bare = replace(two[0], clean=None, per_class=tuple(replace(c, clean=None) for c in two[0].per_class), gallery=())
-    page, text = drawn(write_natural([bare], tmp_path / "out"))
+    page, text = drawn(write_corruptions([bare], tmp_path / "out"))
     assert "Clean accuracy" not in text
     assert "as it is" not in text
     assert page.all("img") == []
     with pytest.raises(ValueError, match="nothing to report"):
-        write_natural([], tmp_path / "out")
+        write_corruptions([], tmp_path / "out")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write the report"):
-        write_natural([bare], tmp_path / "file")
+        write_corruptions([bare], tmp_path / "file")

@@ -15,7 +15,7 @@ from robustlab.attacks import PGD, Square
 from robustlab.core import L2, Linf, Recipe, ThreatModel
 from robustlab.corruptions import corruption
 from robustlab.data import examples
-from robustlab.evaluation import corrupted_sets, evaluate, evaluate_natural, inspect_inputs, write_corrupted
+from robustlab.evaluation import corrupted_sets, evaluate, evaluate_corruptions, inspect_inputs, write_corrupted
 from robustlab.evaluation.png import verify_saved
 from robustlab.models import faults
 from robustlab.report import write
@@ -69,7 +69,7 @@ def test_pictures_use_the_range_of_the_inputs(
 NO_IMAGES = [shape for shape in SHAPES if not (len(shape) == 3 and shape[0] in (1, 3))]
 REFUSING: dict[str, Callable[[nn.Module, Tensor, Tensor, Path], object]] = {
     "corruption": lambda _, x, __, ___: corruption("brightness")(x, severity=1),
-    "evaluate_natural": lambda m, x, y, _: evaluate_natural(m, (x, y), corruptions=["brightness", "fog"]),
+    "evaluate_corruptions": lambda m, x, y, _: evaluate_corruptions(m, (x, y), corruptions=["brightness", "fog"]),
     "write_corrupted": lambda _, x, y, path: write_corrupted((x, y), path, corruptions=["brightness"]),
     "corrupted training": lambda m, x, y, _: trained(m, training.corrupted(training.standard(), ["fog"]), x, y),
     "augmix": lambda m, x, y, _: trained(m, training.augmix(), x, y),
@@ -104,7 +104,7 @@ def test_own_corruptions_may_be_of_other_inputs() -> None:
         del seed, ids
         return (x * (1 + severity)).clamp(0, 1)
 
-    found = evaluate_natural(model, corrupted_sets((x, y), {"louder": louder}, [1, 2]))
+    found = evaluate_corruptions(model, corrupted_sets((x, y), {"louder": louder}, [1, 2]))
     assert {cell.corruption for cell in found.cells if cell.corruption} == {"louder"}
 
 

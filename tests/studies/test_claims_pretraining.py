@@ -16,7 +16,7 @@ from robustlab.attacks import FGSM
 from robustlab.core import Examples, Linf, Metrics, ThreatModel
 from robustlab.core.routes import routes_of
 from robustlab.data.digits import digits
-from robustlab.models import load, split_norms
+from robustlab.models import load, split_bn
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
 from robustlab.studies.claim_engine.hard import OnHard, WithoutHard
 from robustlab.studies.claim_engine.lab import Lab
@@ -120,7 +120,7 @@ def test_routes_of_a_network_are_norms_of_their_own(tmp_path: Path, tiny: Budget
 
 def test_fine_tuning_on_digits_leaves_the_network_as_it_was(tmp_path: Path, tiny: Budget) -> None:
     lab = Lab(tmp_path, 0, replace(tiny, images=None, epochs=5, test=100), "cpu")
-    model = split_norms(load("residual-cnn", seed=0))
+    model = split_bn(load("residual-cnn", seed=0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = OnDigits((("fgsm", FGSM(ThreatModel(Linf(), 0.1))),), head=1, body=5)(model, lab)
     assert set(found) == {"clean_accuracy", "fgsm_accuracy"}

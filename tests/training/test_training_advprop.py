@@ -19,7 +19,7 @@ from robustlab.attacks import PGD
 from robustlab.core import L2, Batch, Linf, Model, Streams, ThreatModel, Twin, search_twin, taking
 from robustlab.core.routes import routed_parts
 from robustlab.data import InMemory
-from robustlab.models import BatchNormCNN, ShallowCNN, load, merged, split_norms
+from robustlab.models import BatchNormCNN, ShallowCNN, load, merged, split_bn
 from robustlab.training import AdvProp, Crafting, Settings, advprop, fit, standard
 from robustlab.training import training_twin as follower
 from robustlab.training.recipes.advprop import wrong_classes
@@ -65,7 +65,7 @@ def _rows(x: Tensor) -> set[bytes]:
 def test_main_norms_never_see_an_adversarial_example_and_auxiliary_ones_never_a_clean_one(
     make_net: MakeNet, squares: InMemory
 ) -> None:
-    model = split_norms(make_net(), routes=3)
+    model = split_bn(make_net(), routes=3)
     recipe = advprop([ThreatModel(Linf(), 0.02), THREAT], steps=2)
     clean = _rows(squares.batch(torch.arange(50)).x)
     with _spied(model) as seen:
@@ -86,7 +86,7 @@ def test_main_norms_never_see_an_adversarial_example_and_auxiliary_ones_never_a_
 
 
 def test_statistics_are_those_of_the_inputs_of_each_route(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0))
+    model = split_bn(make_net(dropout=0.0))
     batches = [BATCH, BATCH._replace(x=BATCH.x.flip(0) / 2, seed=22)]
     with _spied(model) as seen:
         for batch in batches:
@@ -120,7 +120,7 @@ class Listening:
 
 
 def test_the_attacker_sees_the_auxiliary_route_with_its_running_statistics_and_a_wrong_class(make_net: MakeNet) -> None:
-    model, attack = split_norms(make_net()), Listening()
+    model, attack = split_bn(make_net()), Listening()
     with taking(model, 1), torch.no_grad():
         model(BATCH.x + 2.0)
     recipe = AdvProp((Crafting(attack),))
@@ -153,7 +153,7 @@ def test_wrong_classes_are_all_others_equally_often() -> None:
 
 
 def test_the_weights_get_the_gradient_of_both_losses(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0).double())
+    model = split_bn(make_net(dropout=0.0).double())
     batch = BATCH._replace(x=BATCH.x.double())
     apart, recipe = copy.deepcopy(model), advprop(THREAT, steps=2, weight=0.7, smoothing=0.1)
     with _spied(model) as seen:
@@ -184,7 +184,7 @@ def test_steps_are_those_of_the_paper() -> None:
 
 def test_without_weight_it_is_standard_training_of_the_main_route(make_net: MakeNet, squares: InMemory) -> None:
     settings = Settings(epochs=2, batch_size=16, device="cpu")
-    plain, split = make_net(), split_norms(make_net())
+    plain, split = make_net(), split_bn(make_net())
     fit(plain, standard(), squares, settings)
     fit(split, advprop(THREAT, weight=0.0), squares, settings)
     for name, value in merged(split).state_dict().items():
@@ -198,13 +198,13 @@ def test_with_shared_norms_everything_goes_the_main_way(make_net: MakeNet) -> No
     recipe = advprop(THREAT, steps=1, shared=True)
     _step(model, recipe)
     assert int(cast(Tensor, cast("nn.BatchNorm2d", model[1]).num_batches_tracked)) == 2
-    split = split_norms(make_net())
+    split = split_bn(make_net())
     _step(split, recipe)
     assert [int(cast(Tensor, _norm(split, route).num_batches_tracked)) for route in (0, 1)] == [2, 0]
 
 
 def test_each_kind_of_adversarial_example_has_its_own_route_and_budget(make_net: MakeNet) -> None:
-    model, budgets = split_norms(make_net(), routes=3), (0.01, 0.1)
+    model, budgets = split_bn(make_net(), routes=3), (0.01, 0.1)
     with _spied(model) as seen:
         found = _step(model, advprop([ThreatModel(Linf(), eps) for eps in budgets], steps=1))
     passed = {route: x for route, training, x in seen if training}
@@ -221,7 +221,7 @@ def test_a_search_twin_is_built_once_per_route(make_net: MakeNet, monkeypatch: p
         return search_twin(model, x)
 
     monkeypatch.setattr(follower, "search_twin", counted)
-    model = split_norms(make_net(), routes=3)
+    model = split_bn(make_net(), routes=3)
     recipe = advprop([ThreatModel(Linf(), 0.01), THREAT], steps=1)
     recipe.init(model)
     model.train()
@@ -231,7 +231,7 @@ def test_a_search_twin_is_built_once_per_route(make_net: MakeNet, monkeypatch: p
 
 
 def test_attacks_from_outside_see_the_main_route(make_net: MakeNet) -> None:
-    split = split_norms(make_net())
+    split = split_bn(make_net())
     _step(split, advprop(THREAT, steps=1))
     split.eval()
     attack = PGD(THREAT, 3)
@@ -244,7 +244,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped_and_its_checkpoint_has_a
     recipe, settings = advprop(THREAT, steps=2), {"batch_size": 16, "device": "cpu"}
 
     def made() -> nn.Module:
-        return split_norms(load("batchnorm-cnn", classes=4, channels=1, size=8))
+        return split_bn(load("batchnorm-cnn", classes=4, channels=1, size=8))
 
     whole, halves, rest = made(), made(), made()
     fit(whole, recipe, squares, Settings(epochs=2, **cast("dict[str, Any]", settings)))
@@ -267,10 +267,10 @@ def test_what_it_cannot_do_it_says(make_net: MakeNet) -> None:
     recipe = advprop(THREAT)
     with pytest.raises(ValueError, match="ShallowCNN holds no BatchNorm, so it has no auxiliary ones"):
         recipe.init(ShallowCNN())
-    with pytest.raises(ValueError, match=r"needs 2 routes.*BatchNormCNN there are 1.*split_norms\(model, routes=2\)"):
+    with pytest.raises(ValueError, match=r"needs 2 routes.*BatchNormCNN there are 1.*split_bn\(model, routes=2\)"):
         recipe.init(BatchNormCNN())
     with pytest.raises(ValueError, match="needs 3 routes"):
-        advprop([THREAT, THREAT]).init(split_norms(make_net()))
+        advprop([THREAT, THREAT]).init(split_bn(make_net()))
     with pytest.raises(ValueError, match="needs at least one threat model"):
         advprop([])
     with pytest.raises(ValueError, match="counts steps in 1/255 of the range of a Linf ball: give steps"):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from robustlab.core import Batch, Linf, Streams, ThreatModel, fold_in, taking
 from robustlab.core.routes import routed_parts
 from robustlab.data import InMemory
-from robustlab.models import BatchNormCNN, split_norms
+from robustlab.models import BatchNormCNN, split_bn
 from robustlab.training import FastAdvProp, Settings, fast_advprop, fit
 from robustlab.training.recipes.fast_advprop import divided
 
@@ -37,7 +37,7 @@ def _step(model: nn.Module, recipe: FastAdvProp, batch: Batch = BATCH) -> tuple[
 
 
 def test_a_fifth_of_the_batch_is_passed_twice_by_the_auxiliary_route_and_never_clean(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0).double())
+    model = split_bn(make_net(dropout=0.0).double())
     _, (clean, start, hard) = _step(model, fast_advprop(THREAT))
     assert torch.equal(clean, X[:8])
     for moved in (start, hard):
@@ -50,7 +50,7 @@ def test_a_fifth_of_the_batch_is_passed_twice_by_the_auxiliary_route_and_never_c
 
 
 def test_the_step_goes_uphill_by_the_gradient_of_the_pass_that_trains(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0).double())
+    model = split_bn(make_net(dropout=0.0).double())
     apart = copy.deepcopy(model).train()
     _, (_, start, hard) = _step(model, fast_advprop(THREAT, step_size=0.03))
     assert torch.equal(start, THREAT.sample(X[8:], Streams(fold_in(17, 0xFA57), BATCH.ids[8:])))
@@ -62,7 +62,7 @@ def test_the_step_goes_uphill_by_the_gradient_of_the_pass_that_trains(make_net: 
 
 
 def test_each_example_counts_once_and_norms_learn_from_those_on_their_route(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0).double())
+    model = split_bn(make_net(dropout=0.0).double())
     apart = copy.deepcopy(model).train()
     found, (clean, start, hard) = _step(model, fast_advprop(THREAT))
     losses = [F.cross_entropy(apart(clean), BATCH.y[:8], reduction="sum")]
@@ -78,7 +78,7 @@ def test_each_example_counts_once_and_norms_learn_from_those_on_their_route(make
 
 
 def test_gradients_of_earlier_parts_are_added_to(make_net: MakeNet) -> None:
-    model = split_norms(make_net(dropout=0.0).double())
+    model = split_bn(make_net(dropout=0.0).double())
     _step(model, fast_advprop(THREAT))
     once = [cast(Tensor, weight.grad).clone() for weight in model.parameters()]
     for part in routed_parts(model):
@@ -99,7 +99,7 @@ def test_a_part_too_small_for_statistics_is_left_out() -> None:
 
 
 def test_it_learns(squares: InMemory) -> None:
-    model = split_norms(BatchNormCNN(4, 1, 8))
+    model = split_bn(BatchNormCNN(4, 1, 8))
     history = fit(
         model, fast_advprop(ThreatModel(Linf(), 0.01)), squares, Settings(epochs=8, batch_size=16, device="cpu")
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, Metrics, Recipe, RunError, ThreatModel
 from robustlab.data import InMemory, apart
-from robustlab.models import split_norms
+from robustlab.models import split_bn
 from robustlab.runs import Progress
 from robustlab.training import (
     HeldOut,
@@ -227,7 +227,7 @@ BESIDE = ("aux.0.running_mean", "main.running_mean", "aux.0.weight", "main.weigh
 def test_main_norms_keep_their_statistics_and_auxiliary_ones_follow_adversarial_inputs(
     make_net: MakeNet, squares: InMemory, tmp_path: Path, make: Callable[[ThreatModel], Recipe], keep: bool
 ) -> None:
-    net = split_norms(make_net())
+    net = split_bn(make_net())
     before = state(net)
     plan = Plan(HEAD, replace(BODY, epochs=1), share=0.0, groups=2, keep_statistics=keep)
     finetune(net, make(ThreatModel(Linf(), 4 / 255)), squares, plan, out=tmp_path)
@@ -241,7 +241,7 @@ def test_a_resumed_run_with_auxiliary_norms_ends_with_the_same_bits(
     make_net: MakeNet, squares: InMemory, tmp_path: Path
 ) -> None:
     recipe, plan = advprop(ThreatModel(Linf(), 4 / 255)), Plan(replace(HEAD, epochs=1), replace(BODY, epochs=2))
-    whole, stopped = split_norms(make_net()), split_norms(make_net())
+    whole, stopped = split_bn(make_net()), split_bn(make_net())
     finetune(whole, recipe, squares, plan, out=tmp_path / "whole")
 
     def stop(at: Progress) -> None:
@@ -249,7 +249,7 @@ def test_a_resumed_run_with_auxiliary_norms_ends_with_the_same_bits(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(split_norms(make_net()), recipe, squares, plan, out=tmp_path / "parts", progress=stop)
+        finetune(split_bn(make_net()), recipe, squares, plan, out=tmp_path / "parts", progress=stop)
     finetune(stopped, recipe, squares, plan, out=tmp_path / "parts")
     assert not changed(state(whole), stopped)
 
@@ -261,7 +261,7 @@ def test_the_first_stage_is_on_the_main_route_and_auxiliary_norms_begin_where_it
         torch.manual_seed(3)
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 4), nn.BatchNorm1d(4))
 
-    plain, split = net(), split_norms(net())
+    plain, split = net(), split_bn(net())
     for one, place in ((plain, "plain"), (split, "split")):
         finetune(one, standard(), squares, Plan(HEAD, None), out=tmp_path / place)
     found, expected = split.state_dict(), plain.state_dict()

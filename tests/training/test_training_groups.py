@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustlab.models import split_norms
+from robustlab.models import split_bn
 from robustlab.training import layer_groups, new_head, sgd, standard
 from robustlab.training.unfreezing import Layered, Unfreezing
 
@@ -71,7 +71,7 @@ def test_wrappers_are_looked_through_and_large_containers_divided(model: nn.Modu
     ids=["norm behind", "container not quite half", "norm alone"],
 )  # fmt: skip
 def test_auxiliary_norms_are_with_the_main_ones_and_change_no_group(model: nn.Module) -> None:
-    plain, split = layer_groups(model), layer_groups(split_norms(model, 3))
+    plain, split = layer_groups(model), layer_groups(split_bn(model, 3))
     assert [group.name for group in split] == [group.name for group in plain]
     beside = [2 * p.numel() for group in plain for part in group.parts for p in norms_in(part)]
     held = [sum(p.numel() for p in group.parameters) for group in split]

@@ -14,7 +14,7 @@ from robustlab.attacks import PGD
 from robustlab.core import Batch, Linf, Model, Recipe, Stop, ThreatModel, Twin
 from robustlab.data import InMemory
 from robustlab.training import adversarial, standard
-from robustlab.training.crafting import NormMode
+from robustlab.training.crafting import BnMode
 
 THREAT = ThreatModel(Linf(), 0.1)
 
@@ -124,13 +124,13 @@ def test_the_attack_works_at_full_strength_with_the_seed_and_ids_of_the_batch(
     assert spy.seen["y"] is batch.y
 
 
-@pytest.mark.parametrize(("norm_mode", "modes"), [("eval", {False}), ("train", {True})])
+@pytest.mark.parametrize(("bn_mode", "modes"), [("eval", {False}), ("train", {True})])
 @pytest.mark.parametrize("fails", [False, True])
 def test_norm_mode_holds_while_crafting_and_is_taken_back(
-    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode, modes: set[bool], fails: bool
+    make_net: Callable[..., nn.Sequential], batch: Batch, bn_mode: BnMode, modes: set[bool], fails: bool
 ) -> None:
     model, spy = make_net(), Spy(fails)
-    recipe = adversarial(spy, norm_mode=norm_mode)
+    recipe = adversarial(spy, bn_mode=bn_mode)
     if fails:
         with pytest.raises(KeyError, match="the attack broke"):
             gradients(recipe, model, batch)
@@ -140,23 +140,23 @@ def test_norm_mode_holds_while_crafting_and_is_taken_back(
     assert {part.training for part in model.modules()} == {True}
 
 
-@pytest.mark.parametrize(("norm_mode", "modes"), [("eval", {False}), ("train", {True, False})])
+@pytest.mark.parametrize(("bn_mode", "modes"), [("eval", {False}), ("train", {True, False})])
 def test_a_layer_that_was_frozen_in_eval_mode_stays_so(
-    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode, modes: set[bool]
+    make_net: Callable[..., nn.Sequential], batch: Batch, bn_mode: BnMode, modes: set[bool]
 ) -> None:
     model, spy = make_net(), Spy()
     model[1].eval()
-    gradients(adversarial(spy, norm_mode=norm_mode), model, batch)
+    gradients(adversarial(spy, bn_mode=bn_mode), model, batch)
     assert spy.seen["modes"] == modes
     assert [part.training for part in model] == [True, False, *[True] * 7]
 
 
-@pytest.mark.parametrize("norm_mode", ["eval", "train"])
+@pytest.mark.parametrize("bn_mode", ["eval", "train"])
 def test_running_statistics_see_only_the_inputs_that_are_trained_on(
-    make_net: Callable[..., nn.Sequential], batch: Batch, norm_mode: NormMode
+    make_net: Callable[..., nn.Sequential], batch: Batch, bn_mode: BnMode
 ) -> None:
     model, twin = make_net(dropout=0.0), make_net(dropout=0.0)
-    recipe = adversarial(PGD(THREAT, steps=3), norm_mode=norm_mode)
+    recipe = adversarial(PGD(THREAT, steps=3), bn_mode=bn_mode)
     trained_on: list[Tensor] = []
     model[0].register_forward_pre_hook(lambda _part, inputs: trained_on.append(inputs[0].detach()))
     gradients(recipe, model, batch)
@@ -180,8 +180,8 @@ def test_adversarial_inputs_raise_the_loss_within_the_budget(
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"mix is the share .* in \[0, 1\], got 1\.5"):
         adversarial(Spy(), mix=1.5)
-    with pytest.raises(ValueError, match="norm_mode must be one of eval, train, got 'batch'"):
-        adversarial(Spy(), norm_mode="batch")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="bn_mode must be one of eval, train, got 'batch'"):
+        adversarial(Spy(), bn_mode="batch")  # type: ignore[arg-type]
 
 
 def test_recipes_are_values_that_say_what_they_are() -> None:

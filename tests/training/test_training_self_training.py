@@ -21,7 +21,7 @@ from robustlab.attacks import FGSM
 from robustlab.core import Batch, Linf, RunError, ThreatModel, taking
 from robustlab.data import InMemory, apart
 from robustlab.data import load as load_data
-from robustlab.models import BatchNormCNN, at_size, load, merged, save, split_norms
+from robustlab.models import BatchNormCNN, at_size, load, merged, save, split_bn
 from robustlab.runs import Progress
 from robustlab.runs.identity import model_digest
 from robustlab.training import SelfTraining, Settings, adversarial, advprop, self_train, sgd
@@ -167,7 +167,7 @@ def test_advprop_teaches_and_learns_and_leaves_a_plain_network(
     divided: tuple[InMemory, Secret], tmp_path: Path
 ) -> None:
     def make(number: int) -> nn.Module:
-        return split_norms(load("batchnorm-cnn", classes=4, size=8, seed=number), 2)
+        return split_bn(load("batchnorm-cnn", classes=4, size=8, seed=number), 2)
 
     recipe = advprop(ThreatModel(Linf(), 0.1), steps=1)
     plan = replace(PLAN, soft=False, learning=recipe, teaching=recipe, rounds=1, tuning=None)

@@ -77,7 +77,7 @@ def check(got: tuple[Metrics, list[Tensor]], net: nn.Module, loss: Tensor) -> No
 @pytest.mark.parametrize(("weight", "entropy"), [(0.0, 0.0), (1.0, 0.0), (3.0, 0.5)])
 def test_supervised_vat_smooths_around_the_batch(net: nn.Sequential, weight: float, entropy: float) -> None:
     near = moved(net, X, BATCH.ids)
-    got = learned(vat(THREAT, weight=weight, entropy=entropy, norm_mode="eval"), net)
+    got = learned(vat(THREAT, weight=weight, entropy=entropy, bn_mode="eval"), net)
     z = net(X)
     p = F.softmax(z, dim=1)
     smooth, disorder = divergence(p.detach(), net(near)).mean(), -(p * p.log()).sum(dim=1).mean()
@@ -91,7 +91,7 @@ def test_semi_supervised_vat_smooths_around_unlabelled_examples(net: nn.Sequenti
     unlabelled = Unlabelled(OTHER, ratio=3)
     found = unlabelled.beside(BATCH)
     near = moved(net, found.x, found.ids)
-    got = learned(vat(THREAT, unlabelled=unlabelled, entropy=entropy, norm_mode="eval"), net)
+    got = learned(vat(THREAT, unlabelled=unlabelled, entropy=entropy, bn_mode="eval"), net)
     z = net(found.x)
     p = F.softmax(z, dim=1)
     disorder = -(p * p.log()).sum(dim=1).mean()

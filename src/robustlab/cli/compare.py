@@ -9,7 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
-from robustlab.cli.show_natural import natural_comparisons
+from robustlab.cli.show_corruptions import corruption_comparisons
 
 EXAMPLE = "robustlab compare runs/standard runs/hardened"
 Run = Annotated[Path, typer.Argument(help="Directory of a finished run.", show_default=False)]
@@ -22,14 +22,14 @@ def compare(first: Run, second: Run, json: o.Json = False) -> None:
     robustlab evaluate --natural are compared corruption by corruption.
     """
     from robustlab.evaluation import compare as measure
-    from robustlab.evaluation import compare_natural, is_natural
+    from robustlab.evaluation import compare_corruptions, is_corruption_run
 
-    if is_natural(first) and is_natural(second):
-        pair = compare_natural(first, second)
+    if is_corruption_run(first) and is_corruption_run(second):
+        pair = compare_corruptions(first, second)
         if json:
             show.machine(pair.to_json())
         else:
-            natural_comparisons([pair])
+            corruption_comparisons([pair])
         return
     found = measure(first, second)
     if json:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from robustlab.cli import corruption_options as c
 from robustlab.cli import images as i
-from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.corruptions_evaluate import corruptions as names
+from robustlab.cli.corruptions_evaluate import severities as levels
+from robustlab.cli.corruptions_evaluate import variant as variant_of
 from robustlab.cli.fields import from_fields
-from robustlab.cli.natural import corruptions as names
-from robustlab.cli.natural import severities as levels
-from robustlab.cli.natural import variant as variant_of
 from robustlab.cli.run import resumable
 
 if TYPE_CHECKING:

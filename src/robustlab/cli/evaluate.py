@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import corruption_options as c
 from robustlab.cli import exports as x
 from robustlab.cli import images as i
-from robustlab.cli import natural_options as c
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.corruptions_evaluate import Asked, Plain, corruption_result, told
 from robustlab.cli.fields import from_fields
-from robustlab.cli.natural import Asked, Plain, natural_result, told
 from robustlab.cli.run import directory, inspected, resumable, tracked, verdict
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def evaluate(
             **vars(measured), images=images, limit=how.limit, batch_size=how.batch_size, seed=run.seed,
             device=run.device, out=run.out, force=gate.force,
         )  # fmt: skip
-        told(natural_result(plain, asked), gate.fail_under, strict=gate.strict, json=run.json)
+        told(corruption_result(plain, asked), gate.fail_under, strict=gate.strict, json=run.json)
         return
     if asked.any:
         raise typer.BadParameter("corruptions and what belongs to them go with --natural")

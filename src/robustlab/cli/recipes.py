@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, ca
 
 import typer
 
-from robustlab.cli import natural, parse
+from robustlab.cli import corruptions_evaluate as natural
+from robustlab.cli import parse
 from robustlab.cli.fields import Typed, flagged, option
 
 if TYPE_CHECKING:

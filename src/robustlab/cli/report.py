@@ -10,7 +10,7 @@ import typer
 from robustlab.cli import exports as x
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
-from robustlab.cli.natural import compared as compared_natural
+from robustlab.cli.corruptions_evaluate import compared as compared_corruptions
 from robustlab.cli.run import HOME, compared
 
 EXAMPLE = "robustlab report runs/standard runs/hardened --out runs/both --headline 0.1"
@@ -35,16 +35,18 @@ def report(
     Runs of robustlab evaluate --natural give the report on corruptions; runs of attacks on the same models that are
     given with them stand beside, in one table.
     """
-    from robustlab.evaluation import is_natural, read_natural, read_run
-    from robustlab.report import write, write_natural
+    from robustlab.evaluation import is_corruption_run, read_corruptions, read_run
+    from robustlab.report import write, write_corruptions
 
-    natural = [read_natural(run) for run in runs if is_natural(run)]
-    results = [read_run(run) for run in runs if not is_natural(run)]
+    natural = [read_corruptions(run) for run in runs if is_corruption_run(run)]
+    results = [read_run(run) for run in runs if not is_corruption_run(run)]
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
     if natural:
         if junit or sarif or model_card:
             raise typer.BadParameter("--junit, --sarif and --model-card are of runs under attack alone")
-        page = write_natural(natural, place, comparisons=compared_natural(natural), attacked=results, title=title)
+        page = write_corruptions(
+            natural, place, comparisons=compared_corruptions(natural), attacked=results, title=title
+        )
         show.say(f"Report: {page}", "good")
         return
     eps = parse.budgets([headline])[-1] if headline else None

@@ -12,7 +12,7 @@ from robustlab.cli import show
 from robustlab.cli.run import HOME
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import NaturalEvaluation
+    from robustlab.evaluation import CorruptionEvaluation
 
 EXAMPLE = "robustlab runs runs"
 
@@ -36,12 +36,12 @@ def runs(
 
 def _line(place: Path) -> dict[str, object]:
     from robustlab.core import RobustlabError
-    from robustlab.evaluation import is_natural, read_natural, read_run
+    from robustlab.evaluation import is_corruption_run, read_corruptions, read_run
     from robustlab.report.words import budget, mark, percent
 
     try:
-        if is_natural(place):
-            return _natural(place, read_natural(place))
+        if is_corruption_run(place):
+            return _natural(place, read_corruptions(place))
         e = read_run(place)
     except RobustlabError as error:
         return {"run": str(place), "problem": str(error)}
@@ -58,7 +58,7 @@ def _line(place: Path) -> dict[str, object]:
     }
 
 
-def _natural(place: Path, e: NaturalEvaluation) -> dict[str, object]:
+def _natural(place: Path, e: CorruptionEvaluation) -> dict[str, object]:
     from robustlab.report.words import mark, percent
 
     return {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robustlab.evaluation import Comparison, Evaluation, Finding, NaturalEvaluation
+    from robustlab.evaluation import Comparison, CorruptionEvaluation, Evaluation, Finding
     from robustlab.runs.progress import Progress, Report
     from robustlab.statistics import Estimate, Interval
 
@@ -86,7 +86,7 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
-def marked(result: Evaluation | NaturalEvaluation) -> None:
+def marked(result: Evaluation | CorruptionEvaluation) -> None:
     """A result as JSON on standard output, with the codes of what it is not to be trusted for."""
     from robustlab.report.words import doubts
 
@@ -246,7 +246,7 @@ def comparisons(found: Sequence[Comparison]) -> None:
         table(["measured", "points more", "only it", "only other", "p"], rows, title=f"{b} over {a}")
 
 
-def findings(results: Sequence[Evaluation | NaturalEvaluation]) -> None:
+def findings(results: Sequence[Evaluation | CorruptionEvaluation]) -> None:
     """What the doctors found, a line each; what to do about it stands in the report."""
     tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
     for e in results:

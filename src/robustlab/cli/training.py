@@ -51,7 +51,7 @@ class Preset:
         rule: of the updates.
         precision: "auto": bf16 where it is faster, else fp32.
         eps: of the recipe; None: the usual one.
-        norm_mode: of the recipe; None: its own.
+        bn_mode: of the recipe; None: its own.
         steps: of the recipe; None: its own.
         stride: length of a step, as a share of eps, for that number of steps; None: the recipe's own.
     """
@@ -63,7 +63,7 @@ class Preset:
     rule: Rule = _RULE
     precision: str = "fp32"
     eps: str | None = None
-    norm_mode: str | None = None
+    bn_mode: str | None = None
     steps: int | None = None
     stride: float | None = None
 
@@ -89,7 +89,7 @@ def robust(examples: Examples) -> Preset:
         epochs=epochs,
         precision="auto",
         eps="0.1" if grey else "8/255",
-        norm_mode="eval",
+        bn_mode="eval",
         steps=2,
         stride=0.7,
     )
@@ -98,7 +98,7 @@ def robust(examples: Examples) -> Preset:
 def filled(typed: Typed, preset: Preset) -> Typed:
     """Options of the recipe as typed, and as the preset says where they were not."""
     linf = (typed.get("norm") or "linf").lower() == "linf"
-    found = typed.filled(eps=preset.eps if linf else None, norm_mode=preset.norm_mode, steps=preset.steps)
+    found = typed.filled(eps=preset.eps if linf else None, bn_mode=preset.bn_mode, steps=preset.steps)
     if preset.stride is None or typed.get("steps") is not None:
         return found
     eps = cast("float", ball(preset.recipe, found).eps)
@@ -228,10 +228,10 @@ def _shares(words: str) -> tuple[float, ...]:
 def split(network: nn.Module, recipe: Recipe) -> nn.Module:
     """The network with as many routes through it as the recipe needs, if it has fewer."""
     from robustlab.core.routes import routes_of
-    from robustlab.models import split_norms
+    from robustlab.models import split_bn
 
     routes = getattr(recipe, "routes", 1)
-    return network if routes_of(network) >= routes else split_norms(network, routes)
+    return network if routes_of(network) >= routes else split_bn(network, routes)
 
 
 def kept(network: nn.Module, place: Path) -> Path:

@@ -61,7 +61,7 @@ def taking(model: nn.Module, route: int) -> Iterator[None]:
     A search twin that is made inside the block keeps the route.
 
     Args:
-        model: one that ``robustlab.models.split_norms`` has made; on any other, route 0 is all there is.
+        model: one that ``robustlab.models.split_bn`` has made; on any other, route 0 is all there is.
         route: 0 is the main one, for clean images; 1, 2, ... are the auxiliary ones.
 
     Raises: ValueError if the model has no such route.
@@ -70,7 +70,7 @@ def taking(model: nn.Module, route: int) -> Iterator[None]:
     if route not in range(there):
         raise ValueError(
             f"route {route} does not lead through this {type(model).__name__}, whose routes are 0 to {there - 1}: "
-            "make more with robustlab.models.split_norms(model, routes=...)"
+            "make more with robustlab.models.split_bn(model, routes=...)"
         )
     parts = routed_parts(model)
     before = [part.route for part in parts]

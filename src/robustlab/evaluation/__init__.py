@@ -10,11 +10,11 @@ from robustlab.evaluation.copies.manifest import (
 )
 from robustlab.evaluation.copies.write import write_corrupted
 from robustlab.evaluation.corruptions.baseline import Baseline, alexnet, baseline_of
-from robustlab.evaluation.corruptions.compare import NaturalComparison, compare_natural
+from robustlab.evaluation.corruptions.compare import CorruptionComparison, compare_corruptions
 from robustlab.evaluation.corruptions.corrupted_set import Corrupted, CorruptedSets, corrupted_sets, ready_made
-from robustlab.evaluation.corruptions.evaluate import evaluate_natural
+from robustlab.evaluation.corruptions.evaluate import evaluate_corruptions
 from robustlab.evaluation.corruptions.flips import FlipRate, FlipRates, flip_rates
-from robustlab.evaluation.corruptions.gallery import natural_pictures
+from robustlab.evaluation.corruptions.gallery import corruption_pictures
 from robustlab.evaluation.corruptions.hard import (
     NaturalAdversarial,
     NaturalOutliers,
@@ -23,8 +23,8 @@ from robustlab.evaluation.corruptions.hard import (
     natural_outliers,
 )
 from robustlab.evaluation.corruptions.metrics import CorruptionError, CorruptionErrors, corruption_errors
-from robustlab.evaluation.corruptions.plan import NaturalSettings, numbers_of
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.plan import CorruptionSettings, numbers_of
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.doctor.adaptive import Adapted, adaptive, run_adaptive
 from robustlab.evaluation.doctor.adversarial_set import check_adversarial, check_adversarial_run
 from robustlab.evaluation.doctor.diagnose import diagnose
@@ -35,7 +35,7 @@ from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.plan import Settings
 from robustlab.evaluation.png import Saved, verify_saved
 from robustlab.evaluation.png_files import SavedRun, save_images
-from robustlab.evaluation.read import is_natural, read_natural, read_run
+from robustlab.evaluation.read import is_corruption_run, read_corruptions, read_run
 from robustlab.evaluation.record import (
     WORST,
     AttackInfo,
@@ -65,16 +65,82 @@ from robustlab.evaluation.run import evaluate
 from robustlab.runs.progress import Progress
 
 __all__ = [
-    "WORST", "Adapted", "AttackInfo", "AttackResult", "Baseline", "ClassResult", "CleanResult", "Comparison",
-    "Confusion", "CopyManifest", "CopySettings", "Corrupted", "CorruptedSets", "CorruptionError",
-    "CorruptionErrors", "Curve", "CurvePoint", "DataInfo", "Evaluation", "Finding", "FindingSpec", "FlipRate",
-    "FlipRates", "GalleryItem", "ModelInfo", "NaturalAdversarial", "NaturalComparison", "NaturalEvaluation",
+    "WORST",
+    "Adapted",
+    "AttackInfo",
+    "AttackResult",
+    "Baseline",
+    "ClassResult",
+    "CleanResult",
+    "Comparison",
+    "Confusion",
+    "CopyManifest",
+    "CopySettings",
+    "Corrupted",
+    "CorruptedSets",
+    "CorruptionComparison",
+    "CorruptionError",
+    "CorruptionErrors",
+    "CorruptionEvaluation",
+    "CorruptionSettings",
+    "Curve",
+    "CurvePoint",
+    "DataInfo",
+    "Evaluation",
+    "Finding",
+    "FindingSpec",
+    "FlipRate",
+    "FlipRates",
+    "GalleryItem",
+    "ModelInfo",
+    "NaturalAdversarial",
     "NaturalOutliers",
-    "NaturalSettings", "Outcome", "Progress", "ProtocolResult", "Queries", "Recheck", "RunInfo",
-    "Saved", "SavedRun", "Settings", "Sizes", "Spread", "StageResult", "ThreatInfo", "TracePoint", "TraceRecord",
-    "WorstCase", "adaptive", "alexnet", "baseline_of", "check_adversarial", "check_adversarial_run", "compare",
-    "compare_natural", "corrupted_sets", "corruption_errors", "damaged_files", "diagnose", "evaluate",
-    "evaluate_natural", "flip_rates", "inspect_inputs", "is_copy", "is_natural", "natural_adversarial",
-    "natural_outliers", "natural_pictures", "numbers_of", "outcomes_of", "pictures", "read_copy", "read_natural",
-    "read_run", "ready_made", "register_finding", "run_adaptive", "save_images", "verify_saved", "write_corrupted",
+    "Outcome",
+    "Progress",
+    "ProtocolResult",
+    "Queries",
+    "Recheck",
+    "RunInfo",
+    "Saved",
+    "SavedRun",
+    "Settings",
+    "Sizes",
+    "Spread",
+    "StageResult",
+    "ThreatInfo",
+    "TracePoint",
+    "TraceRecord",
+    "WorstCase",
+    "adaptive",
+    "alexnet",
+    "baseline_of",
+    "check_adversarial",
+    "check_adversarial_run",
+    "compare",
+    "compare_corruptions",
+    "corrupted_sets",
+    "corruption_errors",
+    "corruption_pictures",
+    "damaged_files",
+    "diagnose",
+    "evaluate",
+    "evaluate_corruptions",
+    "flip_rates",
+    "inspect_inputs",
+    "is_copy",
+    "is_corruption_run",
+    "natural_adversarial",
+    "natural_outliers",
+    "numbers_of",
+    "outcomes_of",
+    "pictures",
+    "read_copy",
+    "read_corruptions",
+    "read_run",
+    "ready_made",
+    "register_finding",
+    "run_adaptive",
+    "save_images",
+    "verify_saved",
+    "write_corrupted",
 ]  # fmt: skip

@@ -156,7 +156,9 @@ def read_manifest(directory: Path) -> Manifest:
     """
     content = read_json(directory / "manifest.json")
     if content.get("measures") == NATURAL:
-        raise RunError(f"{directory} holds a run over corrupted images, not one of attacks: read it with read_natural")
+        raise RunError(
+            f"{directory} holds a run over corrupted images, not one of attacks: read it with read_corruptions"
+        )
     try:
         if content.get("schema") not in READABLE:
             known = " and ".join(map(str, READABLE))

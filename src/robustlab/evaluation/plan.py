@@ -82,7 +82,7 @@ class Settings:
             raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
 
 
-class Pass(NamedTuple):
+class Phase(NamedTuple):
     """One walk over some of the examples; what its rows and batches are filed under."""
 
     attack: int
@@ -93,7 +93,7 @@ class Pass(NamedTuple):
     restart: int = 0
 
 
-CLEAN = Pass(-1, 0.0, "clean")
+CLEAN = Phase(-1, 0.0, "clean")
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def rechecked(reused: Tensor, entry: int, eps: float, seed: int) -> Tensor:
     return chosen(reused, count, "recheck", fold_in(seed, entry, *eps.as_integer_ratio()))
 
 
-def batch_seed(seed: int, number: int, passed: Pass) -> int:
+def batch_seed(seed: int, number: int, phase: Phase) -> int:
     """Seed of the global generators during one batch, for models that draw from them."""
-    labels = (passed.attack + 1, *passed.eps.as_integer_ratio(), len(passed.kind), passed.stage, passed.restart, number)
+    labels = (phase.attack + 1, *phase.eps.as_integer_ratio(), len(phase.kind), phase.stage, phase.restart, number)
     return fold_in(seed, _LABELS["batch"], *labels)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from robustlab.attacks.facts import passes_needed
 from robustlab.core.words import budget
-from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Pass
+from robustlab.evaluation.plan import CLEAN, RECHECKED, Entry, Phase
 from robustlab.evaluation.queries import Reader, spent
 from robustlab.evaluation.store import Cost
 from robustlab.runs.progress import Progress, Report
@@ -17,10 +17,10 @@ from robustlab.runs.progress import Progress, Report
 _ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few and are not counted
 
 
-class Walk(NamedTuple):
+class PhaseProgress(NamedTuple):
     """A walk over some examples, so far."""
 
-    passed: Pass
+    phase: Phase
     name: str
     """Of the attack."""
     part: int
@@ -76,37 +76,37 @@ class Pace:
         """Begins a walk."""
         self.here = (0.0, 0.0)
 
-    def add(self, passed: Pass, cost: Cost) -> None:
+    def add(self, phase: Phase, cost: Cost) -> None:
         """Counts a batch."""
-        if passed == CLEAN:
+        if phase == CLEAN:
             return
         passes = float(cost.forward + cost.backward)
         self.here = (self.here[0] + passes, self.here[1] + cost.seconds)
         self.spent, self.seconds = self.spent + passes, self.seconds + cost.seconds
 
-    def report(self, walk: Walk) -> None:
+    def report(self, at: PhaseProgress) -> None:
         """Reports the progress of the run."""
         if self.reported is None:
             return
-        clean = walk.passed == CLEAN
-        here, later = self._left(walk)
+        clean = at.phase == CLEAN
+        here, later = self._left(at)
         share = self.spent / (self.spent + here + later) if self.spent + here + later else 1.0
         self.share = max(self.share, share * (_ATTACKS if self.doctor else 1.0))
-        stage = "" if clean or len(self.weights[walk.passed.attack]) == 1 else self._stage(walk)
-        rechecked = walk.passed.kind == "recheck"
-        robust = self.standing if rechecked else walk.total - walk.fallen
-        metrics = {} if clean else {"eps": walk.passed.eps, "rechecked": float(rechecked)}
+        stage = "" if clean or len(self.weights[at.phase.attack]) == 1 else self._stage(at)
+        rechecked = at.phase.kind == "recheck"
+        robust = self.standing if rechecked else at.total - at.fallen
+        metrics = {} if clean else {"eps": at.phase.eps, "rechecked": float(rechecked)}
         self.reported(
             Progress(
-                walk.name,
-                walk.done,
-                walk.total,
+                at.name,
+                at.done,
+                at.total,
                 "examples",
                 stage,
-                walk.name if clean else _detail(walk, stage),
+                at.name if clean else _detail(at, stage),
                 self.share,
                 math.nan if clean else self._seconds(here, later),
-                {**metrics, "fooled": float(walk.fallen), "robust": float(robust)},
+                {**metrics, "fooled": float(at.fallen), "robust": float(robust)},
             )
         )
 
@@ -116,26 +116,26 @@ class Pace:
         if self.reported is not None:
             self.reported(Progress("doctor", done, 1, detail="doctor", share=self.share))
 
-    def _stage(self, walk: Walk) -> str:
-        return self.plan[walk.passed.attack].parts(walk.passed.eps, 0)[walk.part].name
+    def _stage(self, at: PhaseProgress) -> str:
+        return self.plan[at.phase.attack].parts(at.phase.eps, 0)[at.part].name
 
-    def _left(self, walk: Walk) -> tuple[float, float]:
+    def _left(self, at: PhaseProgress) -> tuple[float, float]:
         """Passes that this walk and all later ones may still take."""
-        attack, kind = walk.passed.attack, walk.passed.kind
+        attack, kind = at.phase.attack, at.phase.kind
         if attack < 0:
-            self.correct = walk.total - walk.fallen
+            self.correct = at.total - at.fallen
         elif kind == "run":
-            self.standing = walk.total - walk.fallen
+            self.standing = at.total - at.fallen
         later = sum(self._whole(number) for number in range(attack + 1, len(self.plan)))
         if attack < 0:
             return 0.0, later
         weights, entry = self.weights[attack], self.plan[attack]
-        more = len(entry.eps) - 1 - entry.eps.index(walk.passed.eps)
-        checks = more + (kind == "run" and entry.eps[0] != walk.passed.eps)
-        later += sum(weights[walk.part + 1 :]) * (walk.total - walk.fallen)
+        more = len(entry.eps) - 1 - entry.eps.index(at.phase.eps)
+        checks = more + (kind == "run" and entry.eps[0] != at.phase.eps)
+        later += sum(weights[at.part + 1 :]) * (at.total - at.fallen)
         later += more * sum(weights) * self.standing
         later += checks * weights[0] * min(RECHECKED, self.correct - self.standing)
-        return float(weights[walk.part] * (walk.total - walk.done)), later
+        return float(weights[at.part] * (at.total - at.done)), later
 
     def _whole(self, number: int) -> float:
         """Passes of an attack at all its eps if nobody falls."""
@@ -150,7 +150,12 @@ class Pace:
         return (here * own + later * overall) / self.processes
 
 
-def _detail(walk: Walk, stage: str) -> str:
+def _detail(at: PhaseProgress, stage: str) -> str:
     """Attack, eps and stage, and the examples that it fooled so far."""
-    words = [walk.name, f"eps {budget(walk.passed.eps)}", "recheck" if walk.passed.kind == "recheck" else "", stage]
-    return f"{', '.join(filter(None, words))}: {walk.done}/{walk.total}, {walk.fallen} fooled"
+    words = [
+        at.name,
+        f"eps {budget(at.phase.eps)}",
+        "recheck" if at.phase.kind == "recheck" else "",
+        stage,
+    ]
+    return f"{', '.join(filter(None, words))}: {at.done}/{at.total}, {at.fallen} fooled"

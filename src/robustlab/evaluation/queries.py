@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from robustlab.evaluation.plan import CLEAN, Pass
+from robustlab.evaluation.plan import CLEAN, Phase
 from robustlab.evaluation.schema import BATCH_HEAD, CLEAN_CONTENT, COUNTED, KEY, OUTCOME_CONTENT, PLACE, finished
 
 Value: TypeAlias = int | float | str | bytes | None
@@ -95,16 +95,16 @@ def kept_files(reader: Reader) -> list[Row]:
     return reader.all(f"SELECT {PLACE}, batch, file, digest FROM batches WHERE file NOTNULL")
 
 
-def committed_numbers(reader: Reader, passed: Pass) -> set[int]:
+def committed_numbers(reader: Reader, phase: Phase) -> set[int]:
     """Numbers of the committed batches of a pass."""
-    return {number for (number,) in reader.all(f"SELECT batch FROM batches WHERE {KEY}", *passed)}
+    return {number for (number,) in reader.all(f"SELECT batch FROM batches WHERE {KEY}", *phase)}
 
 
-def ids_by_batch(reader: Reader, passed: Pass) -> Iterator[Row]:
+def ids_by_batch(reader: Reader, phase: Phase) -> Iterator[Row]:
     """Batch number and id of each row of a pass, by both."""
-    if passed == CLEAN:
+    if phase == CLEAN:
         return reader.rows("SELECT batch, id FROM examples ORDER BY batch, id")
-    return reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *passed)
+    return reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *phase)
 
 
 def committed(reader: Reader) -> list[Row]:
@@ -112,13 +112,13 @@ def committed(reader: Reader) -> list[Row]:
     return reader.all(f"SELECT {PLACE}, batch, content, {BATCH_HEAD} FROM batches ORDER BY {PLACE}, batch")
 
 
-def batch_rows(reader: Reader, passed: Pass, number: int, first: int, last: int) -> list[Row]:
+def batch_rows(reader: Reader, phase: Phase, number: int, first: int, last: int) -> list[Row]:
     """The rows of one batch whose ids lie between two, by id."""
     some = "batch = ? AND id BETWEEN ? AND ? ORDER BY id"
-    if passed == CLEAN:
+    if phase == CLEAN:
         return reader.all(f"SELECT {CLEAN_CONTENT} FROM examples WHERE {some}", number, first, last)
     query = f"SELECT {OUTCOME_CONTENT} FROM outcomes WHERE {KEY} AND {some}"
-    return reader.all(query, *passed, number, first, last)
+    return reader.all(query, *phase, number, first, last)
 
 
 def rows_by_batch(reader: Reader) -> Iterator[Row]:
@@ -141,9 +141,9 @@ def unnumbered_examples(reader: Reader) -> int:
     return reader.count("SELECT count(*) FROM examples WHERE batch IS NULL")
 
 
-def examples_done(reader: Reader, passed: Pass, last: int) -> int:
+def examples_done(reader: Reader, phase: Phase, last: int) -> int:
     """Examples in the committed batches of a pass up to one."""
-    return reader.count(f"SELECT coalesce(sum(n), 0) FROM batches WHERE {KEY} AND batch <= ?", *passed, last)
+    return reader.count(f"SELECT coalesce(sum(n), 0) FROM batches WHERE {KEY} AND batch <= ?", *phase, last)
 
 
 # --- Examples
@@ -170,17 +170,17 @@ def reused_ids(reader: Reader, attack: int, eps: float) -> Tensor:
     return reader.ids(query, attack, eps)
 
 
-def finished_ids(reader: Reader, passed: Pass, *, targeted: bool) -> Tensor:
+def finished_ids(reader: Reader, phase: Phase, *, targeted: bool) -> Tensor:
     """Examples that earlier stages and restarts of a pass have finished, by id."""
     earlier = "attack = ? AND eps = ? AND kind = ? AND (stage, restart) < (?, ?)"
     done = finished(targeted=targeted)
-    return reader.ids(f"SELECT DISTINCT id FROM outcomes WHERE {earlier} AND {done} ORDER BY id", *passed)
+    return reader.ids(f"SELECT DISTINCT id FROM outcomes WHERE {earlier} AND {done} ORDER BY id", *phase)
 
 
-def finished_count(reader: Reader, passed: Pass, last: int, *, targeted: bool) -> int:
+def finished_count(reader: Reader, phase: Phase, last: int, *, targeted: bool) -> int:
     """Examples that a pass has finished in its batches up to one."""
     query = f"SELECT count(*) FROM outcomes WHERE {KEY} AND batch <= ? AND {finished(targeted=targeted)}"
-    return reader.count(query, *passed, last)
+    return reader.count(query, *phase, last)
 
 
 def fooled_ids(reader: Reader, attack: int, eps: float, *, counted: bool = True) -> Tensor:
@@ -190,12 +190,12 @@ def fooled_ids(reader: Reader, attack: int, eps: float, *, counted: bool = True)
     return reader.ids(query, attack, eps)
 
 
-def fooled_in(reader: Reader, passed: Pass) -> Tensor:
+def fooled_in(reader: Reader, phase: Phase) -> Tensor:
     """Examples that one pass fooled, by id."""
-    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id", *passed)
+    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND fooled = 1 ORDER BY id", *phase)
 
 
-def robust_in(reader: Reader, passed: Pass) -> Tensor:
+def robust_in(reader: Reader, phase: Phase) -> Tensor:
     """Examples that one pass left robust, the most confident first."""
     robust = "fooled = 0 AND prediction >= 0 ORDER BY confidence DESC, id"
-    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND {robust}", *passed)
+    return reader.ids(f"SELECT id FROM outcomes WHERE {KEY} AND {robust}", *phase)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.corruptions.manifest import RECORD, read_natural_manifest
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.manifest import RECORD, read_corruption_manifest
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.manifest import NATURAL, read_manifest
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.sealed import check_file, read_result
@@ -25,25 +25,25 @@ def read_run(directory: str | Path) -> Evaluation:
 
 
 @typed
-def is_natural(directory: str | Path) -> bool:
+def is_corruption_run(directory: str | Path) -> bool:
     """Whether a directory holds a run over corrupted images."""
     path = Path(directory)
     return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get("measures") == NATURAL
 
 
 @typed
-def read_natural(directory: str | Path) -> NaturalEvaluation:
+def read_corruptions(directory: str | Path) -> CorruptionEvaluation:
     """The result of a finished run under corruptions.
 
     Raises: RunError if there is no run, it is not finished, or its record is damaged, changed or of another run.
     """
     path = Path(directory)
-    manifest = read_natural_manifest(path)
+    manifest = read_corruption_manifest(path)
     if not (path / RECORD).exists() or manifest.sealed == {}:
-        raise RunError(f"the run in {path} is not finished: call evaluate_natural with the same arguments to go on")
+        raise RunError(f"the run in {path} is not finished: call evaluate_corruptions with the same arguments to go on")
     check_file(path, RECORD, manifest.sealed)
     try:
-        found = NaturalEvaluation.from_json(read_json(path / RECORD), path)
+        found = CorruptionEvaluation.from_json(read_json(path / RECORD), path)
     except ValueError as error:
         raise RunError(f"{path / RECORD} cannot be used: {error}; delete it and run the evaluation again") from error
     if found.run.id != manifest.run.id:

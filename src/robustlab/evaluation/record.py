@@ -320,9 +320,9 @@ class TraceRecord:
     eps: float
     id: int
     label: int
-    fell_at: int | None
+    fooled_at: int | None
     """Number of the first point that was a success; None: it stood."""
-    looked_at: int
+    points_seen: int
     """Number of points; of many only some are kept."""
     points: tuple[TracePoint, ...]
 

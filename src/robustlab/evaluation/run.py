@@ -37,7 +37,7 @@ from robustlab.evaluation.plan import (
     Attacks,
     Entry,
     Kind,
-    Pass,
+    Phase,
     Settings,
     batch_seed,
     batches,
@@ -46,7 +46,7 @@ from robustlab.evaluation.plan import (
     entries,
     rechecked,
 )
-from robustlab.evaluation.progress import Pace, Walk
+from robustlab.evaluation.progress import Pace, PhaseProgress
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.readings import Readings
 from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
@@ -194,7 +194,7 @@ class Run:
     def attack_all(self) -> None:
         """Whatever is not committed yet: the clean pass, then all attacks in order."""
         self.pace.resume(self.store.reader)
-        self.walk(Walk(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
+        self.run_phase(PhaseProgress(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
         self.subject.readings.forget()
         undefined = self.read(queries.undefined_examples)
         refuse(logit_faults(undefined, len(self.ids)))
@@ -218,15 +218,15 @@ class Run:
         """Each stage and restart of an attack, on what those before it left standing."""
         entry = self.plan[number]
         for place, part in enumerate(entry.parts(eps, self.settings.seed)):
-            passed = Pass(number, eps, kind, part.stage, part.restart)
-            left = _without(ids, self.read(partial(queries.finished_ids, passed=passed, targeted=entry.targeted)))
-            walk = Walk(passed, entry.name, place, 0, len(left), 0)
-            self.walk(walk, left, partial(self.fool, part, kept=kind == "run"))
+            phase = Phase(number, eps, kind, part.stage, part.restart)
+            left = _without(ids, self.read(partial(queries.finished_ids, phase=phase, targeted=entry.targeted)))
+            at = PhaseProgress(phase, entry.name, place, 0, len(left), 0)
+            self.run_phase(at, left, partial(self.fool, part, kept=kind == "run"))
 
-    def walk(self, walk: Walk, ids: Tensor, work: Work) -> None:
+    def run_phase(self, at: PhaseProgress, ids: Tensor, work: Work) -> None:
         """Goes through examples batch by batch, each process through its own; each batch is committed by itself."""
-        passed, parts = walk.passed, batches(ids, self.settings.batch_size)
-        done = self.processes.by_first(lambda: self.store.done(passed, parts))
+        phase, parts = at.phase, batches(ids, self.settings.batch_size)
+        done = self.processes.by_first(lambda: self.store.done(phase, parts))
         left = [number for number in range(len(parts)) if number not in done]
         mine = set(left[self.processes.rank :: self.processes.count])
         self.pace.enter()
@@ -234,49 +234,49 @@ class Run:
         def own() -> None:
             for number, part in enumerate(parts):
                 if number in mine:
-                    self.batch(passed, number, part, work)
-                    done.update([number], self.taken_in(passed))
+                    self.batch(phase, number, part, work)
+                    done.update([number], self.taken_in(phase))
                 if number in done:
-                    self.told(walk, number)
+                    self.told(at, number)
 
         def rest() -> None:
-            if self.taken_in(passed):
-                self.told(walk, len(parts) - 1)
+            if self.taken_in(phase):
+                self.told(at, len(parts) - 1)
 
         self.processes.each(own)
         self.processes.by_first(rest)
 
-    def batch(self, passed: Pass, number: int, ids: Tensor, work: Work) -> None:
+    def batch(self, phase: Phase, number: int, ids: Tensor, work: Work) -> None:
         """Works on one batch."""
-        seed_generators(batch_seed(self.settings.seed, number, passed))
+        seed_generators(batch_seed(self.settings.seed, number, phase))
         start = perf_counter()
         rows, tensors, passes = work(ids)
         cost = Cost(passes.forward, passes.backward, perf_counter() - start)
-        self.store.commit(passed, number, rows, cost, tensors)
-        self.pace.add(passed, cost)
+        self.store.commit(phase, number, rows, cost, tensors)
+        self.pace.add(phase, cost)
 
-    def taken_in(self, passed: Pass) -> list[int]:
+    def taken_in(self, phase: Phase) -> list[int]:
         """The batches that the other processes have done since the last time, in the first process."""
         found: dict[int, Cost] = {}
         for rank in range(1, self.processes.count) if self.processes.first else ():
-            found |= take_in(self.store, passed, rank)
+            found |= take_in(self.store, phase, rank)
         for cost in found.values():
-            self.pace.add(passed, cost)
+            self.pace.add(phase, cost)
         return list(found)
 
-    def told(self, walk: Walk, last: int) -> None:
+    def told(self, at: PhaseProgress, last: int) -> None:
         """Says how far a walk is: what is known of its batches up to one."""
         if self.settings.progress is not None:
-            done = queries.examples_done(self.store.reader, walk.passed, last)
-            self.pace.report(walk._replace(done=done, fallen=self.fallen(walk.passed, last)))
+            done = queries.examples_done(self.store.reader, at.phase, last)
+            self.pace.report(at._replace(done=done, fallen=self.fallen(at.phase, last)))
 
-    def fallen(self, passed: Pass, last: int) -> int:
+    def fallen(self, phase: Phase, last: int) -> int:
         """How many fell in a pass up to a batch; in the clean pass, how many are wrong."""
         reader, size = self.store.reader, self.settings.batch_size
-        if passed == CLEAN:
+        if phase == CLEAN:
             last_id = int(self.ids[: (last + 1) * size][-1])
             return queries.wrong_examples(reader, last_id)
-        return queries.finished_count(reader, passed, last, targeted=self.plan[passed.attack].targeted)
+        return queries.finished_count(reader, phase, last, targeted=self.plan[phase.attack].targeted)
 
     def answer(self, ids: Tensor) -> Worked:
         """The rows of a clean batch."""

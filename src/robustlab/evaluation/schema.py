@@ -62,9 +62,9 @@ CREATE TABLE IF NOT EXISTS sessions (  -- one row per process that worked on the
 ADDED = (("examples", "batch", "INTEGER"), ("batches", "content", "BLOB"))
 """Columns that older versions did not have: table, name, type."""
 KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
-"""The condition that rows and batches belong to a ``Pass``."""
+"""The condition that rows and batches belong to a ``Phase``."""
 PLACE = "attack, eps, kind, stage, restart"
-"""The columns of a ``Pass``."""
+"""The columns of a ``Phase``."""
 BATCH_HEAD = "n, forward, backward, file, digest, seconds"
 """What a batch's digest covers of its line."""
 CLEAN_CONTENT = "id, label, prediction, confidence, correct, digest"

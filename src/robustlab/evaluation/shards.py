@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from robustlab.evaluation.plan import Pass
+from robustlab.evaluation.plan import Phase
 from robustlab.evaluation.store import Cost, Store, writing
 from robustlab.runs.disk import disk
 from robustlab.runs.lock import locked
@@ -66,13 +66,13 @@ def take_in_all(store: Store, run: str, *, adopt: bool) -> None:
         _tidied(path)
 
 
-def take_in(store: Store, passed: Pass, rank: int) -> dict[int, Cost]:
+def take_in(store: Store, phase: Phase, rank: int) -> dict[int, Cost]:
     """Takes the batches of a pass that a process has committed since the last time into the run.
 
     Returns: their numbers, and what each took.
     """
     with store.attached(path_of(store.directory, rank)):
-        return store.take_in(passed)
+        return store.take_in(phase)
 
 
 def _tidied(path: Path) -> None:

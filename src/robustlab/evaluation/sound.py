@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
-from robustlab.evaluation.plan import CLEAN, Pass
+from robustlab.evaluation.plan import CLEAN, Phase
 from robustlab.evaluation.queries import (
     Reader,
     batch_rows,
@@ -19,8 +19,8 @@ from robustlab.evaluation.queries import (
 from robustlab.runs.files import digest
 
 Batch: TypeAlias = tuple[Any, ...]
-"""Which batch: its ``Pass``, and its number in it."""
-_WIDTH = len(Pass._fields) + 1
+"""Which batch: its ``Phase``, and its number in it."""
+_WIDTH = len(Phase._fields) + 1
 
 
 class Content(NamedTuple):
@@ -30,17 +30,17 @@ class Content(NamedTuple):
     digest: bytes
 
 
-def batch_content(reader: Reader, passed: Pass, number: int, ids: Sequence[int], head: tuple[Any, ...]) -> bytes:
+def batch_content(reader: Reader, phase: Phase, number: int, ids: Sequence[int], head: tuple[Any, ...]) -> bytes:
     """What stands for a batch whose rows were just written.
 
     Args:
         reader: of the database.
-        passed: the pass that the batch belongs to.
+        phase: the pass that the batch belongs to.
         number: of the batch.
         ids: of its rows.
         head: its line in ``batches``, from ``n`` to ``seconds``, as the database gives it back.
     """
-    return _signed((*passed, number, *head), _content(batch_rows(reader, passed, number, min(ids), max(ids))))
+    return _signed((*phase, number, *head), _content(batch_rows(reader, phase, number, min(ids), max(ids))))
 
 
 def unsound(reader: Reader) -> list[Batch]:

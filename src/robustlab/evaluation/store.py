@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation import queries
-from robustlab.evaluation.plan import CLEAN, Pass
+from robustlab.evaluation.plan import CLEAN, Phase
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
@@ -110,47 +110,47 @@ class Store:
 
     def _drop(self, key: Batch) -> None:
         """Forgets a batch, its rows, and rows that only say they are of it."""
-        *passed, number = key
-        if Pass(*passed) == CLEAN:
+        *phase, number = key
+        if Phase(*phase) == CLEAN:
             self.database.execute("DELETE FROM examples WHERE batch IS ?", (number,))
             if number is None:  # an older version's rows, which do not say their batch
-                self.database.execute(f"DELETE FROM batches WHERE {KEY} AND content IS NULL", passed)
+                self.database.execute(f"DELETE FROM batches WHERE {KEY} AND content IS NULL", phase)
         self.database.execute(f"DELETE FROM outcomes WHERE {KEY} AND batch = ?", key)
         self.database.execute(f"DELETE FROM batches WHERE {KEY} AND batch = ?", key)
 
-    def done(self, passed: Pass, parts: Sequence[Tensor]) -> set[int]:
+    def done(self, phase: Phase, parts: Sequence[Tensor]) -> set[int]:
         """Numbers of the batches of a pass that are committed; those of other examples than it has are dropped.
 
         Args:
-            passed: the pass.
+            phase: the pass.
             parts: ids of each of its batches.
         """
-        found = queries.committed_numbers(self.reader, passed)
+        found = queries.committed_numbers(self.reader, phase)
         if not found:
             return set()
-        here = dict(self._batches(passed, parts))
+        here = dict(self._batches(phase, parts))
         strange = [n for n in found if not 0 <= n < len(parts) or here.get(n) != parts[n].tolist()]
         with self.transaction() if strange else nullcontext():
             for number in strange:
-                self._drop((*passed, number))
+                self._drop((*phase, number))
         return found.difference(strange)
 
-    def _batches(self, passed: Pass, parts: Sequence[Tensor]) -> Iterator[tuple[int, list[int]]]:
+    def _batches(self, phase: Phase, parts: Sequence[Tensor]) -> Iterator[tuple[int, list[int]]]:
         """The ids in each batch of a pass; where an older version's rows do not say their batch, that of the plan."""
-        rows = queries.ids_by_batch(self.reader, passed)
-        if passed == CLEAN:
+        rows = queries.ids_by_batch(self.reader, phase)
+        if phase == CLEAN:
             places = {i: number for number, part in enumerate(parts) for i in part.tolist()}
             rows = ((places.get(i, -1) if number is None else number, i) for number, i in rows)
         for number, some in groupby(rows, key=itemgetter(0)):
             yield number, [i for _, i in some]
 
     def commit(
-        self, passed: Pass, number: int, rows: Columns, cost: Cost, tensors: Mapping[str, Tensor] | None = None
+        self, phase: Phase, number: int, rows: Columns, cost: Cost, tensors: Mapping[str, Tensor] | None = None
     ) -> None:
         """Writes a batch: first its file, then its rows in one transaction.
 
         Args:
-            passed: the pass it belongs to.
+            phase: the pass it belongs to.
             number: of the batch in its pass.
             rows: one entry per example and column of ``outcomes`` (``examples`` in the clean pass).
             cost: of the batch.
@@ -159,13 +159,13 @@ class Store:
         Raises: RunError if it cannot be written; then nothing of this batch is.
         """
         with disk(self.directory):
-            name, digest = self._file(passed, number, tensors) if tensors else (None, None)
+            name, digest = self._file(phase, number, tensors) if tensors else (None, None)
         with self.transaction():
-            self._insert(passed, number, rows)
+            self._insert(phase, number, rows)
             ids = [int(i) for i in rows["id"] if i is not None]
             head = (len(ids), cost.forward, cost.backward, name, digest, float(cost.seconds))
-            content = batch_content(self.reader, passed, number, ids, head)
-            self.database.execute(f"INSERT INTO batches VALUES ({_marks(13)})", (*passed, number, *head, content))
+            content = batch_content(self.reader, phase, number, ids, head)
+            self.database.execute(f"INSERT INTO batches VALUES ({_marks(13)})", (*phase, number, *head, content))
             self.spend()
 
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
@@ -190,14 +190,14 @@ class Store:
         spent = (self._watch.lap(), self.session)
         self.database.execute("UPDATE sessions SET seconds = seconds + ? WHERE session = ?", spent)
 
-    def _file(self, passed: Pass, number: int, tensors: Mapping[str, Tensor]) -> tuple[str, bytes]:
-        kind = f"{passed.kind}-{passed.stage}-{passed.restart}"
-        name = f"adversarial/{passed.attack:02d}-eps{passed.eps!r}-{kind}-{number:06d}.safetensors"
+    def _file(self, phase: Phase, number: int, tensors: Mapping[str, Tensor]) -> tuple[str, bytes]:
+        kind = f"{phase.kind}-{phase.stage}-{phase.restart}"
+        name = f"adversarial/{phase.attack:02d}-eps{phase.eps!r}-{kind}-{number:06d}.safetensors"
         return name, write_tensors(self.directory / name, tensors)
 
-    def _insert(self, passed: Pass, number: int, rows: Columns) -> None:
-        place: dict[str, Value] = {**({} if passed == CLEAN else passed._asdict()), "batch": number}
-        names, table = [*place, *rows], "examples" if passed == CLEAN else "outcomes"
+    def _insert(self, phase: Phase, number: int, rows: Columns) -> None:
+        place: dict[str, Value] = {**({} if phase == CLEAN else phase._asdict()), "batch": number}
+        names, table = [*place, *rows], "examples" if phase == CLEAN else "outcomes"
         statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({_marks(len(names))})"
         values = zip(*rows.values(), strict=True)
         self.database.executemany(statement, ((*place.values(), *row) for row in values))
@@ -229,16 +229,16 @@ class Store:
             for table in _TABLES:
                 self.database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM shard.{table}")
 
-    def take_in(self, passed: Pass) -> dict[int, Cost]:
+    def take_in(self, phase: Phase) -> dict[int, Cost]:
         """Takes the new batches of a pass from the attached shard; returns their numbers, and what each took."""
         with self.transaction():
             columns = "batch, forward, backward, seconds"
-            rows = self.reader.all(f"SELECT {columns} FROM shard.batches WHERE {_NEW}", *passed, *passed)
+            rows = self.reader.all(f"SELECT {columns} FROM shard.batches WHERE {_NEW}", *phase, *phase)
             if rows:
                 self.database.execute("INSERT OR IGNORE INTO main.examples SELECT * FROM shard.examples")
                 for table in ("outcomes", "batches"):
                     statement = f"INSERT INTO main.{table} SELECT * FROM shard.{table} WHERE {_NEW}"
-                    self.database.execute(statement, (*passed, *passed))
+                    self.database.execute(statement, (*phase, *phase))
         return {number: Cost(*cost) for number, *cost in rows}
 
     @property

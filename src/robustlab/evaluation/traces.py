@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import TraceRow, trace
-from robustlab.evaluation.plan import Entry, Pass, chosen
+from robustlab.evaluation.plan import Entry, Phase, chosen
 from robustlab.evaluation.queries import Reader, fooled_ids, fooled_in, robust_in
 from robustlab.evaluation.record import TracePoint, TraceRecord
 from robustlab.evaluation.stages import Part
@@ -41,10 +41,10 @@ def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed:
     """
     eps = entry.eps[-1]
     first = entry.parts(eps, seed)[0]
-    passed = Pass(number, eps, "run")
-    standing = robust_in(reader, passed)
+    phase = Phase(number, eps, "run")
+    standing = robust_in(reader, phase)
     standing = standing[~torch.isin(standing, fooled_ids(reader, number, eps, counted=False))][:STANDING].sort().values
-    fallen = chosen(fooled_in(reader, passed), FALLEN, "doctor", seed)
+    fallen = chosen(fooled_in(reader, phase), FALLEN, "doctor", seed)
     held = [rows for rows in _looked(subject, first, standing) if not any(row.finished for row in rows)]
     if held:
         yield _record(subject, entry, first, "hardest", min(held, key=lambda rows: rows[-1].margin))

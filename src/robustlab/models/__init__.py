@@ -12,7 +12,7 @@ from robustlab.models.load import load, names
 from robustlab.models.mixer import PatchMixer
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
-from robustlab.models.split_norm import exported, merged, split_norms
+from robustlab.models.split_bn import exported, merged, split_bn
 from robustlab.models.timm_models import Shape
 
 __all__ = [
@@ -39,6 +39,6 @@ __all__ = [
     "save",
     "smooth",
     "smooth_gradients",
-    "split_norms",
+    "split_bn",
     "taking",
 ]

@@ -27,7 +27,7 @@ from robustlab.models.mixer import PatchMixer
 from robustlab.models.scaled import fitted_name
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
-from robustlab.models.split_norm import split_norms
+from robustlab.models.split_bn import split_bn
 from robustlab.models.timm_models import Shape, check_known, timm_model
 from robustlab.models.transfer import for_images
 
@@ -112,7 +112,7 @@ def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
     if "mean" in plan:
         model = normalised(model, cast("list[float]", plan["mean"]), cast("list[float]", plan["std"]))
     if "routes" in plan:
-        model = split_norms(model, cast(int, plan["routes"]))
+        model = split_bn(model, cast(int, plan["routes"]))
     if "from_size" in plan:
         return for_images(model, channels=cast(int, plan["from_channels"]), size=cast(int, plan["from_size"]))
     return model

@@ -21,7 +21,7 @@ from robustlab.regularization.neighbours import Neighbourhood, TargetMethod, gra
 
 Loss: TypeAlias = Callable[[Logits, Tensor], Tensor]
 """From logits and labels to one number per example (N,), or to a scalar that weights cannot be brought into."""
-NormMode: TypeAlias = Literal["train", "eval", "moving"]
+BnMode: TypeAlias = Literal["train", "eval", "moving"]
 """Mode of BatchNorm in the passes over neighbours: see ``AdversarialRegularization``."""
 
 
@@ -53,7 +53,7 @@ class AdversarialRegularization:
         multiplier: weight of the loss on them, >= 0; 0 gives exactly the plain loss.
         loss: per example.
         target: label of the neighbours: away from the true one, or towards another, which costs one more backward pass.
-        norm_mode: mode of BatchNorm in passes over neighbours. "train": batch statistics, without a change of the
+        bn_mode: mode of BatchNorm in passes over neighbours. "train": batch statistics, without a change of the
             running ones; "eval": the running ones; "moving": batch statistics that update the running ones, as in the
             original.
         limits: mask and bounds of the change.
@@ -67,14 +67,14 @@ class AdversarialRegularization:
     multiplier: float = 0.2
     loss: Loss = cross_entropy
     target: TargetMethod = "true"
-    norm_mode: NormMode = "train"
+    bn_mode: BnMode = "train"
     limits: Limits = field(default=FREE, repr=False)
     replays: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not self.multiplier >= 0:
             raise ValueError(f"multiplier is the weight of a loss, >= 0, got {self.multiplier}")
-        for name, kind in (("target", TargetMethod), ("norm_mode", NormMode)):
+        for name, kind in (("target", TargetMethod), ("bn_mode", BnMode)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} is one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
 
@@ -99,7 +99,7 @@ class AdversarialRegularization:
         if self.starts_here and first is None:
             first = {} if x.grad is None else {0: x.grad}
         x_adv = self.search(model, x, aim, first, seed=batch.seed, ids=batch.ids)
-        with passing(model, self.norm_mode):
+        with passing(model, self.bn_mode):
             neighbour_logits = model(x_adv)
         hard = mean_loss(self.loss(neighbour_logits, y))
         backward(self.multiplier * hard)
@@ -138,7 +138,7 @@ class AdversarialRegularization:
         """Neighbours as constants; ``first`` is the gradient at the examples, None if the start is random."""
 
         def objective(now: Inputs) -> Tensor:
-            with passing(model, self.norm_mode):
+            with passing(model, self.bn_mode):
                 return aim(model(now), weights)
 
         at = self.how
@@ -220,7 +220,7 @@ class AdversariallyRegularized(nn.Module):
         aim = how.aim(logits, y, seed=seed, ids=ids)
         first = how.first(aim, logits, x, weights) if how.starts_here else None
         x_adv = how.search(self, x, aim, first, weights=weights, seed=seed, ids=ids)
-        with passing(self, how.norm_mode):
+        with passing(self, how.bn_mode):
             neighbour_logits = self(x_adv)
         hard = mean_loss(how.loss(neighbour_logits, y), weights)
         return Losses(base + how.multiplier * hard, base, hard, logits)
@@ -251,7 +251,7 @@ def mean_loss(values: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 @contextmanager
-def passing(model: nn.Module, mode: NormMode) -> Iterator[None]:
+def passing(model: nn.Module, mode: BnMode) -> Iterator[None]:
     """Sets the mode of BatchNorm for forward passes over neighbours inside the block."""
     if mode == "moving":
         yield

@@ -15,7 +15,7 @@ from robustlab.core import Batch, Examples, Images, Logits, Metrics, RecipeState
 from robustlab.core.kinds import typed
 from robustlab.core.losses import cross_entropy
 from robustlab.core.metrics import measured
-from robustlab.regularization.adversarial import Loss, NormMode, labelled, mean_loss, passing
+from robustlab.regularization.adversarial import BnMode, Loss, labelled, mean_loss, passing
 from robustlab.regularization.graph import Graph, Neighbours
 from robustlab.regularization.graph_loss import GraphLoss
 
@@ -99,7 +99,7 @@ class GraphRegularization:
             between unlabelled examples count as well; 0, as in the original: none.
         graph_loss: distance, reduction, and outputs that get a gradient.
         loss: per example.
-        norm_mode: mode of BatchNorm in the pass over neighbours, as in ``AdversarialRegularization``.
+        bn_mode: mode of BatchNorm in the pass over neighbours, as in ``AdversarialRegularization``.
 
     Raises: ValueError for values that do not fit.
     """
@@ -112,7 +112,7 @@ class GraphRegularization:
     unlabelled: int = 0
     graph_loss: GraphLoss = field(default_factory=GraphLoss)
     loss: Loss = cross_entropy
-    norm_mode: NormMode = "train"
+    bn_mode: BnMode = "train"
     replays: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class GraphRegularization:
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in (self._at.rows, *self._at.table)))
-        settings = f"{self.neighbours}, {self.multiplier}, {self.unlabelled}, {self.graph_loss}, {self.norm_mode!r}"
+        settings = f"{self.neighbours}, {self.multiplier}, {self.unlabelled}, {self.graph_loss}, {self.bn_mode!r}"
         return f"GraphRegularization({self.pool.name}, {len(self.pool)}, {digest.hexdigest()[:16]}, {settings})"
 
     @property
@@ -170,7 +170,7 @@ class GraphRegularization:
 
     def outputs_of(self, model: nn.Module, nodes: Tensor, batch: Batch) -> Logits:
         """Outputs for some nodes (N, D)."""
-        with passing(model, self.norm_mode):
+        with passing(model, self.bn_mode):
             logits: Logits = model(self.inputs(nodes, batch))
         return logits
 

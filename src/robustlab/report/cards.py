@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustlab.evaluation.corruptions.compare import same_images
-from robustlab.evaluation.corruptions.gallery import natural_pictures
-from robustlab.evaluation.corruptions.record import NaturalEvaluation, Shown
+from robustlab.evaluation.corruptions.gallery import corruption_pictures
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, Shown
 from robustlab.report.confusion import class_name
 from robustlab.report.heat import spoken
 from robustlab.report.pictures import is_image_shape, png
@@ -36,13 +36,13 @@ class Card:
     shots: tuple[Shot, ...]
 
 
-def cards(evaluations: Sequence[NaturalEvaluation]) -> list[Card]:
+def cards(evaluations: Sequence[CorruptionEvaluation]) -> list[Card]:
     """The same images under each corruption, with what every model says that saw them."""
     first = evaluations[0]
     if first.directory is None or not first.gallery or not is_image_shape(first.data.shape):
         return []
     alike = [e for e in evaluations if same_images(first, e)]
-    x = natural_pictures(first, first.gallery)
+    x = corruption_pictures(first, first.gallery)
     answers = [{(item.corruption, item.severity, item.id): item for item in e.gallery} for e in alike]
     notes = {info.name: info.not_comparable for info in first.corruptions}
     cards = []
@@ -57,7 +57,7 @@ def cards(evaluations: Sequence[NaturalEvaluation]) -> list[Card]:
     return cards
 
 
-def _shot(e: NaturalEvaluation, item: Shown, uri: str, said: Sequence[Shown]) -> Shot:
+def _shot(e: CorruptionEvaluation, item: Shown, uri: str, said: Sequence[Shown]) -> Shot:
     alt = f"image {item.id}, {class_name(e, item.label)}" + (f", under {item.corruption}" if item.corruption else "")
     words = tuple(
         (class_name(e, one.prediction), percent(one.confidence, 0), one.prediction == one.label) for one in said

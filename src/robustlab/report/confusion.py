@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.record import AttackResult, Confusion, Evaluation
 
 MOST_CLASSES = 12
@@ -63,7 +63,7 @@ def before_after(evaluation: Evaluation, result: AttackResult) -> BeforeAfter:
     return BeforeAfter(result.attack, result.eps, first, second, ())
 
 
-def class_name(evaluation: Evaluation | NaturalEvaluation, label: int) -> str:
+def class_name(evaluation: Evaluation | CorruptionEvaluation, label: int) -> str:
     """A class as its data set calls it."""
     names = evaluation.data.classes
     if label < 0:

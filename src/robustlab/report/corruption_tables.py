@@ -7,9 +7,9 @@ import html
 import io
 from collections.abc import Sequence
 
-from robustlab.evaluation.corruptions.record import CellResult, NaturalEvaluation
+from robustlab.evaluation.corruptions.record import CellResult, CorruptionEvaluation
 from robustlab.evaluation.record import CleanResult
-from robustlab.report.corruptions import NaturalPage
+from robustlab.report.corruptions import CorruptionPage
 from robustlab.report.heat import Heat, spoken
 from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
 from robustlab.report.words import mark, p_value, percent, points, sample
@@ -20,7 +20,7 @@ COLUMNS = (
 )
 
 
-def natural_csv(evaluations: Sequence[NaturalEvaluation]) -> str:
+def corruption_csv(evaluations: Sequence[CorruptionEvaluation]) -> str:
     """One line per model, corruption and severity; the images as they are, are the corruption "clean" at severity 0."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
@@ -40,7 +40,7 @@ def natural_csv(evaluations: Sequence[NaturalEvaluation]) -> str:
     return buffer.getvalue()
 
 
-def natural_markdown(page: NaturalPage) -> str:
+def corruption_markdown(page: CorruptionPage) -> str:
     """The page without its pictures, for a pull request or a terminal."""
     parts = [f"# {md_text(page.title)}", md_text(sample(page.first.data)), *map(md_text, page.caveats)]
     parts += [f"- **{md_text(f.title)}** {md_text(f.advice)}" for kind in (*page.serious, *page.other)
@@ -55,7 +55,7 @@ def natural_markdown(page: NaturalPage) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _beside(page: NaturalPage) -> str:
+def _beside(page: CorruptionPage) -> str:
     rows = [
         [md_text(row.name), md_text(row.detail), *(both(share) if share else "" for share in row.shares)]
         for row in page.beside
@@ -78,7 +78,7 @@ def _heat(heat: Heat) -> list[str]:
     return [f"### {md_text(heat.title)}", md_table(["Accuracy in %", *map(str, heat.severities), "Mean", *ce], rows)]
 
 
-def _paired(page: NaturalPage) -> str:
+def _paired(page: CorruptionPage) -> str:
     rows = []
     for c in page.comparisons:
         told = sum(pair.corrected < 1 - c.level for pair in c.cells)
@@ -96,7 +96,7 @@ def _paired(page: NaturalPage) -> str:
     )
 
 
-def _classes(page: NaturalPage) -> str:
+def _classes(page: CorruptionPage) -> str:
     def said(row: int, column: int) -> str:
         one = page.classes[row].cells[column]
         if one is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.corruptions.compare import NaturalComparison, same_images
-from robustlab.evaluation.corruptions.record import NaturalClass, NaturalEvaluation
+from robustlab.evaluation.corruptions.compare import CorruptionComparison, same_images
+from robustlab.evaluation.corruptions.record import CorruptedClass, CorruptionEvaluation
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.cards import Card, cards
 from robustlab.report.chart import (
@@ -35,15 +35,15 @@ class ClassLine:
 
     name: str
     n: int
-    cells: tuple[NaturalClass | None, ...]
+    cells: tuple[CorruptedClass | None, ...]
 
 
 @dataclass(frozen=True)
-class NaturalSubject:
+class CorruptionSubject:
     """One evaluated model as the page shows it."""
 
     series: int
-    evaluation: NaturalEvaluation
+    evaluation: CorruptionEvaluation
     heat: Heat
 
     @property
@@ -53,11 +53,11 @@ class NaturalSubject:
 
 
 @dataclass(frozen=True)
-class NaturalPage:
+class CorruptionPage:
     """Everything the template needs."""
 
     title: str
-    subjects: tuple[NaturalSubject, ...]
+    subjects: tuple[CorruptionSubject, ...]
     serious: tuple[Findings, ...]
     other: tuple[Findings, ...]
     charts: Charts
@@ -65,7 +65,7 @@ class NaturalPage:
     beside: tuple[Beside, ...]
     other_examples: bool
     """Whether an attack was measured on other examples than the corruptions."""
-    comparisons: tuple[NaturalComparison, ...]
+    comparisons: tuple[CorruptionComparison, ...]
     differences: tuple[Heat, ...]
     classes: tuple[ClassLine, ...]
     classes_left_out: int
@@ -79,7 +79,7 @@ class NaturalPage:
     same_data: bool
 
     @property
-    def first(self) -> NaturalEvaluation:
+    def first(self) -> CorruptionEvaluation:
         """The evaluation that speaks for what all have in common."""
         return self.subjects[0].evaluation
 
@@ -99,13 +99,13 @@ class NaturalPage:
         return tuple(dict.fromkeys(s.evaluation.normalised_by for s in self.subjects if s.evaluation.normalised_by))
 
 
-def natural_page(
-    evaluations: Sequence[NaturalEvaluation],
-    comparisons: Sequence[NaturalComparison],
+def corruption_page(
+    evaluations: Sequence[CorruptionEvaluation],
+    comparisons: Sequence[CorruptionComparison],
     *,
     attacked: Sequence[Evaluation],
     title: str | None,
-) -> NaturalPage:
+) -> CorruptionPage:
     """Arranges evaluations of one or several models.
 
     Args:
@@ -121,9 +121,9 @@ def natural_page(
     findings = gathered(evaluations)
     classes = _classes(evaluations)
     first = evaluations[0]
-    return NaturalPage(
+    return CorruptionPage(
         title=title or _title(evaluations),
-        subjects=tuple(NaturalSubject(i, e, heat(e)) for i, e in enumerate(evaluations)),
+        subjects=tuple(CorruptionSubject(i, e, heat(e)) for i, e in enumerate(evaluations)),
         serious=tuple(f for f in findings if f.gravest.severity == "serious"),
         other=tuple(f for f in findings if f.gravest.severity != "serious"),
         charts=Charts("mean", _mean_chart(evaluations, WIDE), _mean_chart(evaluations, NARROW)),
@@ -143,22 +143,22 @@ def natural_page(
     )
 
 
-def _title(evaluations: Sequence[NaturalEvaluation]) -> str:
+def _title(evaluations: Sequence[CorruptionEvaluation]) -> str:
     data = " and ".join(dict.fromkeys(e.data.name for e in evaluations))
     who = evaluations[0].model.name if len(evaluations) == 1 else f"{len(evaluations)} models"
     return f"Natural robustness of {who} on {data}"
 
 
-def _mean_chart(evaluations: Sequence[NaturalEvaluation], frame: Frame) -> Chart:
+def _mean_chart(evaluations: Sequence[CorruptionEvaluation], frame: Frame) -> Chart:
     series = [(e.model.name, [*_clean(e), *(Point(s.severity, s.accuracy) for s in e.severities)]) for e in evaluations]
     return lines(series, frame, id=f"mean-{frame.width}", title="mean over corruptions", axis=SEVERITY)
 
 
-def _clean(e: NaturalEvaluation) -> list[Point]:
+def _clean(e: CorruptionEvaluation) -> list[Point]:
     return [] if e.clean is None else [Point(0, e.clean.accuracy)]
 
 
-def _details(evaluations: Sequence[NaturalEvaluation]) -> list[Chart]:
+def _details(evaluations: Sequence[CorruptionEvaluation]) -> list[Chart]:
     names = dict.fromkeys(info.name for e in evaluations for info in e.corruptions)
     return [
         lines(
@@ -172,12 +172,12 @@ def _details(evaluations: Sequence[NaturalEvaluation]) -> list[Chart]:
     ]
 
 
-def _points(e: NaturalEvaluation, corruption: str) -> list[Point]:
+def _points(e: CorruptionEvaluation, corruption: str) -> list[Point]:
     found = [Point(cell.severity, cell.accuracy) for cell in e.cells if cell.corruption == corruption]
     return [*_clean(e), *found] if found else []
 
 
-def _classes(evaluations: Sequence[NaturalEvaluation]) -> list[ClassLine]:
+def _classes(evaluations: Sequence[CorruptionEvaluation]) -> list[ClassLine]:
     """By accuracy under corruption, the worst of the first model first."""
     found = [{one.label: one for one in e.per_class} for e in evaluations]
     some = {label: one for of_model in reversed(found) for label, one in of_model.items()}
@@ -185,7 +185,7 @@ def _classes(evaluations: Sequence[NaturalEvaluation]) -> list[ClassLine]:
     return [ClassLine(one.name, one.n, tuple(of_model.get(one.label) for of_model in found)) for one in ordered]
 
 
-def _facts(e: NaturalEvaluation) -> dict[str, str]:
+def _facts(e: CorruptionEvaluation) -> dict[str, str]:
     own = {
         "Corruptions": ", ".join(info.name for info in e.corruptions),
         "Variant": e.variant,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.corruptions.compare import CellPair, NaturalComparison
-from robustlab.evaluation.corruptions.record import CorruptionInfo, NaturalEvaluation, correct
+from robustlab.evaluation.corruptions.compare import CellPair, CorruptionComparison
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, CorruptionInfo, correct
 from robustlab.report.words import NOTHING, interval, p_value, percent, points
 
 _FULL = 0.3
@@ -69,7 +69,7 @@ def family_name(family: str) -> str:
     return _FAMILIES.get(family, family.capitalize())
 
 
-def heat(evaluation: NaturalEvaluation) -> Heat:
+def heat(evaluation: CorruptionEvaluation) -> Heat:
     """Accuracy of one model, corruption by severity: the more errors, the stronger the shade."""
     severities, errors = evaluation.errors.severities, {one.corruption: one for one in evaluation.errors.each}
 
@@ -83,13 +83,13 @@ def heat(evaluation: NaturalEvaluation) -> Heat:
     return Heat(evaluation.model.name, severities, _grouped(rows), evaluation.errors.mce is not None)
 
 
-def _measured(evaluation: NaturalEvaluation, corruption: str, severity: int) -> HeatCell:
+def _measured(evaluation: CorruptionEvaluation, corruption: str, severity: int) -> HeatCell:
     share = evaluation.cell(corruption, severity).accuracy
     said = f"{spoken(corruption)}, severity {severity}: {percent(share.value)} {interval(share)}, n = {share.n}"
     return HeatCell(f"{100 * share.value:.0f}", 1 - share.value, good=False, said=said)
 
 
-def difference(comparison: NaturalComparison, infos: Sequence[CorruptionInfo]) -> Heat:
+def difference(comparison: CorruptionComparison, infos: Sequence[CorruptionInfo]) -> Heat:
     """Second model less the first, in points; shaded where the test, corrected for all cells, tells them apart."""
     severities = tuple(sorted({cell.severity for cell in comparison.cells} - {0}))
     means = {pair.corruption: pair.difference for pair in comparison.corruptions}

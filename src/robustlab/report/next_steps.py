@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.words import number
 
@@ -32,7 +32,7 @@ def next_steps(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(steps))
 
 
-def next_steps_under_corruptions(evaluations: Sequence[NaturalEvaluation], *, attacked: bool) -> tuple[str, ...]:
+def next_steps_under_corruptions(evaluations: Sequence[CorruptionEvaluation], *, attacked: bool) -> tuple[str, ...]:
     """Sentences on what to do after an evaluation under corruptions.
 
     Args:
@@ -56,7 +56,7 @@ def next_steps_under_corruptions(evaluations: Sequence[NaturalEvaluation], *, at
     return tuple(steps)
 
 
-def _trust(evaluations: Sequence[Evaluation | NaturalEvaluation]) -> list[str]:
+def _trust(evaluations: Sequence[Evaluation | CorruptionEvaluation]) -> list[str]:
     serious = [f for e in evaluations for f in e.findings if f.severity == "serious"]
     if not serious:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustlab.evaluation.corruptions.record import NaturalEvaluation, correct
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, correct
 from robustlab.evaluation.record import Evaluation
 from robustlab.report.heat import family_name, spoken
 from robustlab.report.words import Share, budget, count
@@ -20,7 +20,7 @@ class Beside:
     shares: tuple[Share | None, ...]
 
 
-def beside(evaluations: Sequence[NaturalEvaluation], attacked: Sequence[Evaluation]) -> list[Beside]:
+def beside(evaluations: Sequence[CorruptionEvaluation], attacked: Sequence[Evaluation]) -> list[Beside]:
     """Natural robustness of every kind, then robustness to attacks, in one table."""
     first = evaluations[0]
     over = f"{len(first.errors.over)} corruptions, {_listed(first.errors.severities)}"
@@ -57,7 +57,7 @@ def _short(corruption: str) -> str:
     return spoken(corruption).replace(" noise", "").replace(" blur", "").replace(" compression", "")
 
 
-def _attacked(evaluations: Sequence[NaturalEvaluation], attacked: Sequence[Evaluation]) -> list[Beside]:
+def _attacked(evaluations: Sequence[CorruptionEvaluation], attacked: Sequence[Evaluation]) -> list[Beside]:
     """Robust accuracy at each eps, by the weights of the model."""
     models = {e.model.sha256 for e in evaluations}
     for one in attacked:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from robustlab.core.errors import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.corruptions.compare import NaturalComparison
-from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, NaturalEvaluation
+from robustlab.evaluation.corruptions.compare import CorruptionComparison
+from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import rows as rows_file
 from robustlab.report import trace_panels as looks
 from robustlab.report import words
 from robustlab.report.chart import mark_of
-from robustlab.report.corruption_tables import natural_csv, natural_markdown
-from robustlab.report.corruptions import natural_page
+from robustlab.report.corruption_tables import corruption_csv, corruption_markdown
+from robustlab.report.corruptions import corruption_page
 from robustlab.report.heat import spoken
 from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
@@ -78,11 +78,11 @@ def write(
 
 
 @typed
-def write_natural(
-    evaluations: Sequence[NaturalEvaluation],
+def write_corruptions(
+    evaluations: Sequence[CorruptionEvaluation],
     out: Path | str,
     *,
-    comparisons: Sequence[NaturalComparison] = (),
+    comparisons: Sequence[CorruptionComparison] = (),
     attacked: Sequence[Evaluation] = (),
     title: str | None = None,
 ) -> Path:
@@ -93,7 +93,7 @@ def write_natural(
     Args:
         evaluations: of one model or of several, which are then shown side by side.
         out: directory, made if it is not there. For a single evaluation it may be its run directory.
-        comparisons: paired comparisons to be shown (``evaluation.compare_natural``).
+        comparisons: paired comparisons to be shown (``evaluation.compare_corruptions``).
         attacked: evaluations of the same models under attack, to stand in one table with the corruptions.
         title: of the page; None: says what was evaluated.
 
@@ -104,20 +104,22 @@ def write_natural(
         RunError: if the files cannot be written, the directory is that of another run, or pictures are gone.
     """
     own = _own(Path(out), evaluations)
-    content = natural_page(evaluations, comparisons, attacked=attacked, title=title)
-    files = {"report.csv": natural_csv(evaluations), "report.md": natural_markdown(content)}
+    content = corruption_page(evaluations, comparisons, attacked=attacked, title=title)
+    files = {"report.csv": corruption_csv(evaluations), "report.md": corruption_markdown(content)}
     if not own:
-        files["natural.json"] = natural_json(evaluations, comparisons)
+        files["natural.json"] = corruption_json(evaluations, comparisons)
     files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
     return _written(Path(out), _texts(files))
 
 
-def natural_json(evaluations: Sequence[NaturalEvaluation], comparisons: Sequence[NaturalComparison] = ()) -> str:
+def corruption_json(
+    evaluations: Sequence[CorruptionEvaluation], comparisons: Sequence[CorruptionComparison] = ()
+) -> str:
     """The record: of one evaluation as it is, of several as a list together with their comparisons."""
     if len(evaluations) == 1 and not comparisons:
         return json.dumps(evaluations[0].to_json(), indent=1, ensure_ascii=False) + "\n"
     record = {
-        "schema": NATURAL_SCHEMA,
+        "schema": CORRUPTION_SCHEMA,
         "evaluations": [e.to_json() for e in evaluations],
         "comparisons": [c.to_json() for c in comparisons],
     }
@@ -128,7 +130,7 @@ def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
     return {name: partial(_put, text) for name, text in files.items()}
 
 
-def _own(directory: Path, evaluations: Sequence[Evaluation | NaturalEvaluation]) -> bool:
+def _own(directory: Path, evaluations: Sequence[Evaluation | CorruptionEvaluation]) -> bool:
     """Whether a directory is that of the only run which the report is about, and so has its result already.
 
     Raises: RunError if it is that of another run, or the report is about several.

@@ -54,10 +54,10 @@ def _look(evaluation: Evaluation, record: TraceRecord) -> Look:
     points, label = record.points, class_name(evaluation, record.label)
     where = f"{record.stage}, eps {budget(record.eps)}"
     ahead = number(abs(points[-1].margin))
-    if record.fell_at is None:
-        end = f"It stands after {count(record.looked_at)} points: its class stays {ahead} logits ahead of the next."
+    if record.fooled_at is None:
+        end = f"It stands after {count(record.points_seen)} points: its class stays {ahead} logits ahead of the next."
     else:
-        after = "at once" if record.fell_at == 0 else f"after {count(record.fell_at)} steps"
+        after = "at once" if record.fooled_at == 0 else f"after {count(record.fooled_at)} steps"
         after = after.replace("after 1 steps", "after one step")
         end = f"It falls {after}: another class is then {ahead} logits ahead."
     return Look(

@@ -15,7 +15,7 @@ from robustlab.core.kinds import typed
 from robustlab.training.training_twin import following, forget
 
 Backward: TypeAlias = Callable[[Tensor], None]
-NormMode: TypeAlias = Literal["eval", "train"]
+BnMode: TypeAlias = Literal["eval", "train"]
 Craft: TypeAlias = Callable[[nn.Module, Batch], Images]
 """Makes the inputs (N, ...) to be trained on from a batch; leaves the model as it was."""
 
@@ -84,7 +84,7 @@ class Crafting:
 
     Args:
         attack: makes x_adv, at full strength; its draws follow the step and the ids of the examples.
-        norm_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
+        bn_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
             is dropped out, which is also the faster. "train": batch statistics, but without a change of the running
             ones.
         eps_warmup: share of the training, in [0, 1], over which eps rises linearly from 0, and with it the step size.
@@ -95,13 +95,13 @@ class Crafting:
     """
 
     attack: Attack
-    norm_mode: NormMode = "eval"
+    bn_mode: BnMode = "eval"
     eps_warmup: float = 0.0
     steps_warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.norm_mode not in ("eval", "train"):
-            raise ValueError(f"norm_mode must be 'eval' or 'train', got {self.norm_mode!r}")
+        if self.bn_mode not in ("eval", "train"):
+            raise ValueError(f"bn_mode must be 'eval' or 'train', got {self.bn_mode!r}")
         check_warmup("eps_warmup", self.eps_warmup)
         check_warmup("steps_warmup", self.steps_warmup)
         if self.eps_warmup and not isinstance(threat_of(self.attack).eps, float):
@@ -121,7 +121,7 @@ class Crafting:
         if strength == 0.0:
             return batch.x
         attack = self.grown(self.scaled(strength), risen(batch.progress, self.steps_warmup))
-        with in_eval_mode(model) if self.norm_mode == "eval" else nullcontext():
+        with in_eval_mode(model) if self.bn_mode == "eval" else nullcontext():
             twin = following(model, batch.x)
             return attack(twin, batch.x, batch.y, target=target, stop="never", seed=batch.seed, ids=batch.ids)
 

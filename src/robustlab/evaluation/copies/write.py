@@ -59,8 +59,8 @@ def write_corrupted(
     """Writes a corrupted copy of a data set, in one of the two layouts that benchmarks are published in.
 
     Killed at any moment, the same call goes on; of a finished copy it writes what is missing or damaged. Images are
-    those that ``evaluate_natural`` makes in memory with the same seed. In the end every file is read again and compared
-    with the digest that was taken when it was written; ``SHA256SUMS`` holds them all.
+    those that ``evaluate_corruptions`` makes in memory with the same seed. In the end every file is read again and
+    compared with the digest that was taken when it was written; ``SHA256SUMS`` holds them all.
 
     Args:
         data: labelled images in [0, 1], or what ``robustlab.data.examples`` makes some of.

@@ -13,9 +13,9 @@ from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.corruptions.answers import CLEAN, Everything, read_everything
 from robustlab.evaluation.corruptions.corrupted_set import Cell
-from robustlab.evaluation.corruptions.manifest import read_natural_manifest
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
-from robustlab.evaluation.read import read_natural
+from robustlab.evaluation.corruptions.manifest import read_corruption_manifest
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
+from robustlab.evaluation.read import read_corruptions
 from robustlab.runs.codec import encode
 from robustlab.statistics.estimate import Estimate, mean_interval
 from robustlab.statistics.paired import holm, mcnemar, paired_difference
@@ -49,7 +49,7 @@ class CorruptionPair:
 
 
 @dataclass(frozen=True)
-class NaturalComparison:
+class CorruptionComparison:
     """Two models on the same corrupted images, paired; every difference is b minus a."""
 
     a: str
@@ -72,7 +72,9 @@ class NaturalComparison:
 
 
 @typed
-def compare_natural(a: NaturalEvaluation | str | Path, b: NaturalEvaluation | str | Path) -> NaturalComparison:
+def compare_corruptions(
+    a: CorruptionEvaluation | str | Path, b: CorruptionEvaluation | str | Path
+) -> CorruptionComparison:
     """Compares two evaluations of the same corrupted images, image by image.
 
     Args:
@@ -85,14 +87,14 @@ def compare_natural(a: NaturalEvaluation | str | Path, b: NaturalEvaluation | st
         ValueError: other examples or other corruptions, or none in common.
         RunError: the answers of one are gone.
     """
-    first, second = (run if isinstance(run, NaturalEvaluation) else read_natural(run) for run in (a, b))
+    first, second = (run if isinstance(run, CorruptionEvaluation) else read_corruptions(run) for run in (a, b))
     cells = _common(first, second)
     one, two = answers_of(first), answers_of(second)
     level = first.errors.mean_error.level
     over = [cell for cell in cells if cell[0] in first.errors.over] or cells
     known = [CLEAN] if first.clean is not None and second.clean is not None else []
     names = dict.fromkeys(name for name, _ in cells)
-    return NaturalComparison(
+    return CorruptionComparison(
         a=first.model.name,
         b=second.model.name,
         n=first.data.n,
@@ -105,7 +107,7 @@ def compare_natural(a: NaturalEvaluation | str | Path, b: NaturalEvaluation | st
     )
 
 
-def answers_of(evaluation: NaturalEvaluation) -> Everything:
+def answers_of(evaluation: CorruptionEvaluation) -> Everything:
     """What the model said to each example in each cell.
 
     Raises: RunError if the evaluation has no run directory, or its answers are gone or not those of the run.
@@ -114,16 +116,16 @@ def answers_of(evaluation: NaturalEvaluation) -> Everything:
         raise RunError(f"the evaluation of {evaluation.model.name} has no run directory: give the directory itself")
     cells = [(cell.corruption, cell.severity) for cell in evaluation.cells]
     known = [CLEAN, *cells] if evaluation.clean is not None else cells
-    sealed = read_natural_manifest(evaluation.directory).sealed
+    sealed = read_corruption_manifest(evaluation.directory).sealed
     return read_everything(evaluation.directory, known, evaluation.run.id, signed=sealed is not None)
 
 
-def same_images(a: NaturalEvaluation, b: NaturalEvaluation) -> bool:
+def same_images(a: CorruptionEvaluation, b: CorruptionEvaluation) -> bool:
     """Whether two evaluations saw the same images, corrupted by the same draws."""
     return (a.data.sha256, a.variant, a.run.seed) == (b.data.sha256, b.variant, b.run.seed)
 
 
-def _common(a: NaturalEvaluation, b: NaturalEvaluation) -> list[Cell]:
+def _common(a: CorruptionEvaluation, b: CorruptionEvaluation) -> list[Cell]:
     if not same_images(a, b):
         raise ValueError(
             f"the images differ, {a.data.n} of {a.data.name} ({a.data.drawn}; {a.variant}, seed {a.run.seed}) and "

@@ -15,9 +15,9 @@ from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
 from robustlab.evaluation.corruptions.manifest import describe, settle
-from robustlab.evaluation.corruptions.plan import NaturalSettings, check_subsets, fitting, normaliser
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
-from robustlab.evaluation.corruptions.run import NaturalRun
+from robustlab.evaluation.corruptions.plan import CorruptionSettings, check_subsets, fitting, normaliser
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
+from robustlab.evaluation.corruptions.run import CorruptionRun
 from robustlab.evaluation.distributed import home_of
 from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.given import for_model
@@ -29,7 +29,7 @@ from robustlab.runs.lock import alone
 
 
 @typed
-def evaluate_natural(
+def evaluate_corruptions(
     model: Model,
     data: Given | CorruptedSets,
     *,
@@ -37,8 +37,8 @@ def evaluate_natural(
     severities: Sequence[int] | None = None,
     n: int | None = None,
     out: str | Path | None = None,
-    settings: NaturalSettings | None = None,
-) -> NaturalEvaluation:
+    settings: CorruptionSettings | None = None,
+) -> CorruptionEvaluation:
     """Measures how a model does on images that weather, a camera or a disk has harmed.
 
     The model is asked in eval mode and left as it was found. Each image is read once, corrupted in memory and never
@@ -61,7 +61,7 @@ def evaluate_natural(
         RunError: the run directory cannot be written, or holds another run.
         DataError: the data set does not give what it promises.
     """
-    settings = settings or NaturalSettings()
+    settings = settings or CorruptionSettings()
     data = ready_made(data) if isinstance(data, CorruptedCopies) else data
     sets = (
         data.only(corruptions, severities)
@@ -87,7 +87,7 @@ def evaluate_natural(
         baseline = normaliser(settings.baseline, sets, own.data.shape)
         with alone(home):
             manifest = settle(own, home, durable=out is not None)
-            run = NaturalRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings, baseline)
+            run = CorruptionRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings, baseline)
             evaluation = run.concluded(run.answers(), findings)
     if out is None:
         weakref.finalize(evaluation, shutil.rmtree, home, ignore_errors=True)

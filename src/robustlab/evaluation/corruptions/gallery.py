@@ -12,8 +12,8 @@ from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.corruptions.answers import CLEAN, Everything
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets
-from robustlab.evaluation.corruptions.manifest import NaturalManifest, read_natural_manifest
-from robustlab.evaluation.corruptions.record import NaturalEvaluation, Shown
+from robustlab.evaluation.corruptions.manifest import CorruptionManifest, read_corruption_manifest
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, Shown
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.sealed import check_file
@@ -25,7 +25,7 @@ FILE = "gallery.safetensors"
 _USUAL = 3
 
 
-def hang(sets: CorruptedSets, found: Everything, manifest: NaturalManifest, directory: Path) -> tuple[Shown, ...]:
+def hang(sets: CorruptedSets, found: Everything, manifest: CorruptionManifest, directory: Path) -> tuple[Shown, ...]:
     """Writes a few images under every corruption, at one severity, into a file of the run directory.
 
     Args:
@@ -65,15 +65,15 @@ def _shown(found: Everything, cell: Cell, place: int, number: int, row: int) -> 
 
 
 @typed
-def natural_pictures(evaluation: NaturalEvaluation, items: Sequence[Shown]) -> Tensor:
+def corruption_pictures(evaluation: CorruptionEvaluation, items: Sequence[Shown]) -> Tensor:
     """The images of gallery items, float32 (G, C, H, W) in [0, 1].
 
     Raises: RunError if the evaluation has no run directory, or the pictures are gone or others.
     """
     if evaluation.directory is None:
-        raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_natural")
+        raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_corruptions")
     if (evaluation.directory / "manifest.json").exists():
-        check_file(evaluation.directory, FILE, read_natural_manifest(evaluation.directory).sealed)
+        check_file(evaluation.directory, FILE, read_corruption_manifest(evaluation.directory).sealed)
     x = read_tensors(evaluation.directory / FILE, "x")["x"]
     rows = torch.tensor([item.row for item in items], dtype=torch.int64)
     if x.ndim != 4 or bool(((rows < 0) | (rows >= len(x))).any()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets
-from robustlab.evaluation.corruptions.record import NATURAL_SCHEMA, CorruptionInfo
+from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionInfo
 from robustlab.evaluation.identity import Asked, check_same, identify
 from robustlab.evaluation.manifest import NATURAL
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
@@ -25,7 +25,7 @@ BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about un
 
 
 @dataclass(frozen=True)
-class NaturalManifest:
+class CorruptionManifest:
     """What is known of a run before its first batch."""
 
     model: ModelInfo
@@ -42,14 +42,14 @@ class NaturalManifest:
     sealed: dict[str, str] | None = field(default_factory=dict)
     """SHA-256 of the files of a finished run, by name; empty: not finished; None: an older version wrote it."""
     measures: str = NATURAL
-    schema: int = NATURAL_SCHEMA
+    schema: int = CORRUPTION_SCHEMA
     unstable: Finding | None = field(default=None, compare=False)
     """That the data read differently each time; not written."""
     weights_v1: str = field(default="", compare=False)
     """Digest of the model by the rule of older versions; not written."""
 
 
-def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> NaturalManifest:
+def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> CorruptionManifest:
     """Describes a run that is about to start.
 
     Args:
@@ -67,7 +67,7 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
         "variant": sets.variant,
         "clean images": "yes" if sets.clean is not None else "no",
     }
-    return NaturalManifest(
+    return CorruptionManifest(
         model,
         data,
         run,
@@ -81,24 +81,24 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
     )
 
 
-def settle(manifest: NaturalManifest, directory: Path, *, durable: bool) -> NaturalManifest:
+def settle(manifest: CorruptionManifest, directory: Path, *, durable: bool) -> CorruptionManifest:
     """Writes the manifest of a new run, or reads that of one to be resumed.
 
     Returns: the manifest that counts: on resume the one that the run was begun with.
     Raises: RunError if the directory holds another run, naming the first differences, or something that is no run.
     """
 
-    def check(before: NaturalManifest) -> None:
+    def check(before: CorruptionManifest) -> None:
         check_same(directory, before.essentials, manifest.essentials, manifest.unstable, manifest.weights_v1)
 
-    before = create_or_resume(directory, encode(manifest), read=read_natural_manifest, check=check, durable=durable)
+    before = create_or_resume(directory, encode(manifest), read=read_corruption_manifest, check=check, durable=durable)
     if before is None:
         return manifest
     model, data = replace(manifest.model, name=before.model.name), replace(manifest.data, name=before.data.name)
     return replace(manifest, model=model, data=data, run=before.run, sealed=before.sealed)
 
 
-def seal(manifest: NaturalManifest, directory: Path, files: Sequence[str]) -> None:
+def seal(manifest: CorruptionManifest, directory: Path, files: Sequence[str]) -> None:
     """Files in the manifest what the files of a run are that has just been finished.
 
     Args:
@@ -111,7 +111,7 @@ def seal(manifest: NaturalManifest, directory: Path, files: Sequence[str]) -> No
         write_json(directory / "manifest.json", encode(replace(manifest, sealed=found)), durable=True)
 
 
-def read_natural_manifest(directory: Path) -> NaturalManifest:
+def read_corruption_manifest(directory: Path) -> CorruptionManifest:
     """The manifest of a run directory.
 
     Raises: RunError if there is none, or it is damaged, of another version, or of another kind of run.
@@ -120,9 +120,11 @@ def read_natural_manifest(directory: Path) -> NaturalManifest:
     if content.get("measures") != NATURAL:
         raise RunError(f"{directory} holds no run over corrupted images: choose another directory")
     try:
-        if content.get("schema") != NATURAL_SCHEMA:
-            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {NATURAL_SCHEMA}")
-        found = decode(NaturalManifest, {"sealed": None, **content})
+        if content.get("schema") != CORRUPTION_SCHEMA:
+            raise ValueError(
+                f"it has schema {content.get('schema')}, this version of robustlab reads {CORRUPTION_SCHEMA}"
+            )
+        found = decode(CorruptionManifest, {"sealed": None, **content})
         if not found.corruptions or not found.severities:
             raise ValueError("it names no corruptions")
         return found

@@ -18,10 +18,10 @@ from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.corruptions.baseline import Baseline, alexnet
 from robustlab.evaluation.corruptions.corrupted_set import READY, CorruptedSets
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import Inspected, batches
-from robustlab.evaluation.read import read_natural
+from robustlab.evaluation.read import read_corruptions
 from robustlab.runs.identity import row_digests
 from robustlab.runs.progress import Report
 
@@ -29,14 +29,14 @@ _BYTES, _MOST = 64 << 20, 1024
 _IMAGENET = (3, 224, 224)
 
 
-Normaliser: TypeAlias = Baseline | NaturalEvaluation | str | Path | None
+Normaliser: TypeAlias = Baseline | CorruptionEvaluation | str | Path | None
 """Whose errors corruption errors are divided by."""
 
 
 @typed
 @dataclass(frozen=True)
-class NaturalSettings:
-    """How to evaluate under corruptions; what is evaluated are arguments of ``evaluate_natural``.
+class CorruptionSettings:
+    """How to evaluate under corruptions; what is evaluated are arguments of ``evaluate_corruptions``.
 
     Args:
         batch_size: images that are held in memory at a time; 0: as many as make 64 MiB, at most 1,024.
@@ -82,7 +82,7 @@ def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -
     """What corruption errors are divided by, and how to say it in a report.
 
     Args:
-        given: see ``NaturalSettings.baseline``; a run directory is read.
+        given: see ``CorruptionSettings.baseline``; a run directory is read.
         sets: the corrupted images.
         shape: of one image.
 
@@ -96,7 +96,7 @@ def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -
             return None, ""
     if isinstance(given, Baseline):
         return _complete(given, sets), f"the errors of {given.name}{f' ({given.source})' if given.source else ''}"
-    other = given if isinstance(given, NaturalEvaluation) else read_natural(given)
+    other = given if isinstance(given, CorruptionEvaluation) else read_corruptions(given)
     cells = {(cell.corruption, cell.severity): 1 - cell.accuracy.value for cell in other.cells}
     clean = None if other.clean is None else 1 - other.clean.accuracy.value
     where = f"{other.data.n} images of {other.data.name}"

@@ -6,7 +6,7 @@ A run directory holds
     answers/*.safetensors   while it goes on: what the model said, a file per batch and cell (corruption and severity)
     answers.safetensors     once it is finished: all of them
     gallery.safetensors     the same few images under every corruption
-    natural.json            ``NaturalEvaluation.to_json()``
+    natural.json            ``CorruptionEvaluation.to_json()``
 
 Shares are between 0 and 1. A number over nothing is NaN in Python and null in JSON.
 """
@@ -23,7 +23,7 @@ from robustlab.runs.codec import decode, encode
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
 
-NATURAL_SCHEMA = 1
+CORRUPTION_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FamilyResult:
 
 
 @dataclass(frozen=True)
-class NaturalClass:
+class CorruptedClass:
     """One class: how often it is recognised, clean and corrupted."""
 
     label: int
@@ -115,8 +115,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class NaturalEvaluation:
-    """The result of ``evaluate_natural``: everything that a report draws."""
+class CorruptionEvaluation:
+    """The result of ``evaluate_corruptions``: everything that a report draws."""
 
     model: ModelInfo
     data: DataInfo
@@ -134,13 +134,13 @@ class NaturalEvaluation:
     """What corruption errors are divided by, in words; empty: by nothing, only mean errors are given."""
     severities: tuple[SeverityResult, ...]
     families: tuple[FamilyResult, ...]
-    per_class: tuple[NaturalClass, ...]
+    per_class: tuple[CorruptedClass, ...]
     subsets: tuple[SubsetResult, ...]
     findings: tuple[Finding, ...]
     gallery: tuple[Shown, ...]
     caveats: tuple[str, ...]
     """Sentences without which the numbers would say too much, such as that frost is not comparable."""
-    schema: int = NATURAL_SCHEMA
+    schema: int = CORRUPTION_SCHEMA
     directory: Path | None = field(default=None, compare=False)
     """Where the run directory is; not written to JSON."""
 
@@ -149,14 +149,14 @@ class NaturalEvaluation:
         return encode(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> NaturalEvaluation:
+    def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> CorruptionEvaluation:
         """Reads what ``to_json`` wrote.
 
         Raises: ValueError for another schema version, or where something is missing.
         """
-        if data.get("schema") != NATURAL_SCHEMA or "cells" not in data:
+        if data.get("schema") != CORRUPTION_SCHEMA or "cells" not in data:
             raise ValueError(
-                f"the result has schema {data.get('schema')!r}, this version of robustlab reads {NATURAL_SCHEMA}"
+                f"the result has schema {data.get('schema')!r}, this version of robustlab reads {CORRUPTION_SCHEMA}"
             )
         found = decode(cls, data)
         _check_whole(found)
@@ -179,7 +179,7 @@ class NaturalEvaluation:
         raise ValueError(f"{corruption!r} at severity {severity} was not evaluated; there are {names}")
 
 
-def _check_whole(found: NaturalEvaluation) -> None:
+def _check_whole(found: CorruptionEvaluation) -> None:
     """Looks whether every corruption was measured at every severity.
 
     Raises: ValueError if not: somebody changed the file.

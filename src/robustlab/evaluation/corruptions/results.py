@@ -14,14 +14,14 @@ from torch import Tensor
 from robustlab.evaluation.corruptions.answers import CLEAN, Everything
 from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import READY, Cell
-from robustlab.evaluation.corruptions.manifest import NaturalManifest
+from robustlab.evaluation.corruptions.manifest import CorruptionManifest
 from robustlab.evaluation.corruptions.metrics import CorruptionErrors, corruption_errors
 from robustlab.evaluation.corruptions.record import (
     CellResult,
+    CorruptedClass,
+    CorruptionEvaluation,
     CorruptionInfo,
     FamilyResult,
-    NaturalClass,
-    NaturalEvaluation,
     SeverityResult,
     SubsetResult,
     correct,
@@ -36,13 +36,13 @@ Wrong = dict[Cell, NDArray[np.bool_]]
 
 
 def assemble(
-    manifest: NaturalManifest,
+    manifest: CorruptionManifest,
     found: Everything,
     *,
     baseline: tuple[Baseline | None, str],
     subsets: Mapping[str, Tensor],
     level: float,
-) -> NaturalEvaluation:
+) -> CorruptionEvaluation:
     """Draws the result from the answers, as yet without findings and pictures.
 
     Args:
@@ -56,7 +56,7 @@ def assemble(
     wrong = _wrong(found)
     right = None if clean is None else ~found.right(CLEAN).numpy()
     errors = corruption_errors(wrong, clean=right, baseline=baseline[0], level=level)
-    return NaturalEvaluation(
+    return CorruptionEvaluation(
         model=manifest.model,
         data=replace(manifest.data, sha256=hashlib.sha256(found.digest.numpy().tobytes()).hexdigest()),
         run=manifest.run,
@@ -128,7 +128,7 @@ def _families(wrong: Wrong, infos: Sequence[CorruptionInfo], level: float) -> li
     return results
 
 
-def _classes(found: Everything, manifest: NaturalManifest, cells: Sequence[Cell]) -> list[NaturalClass]:
+def _classes(found: Everything, manifest: CorruptionManifest, cells: Sequence[Cell]) -> list[CorruptedClass]:
     """How each class fares, the corruption that harms it most among it."""
     names = [info.name for info in manifest.corruptions]
     rights = {name: _share_right(found, [c for c in cells if c[0] == name]) for name in names}
@@ -140,7 +140,7 @@ def _classes(found: Everything, manifest: NaturalManifest, cells: Sequence[Cell]
         worst = min(means, key=means.__getitem__)
         classes = manifest.data.classes
         results.append(
-            NaturalClass(
+            CorruptedClass(
                 label=label,
                 name=classes[label] if label < len(classes) else str(label),
                 n=int(rows.sum()),
@@ -171,7 +171,7 @@ def _subset(
     return SubsetResult(name, n, clean, correct(corruption_errors(chosen, level=level).mean_error))
 
 
-def _caveats(manifest: NaturalManifest, baseline: tuple[Baseline | None, str]) -> list[str]:
+def _caveats(manifest: CorruptionManifest, baseline: tuple[Baseline | None, str]) -> list[str]:
     """What a reader must know before comparing the numbers with others."""
     against: dict[str, list[str]] = {}
     for info in manifest.corruptions:
@@ -191,7 +191,7 @@ def _caveats(manifest: NaturalManifest, baseline: tuple[Baseline | None, str]) -
     return found
 
 
-def _unlike_published(manifest: NaturalManifest) -> list[str]:
+def _unlike_published(manifest: CorruptionManifest) -> list[str]:
     """What tells these images from those that AlexNet's errors are of."""
     found = []
     if manifest.variant != READY:

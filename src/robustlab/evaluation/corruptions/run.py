@@ -31,12 +31,12 @@ from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
 from robustlab.evaluation.corruptions.gallery import hang
-from robustlab.evaluation.corruptions.manifest import RECORD, NaturalManifest, seal
-from robustlab.evaluation.corruptions.plan import NaturalSettings
-from robustlab.evaluation.corruptions.record import NaturalEvaluation
+from robustlab.evaluation.corruptions.manifest import RECORD, CorruptionManifest, seal
+from robustlab.evaluation.corruptions.plan import CorruptionSettings
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.corruptions.results import assemble
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
-from robustlab.evaluation.read import read_natural
+from robustlab.evaluation.read import read_corruptions
 from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 from robustlab.runs.clock import Clock
@@ -85,7 +85,7 @@ def hands(sets: CorruptedSets, device: torch.device) -> Iterator[Hands]:
 
 
 @dataclass
-class NaturalRun:
+class CorruptionRun:
     """A run that goes on.
 
     Args:
@@ -100,10 +100,10 @@ class NaturalRun:
 
     subject: Subject
     sets: CorruptedSets
-    manifest: NaturalManifest
+    manifest: CorruptionManifest
     home: Path
     batches: Sequence[Tensor]
-    settings: NaturalSettings
+    settings: CorruptionSettings
     baseline: tuple[Baseline | None, str]
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class NaturalRun:
         try:
             found = read_everything(self.home, self.cells, self.manifest.run.id, signed=sealed is not None)
             if sealed is None:  # an older version's: the result must follow from it
-                before = read_natural(self.home)
+                before = read_corruptions(self.home)
                 drawn = assemble(self.manifest, found, baseline=(None, ""), subsets={}, level=self.settings.level)
                 same = _counted(before) == _counted(drawn) and torch.equal(found.ids, torch.cat([*self.batches]))
                 return found if same else None
@@ -182,7 +182,7 @@ class NaturalRun:
         seconds = made.seconds + perf_counter() - start
         return Said(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
 
-    def concluded(self, found: Everything, findings: Sequence[Finding]) -> NaturalEvaluation:
+    def concluded(self, found: Everything, findings: Sequence[Finding]) -> CorruptionEvaluation:
         """The result, with findings and pictures, written to the run directory."""
         settings, manifest = self.settings, self.manifest
         result = assemble(manifest, found, baseline=self.baseline, subsets=settings.subsets, level=settings.level)
@@ -204,7 +204,7 @@ class NaturalRun:
         return replace(result, directory=self.home)
 
 
-def _counted(result: NaturalEvaluation) -> list[object]:
+def _counted(result: CorruptionEvaluation) -> list[object]:
     """What follows from the answers alone."""
     clean = result.clean.confusion if result.clean is not None else None
     return [clean, *((cell.accuracy.count, cell.mean_confidence) for cell in result.cells)]

@@ -10,7 +10,7 @@ from torch import nn
 
 from robustlab.core import Metrics
 from robustlab.corruptions import CORRUPTIONS, corruption
-from robustlab.evaluation import NaturalEvaluation, NaturalSettings, evaluate_natural
+from robustlab.evaluation import CorruptionEvaluation, CorruptionSettings, evaluate_corruptions
 from robustlab.runs.progress import Progress
 from robustlab.studies.claim_engine.definition import UNSAID
 from robustlab.studies.claim_engine.measures import answers, tested
@@ -48,11 +48,11 @@ class UnderCorruptions:
         def report(at: Progress) -> None:
             lab.report(at._replace(task="corrupt"))
 
-        settings = NaturalSettings(seed=lab.seed, progress=report)
-        return _metrics(evaluate_natural(model, tested(lab, self.n), corruptions=self.names, settings=settings))
+        settings = CorruptionSettings(seed=lab.seed, progress=report)
+        return _metrics(evaluate_corruptions(model, tested(lab, self.n), corruptions=self.names, settings=settings))
 
 
-def _metrics(found: NaturalEvaluation) -> Metrics:
+def _metrics(found: CorruptionEvaluation) -> Metrics:
     metrics = {"corrupted_accuracy": found.mean_accuracy.value}
     if found.clean is not None:
         metrics["clean_accuracy"] = found.clean.accuracy.value

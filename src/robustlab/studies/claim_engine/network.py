@@ -12,7 +12,7 @@ from robustlab.core import Attack, Examples, Recipe, fold_in, subset
 from robustlab.core.smooth import smooth_parts
 from robustlab.data import sample
 from robustlab.data.splits import Part, apart
-from robustlab.models import load, smooth, split_norms
+from robustlab.models import load, smooth, split_bn
 from robustlab.models.smooth import Activation
 from robustlab.runs.progress import Report
 from robustlab.studies.claim_engine.budget import Budget
@@ -180,7 +180,7 @@ class Network:
         channels, size = whole.batch(torch.arange(1)).x.shape[1:3]
         model = load(self.architecture, classes=len(whole.classes), channels=channels, size=size, seed=lab.seed)
         if self.routes > 1:
-            model = split_norms(model, self.routes)
+            model = split_bn(model, self.routes)
         if self.activation is None:
             return model
         model = smooth(model, self.activation, only_gradient=self.only_gradient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
-from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, NATURAL, SETTING, SHARED_NORMS, VANILLA
+from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, NATURAL, SETTING, SHARED_BN, VANILLA
 
 _VANILLA, _ADVPROP = Arm("vanilla", VANILLA), Arm("advprop", ADVPROP)
 _PAPER = "Xie, Tan, Gong, Wang, Yuille, Le, Adversarial Examples Improve Image Recognition, CVPR 2020"
@@ -48,7 +48,7 @@ FAST_CLAIM = Claim(
     effects=better(_FAST, _VANILLA, "Fast AdvProp over vanilla"),
     minutes=8,
 )
-_SHARED = Arm("shared-norms", SHARED_NORMS)
+_SHARED = Arm("shared-norms", SHARED_BN)
 NORMS_CLAIM = Claim(
     name="auxiliary-norms",
     statement="AdvProp needs its auxiliary norms: with clean and adversarial images through the same, it is worse.",

@@ -18,7 +18,7 @@ CLAIM = Claim(
     "weights; PGD-50 on 5,000 test images",
     arms=(
         Arm("pgd-trained", OVERFITTED),
-        Arm("awp", replace(OVERFITTED, recipe=awp(madry(THREAT, norm_mode="eval"), gamma=0.01))),
+        Arm("awp", replace(OVERFITTED, recipe=awp(madry(THREAT, bn_mode="eval"), gamma=0.01))),
     ),
     measures=(Under(weak_and_strong(), N),),
     effects=(

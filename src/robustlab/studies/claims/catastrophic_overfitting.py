@@ -19,7 +19,7 @@ CLAIM = Claim(
     ours="Fashion-MNIST, eps 0.2, BatchNorm CNN in bf16, 4 epochs, eps rising over the first 30 %; 5,000 test images",
     arms=(
         Arm("fgsm-trained", FGSM_TRAINED_LARGE),
-        Arm("pgd-trained", Network(madry(LARGE_THREAT, norm_mode="eval", eps_warmup=0.3), epochs=4, precision="bf16")),
+        Arm("pgd-trained", Network(madry(LARGE_THREAT, bn_mode="eval", eps_warmup=0.3), epochs=4, precision="bf16")),
     ),
     measures=(Under(weak_and_strong(LARGE_THREAT), N),),
     effects=(

@@ -13,9 +13,9 @@ THREAT, LARGE_THREAT = ThreatModel(Linf(), EPS), ThreatModel(Linf(), LARGE)
 N = 5000
 """Test images for attacks of up to 50 steps."""
 
-PGD_TRAINED = Network(madry(THREAT, norm_mode="eval"), epochs=4, precision="bf16")
+PGD_TRAINED = Network(madry(THREAT, bn_mode="eval"), epochs=4, precision="bf16")
 OVERFITTED = Network(
-    madry(THREAT, norm_mode="eval"),
+    madry(THREAT, bn_mode="eval"),
     Sampled(5000),
     epochs=40,
     schedule=Cosine(),

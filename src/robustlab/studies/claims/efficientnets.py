@@ -31,7 +31,7 @@ def _advprop(*, shared: bool = False) -> Recipe:
 
 
 ADVPROP = replace(VANILLA, recipe=_advprop(), routes=2)
-SHARED_NORMS = replace(VANILLA, recipe=_advprop(shared=True))
+SHARED_BN = replace(VANILLA, recipe=_advprop(shared=True))
 FAST_ADVPROP = replace(VANILLA, recipe=fast_advprop(SMALL), routes=2)
 NOISY_LABELS = replace(VANILLA, recipe=augmented(standard(), _NOISE), architecture=_NOISY)
 """The labels alone, with the noise of students."""

@@ -32,7 +32,7 @@ CLAIM = Claim(
     "5,000 test images; seconds of training",
     arms=(
         Arm("pgd-trained", PGD_TRAINED),
-        Arm("fast", Network(fast(THREAT, norm_mode="eval").recipe, epochs=4, precision="bf16")),
+        Arm("fast", Network(fast(THREAT, bn_mode="eval").recipe, epochs=4, precision="bf16")),
         Arm("free", Network(free(THREAT, replays=4), epochs=2, precision="bf16")),
     ),
     measures=(Under(weak_and_strong(), N),),

@@ -19,7 +19,7 @@ CLAIM = Claim(
         Arm("fgsm-trained", FGSM_TRAINED_LARGE),
         Arm(
             "grad-align",
-            Network(grad_align(LARGE_THREAT, weight=1.0, norm_mode="eval", eps_warmup=0.3), epochs=4, precision="bf16"),
+            Network(grad_align(LARGE_THREAT, weight=1.0, bn_mode="eval", eps_warmup=0.3), epochs=4, precision="bf16"),
         ),
     ),
     measures=(Under(weak_and_strong(LARGE_THREAT), N),),

@@ -103,7 +103,7 @@ SUBJECTS = (
     Own(
         "robust",
         _ROBUST_THREAT,
-        Network(madry(_ROBUST_THREAT, norm_mode="eval"), Sampled(IMAGES), epochs=2),
+        Network(madry(_ROBUST_THREAT, bn_mode="eval"), Sampled(IMAGES), epochs=2),
         "the same network, trained with PGD-7 at eps 0.1",
     ),
 )

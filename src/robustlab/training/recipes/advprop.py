@@ -44,7 +44,7 @@ class AdvPropOptions:
         ),
     ] = True
     weight: o.Weight = 1.0
-    shared: Annotated[bool, Option("No auxiliary norms, to see what they are good for.", flag="--shared-norms")] = False
+    shared: Annotated[bool, Option("No auxiliary norms, to see what they are good for.", flag="--shared-bn")] = False
     smoothing: o.Smoothing = 0.0
 
     def recipe(self) -> AdvProp:
@@ -68,7 +68,7 @@ def advprop(
         loss = mean CE(main(x), y) + weight * sum_r mean CE(aux_r(x_adv_r), y)
 
     with x_adv_r made by PGD against the auxiliary route r itself, in eval mode. The model is one that
-    ``robustlab.models.split_norms`` has made; tested, and exported, is its main route.
+    ``robustlab.models.split_bn`` has made; tested, and exported, is its main route.
 
     Args:
         threat: norm, eps and bounds; several give fine-grained AdvProp, with a route each: the weakest first, say.
@@ -200,5 +200,5 @@ def check_routes(model: nn.Module, needed: int) -> None:
         )
     raise ValueError(
         f"AdvProp needs {needed} routes, one for clean images and one per kind of adversarial ones, but through this "
-        f"{kind} there are {there}: make them with robustlab.models.split_norms(model, routes={needed})"
+        f"{kind} there are {there}: make them with robustlab.models.split_bn(model, routes={needed})"
     )

@@ -31,7 +31,7 @@ class AwpOptions:
     steps: o.Steps = PgdOptions.steps
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = PgdOptions.step_size
     mix: o.Mix = PgdOptions.mix
-    norm_mode: o.NormMode = PgdOptions.norm_mode
+    bn_mode: o.BnMode = PgdOptions.bn_mode
     eps_warmup: o.EpsWarmup = PgdOptions.eps_warmup
     steps_warmup: o.StepsWarmup = PgdOptions.steps_warmup
     smoothing: o.Smoothing = PgdOptions.smoothing
@@ -51,7 +51,7 @@ class TradesAwpOptions:
     beta: o.Beta = TradesOptions.beta
     steps: o.Steps = TradesOptions.steps
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = TradesOptions.step_size
-    norm_mode: o.NormMode = TradesOptions.norm_mode
+    bn_mode: o.BnMode = TradesOptions.bn_mode
     eps_warmup: o.EpsWarmup = TradesOptions.eps_warmup
     steps_warmup: o.StepsWarmup = TradesOptions.steps_warmup
 

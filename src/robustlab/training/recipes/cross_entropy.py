@@ -16,7 +16,7 @@ from robustlab.attacks import FGSM, PGD
 from robustlab.core import Attack, Batch, Images, Labels, Logits, Metrics, Recipe, ThreatModel
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
-from robustlab.training.crafting import Backward, Craft, Crafting, GaussianNoise, NormMode, both_phases, no_memory
+from robustlab.training.crafting import Backward, BnMode, Craft, Crafting, GaussianNoise, both_phases, no_memory
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.options import Option, passed_to
 from robustlab.training.recipes.registry import register_recipe
@@ -44,7 +44,7 @@ class AdversarialOptions:
     steps: Annotated[int | None, o.STEPS] = None
     step_size: o.StepSize = None
     mix: o.Mix = 1.0
-    norm_mode: o.NormMode = "eval"
+    bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
     smoothing: o.Smoothing = 0.0
@@ -79,7 +79,7 @@ class PgdOptions:
     steps: o.Steps = 7
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = None
     mix: o.Mix = 1.0
-    norm_mode: o.NormMode = "train"
+    bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
     smoothing: o.Smoothing = 0.0
@@ -97,7 +97,7 @@ class FgsmOptions:
     threat: o.Ball
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
     mix: o.Mix = 0.5
-    norm_mode: o.NormMode = "eval"
+    bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     smoothing: o.Smoothing = 0.0
 
@@ -138,7 +138,7 @@ def adversarial(
     attack: Attack,
     *,
     mix: float = AdversarialOptions.mix,
-    norm_mode: NormMode = AdversarialOptions.norm_mode,
+    bn_mode: BnMode = AdversarialOptions.bn_mode,
     eps_warmup: float = AdversarialOptions.eps_warmup,
     steps_warmup: float = AdversarialOptions.steps_warmup,
     smoothing: float = AdversarialOptions.smoothing,
@@ -150,7 +150,7 @@ def adversarial(
     Args:
         attack: makes x_adv, at full strength; its draws follow the step and the ids of the examples.
         mix: share of the loss that is on adversarial inputs, in [0, 1]: 1 is Madry's, 0.5 Goodfellow's half and half.
-        norm_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
+        bn_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
             is dropped out, as TRADES and most later work do, which is also the faster. "train": batch statistics, as
             in Madry's loop, but without a change of the running ones.
         eps_warmup: share of the training over which eps rises linearly from 0.
@@ -159,7 +159,7 @@ def adversarial(
 
     Source: Goodfellow et al., ICLR 2015, section 6; Madry et al., ICLR 2018, equation 2.1.
     """
-    return Adversarial(Crafting(attack, norm_mode, eps_warmup, steps_warmup), mix, smoothing)
+    return Adversarial(Crafting(attack, bn_mode, eps_warmup, steps_warmup), mix, smoothing)
 
 
 @typed
@@ -169,7 +169,7 @@ def madry(
     steps: int = PgdOptions.steps,
     step_size: float | None = PgdOptions.step_size,
     mix: float = PgdOptions.mix,
-    norm_mode: NormMode = PgdOptions.norm_mode,
+    bn_mode: BnMode = PgdOptions.bn_mode,
     eps_warmup: float = PgdOptions.eps_warmup,
     steps_warmup: float = PgdOptions.steps_warmup,
 ) -> Adversarial:
@@ -182,7 +182,7 @@ def madry(
         steps: of PGD, from a random point of the ball.
         step_size: of each; None: eps / 4, which is 2 where eps is 8 of 255.
         mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
-        norm_mode: "train", as in the released code; "eval" is the faster.
+        bn_mode: "train", as in the released code; "eval" is the faster.
         eps_warmup: share of the training over which eps rises linearly from 0.
         steps_warmup: share of the training over which the steps rise from 1 to all.
 
@@ -192,7 +192,7 @@ def madry(
     """
     size = one_eps(threat) / 4 if step_size is None else step_size
     attack = PGD(threat, steps, size)
-    return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
+    return adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
 
 
 @typed

@@ -55,7 +55,7 @@ def fast_advprop(
         loss = (w_0 sum_clean CE(main(x), y) + sum_rest [w_1 CE(aux(x + u), y) + w_2 CE(aux(x_adv), y)]) / N
         x_adv = project(x + u + step_size * steepest(grad_u)),   u uniform in the ball
 
-    It costs (1 + share) plain steps. The model is one that ``robustlab.models.split_norms`` has made.
+    It costs (1 + share) plain steps. The model is one that ``robustlab.models.split_bn`` has made.
 
     Args:
         threat: norm, eps and bounds; the paper's eps is 1/255.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from robustlab.core import Norm, Recipe
 from robustlab.regularization import AdversarialRegularization, Neighbourhood
-from robustlab.regularization.adversarial import NormMode
+from robustlab.regularization.adversarial import BnMode
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.options import Budget
 from robustlab.training.recipes.registry import register_recipe
@@ -25,9 +25,9 @@ class NslOptions:
     steps: o.Steps = Neighbourhood.steps
     step_size: Annotated[float, o.STEP_SIZE] = Neighbourhood.step_size
     weight: o.Weight = AdversarialRegularization.multiplier
-    norm_mode: Annotated[NormMode, o.NORM_MODE] = AdversarialRegularization.norm_mode
+    bn_mode: Annotated[BnMode, o.NORM_MODE] = AdversarialRegularization.bn_mode
 
     def recipe(self) -> Recipe:
         """``regularization.AdversarialRegularization`` with these neighbours."""
         how = Neighbourhood(self.norm, self.step_size, self.steps, self.eps)
-        return AdversarialRegularization(how, self.weight, norm_mode=self.norm_mode)
+        return AdversarialRegularization(how, self.weight, bn_mode=self.bn_mode)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from robustlab.core import Attack, ThreatModel
-from robustlab.training.crafting import NormMode as Mode
+from robustlab.training.crafting import BnMode as Mode
 
 R = TypeVar("R")
 
@@ -72,7 +72,7 @@ MAGNITUDE = "Strength of the operations"
 Ball: TypeAlias = Annotated[ThreatModel, Budget()]
 Steps: TypeAlias = Annotated[int, STEPS]
 StepSize: TypeAlias = Annotated[float | None, STEP_SIZE]
-NormMode: TypeAlias = Annotated[Mode, NORM_MODE]
+BnMode: TypeAlias = Annotated[Mode, NORM_MODE]
 EpsWarmup: TypeAlias = Annotated[float, Option("Share of the training, in 0..1, over which eps rises from 0.")]
 StepsWarmup: TypeAlias = Annotated[float, Option("Share of the training over which the steps rise from 1.")]
 Mix: TypeAlias = Annotated[float, Option("Share of the loss on changed inputs, in 0..1.")]

@@ -14,7 +14,7 @@ from robustlab.core import Attack, Batch, Images, Metrics, Recipe, RecipeState, 
 from robustlab.core.gradients import dense
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
-from robustlab.training.crafting import Backward, Crafting, NormMode, both_phases, in_eval_mode, no_memory
+from robustlab.training.crafting import Backward, BnMode, Crafting, both_phases, in_eval_mode, no_memory
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import adversarial, one_eps, passed
 from robustlab.training.recipes.options import passed_to
@@ -34,7 +34,7 @@ class FastOptions:
 
     threat: o.Ball
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="1.25 eps")] = None
-    norm_mode: o.NormMode = "train"
+    bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
 
     def recipe(self) -> Recipe:
@@ -50,7 +50,7 @@ class GradAlignOptions:
     threat: o.Ball
     weight: o.Weight = 0.2
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
-    norm_mode: o.NormMode = "train"
+    bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
 
     def recipe(self) -> Recipe:
@@ -64,7 +64,7 @@ def fast(
     *,
     step_size: float | None = FastOptions.step_size,
     mix: float = 1.0,
-    norm_mode: NormMode = FastOptions.norm_mode,
+    bn_mode: BnMode = FastOptions.bn_mode,
     eps_warmup: float = FastOptions.eps_warmup,
 ) -> OverfittingAlarm:
     """Fast adversarial training: FGSM from a random point of the ball, watched for catastrophic overfitting.
@@ -75,7 +75,7 @@ def fast(
         threat: norm, eps and bounds.
         step_size: None: 1.25 * eps.
         mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
-        norm_mode: "train", as in the released code; "eval" is the faster.
+        bn_mode: "train", as in the released code; "eval" is the faster.
         eps_warmup: share of the training over which eps rises linearly from 0.
 
     Returns: the recipe with an ``OverfittingAlarm`` around it; the ``recipe`` of that is the one without.
@@ -84,7 +84,7 @@ def fast(
     learning rate of 0.2, with a weight decay of 5e-4.
     """
     attack = FGSM(threat, 1.25 * one_eps(threat) if step_size is None else step_size, random_start=True)
-    return overfitting_alarm(adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup), threat)
+    return overfitting_alarm(adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup), threat)
 
 
 @typed
@@ -94,7 +94,7 @@ def grad_align(
     weight: float = GradAlignOptions.weight,
     step_size: float | None = GradAlignOptions.step_size,
     random_start: bool = False,
-    norm_mode: NormMode = GradAlignOptions.norm_mode,
+    bn_mode: BnMode = GradAlignOptions.bn_mode,
     eps_warmup: float = GradAlignOptions.eps_warmup,
 ) -> GradAlign:
     """FGSM training with gradients that agree across the ball, against catastrophic overfitting.
@@ -108,7 +108,7 @@ def grad_align(
         weight: lambda in the paper: 0.2 for eps 8/255 on CIFAR-10, more for larger eps.
         step_size: of FGSM; None: eps.
         random_start: whether FGSM starts at a random point of the ball; the paper starts at the input.
-        norm_mode: "train", as in the released code; "eval" is the faster.
+        bn_mode: "train", as in the released code; "eval" is the faster.
         eps_warmup: share of the training over which eps rises linearly from 0.
 
     Source: Andriushchenko, Flammarion, Understanding and Improving Fast Adversarial Training, NeurIPS 2020, equations 4
@@ -117,7 +117,7 @@ def grad_align(
     does not.
     """
     attack = FGSM(threat, step_size, random_start=random_start)
-    return GradAlign(Crafting(attack, norm_mode, eps_warmup), threat, weight)
+    return GradAlign(Crafting(attack, bn_mode, eps_warmup), threat, weight)
 
 
 @typed

@@ -11,7 +11,7 @@ from robustlab.attacks import PGD
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, ThreatModel, smooth_gradients
 from robustlab.core.kinds import typed
 from robustlab.core.smooth import smooth_parts
-from robustlab.training.crafting import Backward, NormMode, TwoPhase, both_phases
+from robustlab.training.crafting import Backward, BnMode, TwoPhase, both_phases
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import Adversarial, adversarial, one_eps
 from robustlab.training.recipes.options import passed_to
@@ -28,7 +28,7 @@ class SmoothOptions:
     threat: o.Ball
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
     mix: o.Mix = 1.0
-    norm_mode: o.NormMode = "eval"
+    bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     smoothing: o.Smoothing = 0.1
 
@@ -43,7 +43,7 @@ def smooth_adversarial(
     *,
     step_size: float | None = SmoothOptions.step_size,
     mix: float = SmoothOptions.mix,
-    norm_mode: NormMode = SmoothOptions.norm_mode,
+    bn_mode: BnMode = SmoothOptions.bn_mode,
     eps_warmup: float = SmoothOptions.eps_warmup,
     smoothing: float = SmoothOptions.smoothing,
 ) -> Adversarial:
@@ -57,7 +57,7 @@ def smooth_adversarial(
         threat: norm, eps and bounds.
         step_size: None: eps.
         mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
-        norm_mode: "eval", as in the released code.
+        bn_mode: "eval", as in the released code.
         eps_warmup: share of the training over which eps rises linearly from 0.
         smoothing: share of each label that is spread evenly over all classes.
 
@@ -66,7 +66,7 @@ def smooth_adversarial(
     starts at a random point.
     """
     attack = PGD(threat, 1, one_eps(threat) if step_size is None else step_size)
-    return adversarial(attack, mix=mix, norm_mode=norm_mode, eps_warmup=eps_warmup, smoothing=smoothing)
+    return adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup, smoothing=smoothing)
 
 
 def smooth_in(recipe: TwoPhase, where: Where) -> SmoothIn:

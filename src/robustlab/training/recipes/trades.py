@@ -14,7 +14,7 @@ from robustlab.attacks.call import Call, craft
 from robustlab.core import Batch, Images, Logits, Metrics, Objective, Recipe, ThreatModel, cross_entropy, kl, unfinished
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
-from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, both_phases, no_memory
+from robustlab.training.crafting import Backward, BnMode, Craft, Crafting, both_phases, no_memory
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import one_eps
 from robustlab.training.recipes.options import passed_to
@@ -34,7 +34,7 @@ class TradesOptions:
     beta: o.Beta = 6.0
     steps: o.Steps = 10
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
-    norm_mode: o.NormMode = "eval"
+    bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
 
@@ -52,7 +52,7 @@ class MartOptions:
     beta: o.Beta = 6.0
     steps: o.Steps = 10
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
-    norm_mode: o.NormMode = "eval"
+    bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
 
@@ -68,7 +68,7 @@ def trades(
     beta: float = TradesOptions.beta,
     steps: int = TradesOptions.steps,
     step_size: float | None = TradesOptions.step_size,
-    norm_mode: NormMode = TradesOptions.norm_mode,
+    bn_mode: BnMode = TradesOptions.bn_mode,
     eps_warmup: float = TradesOptions.eps_warmup,
     steps_warmup: float = TradesOptions.steps_warmup,
 ) -> TRADES:
@@ -81,7 +81,7 @@ def trades(
         beta: weight of the second term, >= 0; larger is more robust and less accurate.
         steps: of PGD on that divergence.
         step_size: of each; None: 7/31 of eps, the paper's 0.007 at 0.031.
-        norm_mode: "eval", as in the released code.
+        bn_mode: "eval", as in the released code.
         eps_warmup: share of the training over which eps rises linearly from 0.
         steps_warmup: share of the training over which the steps rise from 1 to all.
 
@@ -91,7 +91,7 @@ def trades(
     gradient, but norm layers see it once.
     """
     attack = NearPGD(threat, steps, step_size, against="prediction")
-    return TRADES(Crafting(attack, norm_mode, eps_warmup, steps_warmup), beta)
+    return TRADES(Crafting(attack, bn_mode, eps_warmup, steps_warmup), beta)
 
 
 @typed
@@ -101,7 +101,7 @@ def mart(
     beta: float = MartOptions.beta,
     steps: int = MartOptions.steps,
     step_size: float | None = MartOptions.step_size,
-    norm_mode: NormMode = MartOptions.norm_mode,
+    bn_mode: BnMode = MartOptions.bn_mode,
     eps_warmup: float = MartOptions.eps_warmup,
     steps_warmup: float = MartOptions.steps_warmup,
 ) -> MART:
@@ -115,7 +115,7 @@ def mart(
         beta: weight of the second term, >= 0: 6 for wide networks, 5 for ResNet-18 in the released code.
         steps: of PGD on the cross-entropy.
         step_size: of each; None: 7/31 of eps, the paper's 0.007 at 0.031.
-        norm_mode: "eval", as in the released code.
+        bn_mode: "eval", as in the released code.
         eps_warmup: share of the training over which eps rises linearly from 0.
         steps_warmup: share of the training over which the steps rise from 1 to all.
 
@@ -123,7 +123,7 @@ def mart(
     equation 11. As in the released code, 1 - p is 1.0001 - p inside the logarithm.
     """
     attack = NearPGD(threat, steps, step_size, against="label")
-    return MART(Crafting(attack, norm_mode, eps_warmup, steps_warmup), beta)
+    return MART(Crafting(attack, bn_mode, eps_warmup, steps_warmup), beta)
 
 
 @typed

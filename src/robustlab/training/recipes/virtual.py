@@ -25,7 +25,7 @@ from robustlab.core import (
 )
 from robustlab.core.kinds import typed
 from robustlab.core.metrics import measured
-from robustlab.training.crafting import Backward, Craft, Crafting, NormMode, no_memory
+from robustlab.training.crafting import Backward, BnMode, Craft, Crafting, no_memory
 from robustlab.training.identity import content
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import passed
@@ -93,7 +93,7 @@ class VatOptions:
     )
     weight: o.Weight = 1.0
     entropy: Annotated[float, Option("Weight of entropy minimisation.")] = 0.0
-    norm_mode: o.NormMode = "train"
+    bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
 
     def recipe(self) -> Recipe:
@@ -118,7 +118,7 @@ def vat(
     weight: float = VatOptions.weight,
     entropy: float = VatOptions.entropy,
     iterations: int = 1,
-    norm_mode: NormMode = VatOptions.norm_mode,
+    bn_mode: BnMode = VatOptions.bn_mode,
     eps_warmup: float = VatOptions.eps_warmup,
 ) -> VAT:
     """Virtual adversarial training, supervised or, with unlabelled examples, semi-supervised.
@@ -134,7 +134,7 @@ def vat(
         weight: alpha in the paper.
         entropy: weight of entropy minimisation: 1 in the paper's VAT+EntMin, 0 in plain VAT.
         iterations: of the power method that finds r.
-        norm_mode: "train" as in the released code: batch statistics while r is made (examples weigh there as they do
+        bn_mode: "train" as in the released code: batch statistics while r is made (examples weigh there as they do
             in ``VirtualAdversarial``, each alike); "eval": running ones.
         eps_warmup: share of the training over which eps rises linearly from 0.
 
@@ -143,7 +143,7 @@ def vat(
     once for both terms. There eps is 8 or 10 after ZCA whitening on CIFAR-10 and u + r may leave the bounds; here it is
     in the units of the inputs and within them.
     """
-    crafting = Crafting(VirtualAdversarial(threat, iterations), norm_mode, eps_warmup)
+    crafting = Crafting(VirtualAdversarial(threat, iterations), bn_mode, eps_warmup)
     return VAT(crafting, weight, entropy, unlabelled)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from robustlab.cli import show
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import NaturalComparison, NaturalEvaluation
+    from robustlab.evaluation import CorruptionComparison, CorruptionEvaluation
 
 
-def natural(e: NaturalEvaluation) -> None:
+def natural(e: CorruptionEvaluation) -> None:
     """Accuracy by corruption and severity; then what must be known."""
     from robustlab.report.words import mark, percent, sample
 
@@ -37,7 +37,7 @@ def natural(e: NaturalEvaluation) -> None:
         show.paragraph(caveat, [])
 
 
-def natural_comparisons(found: Sequence[NaturalComparison]) -> None:
+def corruption_comparisons(found: Sequence[CorruptionComparison]) -> None:
     """Paired comparisons, a table for each pair of models; marked where the corrected test tells them apart."""
     from robustlab.report.words import points
 

@@ -17,7 +17,7 @@ from robustlab.models.architecture import architecture_of, described
 
 
 @typed
-def split_norms(model: nn.Module, routes: int = 2) -> nn.Module:
+def split_bn(model: nn.Module, routes: int = 2) -> nn.Module:
     """A copy of a model with split BatchNorm: a main layer, and an auxiliary one per other route.
 
     A pass takes one route (``taking(model, route)``), whatever is in the batch; without that, the main one. All other
@@ -52,7 +52,7 @@ def merged(model: nn.Module) -> nn.Module:
     """A copy of a model without its auxiliary BatchNorms: the plain network of the main route.
 
     Args:
-        model: from ``split_norms``; any other is just copied.
+        model: from ``split_bn``; any other is just copied.
     """
     plain = _replaced(model, Routed, lambda part: cast(Routed, part).main)
     known = architecture_of(model)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from robustlab.cli import natural_options as c
+from robustlab.cli import corruption_options as c
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
 from robustlab.cli.run import directory, inspected, resumable, serious
-from robustlab.cli.show_natural import natural
+from robustlab.cli.show_corruptions import natural
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robustlab.cli.images import Images
     from robustlab.core import Examples
     from robustlab.corruptions import Variant
-    from robustlab.evaluation import CorruptedSets, NaturalComparison, NaturalEvaluation
+    from robustlab.evaluation import CorruptedSets, CorruptionComparison, CorruptionEvaluation
 
 VARIANTS = ("imagenet-c", "corrected", "cifar-c", "imagecorruptions")
 
@@ -110,10 +110,10 @@ class Plain:
     force: bool = False
 
 
-def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
+def corruption_result(plain: Plain, asked: Asked) -> CorruptionEvaluation:
     """Evaluates a model under corruptions and writes its report."""
-    from robustlab.evaluation import NaturalSettings, evaluate_natural, read_run
-    from robustlab.report import write_natural
+    from robustlab.evaluation import CorruptionSettings, evaluate_corruptions, read_run
+    from robustlab.report import write_corruptions
 
     names, levels = corruptions(asked.corruptions), severities(asked.severities)
     kind, attacked = variant(asked.variant), [read_run(run) for run in asked.attacked or ()]
@@ -125,7 +125,7 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
     subsets = _subsets(asked.subsets or (), sets, plain.split)
     place = directory(plain.out, plain.model, "natural", plain.data)
     with resumable(place), show.bars(f"evaluate {plain.model}") as progress:
-        settings = NaturalSettings(
+        settings = CorruptionSettings(
             batch_size=plain.batch_size or 0,
             seed=plain.seed,
             name=plain.model,
@@ -135,10 +135,10 @@ def natural_result(plain: Plain, asked: Asked) -> NaturalEvaluation:
             progress=progress,
             inspected=inspected(plain.model, force=plain.force),
         )
-        result = evaluate_natural(
+        result = evaluate_corruptions(
             subject, sets, corruptions=names, severities=levels, n=plain.limit, out=place, settings=settings
         )
-        page = write_natural([result], place, attacked=attacked)
+        page = write_corruptions([result], place, attacked=attacked)
     show.say(f"Report: {page}", "good")
     return result
 
@@ -173,7 +173,7 @@ def _subsets(typed: Sequence[str], sets: Examples | CorruptedSets, split: str) -
     return {name: numbers_of(parse.data(name, split), _examples(sets)) for name in typed}
 
 
-def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, json: bool) -> None:
+def told(result: CorruptionEvaluation, fail_under: float | None, *, strict: bool, json: bool) -> None:
     """Shows a result on standard output, and ends with the exit code that a build gate looks at."""
     if json:
         show.marked(result)
@@ -188,9 +188,9 @@ def told(result: NaturalEvaluation, fail_under: float | None, *, strict: bool, j
         raise typer.Exit(Code.BELOW)
 
 
-def compared(results: Sequence[NaturalEvaluation]) -> list[NaturalComparison]:
+def compared(results: Sequence[CorruptionEvaluation]) -> list[CorruptionComparison]:
     """Every pair of evaluations that saw the same images, compared."""
-    from robustlab.evaluation import compare_natural
+    from robustlab.evaluation import compare_corruptions
     from robustlab.evaluation.corruptions.compare import same_images
 
-    return [compare_natural(a, b) for a, b in combinations(results, 2) if same_images(a, b)]
+    return [compare_corruptions(a, b) for a, b in combinations(results, 2) if same_images(a, b)]
