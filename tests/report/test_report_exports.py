@@ -1,4 +1,4 @@
-"""JUnit, SARIF, model card, rows and next steps: what other tools read, and what a reader does next."""
+"""JUnit, SARIF, model card, rows and next steps: files for other tools, and next steps for the reader."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_sarif_has_a_rule_and_a_result_per_finding(recorded: Recorder, serious: 
     assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "report.json"
 
 
-def test_sarif_says_that_a_bar_was_missed(recorded: Recorder) -> None:
+def test_sarif_has_a_result_for_a_missed_minimum(recorded: Recorder) -> None:
     assert json.loads(to_sarif([recorded()], fail_under=0.05))["runs"][0]["results"] == []
     (result,) = json.loads(to_sarif([recorded()], fail_under=0.5))["runs"][0]["results"]
     assert (result["ruleId"], result["level"]) == ("robust-accuracy", "error")
 
 
-def test_a_model_card_says_numbers_n_and_what_they_are_not(recorded: Recorder, serious: Finding) -> None:
+def test_a_model_card_has_numbers_n_and_caveats(recorded: Recorder, serious: Finding) -> None:
     card = to_model_card([recorded("my|model", findings=(serious,))])
     assert card.startswith("## Adversarial robustness\n")
     assert "n = 200" in card
@@ -110,7 +110,7 @@ def test_more_examples_are_advised_only_where_there_are_more_and_they_matter(rec
     assert not [step for step in next_steps([everything]) if "more examples" in step]
 
 
-def test_report_writes_rows_and_says_what_to_do_next(tmp_path: Path) -> None:
+def test_report_writes_rows_and_next_steps(tmp_path: Path) -> None:
     import torch
     from torch import nn
 

@@ -76,7 +76,7 @@ def test_nothing_on_the_page_is_outside_it(recorded: Recorder, tmp_path: Path) -
     assert len(ids) == len([1 for _, attrs in page.tags if "id" in attrs]), "ids are unique"
 
 
-def test_text_of_users_is_escaped_wherever_it_stands(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
+def test_text_of_users_is_escaped_wherever_it_is(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
     finding = replace(serious, title=EVIL, advice=EVIL, evidence={EVIL: EVIL})
     made = recorded(EVIL, classes=(EVIL, "b", "c", "d"), data=EVIL, findings=(finding,))
     made = replace(
@@ -99,15 +99,15 @@ def test_findings_come_before_the_headline_serious_ones_first(
 ) -> None:
     mild = replace(serious, severity="warning", code="more-steps-help", title="More steps still help.")
     html = write([recorded(findings=(serious, mild))], tmp_path / "out").read_text()
-    order = [html.index(text) for text in (serious.title, mild.title, "How robust", "Security curve</h2>")]
+    order = [html.index(text) for text in (serious.title, mild.title, "Robustness</h2>", "Security curve</h2>")]
     assert order == sorted(order)
     assert "Do not trust these numbers yet" in html
     assert serious.advice in html
     assert "row sum 1" in html
-    assert "The doctor found nothing." not in html
+    assert "The doctor has no findings." not in html
 
 
-def test_findings_of_one_kind_stand_together(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
+def test_findings_of_one_kind_are_grouped(recorded: Recorder, tmp_path: Path, serious: Finding) -> None:
     mild = [replace(serious, severity=s, code="reuse", title=f"Seen at {s}.") for s in ("info", "warning")]
     models = [recorded(findings=(mild[0],)), recorded("second", findings=(mild[1],))]
     page = Outline(write(models, tmp_path / "out").read_text())
@@ -118,13 +118,13 @@ def test_findings_of_one_kind_stand_together(recorded: Recorder, tmp_path: Path,
     assert "(warning, `reuse`, second)" in text
 
 
-def test_silent_doctor_is_said_to_be_silent(recorded: Recorder, tmp_path: Path) -> None:
+def test_a_doctor_without_findings_is_mentioned(recorded: Recorder, tmp_path: Path) -> None:
     html = write([recorded()], tmp_path / "out").read_text()
-    assert html.index("The doctor found nothing.") < html.index("How robust")
+    assert html.index("The doctor has no findings.") < html.index("Robustness</h2>")
     assert "Do not trust" not in html
 
 
-def test_gallery_holds_the_recorded_pictures_and_says_how_much_it_amplified(recorded: Recorder, tmp_path: Path) -> None:
+def test_gallery_holds_the_recorded_pictures_and_the_amplification(recorded: Recorder, tmp_path: Path) -> None:
     made = recorded()
     page = Outline(write([made], tmp_path / "out").read_text())
     images = page.all("img")
@@ -177,7 +177,7 @@ def test_logits_that_were_not_finite_have_their_own_column(recorded: Recorder, t
     assert '<abbr title="not a number">NaN</abbr>' in html
 
 
-def test_several_models_stand_side_by_side(recorded: Recorder, tmp_path: Path, comparison: Comparison) -> None:
+def test_several_models_are_shown_side_by_side(recorded: Recorder, tmp_path: Path, comparison: Comparison) -> None:
     models = [recorded(), recorded("hardened", robust=(170, 160, 150))]
     page = Outline(write(models, tmp_path / "out", comparisons=[comparison]).read_text())
     text = page.text.replace("\u202f", " ")
@@ -205,7 +205,7 @@ def test_different_examples_are_pointed_out(recorded: Recorder, tmp_path: Path) 
     assert "not evaluated on the same examples" not in write([one, one], tmp_path / "b").read_text()
 
 
-def test_different_threats_do_not_share_axes(recorded: Recorder, tmp_path: Path) -> None:
+def test_different_threats_are_refused(recorded: Recorder, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"L2 within .* and Linf within .*: write one report for each"):
         write([recorded(), recorded(norm="L2")], tmp_path)
 
@@ -221,7 +221,7 @@ def test_place_that_cannot_be_written_is_named(recorded: Recorder, tmp_path: Pat
         write([recorded()], tmp_path / "file")
 
 
-def test_reproduction_says_command_versions_seeds_and_hashes(recorded: Recorder, tmp_path: Path) -> None:
+def test_reproduction_has_command_versions_seeds_and_hashes(recorded: Recorder, tmp_path: Path) -> None:
     text = Outline(write([recorded()], tmp_path / "out").read_text()).text
     for part in ("robustlab evaluate small --data digits", "torch 2.11", "ab" * 32, "cd" * 32, "PGD-10(...)", "Seed"):
         assert part in text

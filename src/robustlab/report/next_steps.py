@@ -1,4 +1,4 @@
-"""What to do next after an evaluation: the few steps that would change most of what it says."""
+"""Next steps after an evaluation: the few that would change its result most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def next_steps(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     """Sentences on what to do next, the most important first.
 
     Args:
-        evaluations: of one model or of several on one page.
+        evaluations: of all models on the page.
     """
     steps = [step for rule in (_trust, _whole_suite, _more_examples, _standard) for step in rule(evaluations)]
     if len(evaluations) == 1:
@@ -36,8 +36,8 @@ def next_steps_under_corruptions(evaluations: Sequence[CorruptionEvaluation], *,
     """Sentences on what to do after an evaluation under corruptions.
 
     Args:
-        evaluations: of one model or of several on one page.
-        attacked: whether results under attack stand on the page as well.
+        evaluations: of all models on the page.
+        attacked: whether the page also has results under attack.
     """
     steps = _trust(evaluations)
     first = evaluations[0]
@@ -61,10 +61,10 @@ def _trust(evaluations: Sequence[Evaluation | CorruptionEvaluation]) -> list[str
     if not serious:
         return []
     codes = ", ".join(dict.fromkeys(f.code for f in serious))
-    steps = [f"Settle what makes the numbers doubtful before quoting them ({codes}): {serious[0].advice}"]
+    steps = [f"Resolve the serious findings before quoting the numbers ({codes}): {serious[0].advice}"]
     if any(f.code in MASKED for f in serious):
         steps.append(
-            "Run the attack that the findings ask for, with the same --data and --eps: "
+            "Run the attack that the findings recommend, with the same --data and --eps: "
             "robustlab doctor MODEL --adaptive."
         )
     return steps

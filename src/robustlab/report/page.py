@@ -1,4 +1,4 @@
-"""What the page says: recorded results arranged for reading, nothing computed anew."""
+"""Content of the page on attacks: recorded results arranged for reading, nothing computed anew."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustlab.report.pictures import Triptych, gallery
 from robustlab.report.provenance import Fact, Findings, facts_of, gathered, in_rows
 from robustlab.report.sections import Shown, sections
 from robustlab.report.stages import StageTable, stage_tables
-from robustlab.report.trace_panels import Look, looks
+from robustlab.report.trace_panels import TracePanels, trace_panels
 from robustlab.report.words import budget
 from robustlab.statistics.intervals import Interval
 
@@ -43,11 +43,11 @@ class Subject:
     confusion: BeforeAfter | None
     gallery: tuple[Triptych, ...]
     stages: tuple[StageTable, ...]
-    looks: tuple[Look, ...]
+    traces: tuple[TracePanels, ...]
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.evaluation.model.name
 
     def at_headline(self) -> list[AttackResult]:
@@ -57,11 +57,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class CurveRow:
-    """One attack at one eps: a share per model, None where it was not measured."""
+    """One attack at one eps: a robust accuracy per model, None where it was not measured."""
 
     attack: str
     eps: float
-    shares: tuple[Interval | None, ...]
+    fractions: tuple[Interval | None, ...]
     reused: tuple[int, ...]
     recheck: tuple[Recheck | None, ...]
 
@@ -92,19 +92,19 @@ class Page:
     facts: tuple[Fact, ...]
     commands: tuple[str, ...]
     steps: tuple[str, ...]
-    """What to do next."""
+    """Next steps for the reader."""
     same_data: bool
     sections: tuple[Shown, ...]
-    """Added by others."""
+    """Sections added by plug-ins."""
 
     @property
     def first(self) -> Evaluation:
-        """The evaluation that speaks for what all have in common."""
+        """First evaluation, read for the facts that all have in common."""
         return self.subjects[0].evaluation
 
     @property
     def reused(self) -> bool:
-        """Whether any point counts examples that were fooled at a smaller eps."""
+        """True if a point counts examples that were fooled at a smaller eps."""
         return any(any(row.reused) for row in self.curve_rows)
 
     @property
@@ -115,12 +115,12 @@ class Page:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences without which the numbers would say too much."""
+        """Limits of the numbers, one sentence each."""
         return tuple(dict.fromkeys(caveat for s in self.subjects for caveat in s.evaluation.caveats))
 
     @property
     def targeted(self) -> bool:
-        """Whether any attack had targets."""
+        """True if any attack had targets."""
         return any(a.targeted for s in self.subjects for a in s.evaluation.attacks)
 
 
@@ -185,7 +185,7 @@ def _headline(evaluations: Sequence[Evaluation], eps: float | None) -> float | N
 
 
 def _shown(comparisons: Sequence[Comparison], eps: float | None) -> list[Comparison]:
-    """Of each pair of models: clean, and at the headline's eps the worst case, or each attack if there is none."""
+    """Comparisons per pair of models: clean, and at the headline's eps the worst case or, without one, each attack."""
     at_eps = [c for c in comparisons if c.eps is not None and c.eps == eps]
     judged = {(c.a, c.b) for c in at_eps if c.attack == WORST}
     kept = [c for c in at_eps if c.attack == WORST or (c.a, c.b) not in judged]
@@ -200,7 +200,7 @@ def _subject(series: int, evaluation: Evaluation, eps: float | None, pictures: i
     confusion = before_after(evaluation, strongest) if strongest else None
     shown = gallery(evaluation, pictures, eps)
     stages = stage_tables(evaluation, eps)
-    return Subject(series, evaluation, worst, strongest, confusion, shown, stages, looks(evaluation))
+    return Subject(series, evaluation, worst, strongest, confusion, shown, stages, trace_panels(evaluation))
 
 
 def _title(evaluations: Sequence[Evaluation]) -> str:
@@ -210,7 +210,7 @@ def _title(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _curve_names(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Curves in order of first appearance, the one to look at first (the worst case, if there is one) last."""
+    """Curves in order of first appearance; the worst case, which is the main one, last."""
     names = list(dict.fromkeys(c.attack for e in evaluations for c in e.curves))
     return [n for n in names if n != WORST] + [n for n in names if n == WORST]
 
@@ -231,15 +231,15 @@ def _chart(subjects: Sequence[Subject], name: str, frame: Frame, eps: float, id:
 
 
 def _curve_rows(evaluations: Sequence[Evaluation], name: str) -> list[CurveRow]:
-    found = [{p.eps: p for p in curve.points} if (curve := _curve(e, name)) else {} for e in evaluations]
+    curves = [{p.eps: p for p in curve.points} if (curve := _curve(e, name)) else {} for e in evaluations]
     rows = []
-    for eps in sorted({eps for points in found for eps in points}):
-        here = [points.get(eps) for points in found]
+    for eps in sorted({eps for points in curves for eps in points}):
+        here = [points.get(eps) for points in curves]
         rows.append(
             CurveRow(
                 attack=name,
                 eps=eps,
-                shares=tuple(p.robust if p else None for p in here),
+                fractions=tuple(p.robust if p else None for p in here),
                 reused=tuple(p.reused if p else 0 for p in here),
                 recheck=tuple(p.recheck if p else None for p in here),
             )
@@ -248,9 +248,9 @@ def _curve_rows(evaluations: Sequence[Evaluation], name: str) -> list[CurveRow]:
 
 
 def _class_rows(subjects: Sequence[Subject]) -> list[ClassRow]:
-    found = [{c.label: c for c in (s.worst.per_class if s.worst else s.evaluation.clean.per_class)} for s in subjects]
-    some = {label: c for of_model in reversed(found) for label, c in of_model.items()}
-    return [ClassRow(c.name, c.n, tuple(f.get(label) for f in found)) for label, c in sorted(some.items())]
+    classes = [{c.label: c for c in (s.worst.per_class if s.worst else s.evaluation.clean.per_class)} for s in subjects]
+    some = {label: c for of_model in reversed(classes) for label, c in of_model.items()}
+    return [ClassRow(c.name, c.n, tuple(one.get(label) for one in classes)) for label, c in sorted(some.items())]
 
 
 def _facts_of(e: Evaluation) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What every page says of its evaluations: what the doctors found, and how each was made."""
+"""Findings and provenance of evaluations, for every page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Protocol
 from robustlab.evaluation.record import DataInfo, Finding, ModelInfo, RunInfo
 
 
-class Found(Protocol):
+class HasFindings(Protocol):
     """An evaluation of any kind."""
 
     @property
     def model(self) -> ModelInfo:
-        """Which model was evaluated."""
+        """Evaluated model."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Serious first."""
+        """Findings, serious ones first."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class Findings:
     """Findings of one kind, of one or several models and attacks, the gravest first."""
 
     cases: tuple[tuple[str, Finding], ...]
-    """Name of the model, and what was found."""
+    """Names of models, each with a finding."""
 
     @property
     def gravest(self) -> Finding:
-        """The one that the others are like."""
+        """First case, shown for all of them."""
         return self.cases[0][1]
 
 
-def gathered(evaluations: Sequence[Found]) -> list[Findings]:
-    """What the doctors found, the same kind together, serious kinds first."""
+def gathered(evaluations: Sequence[HasFindings]) -> list[Findings]:
+    """Findings of all evaluations by kind, serious kinds first."""
     grave = ("serious", "warning", "info")
-    found = [(e.model.name, f) for e in evaluations for f in e.findings]
-    found.sort(key=lambda case: grave.index(case[1].severity))
-    kinds = dict.fromkeys((f.code, f.advice) for _, f in found)
-    return [Findings(tuple(case for case in found if (case[1].code, case[1].advice) == kind)) for kind in kinds]
+    cases = [(e.model.name, f) for e in evaluations for f in e.findings]
+    cases.sort(key=lambda case: grave.index(case[1].severity))
+    kinds = dict.fromkeys((f.code, f.advice) for _, f in cases)
+    return [Findings(tuple(case for case in cases if (case[1].code, case[1].advice) == kind)) for kind in kinds]
 
 
 def in_rows(columns: Sequence[Mapping[str, str]]) -> list[Fact]:
@@ -62,7 +62,7 @@ def in_rows(columns: Sequence[Mapping[str, str]]) -> list[Fact]:
 
 
 def facts_of(model: ModelInfo, data: DataInfo, run: RunInfo) -> dict[str, str]:
-    """How a result was made, by name."""
+    """Facts on how a result was made, by name."""
     return {
         "Run": run.id,
         "Made": run.created,

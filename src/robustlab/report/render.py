@@ -17,8 +17,7 @@ from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, Corruptio
 from robustlab.evaluation.record import WORST, Evaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import rows as rows_file
-from robustlab.report import trace_panels as looks
-from robustlab.report import words
+from robustlab.report import trace_panels, words
 from robustlab.report.chart import mark_of
 from robustlab.report.corruption_tables import corruption_csv, corruption_markdown
 from robustlab.report.corruptions import corruption_page
@@ -50,19 +49,19 @@ def write(
 
     ``outcomes.csv`` has a line per example, attack and eps; it is written where the runs still have their outcomes.
 
-    A run directory has a ``report.json`` already, which is the run's own and is left alone.
+    In a run directory, the ``report.json`` of the run is left unchanged.
 
     Args:
-        evaluations: of one model or of several, which are then shown side by side; all of the same norm and bounds.
+        evaluations: one per model, shown side by side; all of the same norm and bounds.
         out: directory, made if it is not there. For a single evaluation it may be its run directory.
         comparisons: paired comparisons to be shown (``evaluation.compare``).
         eps: of the headline, in input units; None: the largest that all evaluations have.
-        title: of the page; None: says what was evaluated.
+        title: of the page; None: the names of the models and the data.
 
     Returns: the path of ``report.html``.
 
     Raises:
-        ValueError: if there is no evaluation, or if they cannot stand on the same axes.
+        ValueError: if there is no evaluation, or their norms or bounds differ.
         RunError: if the files cannot be written, or the directory is that of another run.
     """
     own = _own(Path(out), evaluations)
@@ -88,14 +87,14 @@ def write_corruptions(
 ) -> Path:
     """Writes the report on corruptions: ``report.html``, ``report.md`` and ``report.csv``.
 
-    For several models also ``natural.json`` with all of them; of a single one that is in its run directory already.
+    With several models it also writes ``natural.json`` with all of them; a single one has it in its run directory.
 
     Args:
-        evaluations: of one model or of several, which are then shown side by side.
+        evaluations: one per model, shown side by side.
         out: directory, made if it is not there. For a single evaluation it may be its run directory.
         comparisons: paired comparisons to be shown (``evaluation.compare_corruptions``).
-        attacked: evaluations of the same models under attack, to stand in one table with the corruptions.
-        title: of the page; None: says what was evaluated.
+        attacked: evaluations of the same models under attack, shown in one table with the corruptions.
+        title: of the page; None: the names of the models and the data.
 
     Returns: the path of ``report.html``.
 
@@ -115,7 +114,7 @@ def write_corruptions(
 def corruption_json(
     evaluations: Sequence[CorruptionEvaluation], comparisons: Sequence[CorruptionComparison] = ()
 ) -> str:
-    """The record: of one evaluation as it is, of several as a list together with their comparisons."""
+    """The record as JSON: one evaluation, or a list of several with their comparisons."""
     if len(evaluations) == 1 and not comparisons:
         return json.dumps(evaluations[0].to_json(), indent=1, ensure_ascii=False) + "\n"
     record = {
@@ -131,7 +130,7 @@ def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
 
 
 def _own(directory: Path, evaluations: Sequence[Evaluation | CorruptionEvaluation]) -> bool:
-    """Whether a directory is that of the only run which the report is about, and so has its result already.
+    """Returns True if the directory is that of the only run in the report, so that it has its result already.
 
     Raises: RunError if it is that of another run, or the report is about several.
     """
@@ -155,7 +154,7 @@ def _written(directory: Path, files: Mapping[str, Fill]) -> Path:
 
 
 def to_json(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison] = ()) -> str:
-    """The record: of one evaluation as it is, of several as a list together with their comparisons."""
+    """The record as JSON: one evaluation, or a list of several with their comparisons."""
     if len(evaluations) == 1 and not comparisons:
         return json.dumps(evaluations[0].to_json(), indent=1, ensure_ascii=False) + "\n"
     record = {
@@ -191,7 +190,7 @@ def _environment() -> Environment:
         "thin": words.THIN,
         "sample": words.sample,
     }
-    made.globals |= {"threat": _threat, "panel_size": (looks.WIDTH, looks.HEIGHT)}
+    made.globals |= {"threat": _threat, "panel_size": (trace_panels.WIDTH, trace_panels.HEIGHT)}
     return made
 
 
@@ -200,7 +199,7 @@ def _evidence(value: float | int | str) -> str:
 
 
 def _threat(norm: str, eps: float) -> str:
-    """What the attacker may do, in words."""
+    """The threat model in one sentence."""
     size = words.budget(eps)
     if norm == "Linf":
         return f"The attacker may change each input value by at most {size}."

@@ -16,7 +16,7 @@ COLUMNS = ("model", *Outcome._fields)
 
 
 def has_rows(evaluations: Sequence[Evaluation]) -> bool:
-    """Whether every evaluation still has its outcomes."""
+    """Returns True if every evaluation still has its outcomes."""
     return all(e.directory is not None and (e.directory / "outcomes.sqlite").is_file() for e in evaluations)
 
 

@@ -31,9 +31,9 @@ def to_sarif(evaluations: Sequence[Evaluation], *, fail_under: float | None = No
     for e in evaluations:
         if fail_under is not None and e.worst and not e.worst[-1].robust.low >= fail_under:
             worst = e.worst[-1]
-            text = f"Robust accuracy {both(worst.robust)} at eps {budget(worst.eps)}, asked for: {fail_under:g}."
+            text = f"Robust accuracy {both(worst.robust)} at eps {budget(worst.eps)}, required: {fail_under:g}."
             rules[GATE] = _rule(
-                GATE, "Robust accuracy is below what was asked for.", "Harden the model, or lower the bar."
+                GATE, "Robust accuracy is below the required minimum.", "Harden the model, or lower the bar."
             )
             results.append(_result(e, GATE, "error", text))
     driver = {"name": "robustlab", "version": version("robustlab"), "rules": list(rules.values())}

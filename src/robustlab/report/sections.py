@@ -12,7 +12,7 @@ from robustlab.evaluation.record import Evaluation
 
 
 class Content(NamedTuple):
-    """A section's text and table; what is in it is escaped where it is shown."""
+    """Text and table of a section; both are escaped where they are shown."""
 
     note: str
     """A sentence above the table; "" for none."""
@@ -23,11 +23,11 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page and of the Markdown file, after those that every report has.
+    """A section of the page and of the Markdown file, after the built-in ones.
 
     Args:
         title: heading.
-        content: from evaluations to what is shown; None: the section is left out.
+        content: function from evaluations to the content; it returns None to leave the section out.
     """
 
     title: str
@@ -66,7 +66,7 @@ def register_export(file: str, text: Export) -> None:
 
     Args:
         file: its name, without a folder.
-        text: from evaluations to its content.
+        text: function from evaluations to the content of the file.
 
     Raises: ValueError if the name is taken, or has a folder in it.
     """
@@ -82,8 +82,8 @@ def sections(evaluations: Sequence[Evaluation]) -> tuple[Shown, ...]:
 
     Raises: ValueError for a table whose rows and head differ in length.
     """
-    found = ((name, SECTIONS[name]) for name in SECTIONS.names())
-    shown = ((name, one.title, one.content(evaluations)) for name, one in found)
+    added = ((name, SECTIONS[name]) for name in SECTIONS.names())
+    shown = ((name, one.title, one.content(evaluations)) for name, one in added)
     kept = tuple(Shown(name, title, content) for name, title, content in shown if content is not None)
     for one in kept:
         if any(len(row) != len(one.content.head) for row in one.content.rows):

@@ -1,4 +1,4 @@
-"""Who fell where: the stages of an attack as rows, each with its place on a bar of all examples."""
+"""Examples fooled by each stage of an attack: rows of a table, each with its place on a bar of all examples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from robustlab.evaluation.record import AttackResult, Evaluation
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage; the first rows say who was never attacked."""
+    """One stage; the first rows count the examples that were never attacked."""
 
     name: str
     attacked: int
-    fell: int
-    standing: int
+    fooled: int
+    still_robust: int
     passes: float | None
     """Forward and backward, per attacked example; None: no attack."""
     seconds: float | None
@@ -28,14 +28,14 @@ class StageRow:
         return help_of(self.name.partition(",")[0])
 
     @property
-    def stand_share(self) -> float:
-        """Of all examples, in per cent."""
-        return round(100 * self.standing / self.n, 3)
+    def still_robust_percent(self) -> float:
+        """Examples that are still robust after the stage, in per cent of all examples."""
+        return round(100 * self.still_robust / self.n, 3)
 
     @property
-    def fell_share(self) -> float:
-        """Of all examples, in per cent."""
-        return round(100 * self.fell / self.n, 3)
+    def fooled_percent(self) -> float:
+        """Examples that the stage fooled, in per cent of all examples."""
+        return round(100 * self.fooled / self.n, 3)
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class StageTable:
 
 def stage_tables(evaluation: Evaluation, eps: float | None) -> tuple[StageTable, ...]:
     """A table for each attack of several stages at an eps."""
-    found = (r for r in evaluation.results if r.eps == eps and r.stages)
-    return tuple(StageTable(r.attack, tuple(_rows(evaluation, r))) for r in found)
+    results = (r for r in evaluation.results if r.eps == eps and r.stages)
+    return tuple(StageTable(r.attack, tuple(_rows(evaluation, r))) for r in results)
 
 
 def _rows(evaluation: Evaluation, result: AttackResult) -> Iterator[StageRow]:

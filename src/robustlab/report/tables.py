@@ -13,13 +13,13 @@ from robustlab.report.plain import both, csv_text, marked, md_table, md_text, ne
 from robustlab.report.provenance import Findings
 from robustlab.report.sections import Shown
 from robustlab.report.stages import StageTable
-from robustlab.report.trace_panels import Look
+from robustlab.report.trace_panels import TracePanels
 from robustlab.report.words import budget, duration, mark, number, p_value, percent, points, sample
 from robustlab.statistics.intervals import Interval
 
 COLUMNS = (
     *("model", "data", "n", "norm", "attack", "eps", "stage", "correct", "accuracy", "low", "high", "level"),
-    *("attacked", "fell", "reused", "success", "success_low", "success_high", "target_reached"),
+    *("attacked", "fooled", "reused", "success", "success_low", "success_high", "target_reached"),
     *("median_linf", "median_l2", "median_l1", "forward", "backward", "seconds", "mark"),
 )
 
@@ -27,9 +27,9 @@ COLUMNS = (
 def to_csv(evaluations: Sequence[Evaluation]) -> str:
     """One line per model, attack and eps, and one per stage of it; the clean accuracy is the attack "clean" at eps 0.
 
-    Each line says at its end if the numbers of that model are not to be trusted, and why.
+    The last column has the reason if the numbers of that model are not to be trusted.
 
-    A stage's share is that of the examples that stand after it; it has no interval of its own.
+    The accuracy of a stage is the fraction of examples that are still robust after it; it has no interval.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
@@ -37,22 +37,22 @@ def to_csv(evaluations: Sequence[Evaluation]) -> str:
     for e in evaluations:
         common = {"model": csv_text(e.model.name), "data": csv_text(e.data.name), "n": e.data.n, "norm": e.threat.norm}
         common |= {"mark": mark(e.findings)}
-        clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_share(e.clean.accuracy)}
+        clean = {"attack": "clean", "eps": 0.0, "seconds": e.clean.seconds, **_fraction(e.clean.accuracy)}
         writer.writerow(common | clean)
         for r in e.results:
             writer.writerow(common | _result(r))
             writer.writerows(common | _stage(r, s, e.data.n) for s in r.stages)
-        writer.writerows(common | {"attack": "worst case", "eps": w.eps, **_share(w.robust)} for w in e.worst)
+        writer.writerows(common | {"attack": "worst case", "eps": w.eps, **_fraction(w.robust)} for w in e.worst)
     return buffer.getvalue()
 
 
-def _share(share: Interval) -> dict[str, object]:
+def _fraction(one: Interval) -> dict[str, object]:
     return {
-        "correct": share.count,
-        "accuracy": share.value,
-        "low": share.low,
-        "high": share.high,
-        "level": share.level,
+        "correct": one.count,
+        "accuracy": one.value,
+        "low": one.low,
+        "high": one.high,
+        "level": one.level,
     }
 
 
@@ -69,14 +69,14 @@ def _result(r: AttackResult) -> dict[str, object]:
         "target_reached": "" if r.target_reached is None else r.target_reached.value,
         **{f"median_{name}": getattr(r.sizes, name).median for name in ("linf", "l2", "l1")},
         **{"forward": r.queries.forward, "backward": r.queries.backward},
-        **_share(r.robust),
+        **_fraction(r.robust),
     }
 
 
 def _stage(r: AttackResult, s: StageResult, n: int) -> dict[str, object]:
     return {
         **{"attack": csv_text(r.attack), "eps": r.eps, "stage": csv_text(s.stage), "correct": s.standing},
-        **{"accuracy": s.standing / n, "attacked": s.attacked, "fell": s.fooled, "seconds": s.seconds},
+        **{"accuracy": s.standing / n, "attacked": s.attacked, "fooled": s.fooled, "seconds": s.seconds},
         **{"forward": s.queries.forward, "backward": s.queries.backward},
     }
 
@@ -85,13 +85,13 @@ def to_markdown(page: Page) -> str:
     """The page without its pictures, for a pull request or a terminal."""
     parts = [f"# {md_text(page.title)}", _sample(page)]
     parts += ["## Do not trust these numbers yet", *_findings(page.serious)] if page.serious else []
-    parts += ["## What the doctor found", *_findings(page.other)] if page.other else []
-    parts += ["## How robust", _headline(page), *map(md_text, page.caveats)]
+    parts += ["## Findings of the doctor", *_findings(page.other)] if page.other else []
+    parts += ["## Robustness", _headline(page), *map(md_text, page.caveats)]
     parts += [part for s in page.subjects for table in s.stages for part in _stages(page, s.name, table)]
     parts += ["## Security curve", _curve(page)] if page.curve_rows else []
     parts += ["## Model against model", _paired(page)] if page.comparisons else []
-    parts += [part for s in page.subjects for look in s.looks for part in _look(s.name, look)]
-    parts += ["## What the attacks took", _attacks(page)]
+    parts += [part for s in page.subjects for trace in s.traces for part in _trace(s.name, trace)]
+    parts += ["## Cost of the attacks", _attacks(page)]
     parts += [part for section in page.sections for part in _section(section)]
     parts += next_part(page.steps)
     parts += ["## How to reproduce", _reproduce(page)]
@@ -127,7 +127,7 @@ def _finding(name: str, f: Finding) -> str:
 
 
 def _curve(page: Page) -> str:
-    rows = [[md_text(r.attack), budget(r.eps), *(both(i) if i else "" for i in r.shares)] for r in page.curve_rows]
+    rows = [[md_text(r.attack), budget(r.eps), *(both(i) if i else "" for i in r.fractions)] for r in page.curve_rows]
     return md_table(["Attack", "eps", *(md_text(s.name) for s in page.subjects)], rows)
 
 
@@ -151,23 +151,23 @@ def _stages(page: Page, model: str, table: StageTable) -> list[str]:
     rows = [
         [
             md_text(r.name),
-            *(str(r.attacked) if r.passes is not None else "", str(r.fell), str(r.standing)),
+            *(str(r.attacked) if r.passes is not None else "", str(r.fooled), str(r.still_robust)),
             "" if r.passes is None else number(r.passes),
             "" if r.seconds is None else html.escape(duration(r.seconds)),
         ]
         for r in table.rows
     ]
     where = f"{page.first.threat.norm} eps {budget(page.eps or 0.0)}"
-    head = f"## Who fell where: {md_text(model)} under {md_text(table.attack)}, {where}"
-    return [head, md_table(["Stage", "Attacked", "Fell", "Stand", "Passes each", "Time"], rows)]
+    head = f"## Examples fooled by each stage: {md_text(model)} under {md_text(table.attack)}, {where}"
+    return [head, md_table(["Stage", "Attacked", "Fooled", "Still robust", "Passes each", "Time"], rows)]
 
 
-def _look(model: str, look: Look) -> list[str]:
-    rows = [[str(p.point), *(number(v) for v in (p.score, p.margin, p.size, p.gradient_norm))] for p in look.rows]
-    head = ["Point", "Loss", "Lead of the best wrong class", "Size", "Gradient norm"]
+def _trace(model: str, trace: TracePanels) -> list[str]:
+    rows = [[str(p.point), *(number(v) for v in (p.score, p.margin, p.size, p.gradient_norm))] for p in trace.rows]
+    head = ["Point", "Loss", "Negative margin", "Size", "Gradient norm"]
     return [
-        f"## Inside the attack on {md_text(model)}: {look.title.lower()}",
-        md_text(look.words),
+        f"## Trace of the attack on {md_text(model)}: {trace.title.lower()}",
+        md_text(trace.words),
         md_table(head, rows),
     ]
 
@@ -184,9 +184,9 @@ def _attacks(page: Page) -> str:
 def _section(section: Shown) -> list[str]:
     """A section that was added."""
     note, head, rows = section.content
-    found = [f"## {md_text(section.title)}", *([md_text(note)] if note else [])]
+    texts = [f"## {md_text(section.title)}", *([md_text(note)] if note else [])]
     table = [md_table([md_text(cell) for cell in head], [[md_text(cell) for cell in row] for row in rows])]
-    return [*found, *(table if head else [])]
+    return [*texts, *(table if head else [])]
 
 
 def _reproduce(page: Page) -> str:

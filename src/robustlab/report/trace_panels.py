@@ -1,4 +1,4 @@
-"""A look inside an attack as small drawings: recorded points to places, nothing computed anew."""
+"""Traces of an attack as small drawings: recorded points to places, nothing computed anew."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Panel:
     name: str
     path: str
     dots: tuple[tuple[float, float], ...]
-    """Of few points; of many the line says enough."""
+    """A dot per point where there are few, else one at the end of the line."""
     top: str
     bottom: str
-    """What the ends of the vertical axis stand for."""
+    """Values at the upper and the lower end of the vertical axis."""
     mark: float | None
-    """Height of the line that matters: where an example falls, or the budget."""
+    """Height of the dashed line: the margin at which the example is fooled, or the budget."""
     mark_name: str
 
 
 @dataclass(frozen=True)
-class Look:
-    """One example under attack."""
+class TracePanels:
+    """Drawings of the trace of one example."""
 
     title: str
     words: str
@@ -45,22 +45,22 @@ class Look:
     """Some points, first and last among them."""
 
 
-def looks(evaluation: Evaluation) -> tuple[Look, ...]:
+def trace_panels(evaluation: Evaluation) -> tuple[TracePanels, ...]:
     """The recorded traces of an evaluation."""
-    return tuple(_look(evaluation, record) for record in evaluation.traces)
+    return tuple(_drawn(evaluation, record) for record in evaluation.traces)
 
 
-def _look(evaluation: Evaluation, record: TraceRecord) -> Look:
+def _drawn(evaluation: Evaluation, record: TraceRecord) -> TracePanels:
     points, label = record.points, class_name(evaluation, record.label)
     where = f"{record.stage}, eps {budget(record.eps)}"
-    ahead = number(abs(points[-1].margin))
+    margin = number(abs(points[-1].margin))
     if record.fooled_at is None:
-        end = f"It stands after {count(record.points_seen)} points: its class stays {ahead} logits ahead of the next."
+        end = f"Still robust after {count(record.points_seen)} points, with a margin of {margin} logits."
     else:
-        after = "at once" if record.fooled_at == 0 else f"after {count(record.fooled_at)} steps"
+        after = "at the start" if record.fooled_at == 0 else f"after {count(record.fooled_at)} steps"
         after = after.replace("after 1 steps", "after one step")
-        end = f"It falls {after}: another class is then {ahead} logits ahead."
-    return Look(
+        end = f"Fooled {after}, with a negative margin of {margin} logits."
+    return TracePanels(
         title=f"The {record.which} example",
         words=f"Number {record.id}, {label}, under {where}. {end}",
         panels=tuple(_panels(record)),
@@ -77,7 +77,7 @@ def _some(points: Sequence[TracePoint]) -> tuple[TracePoint, ...]:
 
 
 class _Quantity(NamedTuple):
-    """What a panel shows."""
+    """Values of one panel."""
 
     name: str
     values: Sequence[float]
@@ -88,8 +88,8 @@ class _Quantity(NamedTuple):
 
 def _panels(record: TraceRecord) -> list[Panel]:
     quantities = (
-        _Quantity("loss that is climbed", [p.score for p in record.points]),
-        _Quantity("lead of the best wrong class, logits", [p.margin for p in record.points], 0.0, "falls"),
+        _Quantity("loss that is maximised", [p.score for p in record.points]),
+        _Quantity("negative margin, logits", [p.margin for p in record.points], 0.0, "fooled"),
         _Quantity("size of the perturbation", [p.size for p in record.points], record.eps, "eps", from_zero=True),
         _Quantity("gradient norm", [p.gradient_norm for p in record.points], from_zero=True),
     )
