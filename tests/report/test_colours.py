@@ -1,4 +1,4 @@
-"""The look of figures: eight colours that people tell apart, and labels that can be read."""
+"""Style of figures: eight colours that can be distinguished, and legible labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIGHT = {
 
 
 @pytest.mark.parametrize("matrix", SIGHT.values(), ids=SIGHT)
-def test_any_two_colours_are_told_apart(matrix: np.ndarray) -> None:
+def test_any_two_colours_can_be_distinguished(matrix: np.ndarray) -> None:
     rgb = np.array([to_rgb(colour) for colour in OKABE_ITO])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)

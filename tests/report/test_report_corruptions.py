@@ -1,4 +1,4 @@
-"""The page on corruptions: recorded numbers, natural next to synthetic, nothing from outside, text escaped."""
+"""The page on corruptions: recorded numbers, corruptions and attacks in one table, self-contained, text escaped."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def path_text(directory: Path) -> str:
     return (directory / "report.html").read_text()
 
 
-def test_natural_stands_next_to_synthetic_for_the_same_weights(
+def test_corruptions_and_attacks_of_the_same_weights_are_in_one_table(
     two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     runs = [attacked(means(2.0), "any name"), attacked(means(), "other")]
@@ -113,7 +113,7 @@ def test_natural_stands_next_to_synthetic_for_the_same_weights(
         write_corruptions(two[:1], tmp_path / "both", attacked=[attacked(means(1.0), "third")])
 
 
-def test_differences_are_shaded_only_where_they_are_told_apart(
+def test_only_significant_differences_are_shaded(
     two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
     comparison = compare_corruptions(*two)
@@ -142,7 +142,9 @@ def test_the_darker_the_more_errors(two: tuple[CorruptionEvaluation, CorruptionE
             assert shown == [(f"{100 * share:.0f}", 1 - share) for share in shares]
 
 
-def test_csv_and_markdown_say_the_same(two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path) -> None:
+def test_csv_and_markdown_have_the_same_numbers(
+    two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
+) -> None:
     write_corruptions(two, tmp_path / "both", comparisons=[compare_corruptions(*two)])
     rows = list(csv.DictReader((tmp_path / "both" / "report.csv").read_text().splitlines()))
     assert len(rows) == 2 * (1 + 9)

@@ -39,7 +39,7 @@ def test_what_cannot_be_drawn_is_refused(x: Tensor, words: list[str], message: s
         tiles(x, words, tmp_path / "some.png")
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write .* choose another place"):
         tiles(torch.zeros(1, 1, 8, 8), ["a"], tmp_path / "file" / "some.png")

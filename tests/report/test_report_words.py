@@ -1,4 +1,4 @@
-"""How numbers are written, and the files for machines."""
+"""Numbers as text, and the files for machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("eps", "said"),
+    ("eps", "text"),
     [
         (8 / 255, "8/255"),
         (0.1, "0.1"),
@@ -41,12 +41,12 @@ def plain(text: str) -> str:
         (2 / 255 + 2**-23, "2/255"),
     ],
 )
-def test_eps_is_written_as_it_was_typed(eps: float, said: str) -> None:
-    assert budget(eps) == said
+def test_eps_is_written_as_it_was_typed(eps: float, text: str) -> None:
+    assert budget(eps) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.001, "< 0.01 s"),
         (0.42, "0.42 s"),
@@ -56,11 +56,11 @@ def test_eps_is_written_as_it_was_typed(eps: float, said: str) -> None:
         (7620, "2 h 07 min"),
     ],
 )
-def test_durations(seconds: float, said: str) -> None:
-    assert plain(duration(seconds)) == said
+def test_durations(seconds: float, text: str) -> None:
+    assert plain(duration(seconds)) == text
 
 
-def test_shares_and_counts() -> None:
+def test_fractions_and_counts() -> None:
     assert plain(percent(0.8957)) == "89.6 %"
     assert percent(math.nan) == duration(math.nan) == number(math.nan) == points(math.nan) == NOTHING
     assert interval(Interval(0.5, 0.187, 0.813, 5, 10)) == "[18.7, 81.3]"

@@ -84,7 +84,7 @@ def trained(model: nn.Module, recipe: Recipe, x: Tensor, y: Tensor) -> None:
 
 @pytest.mark.parametrize("room", REFUSING)
 @pytest.mark.parametrize("shape", NO_IMAGES, ids=str)
-def test_what_is_for_images_says_so(room: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_functions_for_images_refuse_other_shapes(room: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     model, x, y = data(shape)
     with pytest.raises(ValueError, match=r"images"):
         REFUSING[room](model, x, y, tmp_path)

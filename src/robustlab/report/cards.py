@@ -1,4 +1,4 @@
-"""The same few images under every corruption, with what each model says."""
+"""The same few images under every corruption, with the prediction of each model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PICTURE = 112
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture, and what each model says to it."""
+    """One picture with the prediction of each model."""
 
     uri: str
     alt: str
-    said: tuple[tuple[str, str, bool], ...]
+    predictions: tuple[tuple[str, str, bool], ...]
     """Class, probability, and whether that is right, by model."""
 
 
@@ -37,7 +37,7 @@ class Card:
 
 
 def cards(evaluations: Sequence[CorruptionEvaluation]) -> list[Card]:
-    """The same images under each corruption, with what every model says that saw them."""
+    """The same images under each corruption, with the predictions of every model that was evaluated on them."""
     first = evaluations[0]
     if first.directory is None or not first.gallery or not is_image_shape(first.data.shape):
         return []
@@ -51,15 +51,15 @@ def cards(evaluations: Sequence[CorruptionEvaluation]) -> list[Card]:
         for item, image in zip(first.gallery, x, strict=True):
             if item.corruption == name:
                 key = (item.corruption, item.severity, item.id)
-                said = [found[key] for found in answers if key in found]
-                shots.append(_shot(first, item, png(image, most=PICTURE), said))
+                predictions = [one[key] for one in answers if key in one]
+                shots.append(_shot(first, item, png(image, most=PICTURE), predictions))
         cards.append(Card(spoken(name) if name else "Clean", notes.get(name, ""), tuple(shots)))
     return cards
 
 
-def _shot(e: CorruptionEvaluation, item: Shown, uri: str, said: Sequence[Shown]) -> Shot:
+def _shot(e: CorruptionEvaluation, item: Shown, uri: str, predictions: Sequence[Shown]) -> Shot:
     alt = f"image {item.id}, {class_name(e, item.label)}" + (f", under {item.corruption}" if item.corruption else "")
     words = tuple(
-        (class_name(e, one.prediction), percent(one.confidence, 0), one.prediction == one.label) for one in said
+        (class_name(e, one.prediction), percent(one.confidence, 0), one.prediction == one.label) for one in predictions
     )
     return Shot(uri, alt, words)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from robustlab.evaluation.record import Curve
-from robustlab.report.words import Share, budget, interval, percent
+from robustlab.report.words import Fraction, budget, interval, percent
 
 Scale: TypeAlias = "tuple[Frame, float, str]"
-"""The drawing, the largest value of the horizontal axis, and what to say before a value."""
+"""The drawing, the largest value of the horizontal axis, and the unit before a value."""
 MARKS = ("circle", "square", "diamond", "triangle", "cross")
 """One per series, so that no reading depends on colour alone."""
 
@@ -32,13 +32,13 @@ class Frame:
     top: int = 12
     bottom: int = 44
 
-    def x(self, share: float) -> float:
-        """Place of a share 0..1 along the horizontal axis."""
-        return round(self.left + share * (self.width - self.left - self.right), 2)
+    def x(self, fraction: float) -> float:
+        """Place of a fraction 0..1 along the horizontal axis."""
+        return round(self.left + fraction * (self.width - self.left - self.right), 2)
 
-    def y(self, share: float) -> float:
+    def y(self, fraction: float) -> float:
         """Place of an accuracy 0..1 along the vertical axis, 1 on top."""
-        return round(self.top + (1 - share) * (self.height - self.top - self.bottom), 2)
+        return round(self.top + (1 - fraction) * (self.height - self.top - self.bottom), 2)
 
 
 WIDE = Frame(760, 340)
@@ -49,7 +49,7 @@ TINY = Frame(220, 150, left=42, right=8, top=8, bottom=24)
 
 @dataclass(frozen=True)
 class Mark:
-    """One measured point with what a pointer over it says."""
+    """One measured point with its tooltip."""
 
     x: float
     y: float
@@ -72,7 +72,7 @@ class Line:
 
     @property
     def shape(self) -> str:
-        """Which mark it has."""
+        """Shape of its marks."""
         return mark_of(self.series)
 
 
@@ -91,7 +91,7 @@ class Chart:
     frame: Frame
     id: str
     title: str
-    """For those who cannot see it."""
+    """Name for screen readers."""
     name: str
     description: str
     x_label: str
@@ -99,7 +99,7 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
     headline: float | None
-    """Where the eps of the headline is."""
+    """Place of the eps of the headline."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ class Charts:
 
 @dataclass(frozen=True)
 class Axis:
-    """What runs along the horizontal axis."""
+    """Quantity on the horizontal axis."""
 
     label: str
     """Beneath it."""
     unit: str
     """Before a value, as in "eps 0.1"."""
     heading: str
-    """What a drawing is called for those who cannot see it, before its title."""
+    """First words of a drawing's name for screen readers, before its title."""
 
 
 SEVERITY = Axis("Severity of the corruption; 0: clean", "severity", "Accuracy over severity")
@@ -135,13 +135,13 @@ def attacked(norm: str) -> Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """One measured share."""
+    """One measured fraction."""
 
     at: float
     """Along the horizontal axis."""
-    share: Share
+    fraction: Fraction
     reused: int = 0
-    """Of its examples: counted as fooled because they were at a smaller eps."""
+    """Number of its examples counted as fooled because they were fooled at a smaller eps."""
 
 
 def chart(
@@ -159,9 +159,9 @@ def chart(
         curves: name and curve of each model; None where a model has no such curve (its colour is kept for it).
         frame: the size of the drawing.
         id: unique in the page.
-        title: what the drawing is called for those who cannot see it.
-        axis: what runs along it.
-        headline: eps that the headline speaks of; None: nothing is marked.
+        title: name of the drawing for screen readers.
+        axis: quantity on the horizontal axis.
+        headline: eps of the headline; None: nothing is marked.
     """
     points = [(name, [Point(p.eps, p.robust, p.reused) for p in c.points] if c else []) for name, c in curves]
     return lines(points, frame, id=id, title=title, axis=axis, headline=headline)
@@ -182,8 +182,8 @@ def lines(
         series: name and points of each model; of none, its colour is kept for it.
         frame: the size of the drawing.
         id: unique in the page.
-        title: what the drawing is called for those who cannot see it.
-        axis: what runs along it.
+        title: name of the drawing for screen readers.
+        axis: quantity on the horizontal axis.
         headline: the place that is marked; None: nothing is.
     """
     drawn = [(i, name, points) for i, (name, points) in enumerate(series) if points]
@@ -204,12 +204,12 @@ def lines(
 
 
 def _sentence(name: str, points: Sequence[Point]) -> str:
-    values = ", ".join(f"{percent(p.share.value)} at {budget(p.at)}" for p in points)
+    values = ", ".join(f"{percent(p.fraction.value)} at {budget(p.at)}" for p in points)
     return f"{name}: {values}."
 
 
 def _spaced(all_eps: Sequence[float], top: float, frame: Frame) -> list[float]:
-    """The eps whose labels fit beside each other; the last one always does, then those from the left."""
+    """The eps whose labels do not overlap; the last one always does, then those from the left."""
     kept: list[float] = []
     for eps in all_eps:
         label = 7.0 * max(len(budget(eps)), 2) + 6
@@ -220,7 +220,7 @@ def _spaced(all_eps: Sequence[float], top: float, frame: Frame) -> list[float]:
 
 
 def _line(series: int, name: str, points: Sequence[Point], scale: Scale) -> Line:
-    measured = [p for p in points if not math.isnan(p.share.value)]
+    measured = [p for p in points if not math.isnan(p.fraction.value)]
     marks = tuple(_mark(name, p, scale) for p in measured)
     upper = [f"{m.x},{m.high}" for m in marks]
     lower = [f"{m.x},{m.low}" for m in reversed(marks)]
@@ -229,13 +229,13 @@ def _line(series: int, name: str, points: Sequence[Point], scale: Scale) -> Line
 
 def _mark(name: str, point: Point, scale: Scale) -> Mark:
     frame, top, unit = scale
-    share = point.share
-    text = f"{name}, {unit} {budget(point.at)}: {percent(share.value)} {interval(share)}, n = {share.n}"
+    fraction = point.fraction
+    text = f"{name}, {unit} {budget(point.at)}: {percent(fraction.value)} {interval(fraction)}, n = {fraction.n}"
     return Mark(
         x=frame.x(point.at / top),
-        y=frame.y(share.value),
-        low=frame.y(share.low),
-        high=frame.y(share.high),
+        y=frame.y(fraction.value),
+        low=frame.y(fraction.low),
+        high=frame.y(fraction.high),
         hollow=point.reused > 0,
         text=f"{text}; {point.reused} fooled already at a smaller eps" if point.reused else text,
     )

@@ -1,4 +1,4 @@
-"""The colours of all figures: eight that people tell apart whether or not they see red and green."""
+"""Colours of all figures: eight that can be distinguished without seeing red and green."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ Counts = dict[tuple[int, int], int]
 
 @dataclass(frozen=True)
 class Cell:
-    """One count and its share of its row, for the shade."""
+    """One count and its fraction of its row, for the shade."""
 
     count: int
-    share: float
+    fraction: float
     right: bool
 
 
@@ -52,7 +52,7 @@ class BeforeAfter:
 
 
 def before_after(evaluation: Evaluation, result: AttackResult) -> BeforeAfter:
-    """The confusion on clean inputs beside that of one attack."""
+    """The confusion on clean inputs and that of one attack."""
     before, after = _counts(evaluation.clean.confusion), _counts(result.confusion)
     used = sorted({label for cell in {*before, *after} for label in cell if label >= 0})
     if max(len(used), len(evaluation.data.classes)) > MOST_CLASSES:

@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def corruption_csv(evaluations: Sequence[CorruptionEvaluation]) -> str:
-    """One line per model, corruption and severity; the images as they are, are the corruption "clean" at severity 0."""
+    """One line per model, corruption and severity; clean images are the corruption "clean" at severity 0."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -32,11 +32,11 @@ def corruption_csv(evaluations: Sequence[CorruptionEvaluation]) -> str:
         rows: list[tuple[str, int, CleanResult | CellResult]] = [("clean", 0, e.clean)] if e.clean else []
         rows += [(cell.corruption, cell.severity, cell) for cell in e.cells]
         for name, severity, one in rows:
-            share = one.accuracy
-            found = {"correct": share.count, "accuracy": share.value, "low": share.low, "high": share.high}
+            accuracy = one.accuracy
+            counts = {"correct": accuracy.count, "accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
             more = {"mean_confidence": one.mean_confidence, "nonfinite": one.nonfinite, "seconds": one.seconds}
             where = {"corruption": csv_text(name), "family": families.get(name, ""), "severity": severity}
-            writer.writerow({**common, **where, **found, "level": share.level, **more})
+            writer.writerow({**common, **where, **counts, "level": accuracy.level, **more})
     return buffer.getvalue()
 
 
@@ -45,7 +45,7 @@ def corruption_markdown(page: CorruptionPage) -> str:
     parts = [f"# {md_text(page.title)}", md_text(sample(page.first.data)), *map(md_text, page.caveats)]
     parts += [f"- **{md_text(f.title)}** {md_text(f.advice)}" for kind in (*page.serious, *page.other)
               for _, f in kind.cases]  # fmt: skip
-    parts += ["## Natural next to synthetic", _beside(page), "## Corruption by corruption"]
+    parts += ["## Corruptions and attacks", _overview(page), "## Corruption by corruption"]
     parts += [part for s in page.subjects for part in _heat(s.heat)]
     if page.comparisons:
         parts += ["## Model against model", _paired(page)]
@@ -55,10 +55,10 @@ def corruption_markdown(page: CorruptionPage) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _beside(page: CorruptionPage) -> str:
+def _overview(page: CorruptionPage) -> str:
     rows = [
-        [md_text(row.name), md_text(row.detail), *(both(share) if share else "" for share in row.shares)]
-        for row in page.beside
+        [md_text(row.name), md_text(row.detail), *(both(one) if one else "" for one in row.fractions)]
+        for row in page.overview
     ]
     return md_table(["Accuracy", "", *(md_text(s.name) for s in page.subjects)], rows)
 
@@ -81,23 +81,23 @@ def _heat(heat: Heat) -> list[str]:
 def _paired(page: CorruptionPage) -> str:
     rows = []
     for c in page.comparisons:
-        told = sum(pair.corrected < 1 - c.level for pair in c.cells)
+        significant = sum(pair.corrected < 1 - c.level for pair in c.cells)
         smallest = min(pair.corrected for pair in c.cells)
         rows.append(
             [
                 f"{md_text(c.b)} over {md_text(c.a)}",
                 f"{points(c.mean.value)} [{points(c.mean.low)}, {points(c.mean.high)}]",
-                f"{told} of {len(c.cells)}",
+                f"{significant} of {len(c.cells)}",
                 html.escape(p_value(smallest)),
             ]
         )
     return md_table(
-        ["Second over first", "Mean difference in points", "Cells told apart", "Smallest p, corrected"], rows
+        ["Second over first", "Mean difference in points", "Significant cells", "Smallest p, corrected"], rows
     )
 
 
 def _classes(page: CorruptionPage) -> str:
-    def said(row: int, column: int) -> str:
+    def cell(row: int, column: int) -> str:
         one = page.classes[row].cells[column]
         if one is None:
             return ""
@@ -105,7 +105,7 @@ def _classes(page: CorruptionPage) -> str:
         return f"{clean}{percent(one.corrupted, 0)}; {spoken(one.worst)} {percent(one.worst_accuracy, 0)}"
 
     rows = [
-        [md_text(line.name), str(line.n), *(said(i, k) for k in range(len(page.subjects)))]
+        [md_text(line.name), str(line.n), *(cell(i, k) for k in range(len(page.subjects)))]
         for i, line in enumerate(page.classes)
     ]
     return md_table(["Class", "n", *(md_text(s.name) for s in page.subjects)], rows)

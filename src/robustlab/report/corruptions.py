@@ -1,4 +1,4 @@
-"""What the page on corruptions says: recorded results arranged for reading, nothing computed anew."""
+"""Content of the page on corruptions: recorded results arranged for reading, nothing computed anew."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robustlab.report.chart import (
 )
 from robustlab.report.heat import Heat, difference, heat, spoken
 from robustlab.report.next_steps import next_steps_under_corruptions
-from robustlab.report.overview import Beside, beside
+from robustlab.report.overview import OverviewRow, overview
 from robustlab.report.provenance import Fact, Findings, facts_of, gathered, in_rows
 
 MOST_CLASSES = 20
@@ -48,7 +48,7 @@ class CorruptionSubject:
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.evaluation.model.name
 
 
@@ -62,9 +62,9 @@ class CorruptionPage:
     other: tuple[Findings, ...]
     charts: Charts
     details: tuple[Chart, ...]
-    beside: tuple[Beside, ...]
+    overview: tuple[OverviewRow, ...]
     other_examples: bool
-    """Whether an attack was measured on other examples than the corruptions."""
+    """True if an attack was measured on other examples than the corruptions."""
     comparisons: tuple[CorruptionComparison, ...]
     differences: tuple[Heat, ...]
     classes: tuple[ClassLine, ...]
@@ -75,27 +75,27 @@ class CorruptionPage:
     facts: tuple[Fact, ...]
     commands: tuple[str, ...]
     steps: tuple[str, ...]
-    """What to do next."""
+    """Next steps for the reader."""
     same_data: bool
 
     @property
     def first(self) -> CorruptionEvaluation:
-        """The evaluation that speaks for what all have in common."""
+        """First evaluation, read for the facts that all have in common."""
         return self.subjects[0].evaluation
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences without which the numbers would say too much."""
+        """Limits of the numbers, one sentence each."""
         return tuple(dict.fromkeys(caveat for s in self.subjects for caveat in s.evaluation.caveats))
 
     @property
     def marked(self) -> bool:
-        """Whether any corruption is not comparable."""
+        """True if any corruption is not comparable."""
         return any(info.not_comparable for s in self.subjects for info in s.evaluation.corruptions)
 
     @property
     def normalised(self) -> tuple[str, ...]:
-        """What corruption errors are divided by."""
+        """Baselines by which corruption errors are divided."""
         return tuple(dict.fromkeys(s.evaluation.normalised_by for s in self.subjects if s.evaluation.normalised_by))
 
 
@@ -111,8 +111,8 @@ def corruption_page(
     Args:
         evaluations: at least one.
         comparisons: paired comparisons of these models.
-        attacked: evaluations of the same models under attack, to stand beside; in any order.
-        title: of the page; None: says what was evaluated.
+        attacked: evaluations of the same models under attack, for the overview; in any order.
+        title: of the page; None: the names of the models and the data.
 
     Raises: ValueError if there is nothing to show, or an attack was on none of the models.
     """
@@ -128,7 +128,7 @@ def corruption_page(
         other=tuple(f for f in findings if f.gravest.severity != "serious"),
         charts=Charts("mean", _mean_chart(evaluations, WIDE), _mean_chart(evaluations, NARROW)),
         details=tuple(_details(evaluations)),
-        beside=tuple(beside(evaluations, attacked)),
+        overview=tuple(overview(evaluations, attacked)),
         other_examples=any(a.data.sha256 != first.data.sha256 for a in attacked),
         comparisons=tuple(comparisons),
         differences=tuple(difference(c, first.corruptions) for c in comparisons),
@@ -146,7 +146,7 @@ def corruption_page(
 def _title(evaluations: Sequence[CorruptionEvaluation]) -> str:
     data = " and ".join(dict.fromkeys(e.data.name for e in evaluations))
     who = evaluations[0].model.name if len(evaluations) == 1 else f"{len(evaluations)} models"
-    return f"Natural robustness of {who} on {data}"
+    return f"Robustness of {who} to corruptions of {data}"
 
 
 def _mean_chart(evaluations: Sequence[CorruptionEvaluation], frame: Frame) -> Chart:
@@ -173,16 +173,16 @@ def _details(evaluations: Sequence[CorruptionEvaluation]) -> list[Chart]:
 
 
 def _points(e: CorruptionEvaluation, corruption: str) -> list[Point]:
-    found = [Point(cell.severity, cell.accuracy) for cell in e.cells if cell.corruption == corruption]
-    return [*_clean(e), *found] if found else []
+    points = [Point(cell.severity, cell.accuracy) for cell in e.cells if cell.corruption == corruption]
+    return [*_clean(e), *points] if points else []
 
 
 def _classes(evaluations: Sequence[CorruptionEvaluation]) -> list[ClassLine]:
-    """By accuracy under corruption, the worst of the first model first."""
-    found = [{one.label: one for one in e.per_class} for e in evaluations]
-    some = {label: one for of_model in reversed(found) for label, one in of_model.items()}
+    """Classes in order of accuracy under corruption, the worst of the first model first."""
+    classes = [{one.label: one for one in e.per_class} for e in evaluations]
+    some = {label: one for of_model in reversed(classes) for label, one in of_model.items()}
     ordered = sorted(some.values(), key=lambda one: (one.corrupted, one.label))
-    return [ClassLine(one.name, one.n, tuple(of_model.get(one.label) for of_model in found)) for one in ordered]
+    return [ClassLine(one.name, one.n, tuple(of_model.get(one.label) for of_model in classes)) for one in ordered]
 
 
 def _facts(e: CorruptionEvaluation) -> dict[str, str]:

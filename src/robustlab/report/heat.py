@@ -1,4 +1,4 @@
-"""Tables that are read by their shade: corruption by severity, of one model or of the difference of two."""
+"""Shaded tables, corruption by severity, of one model or of the difference of two."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class HeatCell:
     shade: float
     """0..1."""
     good: bool
-    """Which of the two colours."""
-    said: str
-    """What a pointer over it says."""
+    """True for the colour of better numbers."""
+    tooltip: str
+    """Text under the pointer."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class HeatRow:
 
     name: str
     note: str
-    """Why its numbers are not comparable; empty: nothing is known against it."""
+    """Reason why its numbers are not comparable; empty if they are."""
     cells: tuple[HeatCell, ...]
     mean: str
     """Over severities."""
@@ -51,11 +51,11 @@ class Heat:
     severities: tuple[int, ...]
     families: tuple[tuple[str, tuple[HeatRow, ...]], ...]
     normalised: bool
-    """Whether there are corruption errors."""
+    """True if there are corruption errors."""
 
 
 def spoken(corruption: str) -> str:
-    """A corruption as a reader says it.
+    """Name of a corruption in plain words.
 
     >>> spoken("jpeg_compression")
     'JPEG compression'
@@ -76,21 +76,22 @@ def heat(evaluation: CorruptionEvaluation) -> Heat:
     def row(info: CorruptionInfo) -> HeatRow:
         mean, ce = correct(errors[info.name].error), errors[info.name].ce
         cells = tuple(_measured(evaluation, info.name, s) for s in severities)
-        said = "" if ce is None else percent(ce.value, 0)
-        return HeatRow(spoken(info.name), info.not_comparable, cells, percent(mean.value), interval(mean), said)
+        error = "" if ce is None else percent(ce.value, 0)
+        return HeatRow(spoken(info.name), info.not_comparable, cells, percent(mean.value), interval(mean), error)
 
     rows = [(info.family, row(info)) for info in evaluation.corruptions]
     return Heat(evaluation.model.name, severities, _grouped(rows), evaluation.errors.mce is not None)
 
 
 def _measured(evaluation: CorruptionEvaluation, corruption: str, severity: int) -> HeatCell:
-    share = evaluation.cell(corruption, severity).accuracy
-    said = f"{spoken(corruption)}, severity {severity}: {percent(share.value)} {interval(share)}, n = {share.n}"
-    return HeatCell(f"{100 * share.value:.0f}", 1 - share.value, good=False, said=said)
+    accuracy = evaluation.cell(corruption, severity).accuracy
+    shown = f"{percent(accuracy.value)} {interval(accuracy)}, n = {accuracy.n}"
+    tooltip = f"{spoken(corruption)}, severity {severity}: {shown}"
+    return HeatCell(f"{100 * accuracy.value:.0f}", 1 - accuracy.value, good=False, tooltip=tooltip)
 
 
 def difference(comparison: CorruptionComparison, infos: Sequence[CorruptionInfo]) -> Heat:
-    """Second model less the first, in points; shaded where the test, corrected for all cells, tells them apart."""
+    """Second model less the first, in points; shaded where the test, corrected for all cells, finds a difference."""
     severities = tuple(sorted({cell.severity for cell in comparison.cells} - {0}))
     means = {pair.corruption: pair.difference for pair in comparison.corruptions}
     rows = []
@@ -106,16 +107,16 @@ def difference(comparison: CorruptionComparison, infos: Sequence[CorruptionInfo]
 
 def _compared(pair: CellPair | None) -> HeatCell:
     if pair is None:
-        return HeatCell(NOTHING, 0.0, good=True, said="not measured for both")
+        return HeatCell(NOTHING, 0.0, good=True, tooltip="not measured for both")
     shade = min(1.0, abs(pair.difference) / _FULL) if pair.corrected < _SIGNIFICANT else 0.0
     span = f"{points(pair.difference)} [{points(pair.low)}, {points(pair.high)}]"
-    said = (
+    tooltip = (
         f"{spoken(pair.corruption)}, severity {pair.severity}: {span}; only the first correct {pair.only_a}, only the "
         f"second {pair.only_b}; p {p_value(pair.p_value)}, corrected {p_value(pair.corrected)}"
     )
     rounded = round(100 * pair.difference)
     text = f"{rounded:+d}".replace("-", "\N{MINUS SIGN}") if rounded else "0"
-    return HeatCell(text, shade, good=pair.difference > 0, said=said)
+    return HeatCell(text, shade, good=pair.difference > 0, tooltip=tooltip)
 
 
 def _grouped(rows: Sequence[tuple[str, HeatRow]]) -> tuple[tuple[str, tuple[HeatRow, ...]], ...]:

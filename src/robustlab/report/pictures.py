@@ -24,7 +24,7 @@ LARGEST = 224
 
 @dataclass(frozen=True)
 class Picture:
-    """One image and what is written under it."""
+    """One image and its caption."""
 
     uri: str
     alt: str
@@ -87,7 +87,7 @@ def selected(items: Sequence[GalleryItem], most: int, eps: float | None) -> tupl
 
 @typed
 def is_image_shape(shape: Sequence[int]) -> bool:
-    """Whether an input can be looked at: (1 or 3, H, W) or (H, W)."""
+    """Returns True for the shape of an image: (1 or 3, H, W) or (H, W)."""
     return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))
 
 

@@ -1,4 +1,4 @@
-"""Text for spreadsheets and for Markdown: what users typed must stay text there."""
+"""Text for spreadsheets and for Markdown, escaped so that it stays text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from robustlab.evaluation.record import Finding
-from robustlab.report.words import Share, interval, mark, percent
+from robustlab.report.words import Fraction, interval, mark, percent
 
 
 def csv_text(text: str) -> str:
-    """Text that a spreadsheet will not take for a formula."""
+    """Text escaped so that a spreadsheet does not evaluate it as a formula."""
     return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
@@ -43,6 +43,6 @@ def marked(name: str, findings: Sequence[Finding]) -> str:
     return f"{md_text(name)} **({why})**" if why else md_text(name)
 
 
-def both(share: Share) -> str:
-    """A share and its interval."""
-    return f"{percent(share.value)} {interval(share)}"
+def both(fraction: Fraction) -> str:
+    """A fraction and its interval."""
+    return f"{percent(fraction.value)} {interval(fraction)}"

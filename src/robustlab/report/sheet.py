@@ -28,14 +28,14 @@ class Row(NamedTuple):
     x_adv: Tensor
     """Adversarial image, like ``x``."""
     before: str
-    """What is written over the clean image, such as the class and its probability."""
+    """Caption of the clean image, such as the class and its probability."""
     after: str
-    """What is written over the adversarial image."""
+    """Caption of the adversarial image."""
 
 
 @typed
 def sheet(rows: Sequence[Row], path: str | Path) -> Path:
-    """Writes a sheet of examples; the change between the images is amplified alike for all, and says how much.
+    """Writes a sheet of examples; the change between the images is amplified by one factor, written over it.
 
     Args:
         rows: the examples, at least one, all images.

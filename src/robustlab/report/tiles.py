@@ -27,9 +27,9 @@ def tiles(x: Tensor, words: Sequence[str], path: str | Path, *, columns: int = 1
 
     Args:
         x: images (N, C, H, W) in [0, 1], C 1 or 3.
-        words: what is written under each (N,).
+        words: captions (N,).
         path: of the PNG.
-        columns: how many images stand in a row.
+        columns: images in a row.
 
     Returns: the path.
 
@@ -61,10 +61,10 @@ def _drawn(x: Tensor, words: Sequence[str], columns: int) -> Figure:
     rows = -(-len(x) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
     figure = Figure(figsize=(columns * _INCHES, rows * (_INCHES + 0.32)), layout=layout)
-    for number, (image, said) in enumerate(zip(x, words, strict=True), start=1):
+    for number, (image, caption) in enumerate(zip(x, words, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(as_array(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(said, fontsize=5, pad=2, y=-0.32, parse_math=False)
+        axes.set_title(caption, fontsize=5, pad=2, y=-0.32, parse_math=False)
         axes.set_axis_off()
     return figure
 

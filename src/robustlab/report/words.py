@@ -1,4 +1,4 @@
-"""Numbers as a reader wants to see them: shares, intervals, budgets, durations."""
+"""Numbers as text: fractions, intervals, budgets, durations."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from robustlab.evaluation.record import DataInfo, Finding
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
 
-Share: TypeAlias = Interval | Estimate
-"""A share, or a mean of shares, with its interval."""
+Fraction: TypeAlias = Interval | Estimate
+"""A fraction, or a mean of fractions, with its interval."""
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """0.8957 as "89.6 %"; a share of nothing as a dash.
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.8957 as "89.6 %"; NaN as a dash.
 
     >>> percent(0.5, 0).replace(THIN, " ")
     '50 %'
     """
-    return NOTHING if math.isnan(share) else f"{100 * share:.{digits}f}{THIN}%"
+    return NOTHING if math.isnan(fraction) else f"{100 * fraction:.{digits}f}{THIN}%"
 
 
-def interval(share: Share, digits: int = 1) -> str:
+def interval(fraction: Fraction, digits: int = 1) -> str:
     """The interval alone in per cent, "[87.5, 91.4]"."""
-    if math.isnan(share.value):
+    if math.isnan(fraction.value):
         return NOTHING
-    return f"[{100 * share.low:.{digits}f}, {100 * share.high:.{digits}f}]"
+    return f"[{100 * fraction.low:.{digits}f}, {100 * fraction.high:.{digits}f}]"
 
 
 def points(difference: float, digits: int = 1) -> str:
-    """A difference of two shares in percentage points, with its sign."""
+    """A difference of two fractions in percentage points, with its sign."""
     return NOTHING if math.isnan(difference) else f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -45,7 +45,7 @@ def doubts(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def mark(findings: Sequence[Finding]) -> str:
-    """A phrase that goes with numbers that are not to be trusted; empty: nothing serious was found."""
+    """A phrase for numbers that are not to be trusted; empty: no serious finding."""
     codes = doubts(findings)
     return f"not to be trusted: {', '.join(codes)}" if codes else ""
 
@@ -65,12 +65,12 @@ def count(value: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value that does not pretend to be zero."""
+    """A p-value; small ones as "< 0.0001", never as zero."""
     return f"<{THIN}0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def sample(data: DataInfo) -> str:
-    """How many examples, of how many, and how they were drawn."""
+    """Size of the sample and of the data, and the way in which it was drawn."""
     of = f"{data.split} examples" if data.split else "examples"
     framed = f" Images: {data.framing}." if data.framing else ""
     if data.n == data.population:
