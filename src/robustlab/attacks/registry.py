@@ -50,6 +50,7 @@ ATTACKS: Registry[AttackSpec] = Registry("attack", "robustlab.attacks", "robustl
 """Attacks by name. What comes from other packages is imported when a name is looked up that is not ours, or listed."""
 
 
+@typed
 def attack_spec(name: str) -> AttackSpec:
     """The attack of that name, without ``targeted-``.
 
@@ -82,6 +83,7 @@ def help_of(name: str) -> str:
     return attack_spec(name).help if name in ATTACKS else ""
 
 
+@typed
 def make_attack(name: str, threat: ThreatModel, *, restarts: int = 1, **options: object) -> Attack:
     """An attack by its name.
 

@@ -20,6 +20,7 @@ KINDS: Registry[Kind] = Registry(
 """Functions and settings of every corruption, by name."""
 
 
+@typed
 def register(*kinds: Kind) -> None:
     """Adds corruptions, each under its own name.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.core.types import Examples
 from robustlab.data.framing import Frames, Framing
@@ -54,6 +55,7 @@ Describe = Callable[[Path | None], Description]
 """From the folder of the cache."""
 
 
+@typed
 @dataclass(frozen=True)
 class DataSet:
     """A data set, or a kind of them, that is loaded by name.
@@ -81,6 +83,7 @@ DATA_SETS: Registry[DataSet] = Registry("data set", "robustlab.data", "robustlab
 """All data sets by name, those with a path by the word before the colon."""
 
 
+@typed
 def register(name: str, member: DataSet) -> None:
     """Adds a data set.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.evaluation.record import Evaluation
 
@@ -51,6 +52,7 @@ EXPORTS: Registry[Export] = Registry("file of the report", "robustlab.report", "
 """Files that were added, by name."""
 
 
+@typed
 def register_section(name: str, section: Section) -> None:
     """Adds a section to every report on attacks.
 
@@ -61,6 +63,7 @@ def register_section(name: str, section: Section) -> None:
     SECTIONS.register(name, section)
 
 
+@typed
 def register_export(file: str, text: Export) -> None:
     """Adds a file to every report on attacks.
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
+
 Real = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -26,6 +28,7 @@ class Estimate:
     level: float = 0.95
 
 
+@typed
 def beta_interval(value: float, variance: float, n: int, *, most: float | None = None, level: float = 0.95) -> Estimate:
     """The interval of a statistic in [0, 1] that is as uncertain as a fraction of ``n_eff`` examples.
 
@@ -65,6 +68,7 @@ def _effective(value: float, variance: float, most: float | None) -> float:
     return min(size, most if most is not None else math.inf)
 
 
+@typed
 def mean_interval(value: float, variance: float, n: int, reach: float, *, level: float = 0.95) -> Estimate:
     """Student's interval of a mean that may be of either sign, such as a difference of errors.
 
@@ -89,6 +93,7 @@ def mean_interval(value: float, variance: float, n: int, reach: float, *, level:
     return Estimate(value, value - unseen * (reach + value), value + unseen * (reach - value), n, level)
 
 
+@typed
 def bootstrap_variance(statistic: Callable[[Rows], float], sizes: tuple[int, ...], *, seed: int = 0) -> float:
     """Variance of a statistic over 200 samples drawn with replacement, each group of examples on its own.
 

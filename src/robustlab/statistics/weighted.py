@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.statistics.estimate import Estimate, beta_interval, mean_interval
 
 Verdicts = NDArray[np.bool_] | NDArray[np.float64]
@@ -39,6 +40,7 @@ class WeightedSum(NamedTuple):
         return mean_interval(self.value, self.variance, self.n, self.weights / 2, level=level)
 
 
+@typed
 def weighted_sum(cells: Sequence[tuple[float, Verdicts]], *, same_images: bool) -> WeightedSum:
     """Adds up the means of cells.
 

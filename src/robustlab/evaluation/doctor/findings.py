@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.evaluation.doctor.case import Case
 from robustlab.evaluation.record import Finding
@@ -38,6 +39,7 @@ FINDINGS: Registry[FindingSpec] = Registry("finding", "robustlab.evaluation.doct
 """Findings by code."""
 
 
+@typed
 def register_finding(spec: FindingSpec) -> None:
     """Adds a finding.
 

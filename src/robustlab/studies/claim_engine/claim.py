@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from robustlab.core import Metrics
+from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.studies.claim_engine.budget import Budget
 from robustlab.studies.claim_engine.definition import fingerprint
@@ -153,6 +154,7 @@ CATALOGUE: Registry[Placed] = Registry("claim", group="robustlab.claims")
 """All claims by name."""
 
 
+@typed
 def register_claim(claim: Claim, *, place: int = 1000) -> Claim:
     """Adds a claim to those that ``robustlab reproduce`` knows.
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from robustlab.core import Attack, ThreatModel
+from robustlab.core.kinds import typed
 from robustlab.training.crafting import BnMode as Mode
 
 R = TypeVar("R")
 
 
+@typed
 @dataclass(frozen=True)
 class Option:
     """Metadata of a field that users set by an option of the command.
@@ -29,6 +31,7 @@ class Option:
     usual: str = ""
 
 
+@typed
 @dataclass(frozen=True)
 class Budget:
     """Metadata of a field that ``--eps`` and ``--norm`` set together.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Protocol, TypeVar
 
 from robustlab.core import Recipe
+from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 
 
@@ -49,6 +50,7 @@ RECIPES: Registry[RecipeSpec] = Registry("recipe", "robustlab.training.recipes",
 """Those of the package, those that installed packages declare as entry points, and any registered before use."""
 
 
+@typed
 def register_recipe(
     name: str, help: str, *, activation: str | None = None, best: str = "robust_accuracy"
 ) -> Callable[[type[Options]], type[Options]]:
