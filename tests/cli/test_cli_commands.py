@@ -68,8 +68,8 @@ def test_evaluate_runs_autoattack_unless_told_otherwise(command: Command, place:
     assert [a["name"] for a in stored["attacks"]] == ["AutoAttack standard"]
     assert [s["stage"] for s in stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
     first = stages[0]
-    assert f"apgd-ce: {first['fooled']} of {first['attacked']} fell, {first['standing']} stand" in done.err
-    row = rf"fab-t +{stages[2]['attacked']} +{stages[2]['fooled']} +{stages[2]['standing']} "
+    assert re.search(rf"apgd-ce: \d+/{first['attacked']}, {first['fooled']} fooled", done.err), done.err
+    row = rf"fab-t +{stages[2]['attacked']} +{stages[2]['fooled']} +{stages[2]['still_robust']} "
     assert re.search(row, done.out)
     assert stored["caveats"] == []
 

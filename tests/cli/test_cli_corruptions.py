@@ -28,7 +28,7 @@ def test_natural_writes_a_run_and_says_what_it_measured(command: Command, place:
     done = natural(command, "one")
     assert done.code == 0, done.err
     assert "Report: one/report.html" in done.err
-    stored = json.loads((place / "one" / "natural.json").read_text())
+    stored = json.loads((place / "one" / "corruptions.json").read_text())
     assert [(c["corruption"], c["severity"]) for c in stored["cells"]] == [
         ("gaussian_noise", 1), ("gaussian_noise", 5), ("contrast", 1), ("contrast", 5),
     ]  # fmt: skip
@@ -37,7 +37,7 @@ def test_natural_writes_a_run_and_says_what_it_measured(command: Command, place:
     assert f"contrast {shares[0]:.1f} {shares[1]:.1f} {sum(shares) / 2:.1f}" in plain(done.out)
     assert "this is not the mCE of ImageNet-C" in plain(done.out)
     names = {p.name for p in (place / "one").iterdir()}
-    assert {"report.html", "report.md", "report.csv", "manifest.json", "natural.json"} <= names
+    assert {"report.html", "report.md", "report.csv", "manifest.json", "corruptions.json"} <= names
 
 
 def test_json_alone_is_on_standard_output(command: Command) -> None:
@@ -47,7 +47,7 @@ def test_json_alone_is_on_standard_output(command: Command) -> None:
 
 def test_gate_is_the_lower_bound_of_mean_accuracy(command: Command, place: Path) -> None:
     assert natural(command, "one", "--fail-under", "0.05").code == 0
-    stored = json.loads((place / "one" / "natural.json").read_text())
+    stored = json.loads((place / "one" / "corruptions.json").read_text())
     low = 1 - stored["errors"]["mean_error"]["high"]
     assert natural(command, "one", "--fail-under", f"{low - 0.001}").code == 0
     failed = natural(command, "one", "--fail-under", f"{low + 0.001}")
@@ -60,7 +60,7 @@ def test_runs_are_compared_reported_and_listed_together(command: Command, place:
     natural(command, "two", "--baseline", "one", model="tiny:blurred")
     words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
     assert command("evaluate", "tiny:means", *words, "--out", "attacked").code == 0
-    stored = json.loads((place / "two" / "natural.json").read_text())
+    stored = json.loads((place / "two" / "corruptions.json").read_text())
     assert stored["errors"]["baseline"] == "tiny:means"
     pair = json.loads(command("compare", "one", "two", "--json").out)
     assert (pair["a"], pair["b"]) == ("tiny:means", "tiny:blurred")
@@ -84,7 +84,7 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
     command("evaluate", "tiny:means", *words, "--out", "attacked")
     done = natural(command, "one", "--subset", "digits", "--attacked", "attacked")
     assert done.code == 0, done.err
-    stored = json.loads((place / "one" / "natural.json").read_text())
+    stored = json.loads((place / "one" / "corruptions.json").read_text())
     assert [(s["name"], s["n"]) for s in stored["subsets"]] == [("digits", 30)]
     assert "Attacked, Linf eps 0.1" in (place / "one" / "report.html").read_text()
     other = natural(command, "two", "--attacked", "attacked", model="tiny:blurred")
@@ -146,7 +146,7 @@ def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
     command("corrupt", "digits", "--corruptions", "contrast", "--workers", "1", "--limit", "40")
     done = command("evaluate", "tiny:means", "--natural", "--data", "corrupted:digits-c", "--out", "one")
     assert done.code == 0, done.err
-    stored = json.loads((place / "one" / "natural.json").read_text())
+    stored = json.loads((place / "one" / "corruptions.json").read_text())
     assert stored["clean"]["accuracy"]["n"] == 40
     assert stored["variant"] == "imagenet-c"
 

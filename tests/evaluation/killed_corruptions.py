@@ -77,7 +77,7 @@ def content(out: Path) -> dict[str, object]:
     """Everything of a run but times, names and how many sessions it took."""
     from safetensors.torch import load_file
 
-    record = json.loads((out / "natural.json").read_text())
+    record = json.loads((out / "corruptions.json").read_text())
     del record["run"], record["clean"]["seconds"]
     for cell in record["cells"]:
         del cell["seconds"]

@@ -32,7 +32,7 @@ def test_a_finished_run_is_read_and_not_computed_again(standard: nn.Module, digi
     assert again.run == first.run
     assert read_corruptions(tmp_path / "run") == again
     assert sorted(p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")) == [
-        "answers.safetensors", "gallery.safetensors", "manifest.json", "natural.json", "sessions.json",
+        "answers.safetensors", "corruptions.json", "gallery.safetensors", "manifest.json", "sessions.json",
     ]  # fmt: skip
 
 
@@ -96,10 +96,11 @@ def test_killed_around_any_write_a_run_ends_as_if_it_had_not_been(tmp_path: Path
     found = json.loads(done.stdout)
     assert {where: what for where, what in found["failures"].items() if what} == {}
     assert found["files"] == [
-        "answers.safetensors", "gallery.safetensors", "manifest.json", "natural.json", "sessions.json",
+        "answers.safetensors", "corruptions.json", "gallery.safetensors", "manifest.json", "sessions.json",
     ]  # fmt: skip
     killed_at = " ".join(found["failures"])
-    places = ("manifest.json not", "answers.safetensors not", "natural.json not", "natural.json in", "not yet removed")
+    record = ("corruptions.json not", "corruptions.json in")
+    places = ("manifest.json not", "answers.safetensors not", *record, "not yet removed")
     assert [place for place in places if place not in killed_at] == []
 
 

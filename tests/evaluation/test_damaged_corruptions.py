@@ -74,9 +74,9 @@ def edited(path: Path, name: str) -> None:
 
 
 def record(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    found = json.loads((out / "natural.json").read_text())
+    found = json.loads((out / "corruptions.json").read_text())
     change(found)
-    (out / "natural.json").write_text(json.dumps(found))
+    (out / "corruptions.json").write_text(json.dumps(found))
 
 
 FINISHED: dict[str, Damage] = {
@@ -89,8 +89,8 @@ FINISHED: dict[str, Damage] = {
     ),
     "no pictures": lambda out: (out / "gallery.safetensors").unlink(),
     "other pictures": lambda out: edited(out / "gallery.safetensors", "x"),
-    "no record": lambda out: (out / "natural.json").unlink(),
-    "an empty record": lambda out: (out / "natural.json").write_text(""),
+    "no record": lambda out: (out / "corruptions.json").unlink(),
+    "an empty record": lambda out: (out / "corruptions.json").write_text(""),
     "a record of other numbers": lambda out: record(out, lambda found: found["cells"][0]["accuracy"].update(count=24)),
     "a record of another run": lambda out: record(out, lambda found: found["run"].update(id="another")),
 }
@@ -111,7 +111,7 @@ def test_a_damaged_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> 
     assert counts(read_corruptions(out)) == counts(expected)
 
 
-@pytest.mark.parametrize("name", ["answers.safetensors", "answers", "natural.json", "gallery.safetensors"])
+@pytest.mark.parametrize("name", ["answers.safetensors", "answers", "corruptions.json", "gallery.safetensors"])
 def test_files_of_another_run_are_never_believed(name: str, tmp_path: Path) -> None:
     expected = run(tmp_path / "whole")
     start, out = half if name == "answers" else run, tmp_path / "run"
@@ -171,3 +171,31 @@ def test_runs_of_an_older_version_are_read_and_checked_against_their_record(dama
     assert counts(found) == counts(expected)
     assert found.run.sessions == (1 if damage is None else 2)
     assert counts(read_corruptions(tmp_path)) == counts(expected)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_record_by_its_older_name_is_read_and_renamed_when_the_run_is_taken_up(sealed: bool, tmp_path: Path) -> None:
+    expected = run(tmp_path)
+    (tmp_path / "corruptions.json").rename(tmp_path / "natural.json")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["sealed"]["natural.json"] = manifest["sealed"].pop("corruptions.json")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    if not sealed:
+        older(tmp_path)
+    assert replace(read_corruptions(tmp_path), directory=None).to_json() == expected.to_json()
+    found = run(tmp_path)
+    assert counts(found) == counts(expected)
+    assert (tmp_path / "corruptions.json").exists()
+    assert not (tmp_path / "natural.json").exists()
+    assert read_corruptions(tmp_path) == found
+
+
+def test_a_changed_record_by_its_older_name_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    record(tmp_path, lambda found: found["cells"][0]["accuracy"].update(count=24))
+    (tmp_path / "corruptions.json").rename(tmp_path / "natural.json")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["sealed"]["natural.json"] = manifest["sealed"].pop("corruptions.json")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=r"natural\.json is not what the run wrote"):
+        read_corruptions(tmp_path)

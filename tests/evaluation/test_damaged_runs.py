@@ -263,7 +263,9 @@ def test_pages_of_a_database_that_were_written_over_are_never_believed(
         assert rows(out) == rows(whole)
 
 
-@pytest.mark.parametrize("files", [("report.json",), ("report.json", "report.html"), ("natural.json",)])
+@pytest.mark.parametrize(
+    "files", [("report.json",), ("report.json", "report.html"), ("corruptions.json",), ("natural.json",)]
+)
 def test_a_result_without_a_manifest_is_nobodys(
     files: tuple[str, ...], made: Made, threshold: Threshold, points: type[Points], readable: Path
 ) -> None:

@@ -47,10 +47,10 @@ def test_progress_says_stage_by_stage_who_fell(digits: Digits, standard: nn.Modu
     stages = got.results[0].stages
     assert list(ends) == ["quick", "slow, restart 1", "slow, restart 2"] == [s.stage for s in stages]
     assert [(p.total, p.metrics["fooled"], p.metrics["robust"]) for p in ends.values()] == [
-        (s.attacked, s.fooled, s.standing) for s in stages
+        (s.attacked, s.fooled, s.still_robust) for s in stages
     ]
     assert stages[0].fooled > 0
-    assert stages[-1].standing == got.results[0].robust.count
+    assert stages[-1].still_robust == got.results[0].robust.count
     clean, attacked = ([p for p in seen if p.task == what] for what in ("clean", "both"))
     assert clean[-1].metrics["fooled"] == 100 - got.clean.accuracy.count
     assert all(p.seconds_left >= 0 for p in attacked)
@@ -70,9 +70,9 @@ def test_a_stage_says_what_it_took(digits: Digits, standard: nn.Module) -> None:
     got = evaluate(standard, digits.test, attacks=[suite], eps=budgets, n=150, settings=Settings(doctor=False))
     for result in got.results:
         first, second = result.stages
-        assert (first.attacked, second.attacked) == (result.attacked, first.standing)
-        assert first.standing == got.clean.accuracy.count - result.reused - first.fooled
-        assert second.standing == first.standing - second.fooled == result.robust.count
+        assert (first.attacked, second.attacked) == (result.attacked, first.still_robust)
+        assert first.still_robust == got.clean.accuracy.count - result.reused - first.fooled
+        assert second.still_robust == first.still_robust - second.fooled == result.robust.count
         assert 1 <= first.queries.backward <= 1.01
         spent = sum(s.queries.forward * s.attacked for s in result.stages)
         assert spent == pytest.approx(result.queries.forward * result.attacked)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from robustlab.attacks import FGSM
-from robustlab.core import Linf, ThreatModel
+from robustlab.core import Linf, RunError, ThreatModel
 from robustlab.evaluation import Evaluation, Settings, evaluate, read_run
+from robustlab.runs.files import sha256_of
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Points, Threshold
@@ -103,6 +104,40 @@ def test_what_is_missing_is_redone(
     assert found.run.sessions == 2
     assert run(threshold, points(100), out).to_json() == found.to_json()
     assert read_run(out).to_json() == found.to_json()
+
+
+def second_schema(out: Path) -> None:
+    """Gives the files of a run the schema and the names that version 2 had."""
+    found = json.loads((out / "manifest.json").read_text())
+    found["schema"] = 2
+    if (out / "report.json").exists():
+        record = json.loads((out / "report.json").read_text())
+        record["schema"] = 2
+        for trace in record["traces"]:
+            trace["fell_at"], trace["looked_at"] = trace.pop("fooled_at"), trace.pop("points_seen")
+        (out / "report.json").write_text(json.dumps(record))
+        found["sealed"]["report.json"] = sha256_of(out / "report.json")
+    (out / "manifest.json").write_text(json.dumps(found))
+
+
+def test_a_finished_one_of_the_second_schema_is_read_and_taken_up(
+    threshold: Threshold, points: type[Points], readable: Path
+) -> None:
+    before = run(threshold, points(100), readable)
+    second_schema(readable)
+    assert read_run(readable).to_json() == before.to_json()
+    assert run(threshold, points(100), readable).to_json() == before.to_json()
+
+
+def test_an_unfinished_one_of_the_second_schema_is_refused_by_name(
+    threshold: Threshold, points: type[Points], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(threshold, points(100), tmp_path / "half", stop_after=5)
+    second_schema(tmp_path / "half")
+    with pytest.raises(RunError, match=r"half holds a run that an older version began \(schema 2, now 3\)") as seen:
+        run(threshold, points(100), tmp_path / "half")
+    assert "\n" not in str(seen.value)
 
 
 def test_a_result_that_its_rows_do_not_give_is_not_believed(

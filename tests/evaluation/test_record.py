@@ -144,15 +144,56 @@ def test_a_comparison_is_plain_json() -> None:
     assert json.loads(json.dumps(c.to_json()))["eps"] is None
 
 
-def test_a_result_of_the_first_schema_is_read_and_says_who_stood() -> None:
+def test_a_result_of_the_first_schema_is_read_with_counts_of_the_still_robust() -> None:
     old = evaluation().to_json() | {"schema": 1}
     first, second = result("PGD-10", 0.1), result("PGD-10", 0.2)
     stages = [{"stage": "a", "attacked": 7, "fooled": 3, "seconds": 1.0}]
     stages.append({"stage": "b", "attacked": 4, "fooled": 1, "seconds": 2.0})
     old["results"] = [{**encode(first), "stages": stages}, {**encode(second), "stages": []}]
     read = Evaluation.from_json(json.loads(json.dumps(old)))
-    assert read.schema == 2
-    assert [(s.stage, s.standing, s.seconds) for s in read.results[0].stages] == [("a", 4, 1.0), ("b", 3, 2.0)]
+    assert read.schema == 3
+    assert [(s.stage, s.still_robust, s.seconds) for s in read.results[0].stages] == [("a", 4, 1.0), ("b", 3, 2.0)]
     assert math.isnan(read.results[0].stages[0].queries.forward)
     with pytest.raises(ValueError, match=r"the result is damaged: KeyError\('fooled'\) where a part of schema 1"):
         Evaluation.from_json(old | {"results": [{**encode(first), "stages": [{}]}]})
+
+
+SECOND = """{
+    "stages": [
+        {"stage": "apgd-ce", "attacked": 7, "fooled": 3, "standing": 4, "queries": {"forward": 11.0, "backward": 10.0},
+         "seconds": 1.0},
+        {"stage": "square", "attacked": 4, "fooled": 1, "standing": 3, "queries": {"forward": 90.0, "backward": 0.0},
+         "seconds": 2.0}
+    ],
+    "traces": [
+        {"which": "hardest", "attack": "PGD-10", "stage": "apgd-ce", "eps": 0.2, "id": 5, "label": 1, "fell_at": null,
+         "looked_at": 11, "points": [{"point": 0, "score": -1.0, "margin": -1.0, "size": 0.1, "gradient_norm": 2.0}]},
+        {"which": "easiest", "attack": "PGD-10", "stage": "apgd-ce", "eps": 0.2, "id": 3, "label": 0, "fell_at": 2,
+         "looked_at": 3, "points": []}
+    ]
+}"""
+
+
+def test_a_result_of_the_second_schema_is_read_with_its_own_names() -> None:
+    parts = json.loads(SECOND)
+    first, second = (encode(result("PGD-10", eps)) for eps in (0.1, 0.2))
+    results = [{**first, "stages": []}, {**second, "stages": parts["stages"]}]
+    old = evaluation().to_json() | {"schema": 2, "results": results, "traces": parts["traces"]}
+    read = Evaluation.from_json(json.loads(json.dumps(old)))
+    assert read.schema == 3
+    assert [(s.stage, s.still_robust, s.queries.forward) for s in read.results[1].stages] == [
+        ("apgd-ce", 4, 11.0),
+        ("square", 3, 90.0),
+    ]
+    assert [(t.which, t.fooled_at, t.points_seen) for t in read.traces] == [("hardest", None, 11), ("easiest", 2, 3)]
+    assert read.traces[0].points[0].gradient_norm == 2.0
+    assert Evaluation.from_json(read.to_json()).to_json() == read.to_json()
+
+
+@pytest.mark.parametrize(
+    ("traces", "message"), [([{"fell_at": 2}], r"KeyError\('looked_at'\)"), ([2], "TypeError"), ({}, "TypeError")]
+)
+def test_damaged_traces_of_the_second_schema_are_refused_in_one_sentence(traces: object, message: str) -> None:
+    old = evaluation().to_json() | {"schema": 2, "results": [], "traces": traces}
+    with pytest.raises(ValueError, match=f"the result is damaged: {message}.* where a part of schema 2 belongs"):
+        Evaluation.from_json(old)

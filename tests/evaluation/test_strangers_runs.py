@@ -84,7 +84,7 @@ READ: dict[str, tuple[str, Callable[[Path], object]]] = {
     "attacked/manifest.json": ("attacked", read_run),
     "attacked/report.json": ("attacked", result),
     "corrupted/manifest.json": ("corrupted", read_corruptions),
-    "corrupted/natural.json": ("corrupted", read_corruptions),
+    "corrupted/corruptions.json": ("corrupted", read_corruptions),
     "copied/manifest.json": ("copied", read_copy),
 }
 TEXTS = [
@@ -129,8 +129,11 @@ CHANGES: dict[str, tuple[str, Callable[[dict[str, object]], object]]] = {
     "pictures at the root": ("attacked/report.json", lambda f: inner(f, "gallery", 0).update(file="/etc/passwd")),
     "a row that is not there": ("attacked/report.json", lambda f: inner(f, "gallery", 0).update(row=9999)),
     "a row before the first": ("attacked/report.json", lambda f: inner(f, "gallery", 0).update(row=-1)),
-    "a missing cell": ("corrupted/natural.json", lambda f: cast("list[object]", f["cells"]).pop()),
-    "a corruption by another name": ("corrupted/natural.json", lambda f: inner(f, "corruptions", 0).update(name="x")),
+    "a missing cell": ("corrupted/corruptions.json", lambda f: cast("list[object]", f["cells"]).pop()),
+    "a corruption by another name": (
+        "corrupted/corruptions.json",
+        lambda f: inner(f, "corruptions", 0).update(name="x"),
+    ),
     "no corruptions": ("corrupted/manifest.json", lambda f: f.update(corruptions=[])),
     "images without pixels": ("copied/manifest.json", lambda f: f.update(shape=[])),
     "images of two channels": ("copied/manifest.json", lambda f: f.update(shape=[2, 32, 32])),

@@ -128,7 +128,7 @@ def test_only_significant_differences_are_shaded(
     assert row.cells[2].good
     _, text = drawn(write_corruptions(two, tmp_path / "both", comparisons=[comparison]))
     assert "leaning over plain" in text
-    record = json.loads((tmp_path / "both" / "natural.json").read_text())
+    record = json.loads((tmp_path / "both" / "corruptions.json").read_text())
     assert [e["model"]["name"] for e in record["evaluations"]] == ["plain", "leaning"]
     assert record["comparisons"][0]["b"] == "leaning"
 

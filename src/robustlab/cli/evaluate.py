@@ -93,7 +93,7 @@ def evaluate(
     if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
 
     With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
-    natural.json and the report on corruptions.
+    corruptions.json and the report on corruptions.
     """
     if natural:
         _no_attack(attacking, exports, bf16=how.bf16)

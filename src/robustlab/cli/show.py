@@ -217,7 +217,7 @@ def stages(result: Evaluation) -> None:
                 s.stage,
                 str(s.attacked),
                 str(s.fooled),
-                str(s.standing),
+                str(s.still_robust),
                 number(s.queries.forward + s.queries.backward),
                 duration(s.seconds),
             ]

@@ -22,8 +22,8 @@ from robustlab.runs.codec import decode, encode
 from robustlab.runs.json_files import read_json
 from robustlab.runs.resume import create_or_resume
 
-RESULTS = ("report.json", "natural.json", "mined.json")
-"""Results of each kind of run."""
+RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json")
+"""Results of each kind of run; natural.json is an older name of corruptions.json."""
 NATURAL = "corruptions"
 """What the manifest of a run over corrupted images says that it measures."""
 
@@ -161,7 +161,7 @@ def read_manifest(directory: Path) -> Manifest:
         )
     try:
         if content.get("schema") not in READABLE:
-            known = " and ".join(map(str, READABLE))
+            known = ", ".join(map(str, READABLE))
             raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
         return _consistent(decode(Manifest, {"sealed": None, **content}))
     except ValueError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.corruptions.manifest import RECORD, read_corruption_manifest
+from robustlab.evaluation.corruptions.manifest import read_corruption_manifest, record_of
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.manifest import NATURAL, read_manifest
 from robustlab.evaluation.record import Evaluation
@@ -39,16 +39,17 @@ def read_corruptions(directory: str | Path) -> CorruptionEvaluation:
     """
     path = Path(directory)
     manifest = read_corruption_manifest(path)
-    if not (path / RECORD).exists() or manifest.sealed == {}:
+    name = record_of(manifest, path)
+    if not (path / name).exists() or manifest.sealed == {}:
         raise RunError(f"the run in {path} is not finished: call evaluate_corruptions with the same arguments to go on")
-    check_file(path, RECORD, manifest.sealed)
+    check_file(path, name, manifest.sealed)
     try:
-        found = CorruptionEvaluation.from_json(read_json(path / RECORD), path)
+        found = CorruptionEvaluation.from_json(read_json(path / name), path)
     except ValueError as error:
-        raise RunError(f"{path / RECORD} cannot be used: {error}; delete it and run the evaluation again") from error
+        raise RunError(f"{path / name} cannot be used: {error}; delete it and run the evaluation again") from error
     if found.run.id != manifest.run.id:
         raise RunError(
-            f"{path / RECORD} is the result of another run than the manifest.json beside it: run the evaluation again "
+            f"{path / name} is the result of another run than the manifest.json beside it: run the evaluation again "
             "with the same arguments to have it written anew"
         )
     return found

@@ -158,13 +158,13 @@ class Queries:
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage or restart of an attack: who it found still standing, and who fell in it."""
+    """One stage or restart of an attack: the examples it was run on, and those it fooled."""
 
     stage: str
     attacked: int
     fooled: int
     """Those that nothing before had fooled."""
-    standing: int
+    still_robust: int
     """Examples that are correct on x and not fooled by this stage or before it, of all n."""
     queries: Queries
     seconds: float

@@ -168,13 +168,13 @@ def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tu
     if len(names) < 2:
         return ()
     rows, first = stage_costs(reader, attack, eps), fooled_first(reader, attack, eps)
-    standing, found = robust_before(reader, attack, eps), []
+    still_robust, found = robust_before(reader, attack, eps), []
     for name, (n, forward, backward, seconds, *place) in zip(names, rows, strict=False):
         fooled = first.get(tuple(place), 0)
-        standing -= fooled
-        found.append(StageResult(name, n, fooled, standing, Queries(forward / n, backward / n), seconds))
+        still_robust -= fooled
+        found.append(StageResult(name, n, fooled, still_robust, Queries(forward / n, backward / n), seconds))
     # A stage that nobody is left for has no rows; those come last.
-    late = [StageResult(name, 0, 0, standing, Queries(0.0, 0.0), 0.0) for name in names[len(rows) :]]
+    late = [StageResult(name, 0, 0, still_robust, Queries(0.0, 0.0), 0.0) for name in names[len(rows) :]]
     return (*found, *late)
 
 

@@ -87,7 +87,7 @@ def write_corruptions(
 ) -> Path:
     """Writes the report on corruptions: ``report.html``, ``report.md`` and ``report.csv``.
 
-    With several models it also writes ``natural.json`` with all of them; a single one has it in its run directory.
+    With several models it writes ``corruptions.json`` with all of them too; a single one has it in its run directory.
 
     Args:
         evaluations: one per model, shown side by side.
@@ -106,8 +106,8 @@ def write_corruptions(
     content = corruption_page(evaluations, comparisons, attacked=attacked, title=title)
     files = {"report.csv": corruption_csv(evaluations), "report.md": corruption_markdown(content)}
     if not own:
-        files["natural.json"] = corruption_json(evaluations, comparisons)
-    files["report.html"] = _environment().get_template("natural.html.j2").render(p=content)
+        files["corruptions.json"] = corruption_json(evaluations, comparisons)
+    files["report.html"] = _environment().get_template("corruptions.html.j2").render(p=content)
     return _written(Path(out), _texts(files))
 
 

@@ -59,4 +59,4 @@ def _rows(evaluation: Evaluation, result: AttackResult) -> Iterator[StageRow]:
         yield StageRow("fooled at a smaller eps", correct, result.reused, correct - result.reused, None, None, n)
     for s in result.stages:
         passes = s.queries.forward + s.queries.backward
-        yield StageRow(s.stage, s.attacked, s.fooled, s.standing, passes, s.seconds, n)
+        yield StageRow(s.stage, s.attacked, s.fooled, s.still_robust, passes, s.seconds, n)

@@ -75,8 +75,8 @@ def _result(r: AttackResult) -> dict[str, object]:
 
 def _stage(r: AttackResult, s: StageResult, n: int) -> dict[str, object]:
     return {
-        **{"attack": csv_text(r.attack), "eps": r.eps, "stage": csv_text(s.stage), "correct": s.standing},
-        **{"accuracy": s.standing / n, "attacked": s.attacked, "fooled": s.fooled, "seconds": s.seconds},
+        **{"attack": csv_text(r.attack), "eps": r.eps, "stage": csv_text(s.stage), "correct": s.still_robust},
+        **{"accuracy": s.still_robust / n, "attacked": s.attacked, "fooled": s.fooled, "seconds": s.seconds},
         **{"forward": s.queries.forward, "backward": s.queries.backward},
     }
 

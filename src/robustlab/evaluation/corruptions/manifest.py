@@ -20,7 +20,9 @@ from robustlab.runs.files import sha256_of
 from robustlab.runs.json_files import read_json, write_json
 from robustlab.runs.resume import create_or_resume
 
-RECORD = "natural.json"
+RECORD = "corruptions.json"
+RECORD_V1 = "natural.json"
+"""Name that older versions gave to the record."""
 BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"
 
 
@@ -109,6 +111,12 @@ def seal(manifest: CorruptionManifest, directory: Path, files: Sequence[str]) ->
     found = {name: sha256_of(directory / name) for name in files}
     if manifest.sealed != found:
         write_json(directory / "manifest.json", encode(replace(manifest, sealed=found)), durable=True)
+
+
+def record_of(manifest: CorruptionManifest, directory: Path) -> str:
+    """Name of the record of a run: the one that was sealed, else the one that is there."""
+    names = manifest.sealed or [name for name in (RECORD, RECORD_V1) if (directory / name).exists()]
+    return RECORD_V1 if RECORD_V1 in names and RECORD not in names else RECORD
 
 
 def read_corruption_manifest(directory: Path) -> CorruptionManifest:

@@ -1,4 +1,4 @@
-"""What an evaluation under corruptions says: the result as frozen values, written to and read from ``natural.json``.
+"""Record of an evaluation under corruptions: frozen values, written to and read from ``corruptions.json``.
 
 A run directory holds
 
@@ -6,7 +6,7 @@ A run directory holds
     answers/*.safetensors   while it goes on: what the model said, a file per batch and cell (corruption and severity)
     answers.safetensors     once it is finished: all of them
     gallery.safetensors     the same few images under every corruption
-    natural.json            ``CorruptionEvaluation.to_json()``
+    corruptions.json        ``CorruptionEvaluation.to_json()``
 
 Shares are between 0 and 1. A number over nothing is NaN in Python and null in JSON.
 """

@@ -31,7 +31,7 @@ from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
 from robustlab.evaluation.corruptions.gallery import hang
-from robustlab.evaluation.corruptions.manifest import RECORD, CorruptionManifest, seal
+from robustlab.evaluation.corruptions.manifest import RECORD, RECORD_V1, CorruptionManifest, seal
 from robustlab.evaluation.corruptions.plan import CorruptionSettings
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.corruptions.results import assemble
@@ -200,6 +200,7 @@ class CorruptionRun:
             )
             write_json(self.home / RECORD, result.to_json(), durable=True)
             seal(self.manifest, self.home, (FILE, PICTURES, RECORD))
+            (self.home / RECORD_V1).unlink(missing_ok=True)
             self.parts.remove()
         return replace(result, directory=self.home)
 
