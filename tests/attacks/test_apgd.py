@@ -1,4 +1,4 @@
-"""Auto-PGD: known optima, its schedule, what it keeps, and its targeted form on any number of classes."""
+"""Auto-PGD: known optima, its schedule, its result, and its targeted form on any number of classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FREE = (-torch.inf, torch.inf)
 
 
 class Recorder(nn.Module):
-    """A model that remembers what it was asked."""
+    """A model that records its inputs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Recorder(nn.Module):
 
 @dataclass
 class At:
-    """Where a rule finds itself."""
+    """Points of a rule."""
 
     region: Region
     x_adv: Tensor
@@ -140,7 +140,7 @@ def test_halving_finds_a_top_inside_the_ball(norm: Norm) -> None:
         (20, [4, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     ],
 )
-def test_looks_back_after_shrinking_windows(steps: int, windows: list[int]) -> None:
+def test_adapts_after_shrinking_windows(steps: int, windows: list[int]) -> None:
     due = Halving(Linf(), 0.75, torch.ones(1, 1), torch.zeros(1), torch.ones(1, dtype=torch.bool)).checkpoints(steps)
     assert list(due.values()) == windows
     assert list(due) == [sum(windows[: n + 1]) for n in range(len(windows))]
@@ -153,14 +153,14 @@ def test_halves_where_gains_are_few_or_the_best_has_not_risen_since_the_length_w
     at = At(threat.region(x), x, torch.ones(1, 4), x, torch.tensor([1.0]), torch.tensor([8.0]))
     rule = rule_for(x, threat, x, rho=0.75, restarted=False)
     assert torch.equal(rule.move(at), torch.full((1, 4), 0.25))
-    looks = [rule.look_back(at, 10).item()]  # the first time: gains alone
-    looks.append(rule.look_back(at, 10).item())  # many gains, yet the best is what it was
-    looks.append(rule.look_back(at, 10).item())  # the length is new: gains alone
+    halved = [rule.adapt(at, 10).item()]  # the first time: gains alone
+    halved.append(rule.adapt(at, 10).item())  # many gains, yet the best is what it was
+    halved.append(rule.adapt(at, 10).item())  # the length is new: gains alone
     at.score_best = torch.tensor([2.0])
-    looks.append(rule.look_back(at, 10).item())  # the best has risen
+    halved.append(rule.adapt(at, 10).item())  # the best has risen
     at.score_best, at.gains = torch.tensor([3.0]), torch.tensor([7.0])
-    looks.append(rule.look_back(at, 10).item())  # few gains
-    assert looks == [False, True, False, False, True]
+    halved.append(rule.adapt(at, 10).item())  # few gains
+    assert halved == [False, True, False, False, True]
     assert isinstance(rule, Halving)
     assert rule.length.item() == 2 * 0.25 / 4
 
@@ -251,13 +251,13 @@ def test_sparse_steps_change_the_largest_gradients_only() -> None:
     rule = Sparse.begin(x, torch.full((1, 1), 6.0), x, restarted=False)
     assert torch.equal(rule.move(at), torch.tensor([[0.0, -3, 0, 0, 3, 0, 0, 0, 0, 0]]))
     # One changed value of ten is sparser than all: the length stays, and 1 / 1.5 of a value is one value.
-    assert rule.look_back(at, 1).item()
+    assert rule.adapt(at, 1).item()
     assert torch.equal(rule.move(at), torch.tensor([[0.0, -6, 0, 0, 0, 0, 0, 0, 0, 0]]))
     # As sparse as before: the length shrinks by 1.5 each time, down to a tenth.
-    assert not rule.look_back(at, 1).item()
+    assert not rule.adapt(at, 1).item()
     assert rule.length.item() == pytest.approx(4.0)
     for _ in range(9):
-        rule.look_back(at, 1)
+        rule.adapt(at, 1)
     assert rule.length.item() == pytest.approx(0.6)
 
 
@@ -268,8 +268,8 @@ def test_targets_are_the_wrong_classes_there_are(classes: int) -> None:
     with torch.no_grad():
         y = twin.model(x).argmax(1)
     x_adv = APGDT(ThreatModel(Linf(), 0.001), steps=5, targets=9)(twin, x, y)
-    fallen = int((twin.model(x_adv).argmax(1) != y).sum())
-    assert fallen == 0
+    fooled = int((twin.model(x_adv).argmax(1) != y).sum())
+    assert fooled == 0
     assert twin.passes.forward == 6 + 6 * (classes - 1) * (5 + 1)
 
 
@@ -290,7 +290,7 @@ def test_the_targeted_form_reaches_what_a_linear_model_allows(classes: int) -> N
     assert torch.equal(model(x_adv).argmax(1) != y, needed.amin(1) < eps)
 
 
-def test_an_example_that_has_fallen_is_not_attacked_towards_more_classes() -> None:
+def test_an_example_that_is_fooled_is_not_attacked_towards_more_classes() -> None:
     class Spike(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             far = (x - 0.5).abs().flatten(1).sum(1, keepdim=True)
@@ -343,8 +343,8 @@ def test_attempts_in_one_batch_find_what_attempts_in_turn_find() -> None:
     model, threat = curved(), ThreatModel(Linf(), 0.06)
     x, y = labelled(model, 130)  # more than share a batch: one target at a time
     attack = APGDT(threat, steps=8, targets=9)
-    together = attack(model, x, y, seed=3)
-    assert 0.2 < float((model(together).argmax(1) != y).float().mean()) < 0.9
+    in_batch = attack(model, x, y, seed=3)
+    assert 0.2 < float((model(in_batch).argmax(1) != y).float().mean()) < 0.9
     for rows in (
         slice(0, 1),
         slice(1, 9),
@@ -352,7 +352,7 @@ def test_attempts_in_one_batch_find_what_attempts_in_turn_find() -> None:
     ):  # nine, eight and then one, four and then five targets at a time
         ids = torch.arange(130)[rows]
         alone = attack(model, x[rows], y[rows], seed=3, ids=ids)
-        assert torch.allclose(alone, together[rows], rtol=0, atol=1e-9)
+        assert torch.allclose(alone, in_batch[rows], rtol=0, atol=1e-9)
 
 
 def test_nan_is_refused() -> None:
@@ -369,7 +369,7 @@ def test_nan_is_refused() -> None:
     ("settings", "message"),
     [
         ({"steps": 0}, "steps must be a whole number >= 1, got 0"),
-        ({"rho": 1.5}, "rho must be a share .* got 1.5"),
+        ({"rho": 1.5}, "rho must be a fraction .* got 1.5"),
         ({"phases": ((3.0, 0.5), (2.0, 0.5))}, "the last phase must be in the ball itself"),
         ({"targets": 0}, "targets must be a number of classes >= 1, got 0"),
     ],

@@ -252,8 +252,8 @@ def test_nan_is_refused() -> None:
     ("settings", "message"),
     [
         ({"steps": 0}, "steps must be a whole number >= 1, got 0"),
-        ({"alpha_max": 1.5}, "must be shares in .*, got 1.5 and 0.9"),
-        ({"backward": -0.5}, "must be shares in .*, got 0.1 and -0.5"),
+        ({"alpha_max": 1.5}, "must be in .*, got 1.5 and 0.9"),
+        ({"backward": -0.5}, "must be in .*, got 0.1 and -0.5"),
         ({"targets": 0}, "targets must be a number of classes >= 1, got 0"),
     ],
 )

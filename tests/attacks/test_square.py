@@ -18,7 +18,7 @@ SHAPES = [(3, 6, 6), (1, 5, 9), (2, 17), (12,), (1, 1, 1), (1,), (2, 3, 4, 5), (
 
 
 class Weighted(nn.Module):
-    """A linear model of inputs of any shape, remembering what it was asked."""
+    """A linear model of inputs of any shape, which records its inputs."""
 
     def __init__(self, shape: tuple[int, ...], classes: int = 2, bias: float = 0.0, seed: int = 0) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def test_comes_near_the_optimum_of_other_balls_on_a_linear_model(norm: Norm, dua
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("norm", NORMS, ids=str)
-def test_asks_about_points_inside_only_whatever_the_shape(norm: Norm, shape: tuple[int, ...]) -> None:
+def test_queries_are_inside_budget_and_bounds_for_any_shape(norm: Norm, shape: tuple[int, ...]) -> None:
     model, x = Weighted(shape, bias=100.0), rand(5, *shape)
     threat = ThreatModel(norm, (0.3, 0.02, 0.0, 0.4, 0.1))
     x_adv = Square(threat, queries=12)(Twin(model, model), x, zeros(5))
@@ -132,8 +132,8 @@ def test_every_place_can_be_reached_and_each_example_has_its_own_window() -> Non
     shape = (1, 5, 7)
     model, x = Weighted(shape, bias=1000.0), torch.full((1000, *shape), 0.5, dtype=torch.float64)
     Square(ThreatModel(Linf(), 0.2), queries=1, share=0.05)(Twin(model, model), x, zeros(1000))
-    start, asked = model.seen[:2]
-    moved = asked != start
+    start, inputs = model.seen[:2]
+    moved = inputs != start
     assert moved.any(0).all()
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) > 10
 
@@ -147,7 +147,7 @@ def test_each_channel_of_a_window_goes_its_own_way() -> None:
 
 
 @pytest.mark.parametrize(("norm", "channels"), [(L2(), 1), (L2(), 3), (L1(), 1), (L1(), 3)], ids=str)
-def test_two_windows_share_what_they_have(norm: Norm, channels: int) -> None:
+def test_two_windows_keep_their_joint_size(norm: Norm, channels: int) -> None:
     """The size of each channel stays, and all of it that was in two windows is in one of them afterwards."""
     shape = (channels, 12, 12)
     model, x = Weighted(shape, bias=1000.0), torch.full((40, *shape), 0.5, dtype=torch.float64)
@@ -174,7 +174,7 @@ def test_stripes_run_along_the_first_direction() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS, ids=str)
-def test_a_finished_example_is_asked_about_no_more(norm: Norm) -> None:
+def test_a_finished_example_has_no_more_queries(norm: Norm) -> None:
     twin = as_twin(Weighted((1, 4, 4), bias=1000.0))
     x, y = rand(6, 1, 4, 4), torch.tensor([0, 1] * 3)
     x_adv = Square(ThreatModel(norm, 0.1), queries=7)(twin, x, y)
@@ -188,13 +188,13 @@ def test_what_one_example_gets_does_not_depend_on_the_others(norm: Norm) -> None
     model, x = Weighted(shape, classes=3), rand(20, *shape)
     y = model(x).argmax(1)
     attack = Square(ThreatModel(norm, {"Linf": 0.05, "L2": 0.3, "L1": 1.5}[str(norm)]), queries=80)
-    together = attack(model, x, y, seed=5)
-    fallen = model(together).argmax(1) != y
-    assert 2 < fallen.sum() < 18
+    in_batch = attack(model, x, y, seed=5)
+    fooled = model(in_batch).argmax(1) != y
+    assert 2 < fooled.sum() < 18
     for row in (0, 7, 19):
         alone = attack(model, x[row : row + 1], y[row : row + 1], seed=5, ids=torch.tensor([row]))
-        assert torch.allclose(alone[0], together[row], rtol=0, atol=1e-9)
-    assert not torch.equal(together, attack(model, x, y, seed=6))
+        assert torch.allclose(alone[0], in_batch[row], rtol=0, atol=1e-9)
+    assert not torch.equal(in_batch, attack(model, x, y, seed=6))
 
 
 def test_a_target_in_the_call_is_the_only_success() -> None:
@@ -226,7 +226,7 @@ def test_nan_is_refused() -> None:
     ("settings", "message"),
     [
         ({"queries": 0}, "queries must be a whole number >= 1, got 0"),
-        ({"share": 0.0}, r"share must be a share of the input in \(0, 1\], got 0.0"),
+        ({"share": 0.0}, r"share must be a fraction of the input in \(0, 1\], got 0.0"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, float], message: str) -> None:

@@ -34,15 +34,15 @@ _NARROWING: Phases = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 
 
 def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) -> Attempted:
-    """Repeats: move, score, keep the best; at checkpoints the rule looks back.
+    """Repeats: move, score, keep the best; at checkpoints the rule adapts.
 
     With ``stop="success"`` a row leaves at its first finished iterate, the start and the last one included, and one
     that never finishes returns its iterate of highest score. With ``stop="never"`` all return that.
 
     Args:
-        job: what to climb.
-        region: where the result may be; it is used up.
-        rule: how to move.
+        job: inputs and the objective to maximise.
+        region: feasible set of the result; it is modified.
+        rule: step rule.
         start: first points (M, ...), inside the region, in at least float32.
         steps: number of moves; each costs one forward and backward pass, and there is one more forward pass.
 
@@ -58,7 +58,7 @@ def climb(job: Job, region: Region, rule: Rule, start: Tensor, *, steps: int) ->
             return found
         at.move(with_gradient=step < steps)
         if step in due:
-            at.look_back(due[step])
+            at.adapt(due[step])
     if job.stop == "never" or at.leave(found):
         found.x_adv[at.rows], found.score[at.rows] = at.region.shown(at.x_best), at.score_best.float()
     return found
@@ -92,7 +92,7 @@ class _Climb:
         return _Climb(job.objective, region, rule, job.lanes, rows, *points)
 
     def leave(self, found: Attempted) -> bool:
-        """Sets finished rows aside and calls off what they make needless; returns whether any is left."""
+        """Removes finished rows and attempts that they make needless; returns True if any row is left."""
         if bool(self.finished.any()):
             found.x_adv[self.rows[self.finished]] = self.shown[self.finished]
             found.score[self.rows[self.finished]] = torch.inf
@@ -100,7 +100,7 @@ class _Climb:
         return self.rows.numel() > 0
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some rows; what was shown last is needed no more."""
+        """Keeps some rows; ``shown`` is not needed any more."""
         self.region = self.region.keep_(rows)
         for name, part in list(vars(self).items()):
             if name not in {"region", "shown"}:
@@ -123,9 +123,9 @@ class _Climb:
         self.x_best = torch.where(better, self.x_adv, self.x_best)
         self.grad_best = torch.where(better, self.grad, self.grad_best)
 
-    def look_back(self, window: int) -> None:
-        """Lets some rows go on from their best point."""
-        back = self.rule.look_back(self, window).reshape(-1, *[1] * (self.x_adv.ndim - 1))
+    def adapt(self, window: int) -> None:
+        """Continues some rows from their best point."""
+        back = self.rule.adapt(self, window).reshape(-1, *[1] * (self.x_adv.ndim - 1))
         self.x_adv = torch.where(back, self.x_best, self.x_adv)
         self.grad = torch.where(back, self.grad_best, self.grad)
         self.gains.zero_()
@@ -139,7 +139,7 @@ def _defined(score: Tensor) -> Tensor:
 
 
 class _Settings(Protocol):
-    """What both attacks have."""
+    """Settings that both attacks have."""
 
     @property
     def threat(self) -> ThreatModel: ...
@@ -155,13 +155,13 @@ def _check(self: _Settings) -> None:
     if not isinstance(self.steps, int) or self.steps < 1:
         raise ValueError(f"steps must be a whole number >= 1, got {self.steps}")
     if not 0 <= self.rho <= 1:
-        raise ValueError(f"rho must be a share of the steps in [0, 1], got {self.rho}")
+        raise ValueError(f"rho must be a fraction of the steps in [0, 1], got {self.rho}")
     if self.phases is not None and (not self.phases or self.phases[-1][0] != 1):
         raise ValueError(f"the last phase must be in the ball itself, with a factor of 1, got {self.phases}")
 
 
 def _search(self: _Settings, job: Job) -> Attempted:
-    """Climbs in wider balls first, if there are phases; only what is found in the last one counts."""
+    """Climbs in wider balls first, if there are phases; only results of the last phase count."""
     phases = _divided(self.phases or (_NARROWING if isinstance(job.threat.norm, L1) else _PLAIN), self.steps)
     full = job._replace(objective=replace(job.objective, finish=unfinished), stop="never")
     x = job.x.to(torch.promote_types(job.x.dtype, torch.float32))
@@ -184,8 +184,8 @@ def _widened(threat: ThreatModel, factor: float) -> ThreatModel:
 
 
 def _divided(phases: Phases, steps: int) -> list[tuple[float, int]]:
-    """Factor and steps of each phase; the last one gets what is left, and all if that would be nothing."""
-    first = [(factor, math.ceil(share * steps)) for factor, share in phases[:-1]]
+    """Factor and steps of each phase; the last one gets the rest, or all steps if there is no rest."""
+    first = [(factor, math.ceil(fraction * steps)) for factor, fraction in phases[:-1]]
     left = steps - sum(count for _, count in first)
     return [*first, (1.0, left)] if left > 0 else [(1.0, steps)]
 
@@ -200,9 +200,9 @@ class APGD:
     Args:
         threat: norm, eps and bounds.
         steps: number of steps.
-        score: what is maximised, ``cross_entropy`` or ``dlr`` say.
-        rho: share of steps with a gain that is enough to keep the step size (Linf and L2).
-        phases: factors of eps and shares of the steps, for searches that begin in a wider ball; None: for L1
+        score: score that is maximised, such as ``cross_entropy`` or ``dlr``.
+        rho: fraction of steps with a gain that is enough to keep the step size (Linf and L2).
+        phases: factors of eps and fractions of the steps, for searches that begin in a wider ball; None: for L1
             ((3, 0.3), (2, 0.3), (1, 0.4)), else the ball alone.
 
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
@@ -229,15 +229,15 @@ class APGD:
 @typed
 @dataclass(frozen=True)
 class APGDT:
-    """Auto-PGD towards each of the likeliest wrong classes in turn, by the targeted difference of logits ratio.
+    """Auto-PGD towards each of the likeliest wrong classes in turn, with the targeted difference of logits ratio.
 
-    Any wrong class is a success; inputs that are misclassified already come back as they are. If the call names a
+    Any wrong class is a success; misclassified inputs come back unchanged. If the call names a
     target, it is the only one tried and the only success.
 
     Args:
         threat: norm, eps and bounds.
         steps: number of steps towards each class.
-        targets: how many classes, at most; a model with K classes has K - 1.
+        targets: largest number of classes; a model with K classes has K - 1.
         rho: as in ``APGD``.
         phases: as in ``APGD``.
 

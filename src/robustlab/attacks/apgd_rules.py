@@ -1,6 +1,6 @@
-"""How Auto-PGD moves: steps with momentum whose length halves (Linf, L2), sparse steps (L1).
+"""Step rules of Auto-PGD: steps with momentum whose length halves (Linf, L2), sparse steps (L1).
 
-A rule holds what it remembers of each example, one row each.
+A rule holds its memory of each example, one row each.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from robustlab.attacks.steps import alike
 from robustlab.core import L1, Norm, Region, Streams, ThreatModel
 
-_MOMENTUM = 0.25  # share of the last move in the next one
-_TOP = 0.2  # share of all values that the first sparse step changes
-_SPARSER = 0.95  # fewer changed values than this share of those before count as sparser
+_MOMENTUM = 0.25  # fraction of the last move in the next one
+_TOP = 0.2  # fraction of all values that the first sparse step changes
+_SPARSER = 0.95  # fewer changed values than this fraction of those before count as sparser
 _SHRINK, _SHORTEST = 1.5, 10.0  # what sparse steps are divided by at a time, and at most
 
 
 class Position(Protocol):
-    """Where each example is and has been; its rows are those of the rule."""
+    """Current and best points of each example; its rows are those of the rule."""
 
     region: Region
     x_adv: Tensor
@@ -34,16 +34,16 @@ class Position(Protocol):
 
 
 class Rule(Protocol):
-    """Moves examples, and says at checkpoints which of them go on from their best point."""
+    """Moves examples, and selects at checkpoints those that continue from their best point."""
 
     def checkpoints(self, steps: int) -> dict[int, int]:
-        """After which steps to look back, and over how many steps."""
+        """Steps after which the rule adapts, each with the number of steps since the last one."""
 
     def move(self, at: Position) -> Tensor:
         """The next points (N, ...), not yet projected."""
 
-    def look_back(self, at: Position, window: int) -> Tensor:
-        """Which examples go back to their best point (N,) bool."""
+    def adapt(self, at: Position, window: int) -> Tensor:
+        """Examples that go back to their best point (N,) bool."""
 
     def take(self, rows: Tensor) -> Self:
         """The rule of some of the examples, by row numbers."""
@@ -64,8 +64,8 @@ def rule_for(x: Tensor, threat: ThreatModel, start: Tensor, *, rho: float, resta
         x: inputs (N, ...).
         threat: of these inputs.
         start: first points (N, ...), within budget and bounds.
-        rho: share of steps with a gain that is enough to keep the length (Linf, L2).
-        restarted: whether the start is the end of an earlier search (L1).
+        rho: fraction of steps with a gain that is enough to keep the length (Linf, L2).
+        restarted: True if the start is the end of an earlier search (L1).
     """
     radius = threat.radius(x).to(x.dtype).expand(x.shape[0], *[1] * (x.ndim - 1))
     if isinstance(threat.norm, L1):
@@ -97,7 +97,7 @@ class Halving:
 
     def checkpoints(self, steps: int) -> dict[int, int]:
         """0.22 of the steps, then each time 0.03 of them less, down to 0.06."""
-        window, less, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+        window, less, least = (max(int(fraction * steps), 1) for fraction in (0.22, 0.03, 0.06))
         due, now = {}, 0
         while now + window < steps:
             now += window
@@ -113,8 +113,8 @@ class Halving:
             return ahead
         return before.mul_(-_MOMENTUM).add_(at.x_adv, alpha=2 * _MOMENTUM).add_(ahead, alpha=1 - _MOMENTUM)
 
-    def look_back(self, at: Position, window: int) -> Tensor:
-        """Halves the length of some examples, which are also those that go back."""
+    def adapt(self, at: Position, window: int) -> Tensor:
+        """Halves the length of some examples, which also go back."""
         stuck = ~self.halved & (self.best_then >= at.score_best)
         self.halved = stuck | (at.gains <= self.rho * window)
         self.best_then = at.score_best.clone()
@@ -133,7 +133,7 @@ class Sparse:
 
         x' = P(x + length * s / ||s||_1),   s_i = sign(g_i) where |g_i| is among the k largest, else 0
 
-    At a checkpoint k becomes the number of values that the best point changes, over 1.5. Where that number has fallen
+    At a checkpoint k becomes the number of values that the best point changes, over 1.5. Where that number is lower
     by more than 5 % the length is eps again and the search goes on from the best point, elsewhere the length is divided
     by 1.5, down to eps / 10.
 
@@ -147,7 +147,7 @@ class Sparse:
     radius: Tensor
     length: Tensor
     changed: Tensor
-    share: Tensor
+    fraction: Tensor
 
     @staticmethod
     def begin(x: Tensor, radius: Tensor, start: Tensor, *, restarted: bool) -> Sparse:
@@ -167,24 +167,24 @@ class Sparse:
     def move(self, at: Position) -> Tensor:
         """The next points."""
         values = math.prod(at.grad.shape[1:])
-        kept = values - ((1 - self.share) * values).long().clamp(0, values - 1)
+        kept = values - ((1 - self.fraction) * values).long().clamp(0, values - 1)
         return at.x_adv + alike(at.grad, kept) * self.length
 
-    def look_back(self, at: Position, window: int) -> Tensor:
-        """Adapts length and sparsity; back go those whose best point has become sparser."""
+    def adapt(self, at: Position, window: int) -> Tensor:
+        """Adapts length and sparsity; examples whose best point has become sparser go back."""
         del window
         changed = _changed(at.x_best, self.x)
         sparser = changed / self.changed.clamp_min(1) < _SPARSER
         shorter = torch.maximum(self.length / _SHRINK, self.radius / _SHORTEST)
         self.length = torch.where(sparser.reshape(self.length.shape), self.radius, shorter)
-        self.changed, self.share = changed, changed / math.prod(self.x.shape[1:]) / _SHRINK
+        self.changed, self.fraction = changed, changed / math.prod(self.x.shape[1:]) / _SHRINK
         return sparser
 
     def take(self, rows: Tensor) -> Sparse:
         """The rule of some of the examples, by row numbers."""
-        return Sparse(self.x[rows], self.radius[rows], self.length[rows], self.changed[rows], self.share[rows])
+        return Sparse(self.x[rows], self.radius[rows], self.length[rows], self.changed[rows], self.fraction[rows])
 
 
 def _changed(x_adv: Tensor, x: Tensor) -> Tensor:
-    """How many values of each example are not those of the input (N,)."""
+    """Number of values of each example that differ from the input (N,)."""
     return (x_adv != x).reshape(x.shape[0], -1).sum(dim=1).float()

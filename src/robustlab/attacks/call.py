@@ -1,4 +1,4 @@
-"""The frame of every attack that searches: look at what is given, leave no trace, search in blocks."""
+"""The frame of every attack that searches: check the inputs, restore the model, search in blocks."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ _BLOCK_VALUES, _BLOCK_ROWS = 1 << 22, 256
 
 
 class Call(NamedTuple):
-    """What an attack is asked to do, checked and prepared; one row per example."""
+    """Arguments of an attack, checked and prepared; one row per example."""
 
     twin: Twin
     x: Tensor
-    """Inputs (N, ...), detached, in the memory layout that the search likes best."""
+    """Inputs (N, ...), detached, in the fastest memory layout for the search."""
     y: Tensor
     """Labels (N,)."""
     target: Tensor | None
     """Classes to be reached (N,); None: any wrong one."""
     threat: ThreatModel
-    """Of these inputs."""
+    """Threat model of these inputs."""
     streams: Streams
     ids: Tensor
     """Names of the examples (N,)."""
     stop: Stop
 
     def objective(self, score: Score) -> Objective:
-        """What is climbed: a score of the labels, or minus that of the targets."""
+        """Objective of the search: a score of the labels, or minus that of the targets."""
         one = untargeted(self.twin, self.y, score) if self.target is None else targeted(self.twin, self.target, score)
         return self.watched(one)
 
     def judge(self) -> Objective:
-        """What decides: the margin of the user's own model, and whether it is fooled."""
+        """Objective that decides on success: margin of the user's own model, finished where it is fooled."""
         own = self.twin.own
         return untargeted(own, self.y, margin) if self.target is None else targeted(own, self.target, margin)
 
@@ -73,7 +73,7 @@ class Call(NamedTuple):
         stop: Stop | None = None,
         seed: int | None = None,
     ) -> Tensor:
-        """What another attack makes of the call.
+        """Result of another attack on this call.
 
         Args:
             attack: the attack.
@@ -97,12 +97,12 @@ class Call(NamedTuple):
         )
 
     def watched(self, objective: Objective) -> Objective:
-        """The objective with the names of its rows, if somebody watches the search."""
+        """The objective with the names of its rows, if the search is traced."""
         return objective if self.twin.watch is None else replace(objective, ids=self.ids)
 
 
 class Searching(Protocol):
-    """An attack as the frame sees it: with a threat model, or made of attacks that have one."""
+    """An attack with a search: it has a threat model, or is made of attacks that have one."""
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call, in any float dtype that holds them exactly."""
@@ -144,13 +144,13 @@ def _blocks(x: Tensor, threat: ThreatModel) -> Iterator[slice]:
 
 @contextmanager
 def prepared(model: Model, x: Tensor) -> Iterator[tuple[Twin, Tensor]]:
-    """Everything an attack needs around its search: no trace is left, gradients work, the twin is built.
+    """Surroundings of a search: the model is restored at the end, gradients work, the twin is built.
 
     Args:
         model: the user's own, or a twin of it.
         x: inputs (N, ...).
 
-    Yields: the search twin, and the inputs detached and in the memory layout that it likes best.
+    Yields: the search twin, and the inputs detached and in its fastest memory layout.
     """
     own = model.model if isinstance(model, Twin) else model
     with torch.inference_mode(mode=False), frozen(own), model_called():
@@ -168,7 +168,7 @@ def checked_inputs(
     ids: Tensor | None = None,
     stop: Stop = "success",
 ) -> Tensor:
-    """Looks at what is to be attacked, and names the examples.
+    """Checks the inputs of an attack, and names the examples.
 
     Returns: ids (N,), by default 0..N-1.
     Raises: ValueError for an empty batch, inputs that are not floating point, NaN or out of bounds, labels and targets

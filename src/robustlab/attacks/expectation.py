@@ -1,4 +1,4 @@
-"""Attacks on models that are random, or on what must survive random changes: expectation over transformations."""
+"""Expectation over transformations: attacks on random models, or against random transformations of inputs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class EOT:
             raise ValueError(f"draws must be a whole number >= 1, got {self.draws}")
 
     def passes_needed(self, classes: int) -> int:
-        """As often as there are draws."""
+        """Passes of the attack, times the number of draws."""
         return self.draws * passes_needed(self.attack, classes)
 
     def search(self, call: Call) -> Tensor:

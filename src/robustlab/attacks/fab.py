@@ -22,15 +22,15 @@ from robustlab.core.kinds import typed
 from robustlab.core.losses import answerable, finite_logits
 
 Boundary: TypeAlias = Callable[[Objective, Tensor], tuple[Tensor, Tensor]]
-"""From points (N, ...) to another class's lead over the label (N,), and the gradient of the lead."""
+"""From points (N, ...) to the logit of another class minus that of the label (N,), and its gradient."""
 
 _BITS = 16  # last bits of the largest value, by which a step changes each value at least
 _GROWTH = 0.5  # of the perturbation: how far a step out of a tie goes
-_LEAST = 1e-8  # a distance is at least this, so that shares of two distances are defined
+_LEAST = 1e-8  # a distance is at least this, so that ratios of two distances are defined
 
 
 class _Settings(Protocol):
-    """What both attacks have."""
+    """Settings that both attacks have."""
 
     @property
     def threat(self) -> ThreatModel: ...
@@ -48,7 +48,7 @@ def _check(self: _Settings) -> None:
     if not isinstance(self.steps, int) or self.steps < 1:
         raise ValueError(f"steps must be a whole number >= 1, got {self.steps}")
     if not 0 <= self.alpha_max <= 1 or not 0 <= self.backward <= 1:
-        raise ValueError(f"alpha_max and backward must be shares in [0, 1], got {self.alpha_max} and {self.backward}")
+        raise ValueError(f"alpha_max and backward must be in [0, 1], got {self.alpha_max} and {self.backward}")
     dual(self.threat.norm)
 
 
@@ -66,33 +66,35 @@ class _Steps:
     dtype: torch.dtype
 
     def back(self, x: Tensor, x_adv: Tensor, finished: Tensor) -> Tensor:
-        """Keeps a part of the perturbations that were enough."""
+        """Keeps a part of the perturbations that were successful."""
         return torch.where(_rows(finished, x), x + (x_adv - x) * self.of.backward, x_adv)
 
     def onward(self, objective: Objective, x: Tensor, x_adv: Tensor) -> Tensor:
         """The next points."""
         norm, bounds = self.of.threat.norm, self.of.threat.bounds
-        lead, slope = self.boundary(objective, x_adv.to(self.dtype))
+        difference, slope = self.boundary(objective, x_adv.to(self.dtype))
         slope = slope.to(x.dtype)
-        lead = self._across(lead.to(x.dtype), slope, x_adv - x)
-        rise = torch.cat([-lead, ((x_adv - x) * slope).flatten(1).sum(dim=1) - lead])
+        difference = self._across(difference.to(x.dtype), slope, x_adv - x)
+        rise = torch.cat([-difference, ((x_adv - x) * slope).flatten(1).sum(dim=1) - difference])
         points = torch.cat([x_adv, x])
         change = to_hyperplane(points, torch.cat([slope, slope]), rise, norm, bounds)
         near, far = norm.size(change).clamp_min(_LEAST).chunk(2)
-        share = _rows((near / (near + far)).clamp_max(self.of.alpha_max), x)
+        fraction = _rows((near / (near + far)).clamp_max(self.of.alpha_max), x)
         there, here = (points + self.of.overshoot * change).chunk(2)
-        return ((1 - share) * there + share * here).clamp_(*bounds)
+        return ((1 - fraction) * there + fraction * here).clamp_(*bounds)
 
-    def _across(self, lead: Tensor, slope: Tensor, delta: Tensor) -> Tensor:
-        """Leads (N,), of which those so small that a step onto the boundary is none become larger ones.
+    def _across(self, difference: Tensor, slope: Tensor, delta: Tensor) -> Tensor:
+        """Differences (N,), enlarged where they are so small that a step onto the boundary would be zero.
 
-        In an exact tie the step is a share of the perturbation, so that it grows for as long as the tie lasts.
+        In an exact tie the step is a fraction of the perturbation, so that it grows for as long as the tie lasts.
         """
         norm = self.of.threat.norm
         visible = max(_BITS * torch.finfo(delta.dtype).eps, torch.finfo(self.dtype).eps) * self.of.threat.width
         least = norm.size(torch.ones_like(delta[:1])) * visible
-        least = torch.where(lead == 0, torch.maximum(least, _GROWTH * norm.size(delta)), least) * dual(norm).size(slope)
-        return torch.where((lead <= 0) & (lead > -least), -least, lead)
+        least = torch.where(difference == 0, torch.maximum(least, _GROWTH * norm.size(delta)), least) * dual(norm).size(
+            slope
+        )
+        return torch.where((difference <= 0) & (difference > -least), -least, difference)
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
@@ -115,8 +117,8 @@ def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tens
         _nearest_class(norm, objective.take(rows), x[rows])
         for rows in twin.split(torch.arange(len(x), device=x.device))
     ]
-    lead, slope = map(torch.cat, zip(*parts, strict=True))
-    return lead, slope
+    difference, slope = map(torch.cat, zip(*parts, strict=True))
+    return difference, slope
 
 
 def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,13 +127,17 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
         x = x.detach().requires_grad_()
         logits = objective.twin.searched(x, objective.labels)
         wide = finite_logits(logits)
-        leads = wide - wide.gather(1, y)
-    slopes = torch.stack([gradient_by(x, leads[:, k].sum(), retain_graph=True) for k in range(leads.shape[1])])
-    objective.twin.passes.backward += leads.numel()
-    leads, steepness = leads.detach(), torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
-    reach = torch.where(steepness > 0, leads.abs() / steepness, torch.inf)  # a class that does not move is not reached
+        differences = wide - wide.gather(1, y)
+    slopes = torch.stack(
+        [gradient_by(x, differences[:, k].sum(), retain_graph=True) for k in range(differences.shape[1])]
+    )
+    objective.twin.passes.backward += differences.numel()
+    differences, steepness = differences.detach(), torch.stack([dual(norm).size(slope) for slope in slopes], dim=1)
+    reach = torch.where(
+        steepness > 0, differences.abs() / steepness, torch.inf
+    )  # a class that does not move is not reached
     nearest = reach.masked_fill(~answerable(logits), torch.inf).scatter(1, y, torch.inf).argmin(dim=1)
-    return leads[rows, nearest], slopes[nearest, rows]
+    return differences[rows, nearest], slopes[nearest, rows]
 
 
 @typed
@@ -139,16 +145,16 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
 class FAB:
     """Fast adaptive boundary attack towards whichever class is nearest; with a target in the call, towards that one.
 
-    It looks for the smallest perturbation: with ``stop="never"`` the result is the smallest one found in all steps, if
+    It searches for the smallest perturbation: with ``stop="never"`` the result is the smallest one of all steps, if
     it is within the budget. Each step costs a backward pass per class: with many classes use ``FABT``.
 
     Args:
         threat: norm, eps and bounds.
         steps: number of steps.
         random_start: start at a random point half as far out as the budget reaches, else at the input.
-        alpha_max: how much a step may lean towards the input.
-        overshoot: how far a step goes, in distances to the boundary.
-        backward: how much of a successful perturbation is kept for the next step.
+        alpha_max: largest weight of the input in a step.
+        overshoot: length of a step, in distances to the boundary.
+        backward: fraction of a successful perturbation that is kept for the next step.
 
     Source: Croce, Hein, Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack, ICML 2020,
     algorithm 1 without its final search, like the released code.
@@ -189,16 +195,16 @@ class FAB:
 class FABT:
     """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn, one backward pass a step.
 
-    Any wrong class is a success; inputs that are misclassified already come back as they are. If the call names a
+    Any wrong class is a success; misclassified inputs come back unchanged. If the call names a
     target, it is the only one tried and the only success.
 
     Args:
         threat: norm, eps and bounds.
         steps: number of steps towards each class.
-        targets: how many classes, at most; a model with K classes has K - 1.
+        targets: largest number of classes; a model with K classes has K - 1.
         alpha_max: as in ``FAB``, like the rest.
-        overshoot: how far a step goes.
-        backward: how much of a successful perturbation is kept.
+        overshoot: length of a step.
+        backward: fraction of a successful perturbation that is kept.
 
     Source: as ``FAB``, section 3.4; Croce, Hein, Reliable Evaluation ..., ICML 2020, section 5.
     """
@@ -221,7 +227,7 @@ class FABT:
         return usual_label(self, "FAB-T")
 
     def passes_needed(self, classes: int) -> int:
-        """Twice the usual: each step is also scored where it comes out."""
+        """Twice the usual: the end of each step is scored as well."""
         return 2 * usual_passes(self, classes)
 
     def search(self, call: Call) -> Tensor:

@@ -1,4 +1,4 @@
-"""Facts that an attack states about itself, for whoever runs it, weighs its cost or doubts its answer.
+"""Facts that an attack states about itself: its name, its cost, its stages and its kind.
 
 A new attack needs none of them: any callable gets the usual answers. It states a fact, as an attribute, a property or a
 method of the name below, where the usual answer is wrong for it.
@@ -24,7 +24,7 @@ class Stage(NamedTuple):
 
 
 class Facts(Protocol):
-    """Everything that an attack may state; each member may be missing, and a function here has the usual answer."""
+    """Facts that an attack may state; each may be missing, and a function of this module has the usual answer."""
 
     @property
     def label(self) -> str:
@@ -44,15 +44,15 @@ class Facts(Protocol):
 
     @property
     def targeted(self) -> bool:
-        """True if only the class that it chose is a success; ``targets`` then says which that is."""
+        """True if only the class that it chose is a success; ``targets`` then returns that class."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What it leaves out of a published suite, by the names that people use."""
+        """Stages of a published suite that it leaves out, by their usual names."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Attacks run in turn, each on what those before it left; seeds are those of ``parts.part_seed``."""
+        """Attacks run in turn, each on the examples that are still robust; seeds are those of ``parts.part_seed``."""
 
     @property
     def runs(self) -> tuple[Attack, ...]:
@@ -86,7 +86,7 @@ def usual_label(attack: Attack, name: str = "") -> str:
 
 
 def _score(attack: Attack) -> str:
-    """What the attack maximises, where it is not its usual score."""
+    """Name of the score that the attack maximises, if it is not its usual one."""
     plain: object = attack
     usual = {field.name: field.default for field in fields(plain)} if is_dataclass(plain) else {}
     score = getattr(attack, "score", None)
@@ -137,7 +137,7 @@ def chosen_targets(
 
 
 def left_out(attack: Attack) -> tuple[str, ...]:
-    """Stages of a published suite that an attack leaves out, as they are spoken of; usually none."""
+    """Stages of a published suite that an attack leaves out, by their usual names; usually none."""
     stated = getattr(attack, "left_out", ())
     return stated if isinstance(stated, tuple) else ()
 
@@ -163,8 +163,8 @@ def _own_stages(attack: Attack) -> tuple[Stage, ...]:
 def passes_needed(attack: Attack, classes: int) -> int:
     """Passes of one example through the model if the attack fails on it, forward and backward counted alike.
 
-    An attack is weighed by them before it has run. Usually 2 for each step, as often as there are targets, of which a
-    model of K classes has K - 1; 1 for each query; those of all attacks inside. An attack without a number of steps
+    They estimate the cost of an attack before it runs. Usually 2 for each step, as often as there are targets, of which
+    a model of K classes has K - 1; 1 for each query; those of all attacks inside. An attack without a number of steps
     counts as one step.
     """
     stated = getattr(attack, "passes_needed", None)

@@ -13,9 +13,9 @@ _PRECISION = 1e-6
 
 
 def dual(norm: Norm) -> Norm:
-    """The norm that says how much a linear function changes per unit of this one.
+    """The dual norm, which gives the change of a linear function per unit of this norm.
 
-    Raises: ValueError for a norm of one's own, of which that is not known.
+    Raises: ValueError for a user-defined norm, whose dual is not known.
     """
     for one, other in ((Linf(), L1()), (L2(), L2()), (L1(), Linf())):
         if norm == one:
@@ -28,12 +28,12 @@ def to_hyperplane(x: Tensor, slope: Tensor, rise: Tensor, norm: Norm, bounds: tu
 
         argmin_z ||z||  subject to  <slope, z> = rise,   low <= x + z <= high
 
-    Where no change within bounds is enough, the one that comes nearest.
+    If no change within bounds is enough, the one that comes nearest.
 
     Args:
         x: points (N, ...) within bounds, at least float32.
         slope: of the function at each point, like ``x``.
-        rise: what is wanted (N,); may be negative.
+        rise: wanted rise (N,); may be negative.
         norm: Linf, L2 or L1.
         bounds: smallest and largest valid value.
 

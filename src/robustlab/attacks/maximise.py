@@ -48,12 +48,12 @@ def maximise(
     all steps, and the last iterate is returned without having been scored.
 
     Args:
-        objective: what to climb.
-        region: where the result may be; it is used up.
+        objective: objective to maximise.
+        region: feasible set of the result; it is modified.
         start: first iterates (N, ...) before projection, in at least float32; they are overwritten.
         step: turns gradients into moves.
         steps: number of moves, >= 0; each costs one forward and one backward pass to the input.
-        stop: when an example is left alone.
+        stop: "success" or "never", as above.
 
     Returns: x_adv (N, ...), exactly inside budget and bounds.
     Raises: ValueError if the model returns NaN.
@@ -90,7 +90,7 @@ class _Search(Generic[State]):
             undefined |= score.isnan().any()
             self.move(grad)
         if bool(undefined):
-            raise ValueError("the model returned NaN during the attack: look at its logits near these inputs")
+            raise ValueError("the model returned NaN during the attack: check its logits near these inputs")
         return self.region.shown(self.x_adv)
 
     def until_success(self, steps: int) -> Tensor:
@@ -122,17 +122,17 @@ class Best:
 
     @staticmethod
     def of(x_adv: Tensor) -> Best:
-        """Starts with points that nothing is known of."""
+        """Points without a score."""
         return Best(x_adv.clone(), torch.full((x_adv.shape[0],), -torch.inf, dtype=torch.float32, device=x_adv.device))
 
     def update(self, rows: Tensor, x_adv: Tensor, score: Tensor, finished: Tensor) -> None:
-        """Takes over the points that are better.
+        """Keeps the points that are better.
 
         Args:
-            rows: which examples these are (M,).
+            rows: numbers of the examples (M,).
             x_adv: their points (M, ...).
             score: of these points (M,).
-            finished: whether nothing better can be asked for (M,).
+            finished: True for a success (M,).
 
         Raises: ValueError if a score is NaN.
         """
@@ -147,7 +147,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a budgeted attack is made of."""
+    """Parts of a budgeted attack."""
 
     threat: ThreatModel
     step: Step[Any]

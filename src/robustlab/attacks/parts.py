@@ -1,4 +1,4 @@
-"""Attacks inside attacks: whose budget counts, the same at another eps or for some examples, whose seed is whose."""
+"""Attacks inside attacks: their threat models, copies at another eps or for some examples, and seeds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def part_seed(wrapper: Attack, seed: int, number: int) -> int:
 
 
 def _depth(attack: Attack) -> int:
-    """How many wrappers there are around the innermost attack."""
+    """Number of wrappers around the innermost attack."""
     return 1 + max((_depth(part) for part in parts_of(attack)), default=-1)
 
 

@@ -1,4 +1,4 @@
-"""Gradient attacks inside a budget: FGSM, BIM, PGD, momentum, any optimizer; and noise, to compare with."""
+"""Gradient attacks inside a budget: FGSM, BIM, PGD, momentum, any optimizer; and random noise for comparison."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class FGSM:
 
         x_adv = clip(x + eps * steepest(grad_x score(x, y)));   for Linf, steepest is the sign
 
-    In L1 the step goes to the values with the largest gradients, so many that none is to move by more than the width of
-    the bounds, and at least to a hundredth of all.
+    In L1 the step goes to the values with the largest gradients: enough of them that none moves by more than the width
+    of the bounds, and at least a hundredth of all.
 
     Args:
         threat: norm, eps and bounds.
         step_size: length of the step; None: eps.
         random_start: start uniformly in the ball (then 1.25 * eps is a usual step).
-        score: what is maximised.
+        score: score that is maximised.
 
     Source: Goodfellow, Shlens, Szegedy, Explaining and Harnessing Adversarial Examples, ICLR 2015; random start: Wong,
     Rice, Kolter, Fast is Better than Free, ICLR 2020.
@@ -75,7 +75,7 @@ class BIM:
         threat: norm, eps and bounds.
         steps: number of steps.
         step_size: length of each; None: eps / steps.
-        score: what is maximised.
+        score: score that is maximised.
 
     Source: Kurakin, Goodfellow, Bengio, Adversarial Examples in the Physical World, 2016, section 2.2.
     """
@@ -109,7 +109,7 @@ class PGD:
         steps: number of steps.
         step_size: length of each; None: 2.5 * eps / steps, which can cross the ball and come back.
         random_start: start uniformly in the ball, else at the input.
-        score: what is maximised.
+        score: score that is maximised.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2.1.
     """
@@ -140,7 +140,7 @@ class MIFGSM:
         steps: number of steps.
         step_size: length of each; None: eps / steps.
         decay: of the sum; 0 gives BIM.
-        score: what is maximised.
+        score: score that is maximised.
 
     Source: Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018, algorithm 1.
     """
@@ -177,7 +177,7 @@ class OptimizerPGD:
             ``torch.optim``; None: Adam with a learning rate of eps / 10.
         steps: number of steps.
         random_start: start uniformly in the ball, else at the input.
-        score: what is maximised.
+        score: score that is maximised.
     """
 
     threat: ThreatModel
@@ -203,7 +203,7 @@ class OptimizerPGD:
 @typed
 @dataclass(frozen=True)
 class RandomNoise:
-    """One uniform draw from the ball: what an attack without gradients reaches; wrap it in ``Restarts`` for more.
+    """One uniform draw from the ball, as a baseline without search; wrap it in ``Restarts`` for more.
 
     Args:
         threat: norm, eps and bounds.

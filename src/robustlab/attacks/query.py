@@ -13,7 +13,7 @@ from robustlab.core import Objective, Stop
 
 
 class Proposals(Protocol):
-    """Points worth asking about, given the best ones so far."""
+    """Source of new points, given the best ones so far."""
 
     def propose(self, x_best: Tensor, query: int) -> Tensor:
         """New points (N, ...), inside budget and bounds, for the best ones so far and the number of the query."""
@@ -26,8 +26,8 @@ def random_search(objective: Objective, proposals: Proposals, start: Tensor, *, 
     """Repeats: propose a point for each example, score it, keep it if it is better.
 
     Args:
-        objective: what to climb.
-        proposals: where to ask next.
+        objective: objective to maximise.
+        proposals: source of new points.
         start: first points (N, ...), inside budget and bounds; they cost one query more.
         queries: number of proposals, one forward pass each.
         stop: "success": an example leaves at its first finished point; "never": none does.
@@ -48,7 +48,7 @@ def random_search(objective: Objective, proposals: Proposals, start: Tensor, *, 
 
 @dataclass
 class _Search:
-    """The examples that are still being asked about."""
+    """The examples that are still being attacked."""
 
     objective: Objective
     proposals: Proposals
@@ -57,13 +57,13 @@ class _Search:
     score: Tensor
 
     def weigh(self, x: Tensor, best: Best, *, stop: Stop) -> None:
-        """Keeps better points, and sets finished ones aside."""
+        """Keeps better points, and removes finished examples."""
         score, finished = self.objective(x)
         undefined = int(score.isnan().sum())
         if undefined:
             raise ValueError(f"the model returned NaN for {undefined} of {score.numel()} inputs under attack")
         better = score > self.score
-        if bool(better.any()):  # most queries are in vain, and on a CPU it costs little to ask
+        if bool(better.any()):  # most queries fail, and on a CPU the check costs little
             self.score = torch.where(better, score, self.score)
             self.x_best = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, self.x_best)
         if stop == "success" and bool(finished.any()):
@@ -71,6 +71,6 @@ class _Search:
             self.keep((~finished).nonzero()[:, 0])
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some rows."""
+        """Keeps some rows."""
         self.objective, self.proposals = self.objective.take(rows), self.proposals.take(rows)
         self.rows, self.x_best, self.score = self.rows[rows], self.x_best[rows], self.score[rows]

@@ -1,4 +1,4 @@
-"""One attack towards each of an example's likeliest wrong classes: which classes, in what order, and what is kept."""
+"""Attacks towards each of an example's likeliest wrong classes: their choice, their order and their best result."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _ROWS = 128  # attempts that share a batch: enough to keep a processor busy
 
 @dataclass(frozen=True)
 class Lanes:
-    """Which rows of a batch are attempts at the same example, and which of those comes first.
+    """Assignment of the rows of a batch to examples, with the order of the attempts at each example.
 
-    An attempt is called off once an earlier one at the same example has succeeded: what is found is then the same as if
+    An attempt is called off once an earlier one at the same example has succeeded: the result is then the same as if
     the attempts had been made one after another.
 
     Args:
@@ -73,9 +73,9 @@ class Job(NamedTuple):
     x: Tensor
     """Inputs (M, ...)."""
     threat: ThreatModel
-    """Of these inputs."""
+    """Threat model of these inputs."""
     streams: Streams
-    """Each row's own."""
+    """Random draws, of each row its own."""
     stop: Stop
     lanes: Lanes
 
@@ -87,12 +87,12 @@ class Job(NamedTuple):
 
 
 class Attempted(NamedTuple):
-    """What came of a job."""
+    """Result of a job."""
 
     x_adv: Tensor
     """The best point of each row (M, ...)."""
     score: Tensor
-    """Of these points (M,): infinite where finished, -infinite where called off."""
+    """Scores of these points (M,): infinite where finished, -infinite where called off."""
 
 
 Attempt: TypeAlias = Callable[[Job], Attempted]
@@ -102,10 +102,10 @@ def towards_likely(call: Call, attempt: Attempt, score: Score, *, targets: int) 
     """Attacks towards the likeliest wrong classes, or towards the target of the call alone if there is one.
 
     Args:
-        call: with ``stop="success"``, inputs that are misclassified already come back as they are.
+        call: with ``stop="success"``, misclassified inputs come back unchanged.
         attempt: does one job, in which the truth of each row is its label and its target.
         score: from logits and truth (N, 2), label and target, to scores.
-        targets: how many classes, at most.
+        targets: largest number of classes.
 
     Returns: x_adv (N, ...).
     """
@@ -153,14 +153,14 @@ def _chosen(score: Tensor) -> Tensor:
 
 
 def _room(twin: Twin) -> int:
-    """How many rows are worth putting into one batch: no more than one micro-batch of a big network."""
+    """Largest useful number of rows in one batch: at most one micro-batch of a big network."""
     return _ROWS if twin.rows is None else min(_ROWS, twin.rows)
 
 
 def _likely(twin: Twin, x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The wrong classes of highest logit by the user's own model (N, T), T <= K - 1; and what is wrong already (N,).
+    """Wrong classes of highest logit by the user's own model (N, T), T <= K - 1; mask of misclassified inputs (N,).
 
-    Classes that the model cannot answer are no targets: where there are fewer than T others, -1 stands in their place.
+    Classes that the model cannot answer are no targets: where there are fewer than T others, the rest are -1.
     """
     with torch.no_grad():
         logits = torch.cat([twin(part) for part in twin.split(x.clone())])
@@ -189,7 +189,7 @@ def _there(logits: Logits, truth: Tensor) -> Tensor:
 
 @Score
 def gap(logits: Logits, truth: Tensor) -> Scores:
-    """How far the target class is ahead of the label.
+    """Logit of the target class minus that of the label.
 
         z_t - z_y
 
@@ -205,7 +205,7 @@ def gap(logits: Logits, truth: Tensor) -> Scores:
 
 @Score
 def ahead(logits: Logits, truth: Tensor) -> Scores:
-    """How far the target class is ahead of the best other one, (N,); positive means that it is reached.
+    """Logit of the target class minus the largest other one, (N,); positive where the target is reached.
 
         z_t - max_{i != t} z_i
 
@@ -233,5 +233,5 @@ def targeted_dlr(logits: Logits, truth: Tensor) -> Scores:
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness ..., ICML 2020, equation 7, which needs four
     classes.
     """
-    lead = gap(logits, truth)
-    return lead if logits.shape[1] < 3 else over_spread(lead, logits, 4)
+    difference = gap(logits, truth)
+    return difference if logits.shape[1] < 3 else over_spread(difference, logits, 4)

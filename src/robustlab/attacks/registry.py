@@ -1,4 +1,4 @@
-"""Attacks by name: ours, each registered in its own file, and those of other packages and of the caller.
+"""Registry of attacks: ours, each registered in its own file, and those of other packages and of the caller.
 
 A package adds an attack by an entry point of the group ``robustlab.attacks``: an ``AttackSpec``, the class or function
 that makes the attack, or a module that registers its attacks. In a program, ``ATTACKS.register(name, spec)`` is enough.
@@ -18,19 +18,19 @@ from robustlab.core.registry import Registry
 from robustlab.core.text import choice, meant
 
 TOWARDS = "targeted-"
-"""In front of a name: the attack towards a random wrong class."""
+"""Prefix of a name for the attack towards a random wrong class."""
 
 
 @typed
 @dataclass(frozen=True)
 class AttackSpec:
-    """An attack that can be asked for by name.
+    """An attack that is available by name.
 
     Args:
         build: from a threat model and options to the attack. Its parameters after the first are the options, each with
             a default.
-        help: what the attack does, in a few words.
-        targeted: whether it can be sent to a class, so that ``targeted-`` in front of its name is an attack as well.
+        help: description in a few words.
+        targeted: True if it takes targets, so that ``targeted-`` in front of its name is an attack as well.
         norms: names of the norms that it knows, such as ("linf", "l2"); empty: any.
     """
 
@@ -47,7 +47,7 @@ class AttackSpec:
 
 
 ATTACKS: Registry[AttackSpec] = Registry("attack", "robustlab.attacks", "robustlab.attacks")
-"""Attacks by name. What comes from other packages is imported when a name is looked up that is not ours, or listed."""
+"""Attacks by name. Those of other packages are imported when a name is not one of ours, or when names are listed."""
 
 
 @typed
@@ -73,13 +73,13 @@ def _unknown(name: str) -> ValueError:
 
 
 def no_option(name: str, word: str, options: Mapping[str, object]) -> ValueError:
-    """The error of an option that an attack has not, with the nearest one that it has."""
+    """Error for an unknown option of an attack, with the nearest known one."""
     rest = choice(word, options, told="it has ") if options else ": it has none"
     return ValueError(f"{name} has no option {word!r}{rest}")
 
 
 def help_of(name: str) -> str:
-    """What an attack does, in a few words; empty for a name that is no attack."""
+    """Description of an attack in a few words; empty for an unknown name."""
     return attack_spec(name).help if name in ATTACKS else ""
 
 

@@ -34,19 +34,19 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Schedule:
-    """How large the window is at a query: a share of all places, halved after 10, 50, 200, ... queries.
+    """Size of the window at a query: a fraction of all places, halved after 10, 50, 200, ... queries.
 
     Args:
-        share: at first.
-        stretch: how much later than for 10,000 queries the halvings come; below 1 for fewer queries.
+        fraction: fraction at the first query.
+        stretch: factor of the queries of the halvings, which are those for 10,000 queries; below 1 for fewer.
     """
 
-    share: float
+    fraction: float
     stretch: float
 
     def __call__(self, query: int) -> float:
-        """The share at a query 0, 1, ..."""
-        return self.share / (1 << bisect.bisect_left(_HALVINGS, int(query / self.stretch)))
+        """The fraction at a query 0, 1, ..."""
+        return self.fraction / (1 << bisect.bisect_left(_HALVINGS, int(query / self.stretch)))
 
 
 @dataclass
@@ -84,9 +84,9 @@ class _Flips:
     ends: Tensor
 
     @staticmethod
-    def around(x: Tensor, region: Region, threat: ThreatModel, schedule: Schedule, streams: Streams) -> _Flips:
+    def begin(x: Tensor, region: Region, threat: ThreatModel, schedule: Schedule, streams: Streams) -> _Flips:
         grid, span = Grid.of(tuple(x.shape[1:])), 2 * threat.radius(x).to(x.dtype)
-        ends = torch.cat([_flat(region.project_(x + way * span), grid) for way in (-1, 1)], dim=2)
+        ends = torch.cat([_flat(region.project_(x + sign * span), grid) for sign in (-1, 1)], dim=2)
         return _Flips(grid, schedule, _Draws(streams, len(grid.sides) + grid.channels), ends)
 
     def start(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class _Flips:
 
 @dataclass
 class _Bumps:
-    """L2, L1: the perturbation of two windows is put into one of them, with two peaks added; what is unused is used up.
+    """L2, L1: the perturbation of two windows goes into one of them, with two peaks added and the rest of the budget.
 
     Values are kept as (N, channels, places).
     """
@@ -124,14 +124,14 @@ class _Bumps:
     x: Tensor
 
     @staticmethod
-    def around(x: Tensor, region: Region, threat: ThreatModel, schedule: Schedule, streams: Streams) -> _Bumps:
+    def begin(x: Tensor, region: Region, threat: ThreatModel, schedule: Schedule, streams: Streams) -> _Bumps:
         grid = Grid.of(tuple(x.shape[1:]))
         draws = _Draws(streams, 2 * len(grid.sides) + 1 + grid.channels)
         return _Bumps(grid, schedule, draws, threat, region, _flat(x, grid))
 
     @property
     def order(self) -> int:
-        """Of the norm: 2 or 1."""
+        """Order of the norm: 2 or 1."""
         return 2 if self.threat.norm == L2() else 1
 
     def start(self, x: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class _Bumps:
         return self._point(delta.scatter_(2, here, new), x_best)
 
     def _available(self, whole: Tensor, own: Tensor, other: Tensor) -> Tensor:
-        """The size that the window may have in each channel: that of both windows and its share of what is unused."""
+        """The size that the window may have in each channel: that of both windows and its part of the unused budget."""
         eps, channels = self.threat.radius(self.x).to(whole.dtype), self.grid.channels
         if self.order == 2:
             return ((eps**2 - whole**2).clamp_min(0) / channels + own**2 + other**2).sqrt()
@@ -211,7 +211,7 @@ class Square:
     Args:
         threat: Linf, L2 or L1, eps and bounds.
         queries: number of windows tried, one forward pass each, after the start.
-        share: of all places that the first windows cover.
+        share: fraction of all places that the first windows cover.
         rescaled: shrink the windows as fast as fits the number of queries, instead of as for 10,000.
 
     Source: Andriushchenko et al., Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search,
@@ -229,9 +229,9 @@ class Square:
         if not isinstance(self.queries, int) or self.queries < 1:
             raise ValueError(f"queries must be a whole number >= 1, got {self.queries}")
         if not 0 < self.share <= 1:
-            raise ValueError(f"share must be a share of the input in (0, 1], got {self.share}")
+            raise ValueError(f"share must be a fraction of the input in (0, 1], got {self.share}")
         if self.threat.norm not in (Linf(), L2(), L1()):
-            raise ValueError(f"Square knows Linf, L2 and L1, got {self.threat.norm}")
+            raise ValueError(f"Square works in Linf, L2 and L1, got {self.threat.norm}: choose one of them")
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""
@@ -239,7 +239,7 @@ class Square:
         objective = objective if call.stop == "success" else replace(objective, finish=unfinished)
         schedule = Schedule(self.share, self.queries / _FULL if self.rescaled else 1.0)
         kind = _Flips if self.threat.norm == Linf() else _Bumps
-        proposals = kind.around(x, self.threat.region(x), self.threat, schedule, call.streams)
+        proposals = kind.begin(x, self.threat.region(x), self.threat, schedule, call.streams)
         return random_search(objective, proposals, proposals.start(x), queries=self.queries, stop=call.stop)
 
     __call__ = craft

@@ -1,4 +1,4 @@
-"""Step rules: how a gradient becomes a move. Each is a pair of pure functions; what it remembers is in its state."""
+"""Step rules: from gradients to moves. Each is a pair of pure functions; its memory is in its state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustlab.core.kinds import typed
 from robustlab.core.norms import per_example
 
 _FREE = (-math.inf, math.inf)
-_FEWEST, _MOST = 0.01, 0.1  # share of all values that a step in L1 moves
-_FURTHEST = 1 / 6  # of the width of the bounds: how far it moves one of them, if it need not move more than that
+_FEWEST, _MOST = 0.01, 0.1  # fraction of all values that a step in L1 moves
+_FURTHEST = 1 / 6  # of the width of the bounds: largest move of one of them, unless the step needs more
 
 Size: TypeAlias = float | tuple[float, ...]
 """A length in input units: one for all examples, or one per example."""
@@ -56,7 +56,7 @@ def _one_value(x: Tensor) -> Tensor:
 
 
 class _Sized(NamedTuple):
-    """How a length is remembered, and how directions are multiplied by it."""
+    """Length of steps, kept in the state, and its product with directions."""
 
     init: Callable[[Tensor], Memory]
     of: Callable[[Memory], float | Tensor]
@@ -78,7 +78,7 @@ def alike(grad: Tensor, count: int | Tensor) -> Tensor:
 
     Args:
         grad: (N, ...).
-        count: how many values, 1 to D, for all or for each example (N,); ties at the last place are all in, and values
+        count: number of values, 1 to D, for all or for each example (N,); ties at the last place are all in, and values
             without gradient are not.
     """
     size = grad.abs().flatten(1)
@@ -90,7 +90,7 @@ def alike(grad: Tensor, count: int | Tensor) -> Tensor:
 
 
 def uphill(norm: Norm, grad: Tensor, size: float | Tensor, furthest: float) -> Tensor:
-    """The direction in which a step of a size goes.
+    """Direction of a step of a given size.
 
     That is the steepest one, except in L1, where it would be that of a single value, which its bound soon stops: there
     the step goes alike to the values with the largest gradients, so many that none moves too far, but at least a
@@ -100,14 +100,14 @@ def uphill(norm: Norm, grad: Tensor, size: float | Tensor, furthest: float) -> T
         norm: of the step.
         grad: of the score (N, ...); may be overwritten.
         size: of the step, in input units: of all examples, or of each (N, 1, ..., 1).
-        furthest: how far a step in L1 moves a value, in input units; may be infinite.
+        furthest: largest move of a value by a step in L1, in input units; may be infinite.
 
     Source: Tramer, Boneh, Adversarial Training and Robustness for Multiple Perturbations, NeurIPS 2019 (SLIDE), for the
     values with the largest gradients; docs/decisions/0014-l1-steps.md for their number.
     """
     if not isinstance(norm, L1):
         return norm.steepest_(grad)
-    fewest, most = (max(1, int(share * grad[0].numel())) for share in (_FEWEST, _MOST))
+    fewest, most = (max(1, int(fraction * grad[0].numel())) for fraction in (_FEWEST, _MOST))
     wanted = size / furthest
     if isinstance(wanted, Tensor):
         return alike(grad, wanted.reshape(-1).ceil().clamp(fewest, most).long())
@@ -121,10 +121,10 @@ def steepest(
     """Moves by ``size`` uphill.
 
     Args:
-        norm: for Linf it moves by the sign of the gradient, for L2 along the gradient, for L1 as ``uphill`` has it.
+        norm: for Linf it moves by the sign of the gradient, for L2 along the gradient, for L1 as in ``uphill``.
         size: length of the move.
         bounds: of the inputs; may be infinite.
-        furthest: how far a step in L1 moves a value, as a share of the width of the bounds.
+        furthest: largest move of a value by a step in L1, as a fraction of the width of the bounds.
     """
     far = furthest * (bounds[1] - bounds[0])
     sized = _Sized.by(size)
@@ -163,7 +163,7 @@ class Optimizer(Protocol):
 @typed
 @dataclass(frozen=True)
 class SGD:
-    """Gradient ascent, with heavy-ball momentum if asked for.
+    """Gradient ascent, optionally with heavy-ball momentum.
 
     m <- momentum * m + g,   move = lr * m
     """

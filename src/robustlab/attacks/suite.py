@@ -1,4 +1,4 @@
-"""AutoAttack: the standard suite, each stage run on what those before it left standing."""
+"""AutoAttack: the standard suite, each stage run on the examples that are still robust."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Version = Literal["standard", "plus", "rand", "quick"]
 _INSIDE = ((1.0, 1.0),)  # Auto-PGD that never leaves the ball, in L1 too
 
 
-_SPOKEN = {"apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
+_USUAL_NAMES = {"apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
 _SCORES = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
 
 
@@ -34,8 +34,8 @@ _SCORES = {"apgd-ce": cross_entropy, "apgd-dlr": dlr}
 class AutoAttack:
     """Attacks in a fixed order, each on the examples that all before it failed on; any wrong class is a success.
 
-    What is misclassified already is not attacked. Whoever runs the stages one by one, to record who fell where, gets
-    the same answers if each stage has the seed that ``seed_of`` says.
+    Misclassified inputs are not attacked. Running the stages one by one, to record the examples fooled by each, gives
+    the same results if each stage has the seed of ``seed_of``.
 
     Args:
         names: of the stages.
@@ -53,7 +53,7 @@ class AutoAttack:
 
     @property
     def version(self) -> Version | None:
-        """The version that this is, with all its parameters; None: a suite of somebody's own."""
+        """Version with exactly these stages and parameters; None: none of them."""
         return next((one for one in get_args(Version) if autoattack(threat_of(self), one) == self), None)
 
     @property
@@ -63,11 +63,11 @@ class AutoAttack:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The stages of the standard version that the quick one has not, as they are spoken of."""
+        """Stages of the standard version that the quick one leaves out, by their usual names."""
         if self.version != "quick":
             return ()
         whole = autoattack(threat_of(self)).names
-        return tuple(_SPOKEN.get(name, name) for name in whole if name not in self.names)
+        return tuple(_USUAL_NAMES.get(name, name) for name in whole if name not in self.names)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -92,7 +92,7 @@ class AutoAttack:
 
 @typed
 def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack:
-    """The suite that robust accuracy is compared by, with its standard parameters.
+    """The standard suite for comparing robust accuracies, with its published parameters.
 
     ======== ==========================================================================================
     version  stages
@@ -108,7 +108,7 @@ def autoattack(threat: ThreatModel, version: Version = "standard") -> AutoAttack
 
     Args:
         threat: Linf, L2 or L1, eps and bounds.
-        version: which stages.
+        version: one of the table.
 
     Raises: ValueError for an unknown version.
     Source: Croce, Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free

@@ -17,8 +17,8 @@ from robustlab.core.kinds import typed
 class TorchOptimizer:
     """A ``torch.optim`` class that drives an attack.
 
-    Each example is a parameter that stands at 0 before every step, so that what the optimizer makes of it is the move,
-    and weight decay does nothing.
+    Each example is a parameter that is set to 0 before every step, so that its value after the step is the move, and
+    weight decay does nothing.
 
     Args:
         optimizer: the class.
@@ -69,7 +69,7 @@ class _PerExample:
         return points
 
     def moves(self, grad: Tensor) -> Tensor:
-        """What one step makes of points at 0 when the score has this gradient."""
+        """Moves of points at 0 in one step with this gradient of the score."""
         with torch.no_grad():
             for point, slope in zip(self.points, grad, strict=True):
                 point.zero_()
@@ -94,14 +94,14 @@ def _check_independent(kind: type[torch.optim.Optimizer], options: dict[str, obj
     try:
         both = _PerExample.fresh(kind, options, list(grads[0]))
         part = _PerExample.fresh(kind, options, list(grads[0]))
-        together = [both.moves(grad)[0] for grad in grads]
+        in_batch = [both.moves(grad)[0] for grad in grads]
         first = torch.tensor([0])
         alone = [part.moves(grads[0])[0]]
         part = part.take(first)
         alone += [part.moves(grad[first])[0] for grad in grads[1:]]
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError) as error:
         raise ValueError(f"{kind.__name__} cannot drive an attack one example at a time: {error}") from error
-    if not all(torch.allclose(a, b) for a, b in zip(together, alone, strict=True)):
+    if not all(torch.allclose(a, b) for a, b in zip(in_batch, alone, strict=True)):
         raise ValueError(
             f"{kind.__name__} cannot drive an attack: its step for one example depends on the other examples, "
             "so the answer would change with the batch"

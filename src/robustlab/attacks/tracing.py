@@ -1,4 +1,4 @@
-"""A look inside an attack: what it saw of each example, point by point."""
+"""Trace of an attack: every point at which it evaluated the model, with score, margin, size and gradient."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from robustlab.core.kinds import typed
 
 
 class TraceRow(NamedTuple):
-    """One point that an attack looked at."""
+    """One point at which an attack evaluated the model."""
 
     id: int
     """Name of the example."""
     point: int
-    """Number of the point among those of this example, from 0: the start, then one for each step or query."""
+    """Number of the point for this example, from 0: the start, then one for each step or query."""
     target: int
-    """The class that an attack on the likeliest classes went for; -1: any wrong one, or the target of the call."""
+    """Target of an attack on the likeliest classes; -1: any wrong class, or the target of the call."""
     score: float
-    """What the attack climbs: its loss, larger is worse for the model."""
+    """Loss that the attack maximises; larger is worse for the model."""
     margin: float
-    """How far the best wrong class is ahead of the label, in logits of the search model."""
+    """Negative margin: logit of the best wrong class minus that of the label, of the search model."""
     size: float
-    """Of the perturbation, in the norm of the threat model."""
+    """Size of the perturbation in the norm of the threat model."""
     gradient_norm: float
-    """Euclidean, of the score by the input; NaN where the attack asked for no gradient."""
+    """Euclidean norm of the gradient of the score by the input; NaN where no gradient was computed."""
     finished: bool
-    """Whether this was a success."""
+    """True for a success."""
 
 
 class Trace(NamedTuple):
-    """All points that an attack looked at, and what came of it."""
+    """All points at which an attack evaluated the model, and its result."""
 
     x_adv: Tensor
     """Result of the attack (N, ...)."""
     rows: tuple[TraceRow, ...]
-    """By example, then by point."""
+    """Points in order of examples, then of steps."""
 
     def of(self, example: int) -> tuple[TraceRow, ...]:
         """The points of one example, by its name."""
@@ -60,7 +60,7 @@ def trace(  # noqa: PLR0913 -- the arguments of every attack, and the attack
     seed: int = 0,
     ids: Tensor | None = None,
 ) -> Trace:
-    """Runs an attack and writes down every point that it looks at; the result is that of the attack alone.
+    """Runs an attack and records every point at which it evaluates the model; the result is unchanged.
 
     Wrappers and suites are followed into their parts, whose points are counted on. An attack that works on several
     points of an example at a time (targets tried in parallel) has them one after another.
@@ -71,7 +71,7 @@ def trace(  # noqa: PLR0913 -- the arguments of every attack, and the attack
         x: inputs (N, ...).
         y: labels (N,).
         target: classes to be reached (N,).
-        stop: when an example is left alone.
+        stop: "success" or "never", as in ``robustlab.core.Attack``.
         seed: of all random draws.
         ids: names of the examples (N,), all different; None: 0..N-1.
 
@@ -89,7 +89,7 @@ def trace(  # noqa: PLR0913 -- the arguments of every attack, and the attack
 
 @dataclass
 class _Notes:
-    """What is written down, a piece per look."""
+    """Recorded points, a piece per batch."""
 
     x: Tensor
     y: Tensor
@@ -100,14 +100,14 @@ class _Notes:
     def __post_init__(self) -> None:
         self.order = self.ids.argsort()
 
-    def write(self, look: Look) -> None:
-        at = self.order[torch.searchsorted(self.ids[self.order], look.ids)]
-        size = self.norm.size(look.x_adv.detach().double() - self.x[at].double())
-        lead = margin(look.logits.detach(), self.y[at])
-        slope = torch.full_like(size, torch.nan) if look.grad is None else look.grad.flatten(1).double().norm(dim=1)
-        target = look.truth[:, 1] if look.truth.ndim == 2 and not look.truth.is_floating_point() else None
-        target = torch.full_like(look.ids, -1) if target is None else target
-        columns = (look.ids, target, look.score.detach(), lead, size, slope, look.finished)
+    def write(self, seen: Look) -> None:
+        at = self.order[torch.searchsorted(self.ids[self.order], seen.ids)]
+        size = self.norm.size(seen.x_adv.detach().double() - self.x[at].double())
+        negative_margin = margin(seen.logits.detach(), self.y[at])
+        slope = torch.full_like(size, torch.nan) if seen.grad is None else seen.grad.flatten(1).double().norm(dim=1)
+        target = seen.truth[:, 1] if seen.truth.ndim == 2 and not seen.truth.is_floating_point() else None
+        target = torch.full_like(seen.ids, -1) if target is None else target
+        columns = (seen.ids, target, seen.score.detach(), negative_margin, size, slope, seen.finished)
         self.pieces.append(tuple(column.cpu().clone() for column in columns))
 
     def rows(self) -> tuple[TraceRow, ...]:

@@ -1,4 +1,4 @@
-"""Attacks that take their gradients elsewhere: from another model, or around what comes before the first weights."""
+"""Attacks with gradients of another model, or with gradients that skip the layers before the first weights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from robustlab.core.rows import all_rows
 class Transfer:
     """An attack on a surrogate, whose adversarial inputs are tried on the model.
 
-    They are crafted at full strength whatever ``stop`` says: to be just across the surrogate's boundary is not enough
-    for the model. With ``stop="success"`` an input that the model gets wrong already comes back as it is, and so does
-    one for which x_adv is no worse for the model.
+    They are crafted at full strength for either value of ``stop``: points just across the surrogate's boundary are
+    rarely enough for the model. With ``stop="success"`` a misclassified input comes back unchanged, and so does one for
+    which x_adv is no worse for the model.
 
     Args:
         attack: run on the surrogate.
         surrogate: from inputs (N, ...) to logits (N, K), on the device of the inputs; used in eval mode.
-        name: what reports call it.
+        name: name of the surrogate in reports.
 
     Source: Papernot, McDaniel, Goodfellow, Transferability in Machine Learning, 2016.
     """
@@ -58,11 +58,11 @@ class Transfer:
 @typed
 @dataclass(frozen=True)
 class StraightThrough:
-    """An attack whose gradients pass straight through whatever a model does before its first weights.
+    """An attack whose gradients pass straight through everything before the first weights of a model.
 
-    Forward, everything is as it is; backward, what the first layer with weights is given counts as the input itself.
-    That is how to attack preprocessing without useful gradients, such as JPEG or fewer bits, which changes inputs
-    little. Where the model is no module, or its first layer takes another number of values, gradients stay as they are.
+    The forward pass is unchanged; the backward pass takes the input of the first layer with weights for the input of
+    the model. This attacks preprocessing without useful gradients, such as JPEG or fewer bits, which changes inputs
+    little. If the model is no module, or its first layer takes another number of values, gradients are unchanged.
 
     Args:
         attack: run with these gradients.
@@ -82,20 +82,20 @@ class StraightThrough:
 
 @dataclass(frozen=True)
 class _Straight:
-    """A model whose gradient takes what its first layer with weights is given for the input itself."""
+    """A model whose gradient takes the input of its first layer with weights for its own input."""
 
     model: Model
 
     def __call__(self, x: Tensor) -> Logits:
         x = x.view_as(x)  # no leaf of the graph any more
 
-        def passed(seen: Tensor) -> Tensor:
+        def straight(seen: Tensor) -> Tensor:
             if seen.shape[0] != x.shape[0] or seen.numel() != x.numel():
                 return seen
             same = x.reshape(seen.shape)
             return same + (seen - same).detach()
 
-        with first_weights(self.model, passed):
+        with first_weights(self.model, straight):
             return self.model(x)
 
 
@@ -104,13 +104,13 @@ Change: TypeAlias = Callable[[Tensor], Tensor]
 
 @contextmanager
 def first_weights(model: Model, change: Change) -> Iterator[None]:
-    """Within the block, a function changes what the first layer with weights of its own is given, once.
+    """Changes the input of the first layer with weights of its own by a function, once within the block.
 
     Leaves that a graph is grown from are passed over: a model that optimises something for itself needs them.
 
     Args:
         model: any callable; nothing happens if it is no module, or has no weights.
-        change: from the first argument of that layer to what it gets instead.
+        change: from the first argument of that layer to its replacement.
     """
     parts = [part for part in model.modules() if _weighted(part)] if isinstance(model, nn.Module) else []
     once = _Once(change)
@@ -127,7 +127,7 @@ def _weighted(part: nn.Module) -> bool:
 
 
 class _Once:
-    """A forward pre-hook that changes the first tensor that any of its modules is given."""
+    """A forward pre-hook that changes the first tensor that reaches any of its modules."""
 
     def __init__(self, change: Change) -> None:
         self.change, self.done = change, False

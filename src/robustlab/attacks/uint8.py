@@ -1,4 +1,4 @@
-"""Adversarial images that survive being saved: every value is one of the 256 that a file can hold."""
+"""Adversarial 8-bit images: every value is one of the 256 that a file can hold."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from robustlab.core.rows import all_rows, row_chunks
 
 _TOP = 255
 _ROUNDING = 2.0**-23
-"""Of the width of the bounds: what the difference of two levels may be off by in float32."""
+"""Largest error of the difference of two levels in float32, as a fraction of the width of the bounds."""
 _OFF = 2.0**-20
-"""Of that width: how far a value of an 8-bit image may be from its level."""
+"""Largest distance of a value of an 8-bit image from its level, as a fraction of that width."""
 _HALVINGS = 24
 
 
@@ -32,9 +32,9 @@ class Uint8:
         x_adv = level / 255,   |level_adv - level| <= floor(255 eps) for Linf
 
     The result of the attack is rounded to levels inside the budget, once to the nearest and once as far along the
-    perturbation as the budget allows, and the user's own model judges what comes of it. What loses its success by both
-    is attacked once more at full strength. Where a value stays, that of the input stays, bit by bit; other values are
-    exactly what ``uint8.float() / 255`` gives. With a budget below one level the input comes back.
+    perturbation as the budget allows, and the user's own model decides between them. Examples that lose their success
+    by both are attacked once more at full strength. Values whose level does not change are those of the input, bit by
+    bit; other values are exactly ``uint8.float() / 255``. With a budget below one level the input comes back.
 
     Levels are not exact in binary: the difference between the float32 values of 8/255 and 0 is 8/255 give or take
     1e-8. So that whole levels count as such, in Linf an eps of whole levels is larger in the ``threat`` of this attack
@@ -48,7 +48,7 @@ class Uint8:
 
     @property
     def threat(self) -> ThreatModel:
-        """That of the attack, with room for the rounding of levels where eps is a whole number of them."""
+        """Threat model of the attack, with room for the rounding of levels if eps is a whole number of them."""
         inner = threat_of(self.attack)
         if not isinstance(inner.norm, Linf):
             return inner
@@ -67,15 +67,15 @@ class Uint8:
         """
         clean = call.x.contiguous()
         _check_levels(clean, call.threat)
-        found, rows = _Found(clean, call.threat, call.judge(), Best.of(clean), call.stop), all_rows(clean)
+        images, rows = _Images(clean, call.threat, call.judge(), Best.of(clean), call.stop), all_rows(clean)
         if call.stop == "success":
-            rows = found.offer(rows, clean.clone())
+            rows = images.offer(rows, clean.clone())
         if rows.numel():
             x_adv = call.by(self.attack, rows)
-            lost = found.lost(rows, x_adv, found.round(rows, x_adv))
+            lost = images.lost(rows, x_adv, images.round(rows, x_adv))
             if lost.numel():
-                found.round(lost, call.by(self.attack, lost, stop="never"))
-        return found.best.x_adv
+                images.round(lost, call.by(self.attack, lost, stop="never"))
+        return images.best.x_adv
 
     __call__ = craft
 
@@ -88,7 +88,7 @@ def in_8_bits(attack: Attack) -> Attack:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Images:
     """The best 8-bit image of each example so far."""
 
     x: Tensor
@@ -98,7 +98,7 @@ class _Found:
     stop: Stop
 
     def offer(self, rows: Tensor, images: Tensor) -> Tensor:
-        """Takes over the images that are better; returns the rows that go on."""
+        """Keeps the images that are better; returns the rows that go on."""
         score, finished = self.judge.take(rows)(images)
         if self.stop == "never":
             finished = torch.zeros_like(finished)
@@ -115,7 +115,7 @@ class _Found:
         return going
 
     def lost(self, rows: Tensor, x_adv: Tensor, going: Tensor) -> Tensor:
-        """Which of the rows that go on were a success before they were rounded."""
+        """Rows that were a success before they were rounded, of those that go on."""
         if self.stop == "never" or not going.numel():
             return going[:0]
         _, finished = self.judge.take(going)(x_adv[torch.isin(rows, going)])
@@ -123,7 +123,7 @@ class _Found:
 
 
 def levels(bounds: tuple[float, float], like: Tensor) -> Tensor:
-    """The values that 0..255 stand for (256,), as float32 has them, in the dtype and on the device of ``like``."""
+    """Values of the levels 0..255 (256,) in float32, then in the dtype and on the device of ``like``."""
     low, high = bounds
     exact = low + (high - low) * torch.arange(_TOP + 1, dtype=torch.float64, device=like.device) / _TOP
     return exact.float().to(like.dtype)
@@ -175,9 +175,9 @@ class _Rounding:
 
     x: Tensor
     level: Tensor
-    """Of the inputs, int64."""
+    """Levels of the inputs, int64."""
     change: Tensor
-    """In levels, float64."""
+    """Perturbations in levels, float64."""
     grid: Tensor
     """Values of the levels (256,)."""
     norm: Norm

@@ -1,4 +1,4 @@
-"""The direction in which a model's answer changes most, whatever the label: virtual adversarial perturbations."""
+"""Virtual adversarial perturbations: the direction in which the prediction changes most, without labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class VirtualAdversarial:
         iterations: of the power method, >= 1; with the pass for the clean inputs, ``iterations + 1`` passes forward
             and ``iterations`` back.
         xi: size of the step by which the change is measured, in the norm and in the units of the inputs; None: as
-            ``virtual_direction`` has it, by the width of the bounds.
+            in ``virtual_direction``, by the width of the bounds.
         divergence: from logits and those of the clean input, both (N, K) in float64, to (N,).
 
     Source: Miyato, Maeda, Koyama, Ishii, Virtual Adversarial Training, TPAMI 2019, algorithm 1. There xi is 1e-6, which
@@ -105,7 +105,7 @@ def virtual_direction(
         turn: makes directions of gradients: ``norm.steepest`` of any norm, with which for small xi the divergence never
             falls, or ``norm.normalise``, as Neural Structured Learning has it; None: that of L2, where both are one.
         iterations: >= 1; each is a pass forward and one back, besides one forward for the clean inputs.
-        xi: what a direction is multiplied by to measure the change, in the units of the inputs; None: whatever makes a
+        xi: factor of a direction to measure the change, in the units of the inputs; None: the one that gives a
             Euclidean length of sqrt(D u) for D values per input and the machine precision u of ``x``, so that each
             value moves by about sqrt(u): right for inputs about 1 wide.
         divergence: from logits and those of the clean input, both (N, K) in float64, to scores (N,).
@@ -131,7 +131,7 @@ def _checked(iterations: int, xi: float | None) -> int:
 
 @dataclass(frozen=True)
 class _Step:
-    """How far the change is measured, and what becomes of its gradient."""
+    """Distance at which the change is measured, and the function of its gradient."""
 
     turn: Turn
     xi: float | None
@@ -154,7 +154,7 @@ class _Power:
     iterations: int
     divergence: Score
     classes: int = 0
-    """That the model must have."""
+    """Classes that the model must have."""
 
     def direction(self, x: Tensor, start: Tensor) -> Tensor:
         parts = zip(self.twin.split(x), self.twin.split(start), strict=True)
@@ -164,9 +164,9 @@ class _Power:
         with torch.no_grad():
             clean = finite_logits(self._logits(x.clone())).double()  # who writes over the input is to find a copy
         for _ in range(self.iterations):
-            found = self.step.turn(self._gradient(x, direction, clean).to(direction.dtype))
-            turns = (found != 0).flatten(1).any(dim=1).reshape(-1, *[1] * (x.ndim - 1))
-            direction = torch.where(turns, found, direction)
+            turned = self.step.turn(self._gradient(x, direction, clean).to(direction.dtype))
+            turns = (turned != 0).flatten(1).any(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+            direction = torch.where(turns, turned, direction)
         return direction
 
     def _gradient(self, x: Tensor, direction: Tensor, clean: Logits) -> Tensor:
@@ -176,11 +176,11 @@ class _Power:
         return gradient_by(point, logits, self._slope(logits, clean))
 
     def _logits(self, x: Tensor, *, backward: bool = False) -> Logits:
-        """Each pass begins with the same buffers and the same random state, and leaves them."""
+        """Logits of a pass that begins with the same buffers and random state as all others, and restores them."""
         with frozen(self.twin.model):
             logits = self.twin.searched(x, self.classes, backward=backward)
         if bool(logits.isnan().any()):
-            raise ValueError("the model returned NaN: look at its logits for these inputs")
+            raise ValueError("the model returned NaN: check its logits for these inputs")
         return logits
 
     def _slope(self, logits: Logits, clean: Logits) -> Tensor:
@@ -205,6 +205,6 @@ def _change_of_softmax(logits: Logits, clean: Logits) -> Tensor:
     before, after = torch.log_softmax(clean, dim=1), torch.log_softmax(logits, dim=1)
     top = before.argmax(dim=1, keepdim=True)
     others = before.scatter(1, top, -torch.inf)
-    share = (others - others.amax(dim=1, keepdim=True)).exp()
-    change = share * torch.expm1((after - before).clamp_max(_LARGEST))
+    ratio = (others - others.amax(dim=1, keepdim=True)).exp()
+    change = ratio * torch.expm1((after - before).clamp_max(_LARGEST))
     return change.scatter(1, top, -change.sum(dim=1, keepdim=True))

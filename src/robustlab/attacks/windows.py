@@ -1,4 +1,4 @@
-"""Windows in images, signals or rows of values: where they lie, and the patterns that random search puts into them."""
+"""Windows in images, signals or rows of values: their places, and the patterns of random search in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Sides = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """How the values of one example lie in space.
+    """Spatial layout of the values of one example.
 
     Args:
         channels: values at one place.
@@ -30,15 +30,15 @@ class Grid:
         """The first axis holds channels, as in (C, H, W) or (C, L), unless it is the only one."""
         return Grid(1, tuple(shape)) if len(shape) == 1 else Grid(shape[0], tuple(shape[1:]))
 
-    def window(self, share: float, *, least: int = 1, odd: bool = False) -> Sides:
-        """The sides of a window that covers a share of the grid and has its proportions.
+    def window(self, fraction: float, *, least: int = 1, odd: bool = False) -> Sides:
+        """The sides of a window that covers a fraction of the grid and has its proportions.
 
         Args:
-            share: of all places, in (0, 1].
+            fraction: fraction of all places, in (0, 1].
             least: smallest side.
-            odd: whether sides are made odd by adding one.
+            odd: True to make sides odd by adding one.
         """
-        factor = share ** (1 / len(self.sides))
+        factor = fraction ** (1 / len(self.sides))
         sides = [max(round(factor * side), least) for side in self.sides]
         return tuple(min(side + (odd and side % 2 == 0), limit) for side, limit in zip(sides, self.sides, strict=True))
 
@@ -63,7 +63,7 @@ class Grid:
         return [(own, sum(map(math.prod, zip(corner, strides, strict=True)))) for corner in itertools.product(*starts)]
 
 
-# A search asks for the same few windows thousands of times.
+# A search uses the same few windows thousands of times.
 @functools.lru_cache(maxsize=64)
 def _offsets(sides: Sides, window: Sides, device: torch.device) -> Tensor:
     inside = torch.cartesian_prod(*[torch.arange(side, device=device) for side in window])
@@ -72,7 +72,7 @@ def _offsets(sides: Sides, window: Sides, device: torch.device) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _free(sides: Sides, window: Sides, device: torch.device) -> Tensor:
-    """In how many places a window can begin, in each direction (D,)."""
+    """Number of places at which a window can begin, in each direction (D,)."""
     return torch.tensor([side - own + 1 for side, own in zip(sides, window, strict=True)], device=device)
 
 

@@ -25,8 +25,8 @@ TargetRule = Literal["random", "next", "least_likely", "second_likely"]
 class WorstOf:
     """The worst of several attacks for each example.
 
-    With ``stop="success"`` each attack is run only on what the ones before it left standing. What is best is decided
-    by the margin of the user's own model.
+    With ``stop="success"`` each attack is run only on examples that are still robust. The best result is decided by the
+    margin of the user's own model.
 
     Args:
         attacks: at least one.
