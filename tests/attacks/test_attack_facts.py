@@ -26,7 +26,7 @@ def bare(model: object, x: Tensor, y: Tensor, **_: object) -> Tensor:
 
 @dataclass(frozen=True)
 class Outspoken:
-    """Attack of somebody else that states everything in its own way."""
+    """Attack from another package that states all facts itself."""
 
     gradient_free: ClassVar[bool] = True
     transferred: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Attacks by name: options, targets and restarts, and what is said where a name or an option is wrong."""
+"""Attacks by name: options, targets and restarts, and errors for a wrong name or option."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_restarts_are_for_what_starts_at_random() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("sqare", {}, "there is no attack 'sqare'; did you mean square\\? Choose from apgd, "),
         ("targeted-pdg", {}, "there is no attack 'targeted-pdg'; did you mean targeted-pgd\\?"),
@@ -49,8 +49,8 @@ def test_restarts_are_for_what_starts_at_random() -> None:
         ("apgd", {"steps": 0}, "steps must be a whole number"),
     ],
 )
-def test_wrong_names_and_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_names_and_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make_attack(name, THREAT, **options)
 
 
@@ -91,6 +91,6 @@ def test_the_help_reads_the_names_that_are_registered() -> None:
     )
 
 
-def test_every_attack_of_ours_says_what_it_does() -> None:
+def test_every_attack_of_ours_has_a_description() -> None:
     assert all(help_of(one.name) for one in registered())
     assert help_of("fooled at a smaller eps") == ""

@@ -1,4 +1,4 @@
-"""AutoAttack: which stages in which order, who goes on, and that its stages can be run one by one."""
+"""AutoAttack: its stages and their order, the examples that go on, and stages run one by one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_standard_version_in_l1_and_the_plus_version() -> None:
     assert stages["fab"] == WorstOf((FAB(LINF), Restarts(FAB(LINF, random_start=True), 4)))
 
 
-def test_only_what_stands_goes_on_and_what_is_wrong_already_is_left_alone() -> None:
+def test_only_robust_examples_go_on_and_misclassified_ones_are_not_attacked() -> None:
     x, ids = torch.full((6, 1, 2, 2), 0.8), torch.tensor([3, 10, 4, 8, 20, 6])
     y = torch.tensor([1, 1, 0, 1, 1, 1])
     calls: list[tuple[list[int], int]] = []
@@ -130,16 +130,16 @@ def test_stages_run_one_by_one_give_the_same_answer() -> None:
     suite, ids = small(LINF), torch.arange(30) * 7
     whole = suite(model, x, y, seed=4, ids=ids)
     by_hand, rows = x.clone(), torch.arange(30)
-    fell = []
+    counts = []
     for number, (_, attack) in enumerate(suite.stages):
         found = attack(model, x[rows], y[rows], seed=suite.seed_of(number, 4), ids=ids[rows])
         wrong = model(found).argmax(1) != y[rows]
         by_hand[rows[wrong]] = found[wrong]
         rows = rows[~wrong]
-        fell.append(int(wrong.sum()))
-    fallen = model(whole).argmax(1) != y
-    assert 3 < int(fallen.sum()) == sum(fell) < 30
-    assert torch.equal(whole[fallen], by_hand[fallen])
+        counts.append(int(wrong.sum()))
+    fooled = model(whole).argmax(1) != y
+    assert 3 < int(fooled.sum()) == sum(counts) < 30
+    assert torch.equal(whole[fooled], by_hand[fooled])
 
 
 @pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=str)

@@ -1,4 +1,4 @@
-"""Expectation over transformations: what it averages, and that it breaks what a single gradient cannot."""
+"""Expectation over transformations: its means, and models that a single gradient cannot fool."""
 
 from __future__ import annotations
 

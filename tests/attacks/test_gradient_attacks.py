@@ -43,7 +43,7 @@ def linear(weight: Tensor) -> Model:
 
 WEIGHT = drawn(2, 24)
 GAIN = WEIGHT[1] - WEIGHT[0]
-"""What the margin of class 0 grows by, per unit of input."""
+"""Growth of the margin of class 0 per unit of input."""
 X = (8 * drawn(5, 2, 3, 4, seed=1)).round() / 8
 Y = torch.zeros(5, dtype=torch.int64)
 
@@ -95,12 +95,12 @@ def best_in_the_box(x: Tensor, threat: ThreatModel) -> list[float]:
     return (used.diff(dim=1, prepend=torch.zeros(len(x), 1)) @ GAIN.abs()[order]).tolist()
 
 
-@pytest.mark.parametrize(("norm", "share"), [(Linf(), 1.0), (L1(), 0.97)], ids=str)
-def test_within_bounds_the_best_feasible_gain_is_reached(norm: Norm, share: float) -> None:
+@pytest.mark.parametrize(("norm", "fraction"), [(Linf(), 1.0), (L1(), 0.97)], ids=str)
+def test_within_bounds_the_best_feasible_gain_is_reached(norm: Norm, fraction: float) -> None:
     x, threat = torch.rand(5, 2, 3, 4, generator=torch.Generator().manual_seed(2)).double(), ThreatModel(norm, 0.4)
     gain = gained(PGD(threat, 60)(linear(WEIGHT), x, Y, stop="never"), x)
     for ours, best in zip(gain.tolist(), best_in_the_box(x, threat), strict=True):
-        assert share * best - 1e-12 <= ours <= best + 1e-12
+        assert fraction * best - 1e-12 <= ours <= best + 1e-12
 
 
 def network(x: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ def test_each_step_costs_one_pass_forward_and_one_back(steps: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("make", [BIM, MIFGSM, OptimizerPGD])
-def test_steps_shorter_than_half_precision_can_tell_are_not_lost(
+def test_steps_below_half_precision_are_not_lost(
     make: Callable[..., BIM | MIFGSM | OptimizerPGD], dtype: torch.dtype
 ) -> None:
     attack = make(ThreatModel(Linf(), 8 / 255), steps=60)
@@ -224,7 +224,7 @@ def test_a_step_size_that_is_none_is_refused(make: Callable[..., Attack], size: 
         attack(network, PIXELS, LABELS)
 
 
-def test_attacks_are_values_whose_repr_says_all() -> None:
+def test_attacks_are_values_with_a_complete_repr() -> None:
     threat = ThreatModel(L2(), 0.5)
     assert PGD(threat, 5) == PGD(ThreatModel(L2(), 0.5), 5)
     assert len({PGD(threat), PGD(threat, 10), PGD(threat, score=dlr), FGSM(threat)}) == 3

@@ -1,4 +1,4 @@
-"""Steps in L1: to how many values they go, and that this is stronger than one value at a time."""
+"""Steps in L1: the number of values that they change, and gains over one value at a time."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def test_a_step_of_each_example_has_its_own_number_of_values() -> None:
     assert torch.equal(rest, move[rows])
 
 
-def test_values_without_gradient_do_not_move_and_ties_share() -> None:
+def test_values_without_gradient_do_not_move_and_ties_move_alike() -> None:
     grad = torch.tensor([[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -2.0, 1.0, 2.0]])
     assert alike(grad, 3).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], pytest.approx([1 / 3, -1 / 3, 0, 1 / 3])]
 
 
 @pytest.mark.parametrize(("eps", "count"), [(2.0, 4), (9.5, 10), (99.0, 40)])
-def test_one_step_of_the_whole_budget_asks_no_value_to_leave_the_bounds(eps: float, count: int) -> None:
+def test_one_step_of_the_whole_budget_moves_no_value_beyond_the_width(eps: float, count: int) -> None:
     grad, y = slopes(3, 400), torch.zeros(3, dtype=torch.int64)
 
     def model(x: Tensor) -> Tensor:
-        lead = (x * grad).sum(1)
-        return torch.stack([10 - lead, lead], dim=1)
+        difference = (x * grad).sum(1)
+        return torch.stack([10 - difference, difference], dim=1)
 
     moved = FGSM(ThreatModel(L1(), eps))(model, torch.full((3, 400), 0.5), y, stop="never") != 0.5
     assert moved.sum(1).tolist() == [count] * 3

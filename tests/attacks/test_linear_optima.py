@@ -1,4 +1,4 @@
-"""On a linear model within bounds the optimum is known: how far members of the suite, and the suite, are from it."""
+"""Distance of AutoAttack and its members from the known optimum of a linear model within bounds."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def reached(norm: Norm, slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
 
 
 def gains(model: nn.Sequential, x: Tensor, y: Tensor, norm: Norm, eps: Tensor) -> Tensor:
-    """How much each logit can gain on that of the label inside ball and bounds (N, K), with a budget for each."""
+    """Largest gain of each logit on that of the label inside ball and bounds (N, K), with a budget for each."""
     weight, flat = weight_of(model), x.flatten(1)[:, None]
     slope = weight[None] - weight[y][:, None]
     return reached(norm, slope.abs(), torch.where(slope > 0, 1 - flat, flat), eps)
 
 
-def lead(model: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
+def negative_margin(model: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
     """Each logit minus that of the label (N, K); minus infinity for the label."""
     with torch.no_grad():
         logits: Tensor = model(x)
@@ -77,13 +77,13 @@ def lead(model: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
 
 def best_margin(model: nn.Sequential, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
     """The largest margin that can be reached (N,)."""
-    start = lead(model, x, y)
+    start = negative_margin(model, x, y)
     return (start + gains(model, x, y, threat.norm, threat.radius(x).expand(start.shape))).amax(1)
 
 
 def needed(model: nn.Sequential, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
     """The size of the smallest perturbation within bounds that changes the class (N,)."""
-    start = lead(model, x, y)
+    start = negative_margin(model, x, y)
     low, high = torch.zeros_like(start), torch.full_like(start, 100.0)
     for _ in range(60):
         middle = (low + high) / 2
@@ -125,35 +125,35 @@ def test_the_optimum_is_that_of_a_general_solver(norm: Norm) -> None:
     assert ours.tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def share_of_the_best_gain(attack: Attack, model: nn.Sequential, x: Tensor, threat: ThreatModel) -> Tensor:
-    """How much of the largest possible gain in margin an attack at full strength reaches (N,), at most 1."""
+def fraction_of_the_best_gain(attack: Attack, model: nn.Sequential, x: Tensor, threat: ThreatModel) -> Tensor:
+    """Fraction of the largest possible gain in margin that an attack at full strength reaches (N,), at most 1."""
     with torch.no_grad():
         y = model(x).argmax(1)
         x_adv = attack(model, x, y, stop="never")
         start = margin(model(x), y)
-        share = (margin(model(x_adv), y) - start) / (best_margin(model, x, y, threat) - start)
+        fraction = (margin(model(x_adv), y) - start) / (best_margin(model, x, y, threat) - start)
     assert threat.contains(x, x_adv).all()
-    assert (share <= 1 + 1e-9).all()
-    return share
+    assert (fraction <= 1 + 1e-9).all()
+    return fraction
 
 
 @every_norm
 @pytest.mark.parametrize("score", [cross_entropy, dlr, margin, None], ids=repr)
 def test_auto_pgd_reaches_the_largest_margin(norm: Norm, score: Score | None) -> None:
-    """In L1 its steps change a share of the values at a time, which leaves some of the budget on the wrong ones."""
+    """In L1 its steps change a fraction of the values at a time, which leaves some of the budget on the wrong ones."""
     model, x, threat = linear(2, 60), images(20, 3, 5, 4), ThreatModel(norm, EPS[str(norm)])
     attack = APGDT(threat) if score is None else APGD(threat, score=score)
-    share = share_of_the_best_gain(attack, model, x, threat)
-    assert share.min() > {"Linf": 1 - 1e-9, "L2": 0.98, "L1": 0.8}[str(norm)]
-    assert share.mean() > {"Linf": 1 - 1e-9, "L2": 0.995, "L1": 0.98}[str(norm)]
+    fraction = fraction_of_the_best_gain(attack, model, x, threat)
+    assert fraction.min() > {"Linf": 1 - 1e-9, "L2": 0.98, "L1": 0.8}[str(norm)]
+    assert fraction.mean() > {"Linf": 1 - 1e-9, "L2": 0.995, "L1": 0.98}[str(norm)]
 
 
 @every_norm
 def test_random_search_comes_near_the_largest_margin(norm: Norm) -> None:
     """The windows of L2 and L1 are never smaller than three by three."""
     model, x, threat = linear(2, 30), images(10, 1, 6, 5), ThreatModel(norm, EPS[str(norm)])
-    share = share_of_the_best_gain(Square(threat, 1500), model, x, threat)
-    assert share.min() > {"Linf": 1 - 1e-9, "L2": 0.6, "L1": 0.65}[str(norm)]
+    fraction = fraction_of_the_best_gain(Square(threat, 1500), model, x, threat)
+    assert fraction.min() > {"Linf": 1 - 1e-9, "L2": 0.6, "L1": 0.65}[str(norm)]
 
 
 @every_norm
@@ -195,8 +195,8 @@ def test_exactly_the_examples_fall_that_can(norm: Norm, classes: int, make: Call
     sizes = needed(model, x, y, norm)
     threat = ThreatModel(norm, between(sizes))
     x_adv = make(threat)(model, x, y)
-    fallen, can = model(x_adv).argmax(1) != y, sizes < threat.radius(x)
+    fooled, can = model(x_adv).argmax(1) != y, sizes < threat.radius(x)
     assert threat.contains(x, x_adv).all()
     assert 15 < can.sum() < 45
-    assert not (fallen & ~can).any(), "the optimum is none"
-    assert (can & ~fallen).sum() <= (1 if make is APGDT and norm == L1() else 0)
+    assert not (fooled & ~can).any(), "the optimum is none"
+    assert (can & ~fooled).sum() <= (1 if make is APGDT and norm == L1() else 0)

@@ -39,9 +39,9 @@ def test_suites_break_a_masked_model_like_the_model_of_its_classes(version: Vers
     x, y = labelled(few, 12, 12)
     suite = impatient(autoattack(ThreatModel(norm, EPS[str(norm)]), version))
     model, ten = masked(few, places), torch.tensor(places)[y]
-    fallen = (model(suite(model, x, ten)).argmax(1) != ten).sum()
-    assert abs(int(fallen) - int((few(suite(few, x, y)).argmax(1) != y).sum())) <= 1
-    assert fallen >= 3
+    fooled = (model(suite(model, x, ten)).argmax(1) != ten).sum()
+    assert abs(int(fooled) - int((few(suite(few, x, y)).argmax(1) != y).sum())) <= 1
+    assert fooled >= 3
 
 
 @MASKS
@@ -83,11 +83,11 @@ def test_examples_with_fewer_classes_than_others_are_attacked_as_if_alone(kind: 
 
     attack, ids = kind(ThreatModel(Linf(), 0.02), 4), torch.arange(8)
     how = "success" if stop == "success" else "never"
-    together = attack(model, x, y, stop=how, ids=ids)  # type: ignore[arg-type] # one of two
+    in_batch = attack(model, x, y, stop=how, ids=ids)  # type: ignore[arg-type] # one of two
     for i in range(8):
         one = slice(i, i + 1)
         alone = attack(model, x[one], y[one], stop=how, ids=ids[one])  # type: ignore[arg-type] # one of two
-        assert torch.allclose(together[one], alone, atol=1e-6)
+        assert torch.allclose(in_batch[one], alone, atol=1e-6)
 
 
 def test_where_only_the_true_class_is_answered_there_is_nothing_to_go_for() -> None:

@@ -1,4 +1,4 @@
-"""The optimizers as attackers against ``torch.optim``, and which of those cannot drive an attack."""
+"""The optimizers as attackers against ``torch.optim``, and errors for those that cannot drive an attack."""
 
 from __future__ import annotations
 

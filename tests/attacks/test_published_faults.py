@@ -79,8 +79,8 @@ def test_dlr_alone_is_as_strong_as_cross_entropy_with_two_classes(norm: Norm) ->
     model = network(2, 12)
     x, y = labelled(model, 100, 12)
     threat = ThreatModel(norm, EPS[str(norm)])
-    fallen = [int((model(APGD(threat, 20, score=s)(model, x, y)).argmax(1) != y).sum()) for s in (dlr, cross_entropy)]
-    assert fallen[0] >= fallen[1] - 2 > 10
+    fooled = [int((model(APGD(threat, 20, score=s)(model, x, y)).argmax(1) != y).sum()) for s in (dlr, cross_entropy)]
+    assert fooled[0] >= fooled[1] - 2 > 10
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def steep() -> tuple[nn.Module, Tensor, Tensor]:
     return model, x[sure], y[sure]
 
 
-def test_gradients_of_cross_entropy_underflow_and_fgsm_stands_still(steep: tuple[nn.Module, Tensor, Tensor]) -> None:
+def test_gradients_of_cross_entropy_underflow_and_fgsm_does_not_move(steep: tuple[nn.Module, Tensor, Tensor]) -> None:
     """cleverhans #350: nearly half of the examples came back unchanged, and counted as robust."""
     model, x, y = steep
     x_in = x.clone().requires_grad_()
@@ -110,26 +110,26 @@ def test_gradients_of_cross_entropy_underflow_and_fgsm_stands_still(steep: tuple
 def test_where_cross_entropy_underflows_the_others_find_what_there_is(
     norm: Norm, steep: tuple[nn.Module, Tensor, Tensor]
 ) -> None:
-    """The same model divided by 10,000 tells what there is to find."""
+    """The same model divided by 10,000 shows what an attack can find."""
     model, x, y = steep
     threat = ThreatModel(norm, EPS[str(norm)] / 3)
 
-    def fallen(attack: Attack, subject: Callable[[Tensor], Tensor] = model) -> int:
+    def fooled(attack: Attack, subject: Callable[[Tensor], Tensor] = model) -> int:
         return int((model(attack(subject, x, y)).argmax(1) != y).sum())
 
-    there = fallen(APGD(threat, 30, score=margin), lambda x: model(x) / 1e4)
+    there = fooled(APGD(threat, 30, score=margin), lambda x: model(x) / 1e4)
     suite = AutoAttack(("apgd-ce", "apgd-t"), (APGD(threat, 10), APGDT(threat, 30)))
     assert there > 20
-    assert fallen(PGD(threat, 30, random_start=False)) == 0
-    assert fallen(APGD(threat, 30)) < 0.8 * there
+    assert fooled(PGD(threat, 30, random_start=False)) == 0
+    assert fooled(APGD(threat, 30)) < 0.8 * there
     others: list[Attack] = [APGD(threat, 30, score=dlr), APGD(threat, 30, score=margin), APGDT(threat, 30), suite]
     for attack in (*others, FAB(threat, 20), FABT(threat, 20)):
-        assert fallen(attack) >= 0.9 * there
-    assert fallen(Square(threat, 300)) > 0.5 * there
+        assert fooled(attack) >= 0.9 * there
+    assert fooled(Square(threat, 300)) > 0.5 * there
 
 
 def test_probabilities_in_place_of_logits_do_not_hide_a_model_from_the_suite() -> None:
-    """foolbox #108: on probabilities the success of an attack fell from 0.78 to 0.48."""
+    """foolbox #108: on probabilities the success of an attack was 0.48 instead of 0.78."""
     model = network(5, 12, scale=20.0)
     x, y = labelled(model, 100, 12)
 
@@ -165,7 +165,7 @@ def test_the_cost_of_targets_does_not_grow_with_the_classes(kind: type[APGDT] | 
 
 
 @pytest.mark.parametrize("score", [cross_entropy, dlr, margin], ids=repr)
-def test_success_is_what_the_model_says_to_the_result(score: Score) -> None:
+def test_success_is_decided_by_the_model_on_the_result(score: Score) -> None:
     """foolbox #632 and #674: results before clipping, and success that the predictions do not bear out."""
     model = network(4, 12)
     x, y = labelled(model, 60, 12)

@@ -1,6 +1,6 @@
-"""Defences that draw: expectation over transformations finds what is true of them, whatever they draw from.
+"""Defences that draw: expectation over transformations finds their true robustness, for any source of draws.
 
-The model looks at one quarter of the image, drawn anew on each pass. Every quarter is within eps of the other class, so
+The model sees one quarter of the image, drawn anew on each pass. Every quarter is within eps of the other class, so
 that no image is robust; who sees one frozen draw changes one quarter and fools one pass in four.
 """
 
@@ -30,7 +30,7 @@ Y = torch.ones(6, dtype=torch.int64)
 GLOBAL = np.random.default_rng(0)
 
 
-def looked_at(x: Tensor, quarter: int) -> Tensor:
+def seen_quarter(x: Tensor, quarter: int) -> Tensor:
     """Logits (N, 2): whether a quarter is bright."""
     rows, columns = divmod(quarter, 2)
     bright = x[..., 4 * rows : 4 * rows + 4, 4 * columns : 4 * columns + 4].mean(dim=(1, 2, 3)) - 0.5
@@ -47,7 +47,7 @@ class Quarter(nn.Module):
         self.torch, self.cycle = torch.Generator().manual_seed(0), itertools.cycle(range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        return looked_at(x, self.draw(self))
+        return seen_quarter(x, self.draw(self))
 
 
 def counting(net: Quarter) -> int:
@@ -61,22 +61,22 @@ def turning(net: Quarter) -> int:
 
 
 class Layers(nn.Module):
-    """One of four layers, each with a norm layer behind it."""
+    """One of four layers, each with a BatchNorm layer behind it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Sequential(nn.Linear(64, 2), nn.BatchNorm1d(2)) for _ in range(4))
         for i, layer in enumerate(self.layers):
             weight = cast("nn.Linear", cast("nn.Sequential", layer)[0]).weight
-            weight.data = torch.autograd.functional.jacobian(lambda z, i=i: looked_at(z, i)[0], X[:1]).reshape(2, 64)
-            cast("nn.Linear", cast("nn.Sequential", layer)[0]).bias.data = looked_at(0 * X[:1], i)[0]
+            weight.data = torch.autograd.functional.jacobian(lambda z, i=i: seen_quarter(z, i)[0], X[:1]).reshape(2, 64)
+            cast("nn.Linear", cast("nn.Sequential", layer)[0]).bias.data = seen_quarter(0 * X[:1], i)[0]
 
     def forward(self, x: Tensor) -> Tensor:
         return cast("Tensor", self.layers[random.randrange(4)](x.flatten(1)))
 
 
 class Shifted(nn.Module):
-    """Pads and crops at random, then looks at the middle."""
+    """Pads and crops at random, then sees the middle."""
 
     def forward(self, x: Tensor) -> Tensor:
         left, top = random.randrange(5), int(np.random.randint(5))  # noqa: NPY002 -- what many defences do
@@ -95,7 +95,7 @@ class Dropped(nn.Module):
 
 def of_closure() -> nn.Module:
     own = random.Random(3)
-    return adapted(lambda x: looked_at(x, own.randrange(4)))
+    return adapted(lambda x: seen_quarter(x, own.randrange(4)))
 
 
 DEFENCES: dict[str, Callable[[], nn.Module]] = {
@@ -128,6 +128,6 @@ def test_every_pass_is_fooled(make: Callable[[], nn.Module], attack: Attack) -> 
 
 
 @pytest.mark.parametrize("make", [DEFENCES["numpy"], Layers, Shifted])
-def test_an_evaluation_says_so(make: Callable[[], nn.Module]) -> None:
+def test_an_evaluation_has_the_finding(make: Callable[[], nn.Module]) -> None:
     data = InMemory("quarters", ("dark", "bright"), X, Y)
     assert evaluate(make().eval(), data, attacks=[ATTACKS[0]]).worst[-1].robust.value == 0

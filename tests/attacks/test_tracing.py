@@ -80,14 +80,14 @@ def test_the_numbers_of_a_trace_are_those_of_its_points() -> None:
             assert math.isnan(last.gradient_norm), "the last point is only scored"
 
 
-def test_a_finished_example_is_looked_at_no_more() -> None:
+def test_a_finished_example_has_no_more_points() -> None:
     traced = _traced(PGD(ThreatModel(Linf(), 0.4), 8))[3]
     counts = [[row.finished for row in traced.of(example)] for example in range(12)]
     assert any(len(one) < 9 for one in counts)
     assert all(not any(one[:-1]) for one in counts)
 
 
-def test_targets_are_told_apart() -> None:
+def test_targets_are_recorded() -> None:
     traced = _traced(APGDT(ThreatModel(Linf(), 1e-3), 3))[3]
     assert {row.target for row in traced.of(0)} == set(range(4)) - {int(_examples()[2][0])}
 

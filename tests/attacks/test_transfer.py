@@ -76,7 +76,7 @@ def test_targets_are_those_of_the_model() -> None:
     assert int((Rounded(MODEL)(got).argmax(1) == target).sum()) >= 0.8 * int(reached.sum()) > 3
 
 
-def test_a_surrogate_is_asked_in_eval_mode_and_left_as_it_was() -> None:
+def test_a_surrogate_is_used_in_eval_mode_and_restored() -> None:
     other = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(36, 4)).train()
     a, b = (Transfer(ATTACK, other)(MODEL, X, Y, stop="never") for _ in range(2))
     assert torch.equal(a, b)

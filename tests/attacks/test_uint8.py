@@ -1,4 +1,4 @@
-"""8-bit adversarial images: levels, budgets counted in levels, what is lost by rounding and how it is won back."""
+"""8-bit adversarial images: levels, budgets counted in levels, and successes lost by rounding."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def labelled(model: nn.Module, count: int, *shape: int) -> tuple[Tensor, Tensor]
 
 
 def saved_and_loaded(x: Tensor) -> Tensor:
-    """What a file keeps of an image, in the dtype of the image."""
+    """Image after saving and loading, in the dtype of the image."""
     return ((255 * x.double()).round().to(torch.uint8).float() / 255).to(x.dtype)
 
 

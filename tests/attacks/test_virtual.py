@@ -1,4 +1,4 @@
-"""Virtual adversarial directions against dominant eigenvectors, in float32, in training mode, where nothing changes."""
+"""Virtual adversarial directions against dominant eigenvectors, in float32, in training mode, for a constant model."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_divergence_grows_more_than_along_a_random_direction() -> None:
 
 
 @pytest.mark.parametrize(("xi", "length"), [(0.03, 0.03), (None, (12 * 2.0**-52) ** 0.5)])
-def test_the_change_is_measured_where_xi_says(xi: float | None, length: float) -> None:
+def test_the_change_is_measured_at_distance_xi(xi: float | None, length: float) -> None:
     model, x, seen = curved(), drawn(3, 12, seed=3), []
 
     def recorded(x: Tensor) -> Tensor:

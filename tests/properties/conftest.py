@@ -1,6 +1,6 @@
-"""The table of all attacks, a row each, and the small models that they are tried on.
+"""The table of all attacks, a row each, and the small models of their tests.
 
-A new attack is one more row; what it does not promise is said in the row.
+A new attack is one more row; the row states the properties that it does not have.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Row:
         climbs: the score of which it returns the highest point that it scored; None: not one score, or not all points.
         longer: the same attack with more steps of the same length; None: its steps depend on their number.
         bytewise: the same attack on inputs in 0..255, where scaling budgets, bounds and step sizes is not enough.
-        looks: how many batches it passes before its first point: to see what the clean inputs are taken for.
+        passes_before: number of batches it passes before its first point, to get the classes of the clean inputs.
         picks: whether it picks a target itself when none is given.
-        nearest: whether it looks for the nearest wrong point, so that without one the input comes back.
+        nearest: True if it searches for the nearest misclassified point, so that without one the input comes back.
         ordered: whether it goes from point to point and stops at the first success, wherever that is.
         whole: whether its inputs must be 8-bit images.
         labelled: whether labels and targets say where it goes.
@@ -70,7 +70,7 @@ class Row:
     climbs: Score | None = cross_entropy
     longer: Attack | None = None
     bytewise: Attack | None = None
-    looks: int = 0
+    passes_before: int = 0
     picks: bool = False
     nearest: bool = False
     ordered: bool = True
@@ -129,7 +129,7 @@ def _unlabelled(attack: Attack, bytewise: Attack | None = None) -> Row:
 
 IN_BYTES, BALL_IN_BYTES = ThreatModel(Linf(), 0.1 * BYTE, (0, BYTE)), ThreatModel(L2(), 0.5 * BYTE, (0, BYTE))
 TINY = 1e-8 / BYTE
-"""What optimizers add to the size of gradients: by bytes those are smaller by 255, and moves larger."""
+"""Constant that optimizers add to the size of gradients: in bytes those are smaller by 255, and moves larger."""
 
 
 def _by(optimizer: Optimizer, bytewise: Optimizer, steps: int, longer: int | None = None) -> Row:
@@ -203,11 +203,11 @@ ROWS = [
     Row(APGD(LINF, 8)),
     Row(APGD(BALL, 8, score=dlr), climbs=dlr),
     Row(APGD(CROSS, 10), climbs=None, ordered=False),  # begins outside the ball
-    Row(APGDT(LINF, 6, 2), climbs=None, looks=1, ordered=False),  # goes for several classes at once
-    Row(APGDT(BALL, 4, 9), climbs=None, looks=1, ordered=False),
+    Row(APGDT(LINF, 6, 2), climbs=None, passes_before=1, ordered=False),  # goes for several classes at once
+    Row(APGDT(BALL, 4, 9), climbs=None, passes_before=1, ordered=False),
     _fixed(FAB(LINF, 6), climbs=None, nearest=True),
     Row(FAB(BALL, 5, random_start=True), climbs=None, nearest=True),
-    _fixed(FABT(CROSS, 5, 2), climbs=None, nearest=True, looks=1, ordered=False),
+    _fixed(FABT(CROSS, 5, 2), climbs=None, nearest=True, passes_before=1, ordered=False),
     Row(Square(LINF, 15), climbs=margin, longer=Square(LINF, 40)),
     Row(Square(BALL, 15), climbs=margin, longer=Square(BALL, 40)),
     Row(Square(CROSS, 15), climbs=margin, longer=Square(CROSS, 40)),
@@ -216,11 +216,13 @@ ROWS = [
     Row(Restarts(Restarts(RandomNoise(LINF), 2), 2), climbs=None),
     Row(WorstOf((FGSM(LINF), PGD(LINF, 4))), climbs=None),
     Row(WorstOf((Restarts(PGD(BALL, 3), 2), MIFGSM(BALL, 2))), climbs=None),
-    Row(AutoAttack(("apgd-ce", "square"), (APGD(LINF, 4), Square(LINF, 6))), climbs=None, looks=1, ordered=False),
-    Row(AutoAttack(("apgd-t", "fab-t"), (APGDT(BALL, 3), FABT(BALL, 3))), climbs=None, looks=1, ordered=False),
+    Row(
+        AutoAttack(("apgd-ce", "square"), (APGD(LINF, 4), Square(LINF, 6))), climbs=None, passes_before=1, ordered=False
+    ),
+    Row(AutoAttack(("apgd-t", "fab-t"), (APGDT(BALL, 3), FABT(BALL, 3))), climbs=None, passes_before=1, ordered=False),
     Row(EOT(PGD(LINF, 3), 2), climbs=None, ordered=False),  # passes each point twice
-    Row(Uint8(PGD(LINF, 4)), climbs=None, looks=1, ordered=False, whole=True),
-    Row(Uint8(Restarts(PGD(BALL, 3), 2)), climbs=None, looks=1, ordered=False, whole=True),
+    Row(Uint8(PGD(LINF, 4)), climbs=None, passes_before=1, ordered=False, whole=True),
+    Row(Uint8(Restarts(PGD(BALL, 3), 2)), climbs=None, passes_before=1, ordered=False, whole=True),
     _unlabelled(VirtualAdversarial(BALL, 2, xi=0.01), VirtualAdversarial(BALL_IN_BYTES, 2, xi=0.01 * BYTE)),
     _unlabelled(VirtualAdversarial(LINF)),
     Row(StraightThrough(PGD(LINF, 4))),
@@ -228,11 +230,11 @@ ROWS = [
         Transfer(PGD(LINF, 4), _another),
         climbs=None,
         bytewise=Transfer(_IN_BYTES, _another_in_bytes),
-        looks=1,
+        passes_before=1,
         ordered=False,
     ),
-    Row(Targeted(PGD(LINF, 4)), looks=1, picks=True),
-    _fixed(Targeted(BIM(BALL, 3), "least_likely"), looks=1, picks=True),
+    Row(Targeted(PGD(LINF, 4)), passes_before=1, picks=True),
+    _fixed(Targeted(BIM(BALL, 3), "least_likely"), passes_before=1, picks=True),
 ]
 assert len({repr(row) for row in ROWS}) == len(ROWS)
 

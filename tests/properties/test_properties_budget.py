@@ -1,4 +1,4 @@
-"""Where the answers lie: inside budget and bounds exactly, in every precision, shape and unit."""
+"""Results are inside budget and bounds exactly, in every precision, shape and unit."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def test_a_budget_per_example_is_the_budget_of_each_alone(row: Row, case: Case, 
     eps = threat_of(row.attack).eps
     assert isinstance(eps, float)
     each = tuple(eps * factor for factor in (1.0, 0.5, 0.0, 1.0, 2.0, 0.1, 1.0))
-    together = case.under(row.at(each), stop=stop)
+    in_batch = case.under(row.at(each), stop=stop)
     for i, own in enumerate(each):
         alone = case.take(torch.tensor([i])).under(row.at(own), stop=stop)
-        assert torch.allclose(together[i : i + 1], alone, rtol=0, atol=1e-9)
+        assert torch.allclose(in_batch[i : i + 1], alone, rtol=0, atol=1e-9)
 
 
 def test_units_change_the_answer_by_their_factor_only(row: Row, case: Case) -> None:
@@ -112,7 +112,7 @@ def test_the_memory_layout_is_kept_and_changes_nothing(row: Row, case: Case) -> 
     assert torch.allclose(x_adv, row.attack(model, x.contiguous(), case.y, ids=case.ids), rtol=0, atol=1e-9)
 
 
-def test_inputs_that_share_memory_are_left_alone(row: Row, case: Case) -> None:
+def test_inputs_with_common_memory_are_not_changed(row: Row, case: Case) -> None:
     one = case.x[4:5].clone()
     shared = one.expand(7, -1, -1, -1)
     x_adv = row.attack(case.model, shared, case.y[4].expand(7), ids=case.ids)

@@ -1,4 +1,4 @@
-"""A program that works in another default type than float32: attacks find what they find otherwise."""
+"""Attacks have the same results in a program with another default type than float32."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def subject() -> tuple[nn.Module, Tensor, Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("norm", "eps"), [(Linf(), 0.05), (L2(), 0.3), (L1(), 1.5)], ids=lambda one: str(one))
-def test_attacks_do_not_ask_for_the_default_type(kind: str, norm: Norm, eps: float, default: torch.dtype) -> None:
+def test_attacks_do_not_depend_on_the_default_type(kind: str, norm: Norm, eps: float, default: torch.dtype) -> None:
     model, x, y = subject()
     made = attack(kind, ThreatModel(norm, eps))
     expected = made(model, x, y)

@@ -1,4 +1,4 @@
-"""Every public function is fed with arguments of wrong kinds and answers each in a sentence."""
+"""Every public function refuses arguments of wrong kinds, each in one sentence."""
 
 from __future__ import annotations
 

@@ -26,16 +26,16 @@ def test_the_same_call_gives_the_same_bits(row: Row, case: Case, stop: Stop) -> 
 
 @every_stop
 def test_a_batch_is_its_examples_one_by_one(row: Row, case: Case, stop: Stop) -> None:
-    together = case.under(row.attack, stop=stop, seed=3)
+    in_batch = case.under(row.attack, stop=stop, seed=3)
     alone = [case.take(torch.tensor([i])).under(row.attack, stop=stop, seed=3) for i in range(len(case.x))]
-    assert torch.allclose(together, torch.cat(alone), rtol=0, atol=1e-9)
+    assert torch.allclose(in_batch, torch.cat(alone), rtol=0, atol=1e-9)
 
 
 def test_with_targets_too_a_batch_is_its_examples_one_by_one(directed: Row, case: Case) -> None:
-    together = case.under(directed.attack, target=case.target)
+    in_batch = case.under(directed.attack, target=case.target)
     for i in range(len(case.x)):
         one = case.take(torch.tensor([i]))
-        assert torch.allclose(together[i : i + 1], one.under(directed.attack, target=one.target), rtol=0, atol=1e-9)
+        assert torch.allclose(in_batch[i : i + 1], one.under(directed.attack, target=one.target), rtol=0, atol=1e-9)
 
 
 @every_stop
@@ -45,7 +45,7 @@ def test_another_order_gives_the_same_answers_in_that_order(row: Row, case: Case
     assert torch.allclose(reordered, case.under(row.attack, stop=stop)[order], rtol=0, atol=1e-9)
 
 
-def test_examples_are_called_by_their_position_if_nothing_else_is_said(row: Row, case: Case) -> None:
+def test_examples_without_ids_are_named_by_their_position(row: Row, case: Case) -> None:
     named = replace(case, ids=torch.arange(len(case.x))).under(row.attack)
     assert torch.equal(row.attack(case.model, case.x, case.y), named)
 
@@ -56,11 +56,11 @@ def test_consecutive_seeds_give_other_answers(drawing: Row, case: Case) -> None:
         assert (answers[one] != answers[other]).any()
 
 
-def test_what_draws_nothing_does_not_look_at_the_seed(still: Row, case: Case) -> None:
+def test_attacks_without_draws_do_not_depend_on_the_seed(still: Row, case: Case) -> None:
     assert torch.equal(case.under(still.attack, seed=0), case.under(still.attack, seed=1))
 
 
-def test_global_generators_are_neither_asked_nor_touched(row: Row, case: Case) -> None:
+def test_global_generators_are_neither_used_nor_changed(row: Row, case: Case) -> None:
     answers = []
     for seed in (1, 2):
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What every attack refuses, with what was seen and what to do."""
+"""Refusals of every attack: errors name the fault and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the answers are: the first success, else the best point seen; more effort never hurts; who decides."""
+"""Results of a search: the first success, else the best point; more effort never hurts; the model decides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Recorder:
-    """A model that remembers every point it was asked about, one example at a time."""
+    """A model that records every point of its inputs, one example at a time."""
 
     model: Model
     points: list[Tensor] = field(default_factory=list)
@@ -45,7 +45,7 @@ def test_the_first_success_comes_back_else_the_best_point_seen(directed: Row, ca
         recorder = Recorder(one.model)
         x_adv = directed.attack(recorder, one.x, one.y, target=one.target if given else None, ids=one.ids)
         points = torch.cat(
-            recorder.points[directed.looks if directed.ordered and not (given and directed.picks) else 0 :]
+            recorder.points[directed.passes_before if directed.ordered and not (given and directed.picks) else 0 :]
         )
         points = points[threat.contains(one.x.expand(len(points), -1, -1, -1), points)]
         logits = one.model(points).detach()
@@ -99,7 +99,7 @@ def test_attacks_make_models_worse(row: Row, case: Case, stop: Stop) -> None:
 
 
 @pytest.mark.parametrize("stop", ["success", "never"])
-def test_with_a_target_the_target_is_what_is_looked_for(directed: Row, case: Case, stop: Stop) -> None:
+def test_with_a_target_only_the_target_is_a_success(directed: Row, case: Case, stop: Stop) -> None:
     x_adv = case.under(directed.attack, target=case.target, stop=stop)
     gain = margin(case.model(case.x), case.target) - margin(case.model(x_adv), case.target)
     assert gain.max() > 0

@@ -1,4 +1,4 @@
-"""The table of attacks: none that has a name is without a row."""
+"""The table of attacks has a row for every registered name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of a lecture, whose gradients are expanded, shared, missing or zero: every attack takes them all."""
+"""Every attack works on toy models whose gradients are expanded, shared, missing or zero."""
 
 from __future__ import annotations
 

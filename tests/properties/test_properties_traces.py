@@ -1,4 +1,4 @@
-"""What an attack leaves behind: nothing, in any mode, also when the model raises, for models of all kinds."""
+"""Attacks change neither model nor inputs, in any mode, also when the model raises."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Linear(nn.Module):
 
 
 class _Kept(torch.autograd.Function):
-    """A sum whose gradient is a tensor that somebody else keeps."""
+    """A sum whose gradient is a tensor that other code keeps."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, slope: Tensor) -> Tensor:

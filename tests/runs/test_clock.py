@@ -14,7 +14,7 @@ from robustlab.runs.clock import SESSIONS, Clock
 
 @pytest.fixture(autouse=True)
 def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look at the clock is a second later."""
+    """Each reading of the clock is a second later."""
     time = count(100.0)
     monkeypatch.setattr(clock, "perf_counter", lambda: next(time))
 

@@ -41,7 +41,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: P
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
-def test_it_waits_as_long_as_it_is_told_to(tmp_path: Path) -> None:
+def test_it_waits_for_the_given_time(tmp_path: Path) -> None:
     order: list[str] = []
 
     def holds() -> None:
@@ -62,7 +62,7 @@ def test_it_waits_as_long_as_it_is_told_to(tmp_path: Path) -> None:
     assert order == ["first", "first ends", "second"]
 
 
-def test_a_link_that_leads_out_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_link_to_another_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / LOCK).symlink_to(tmp_path / "elsewhere")

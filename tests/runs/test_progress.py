@@ -30,7 +30,7 @@ def drawn(*reports: Progress, title: str = "", terminal: bool = True) -> list[st
         (Progress("a", 0, 0), 1.0),
     ],
 )
-def test_the_share_of_the_whole_work(at: Progress, fraction: float) -> None:
+def test_the_fraction_of_the_whole_work(at: Progress, fraction: float) -> None:
     assert at.fraction == fraction
 
 
@@ -46,7 +46,7 @@ def test_the_share_of_the_whole_work(at: Progress, fraction: float) -> None:
         (Progress("a", 1, 4, "files", detail="fog 3", seconds_left=math.nan), "fog 3"),
     ],
 )
-def test_what_stands_beside_the_bar(at: Progress, words: str) -> None:
+def test_the_text_next_to_the_bar(at: Progress, words: str) -> None:
     assert in_words(at).replace("\N{NARROW NO-BREAK SPACE}", " ") == words
 
 

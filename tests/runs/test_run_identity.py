@@ -69,8 +69,8 @@ def test_report_checkpoint_and_pseudo_labels_name_one_model_alike(tmp_path: Path
 def test_the_digest_is_that_of_titles_and_of_the_bytes_of_each_entry() -> None:
     state = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([[3]])}
     entries = [("a torch.float32 (2,)", state["a"]), ("b torch.int64 (1, 1)", state["b"])]
-    said = b"".join(t.encode() + b"\0" + hashlib.sha256(v.numpy().tobytes()).digest() for t, v in entries)
-    assert state_digest(state) == "v2:" + hashlib.sha256(said).hexdigest()
+    stated = b"".join(t.encode() + b"\0" + hashlib.sha256(v.numpy().tobytes()).digest() for t, v in entries)
+    assert state_digest(state) == "v2:" + hashlib.sha256(stated).hexdigest()
 
 
 def older(folder: Path, name: str, path: str, digest: str) -> None:
@@ -113,7 +113,7 @@ RULES = (model_digest, v1_of_pseudo_labels, v1_of_sweeps, lambda model: v1_of_re
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_rule_tells_models_apart(rule: Callable[[nn.Module], str]) -> None:
+def test_every_rule_distinguishes_models(rule: Callable[[nn.Module], str]) -> None:
     assert rule(net()) == rule(net()) != rule(net(1))
 
 
@@ -122,10 +122,10 @@ def test_differences_say_both_values_and_of_long_ones_where_they_begin_to_differ
         differences({"seed": 0, "old": 1}, {"seed": 0, "new": "x"}) == "new None there, x here; old 1 there, None here"
     )
     long = "a" * 200
-    said = differences({"recipe": long + "tail=1" + long}, {"recipe": long + "tail=2" + long})
-    assert "tail=1" in said
-    assert "tail=2" in said
-    assert len(said) < 300
+    stated = differences({"recipe": long + "tail=1" + long}, {"recipe": long + "tail=2" + long})
+    assert "tail=1" in stated
+    assert "tail=2" in stated
+    assert len(stated) < 300
     assert differences(dict.fromkeys("abcde", 0), dict.fromkeys("abcde", 1)).count("there") == 3
     with pytest.raises(
         RunError, match=r"^home holds another run \(a 0 there, 1 here\): choose another directory, or the"

@@ -1,4 +1,4 @@
-"""Names under which results were filed: a later rename of a class, field or option finds every result as before."""
+"""Names under which results were filed: every result is found after a rename of a class, field or option."""
 
 from __future__ import annotations
 
