@@ -14,7 +14,7 @@ from robustlab.data import imagenet_a_classes
 from robustlab.data.imagenet import imagenet_synsets
 from robustlab.data.layouts import LAYOUTS
 
-PAGE = (Path(__file__).parents[2] / "docs/guide/natural.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/guide/corruptions.md").read_text()
 
 
 @pytest.fixture
