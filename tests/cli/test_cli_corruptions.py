@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 import typer
 
-from robustlab.cli.corruptions_evaluate import corruptions, severities
+from robustlab.cli.corruption_options import names, severities
 
 Command = Callable[..., Any]
-SMALL = ("--natural", "--data", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast")
+SMALL = ("--data", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast")
 
 
-def natural(command: Command, out: str, *words: str, model: str = "tiny:means") -> Any:  # noqa: ANN401 -- what was said
-    return command("evaluate", model, *SMALL, "--severities", "1,5", "--out", out, *words)
+def evaluated(command: Command, out: str, *words: str, model: str = "tiny:means") -> Any:  # noqa: ANN401 -- the output
+    return command("corruptions", "evaluate", model, *SMALL, "--severities", "1,5", "--out", out, *words)
 
 
 def plain(text: str) -> str:
     return " ".join(text.replace("\u202f", " ").split())
 
 
-def test_natural_writes_a_run_and_says_what_it_measured(command: Command, place: Path) -> None:
-    done = natural(command, "one")
+def test_evaluate_writes_a_run_and_prints_its_numbers(command: Command, place: Path) -> None:
+    done = evaluated(command, "one")
     assert done.code == 0, done.err
     assert "Report: one/report.html" in done.err
     stored = json.loads((place / "one" / "corruptions.json").read_text())
@@ -41,23 +41,23 @@ def test_natural_writes_a_run_and_says_what_it_measured(command: Command, place:
 
 
 def test_json_alone_is_on_standard_output(command: Command) -> None:
-    done = natural(command, "one", "--json")
+    done = evaluated(command, "one", "--json")
     assert json.loads(done.out)["data"]["n"] == 30
 
 
 def test_gate_is_the_lower_bound_of_mean_accuracy(command: Command, place: Path) -> None:
-    assert natural(command, "one", "--fail-under", "0.05").code == 0
+    assert evaluated(command, "one", "--fail-under", "0.05").code == 0
     stored = json.loads((place / "one" / "corruptions.json").read_text())
     low = 1 - stored["errors"]["mean_error"]["high"]
-    assert natural(command, "one", "--fail-under", f"{low - 0.001}").code == 0
-    failed = natural(command, "one", "--fail-under", f"{low + 0.001}")
+    assert evaluated(command, "one", "--fail-under", f"{low - 0.001}").code == 0
+    failed = evaluated(command, "one", "--fail-under", f"{low + 0.001}")
     assert failed.code == 3
     assert "the lower bound is below" in failed.err
 
 
 def test_runs_are_compared_reported_and_listed_together(command: Command, place: Path) -> None:
-    natural(command, "one")
-    natural(command, "two", "--baseline", "one", model="tiny:blurred")
+    evaluated(command, "one")
+    evaluated(command, "two", "--baseline", "one", model="tiny:blurred")
     words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
     assert command("evaluate", "tiny:means", *words, "--out", "attacked").code == 0
     stored = json.loads((place / "two" / "corruptions.json").read_text())
@@ -82,12 +82,12 @@ def test_runs_are_compared_reported_and_listed_together(command: Command, place:
 def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) -> None:
     words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
     command("evaluate", "tiny:means", *words, "--out", "attacked")
-    done = natural(command, "one", "--subset", "digits", "--attacked", "attacked")
+    done = evaluated(command, "one", "--subset", "digits", "--attacked", "attacked")
     assert done.code == 0, done.err
     stored = json.loads((place / "one" / "corruptions.json").read_text())
     assert [(s["name"], s["n"]) for s in stored["subsets"]] == [("digits", 30)]
     assert "Attacked, Linf eps 0.1" in (place / "one" / "report.html").read_text()
-    other = natural(command, "two", "--attacked", "attacked", model="tiny:blurred")
+    other = evaluated(command, "two", "--attacked", "attacked", model="tiny:blurred")
     assert other.code == 2
     assert "of other weights" in other.err
 
@@ -95,56 +95,54 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--natural --corruptions fogg", "no corruption is called 'fogg'; did you mean fog?"),
-        ("--natural --severities 0-3", "severities are whole numbers from 1 to 5, got 0"),
-        ("--natural --severities x", "severities 'x' are no numbers: write 1-5 or 1,3,5"),
-        ("--natural --corruptions ,", "no corruption was given"),
+        ("--corruptions fogg", "no corruption is called 'fogg'; did you mean fog?"),
+        ("--severities 0-3", "severities are whole numbers from 1 to 5, got 0"),
+        ("--severities x", "severities 'x' are no numbers: write 1-5 or 1,3,5"),
+        ("--corruptions ,", "no corruption was given"),
         (
-            "--natural --variant imagenet",
+            "--variant imagenet",
             "there is no variant 'imagenet'; did you mean imagenet-c? Choose imagenet-c, corrected",
         ),
-        ("--natural --attack pgd", "--natural goes without attacks"),
-        ("--natural --clean digits", "--clean goes with images that were corrupted before"),
-        ("--corruptions fog", "go with --natural"),
-        ("--natural --corruptions fog --baseline nowhere", "is nowhere a run directory?"),
-        ("--natural", "are 8 pixels on a side; defocus_blur"),
+        ("--clean digits", "--clean goes with images that are corrupted already"),
+        ("--corruptions fog --baseline nowhere", "is nowhere a run directory?"),
+        ("", "are 8 pixels on a side; defocus_blur"),
     ],
 )
 def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
-    done = command("evaluate", "tiny:means", "--data", "digits", "--limit", "10", *words.split())
+    done = command("corruptions", "evaluate", "tiny:means", "--data", "digits", "--limit", "10", *words.split())
     assert done.code == 2
     assert said in plain(done.err)
 
 
 def test_all_corruptions_and_ranges_of_severities() -> None:
-    named = corruptions(["all"])
+    named = names(["all"])
     assert named is not None
     assert len(named) == 19
-    assert corruptions(None) is None
+    assert names(None) is None
     assert severities("2-4") == [2, 3, 4]
     with pytest.raises(typer.BadParameter, match="got 6"):
         severities("4-6")
 
 
-def test_corrupt_writes_a_copy_that_is_evaluated_by_name(command: Command, place: Path) -> None:
-    words = ("corrupt", "digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast", "--workers", "1")
-    done = command(*words)
+def test_copy_writes_what_is_evaluated_by_name(command: Command, place: Path) -> None:
+    words = ("digits", "--limit", "30", "--corruptions", "gaussian_noise,contrast", "--workers", "1")
+    done = command("corruptions", "copy", *words)
     assert done.code == 0, done.err
     assert "300 images as npy in arrays" in plain(done.out)
     assert (place / "digits-c" / "SHA256SUMS").is_file()
-    again = command(*words, "--json")
+    again = command("corruptions", "copy", *words, "--json")
     assert json.loads(again.out)["n"] == 30
-    checked = command("corrupt", "digits", "--check")
+    checked = command("corruptions", "copy", "digits", "--check")
     assert (checked.code, "are what was written" in checked.err) == (0, True)
     (place / "digits-c" / "labels.npy").unlink()
-    failed = command("corrupt", "digits", "--check")
+    failed = command("corruptions", "copy", "digits", "--check")
     assert failed.code == 2
     assert "labels.npy is missing, or not what was written" in plain(failed.err)
 
 
 def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
-    command("corrupt", "digits", "--corruptions", "contrast", "--workers", "1", "--limit", "40")
-    done = command("evaluate", "tiny:means", "--natural", "--data", "corrupted:digits-c", "--out", "one")
+    command("corruptions", "copy", "digits", "--corruptions", "contrast", "--workers", "1", "--limit", "40")
+    done = command("corruptions", "evaluate", "tiny:means", "--data", "corrupted:digits-c", "--out", "one")
     assert done.code == 0, done.err
     stored = json.loads((place / "one" / "corruptions.json").read_text())
     assert stored["clean"]["accuracy"]["n"] == 40
@@ -161,8 +159,37 @@ def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
         ("--check", "the copy in digits-c is not finished"),
     ],
 )
-def test_wrong_use_of_corrupt_is_one_line(words: str, said: str, command: Command, place: Path) -> None:
-    done = command("corrupt", "digits", *words.split())
+def test_wrong_use_of_copy_is_one_line(words: str, said: str, command: Command, place: Path) -> None:
+    done = command("corruptions", "copy", "digits", *words.split())
     assert done.code == 2
     assert said in plain(done.err)
     assert not (place / "digits-c").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("evaluate m --natural --data digits", "corruptions are evaluated with robustlab corruptions evaluate MODEL."),
+        ("evaluate m --corruptions fog", "has no --corruptions: corruptions are evaluated with robustlab corruptions"),
+        ("corrupt digits --out there", "robustlab corrupt is now robustlab corruptions copy DATA."),
+        ("train shallow-cnn --recipe advprop --norm-mode eval", "--norm-mode is now --bn-mode."),
+        ("finetune --model m --shared-norms", "--shared-norms is now --shared-bn."),
+    ],
+)
+def test_former_words_get_the_present_ones(words: str, sentence: str, command: Command) -> None:
+    done = command(*words.split())
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert sentence in done.err
+
+
+def test_other_unknown_words_are_not_former_ones(command: Command) -> None:
+    assert "No such option: --natural" in command("doctor", "m", "--natural").err
+    assert "No such command 'corrupts'" in command("corrupts").err
+
+
+def test_the_directory_of_a_run_is_named_after_corruptions(command: Command, place: Path) -> None:
+    done = command("corruptions", "evaluate", "tiny:means", *SMALL, "--severities", "1", "--name", "mine")
+    assert done.code == 0, done.err
+    (run,) = (place / "runs").iterdir()
+    assert run.name.endswith("-tiny-means-corruptions-digits")
+    assert done.out.startswith("mine: ")

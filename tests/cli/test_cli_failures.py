@@ -139,7 +139,7 @@ def test_a_gate_does_not_pass_without_a_verdict(when: str, kind: str, command: C
         "doctor theirs:attack_exit --data digits --limit 12 --strict",
         "attack theirs:attack_exit --data digits --limit 4",
         "train theirs:later_exit --data digits --limit 40 --epochs 1 --batch-size 8 --recipe standard",
-        "evaluate theirs:later_exit --data digits --limit 12 --natural --corruptions gaussian_noise --fail-under 0",
+        "corruptions evaluate theirs:later_exit --data digits --limit 12 --corruptions gaussian_noise --fail-under 0",
     ],
 )
 def test_no_command_passes_over_the_end_that_a_model_wants(words: str, command: Command, theirs: Path) -> None:

@@ -20,24 +20,27 @@ from robustlab.evaluation import CorruptionSettings, Finding, Settings, evaluate
 from robustlab.report import to_model_card, write
 
 Command = Any
-WORDS = ["--data", "digits", "--limit", "40", "--attack", "fgsm", "--eps", "0.1"]
-CORRUPTED = ["--data", "digits", "--limit", "40", "--natural", "--corruptions", "gaussian_noise", "--severities", "1"]
+WORDS = ["evaluate", "tiny:probabilities", "--data", "digits", "--limit", "40", "--attack", "fgsm", "--eps", "0.1"]
+CORRUPTED = [
+    "corruptions", "evaluate", "tiny:probabilities", "--data", "digits", "--limit", "40", "--corruptions",
+    "gaussian_noise", "--severities", "1",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [WORDS, CORRUPTED], ids=["attack", "natural"])
+@pytest.mark.parametrize("words", [WORDS, CORRUPTED], ids=["attack", "corruptions"])
 def test_something_serious_stops_before_the_attack(words: list[str], command: Command, place: Path) -> None:
-    done = command("evaluate", "tiny:probabilities", *words, "--out", "run")
+    done = command(*words, "--out", "run")
     assert (done.code, done.out) == (Code.SERIOUS, ""), done.err
     first, *_, last = done.err.splitlines()
     assert first.startswith("Warning: tiny:probabilities: The model returns probabilities, not logits")
     assert "(probabilities-for-logits). Leave out the softmax" in first
-    assert last.startswith("Error: nothing was attacked")
+    assert last.startswith("Error: nothing was evaluated")
     assert "--force" in last
     assert not (place / "run" / "report.json").exists()
 
 
 def test_numbers_that_were_forced_carry_the_mark_everywhere(command: Command, place: Path) -> None:
-    done = command("evaluate", "tiny:probabilities", *WORDS, "--out", "run", "--force")
+    done = command(*WORDS, "--out", "run", "--force")
     assert done.code == 0
     mark = "not to be trusted: probabilities-for-logits"
     assert done.err.index("probabilities-for-logits") < done.err.index("fell" if "fell" in done.err else "Report:")
@@ -46,12 +49,12 @@ def test_numbers_that_were_forced_carry_the_mark_everywhere(command: Command, pl
     assert mark in (place / "run" / "report.md").read_text()
     with (place / "run" / "report.csv").open(newline="") as file:
         assert {row["mark"] for row in csv.DictReader(file)} == {mark}
-    again = command("evaluate", "tiny:probabilities", *WORDS, "--out", "run", "--force", "--json")
+    again = command(*WORDS, "--out", "run", "--force", "--json")
     assert json.loads(again.out)["not_to_be_trusted"] == ["probabilities-for-logits"]
 
 
 def test_corrupted_numbers_carry_the_mark_too(command: Command, place: Path) -> None:
-    done = command("evaluate", "tiny:probabilities", *CORRUPTED, "--out", "run", "--force")
+    done = command(*CORRUPTED, "--out", "run", "--force")
     assert done.code == 0
     assert "tiny:probabilities is not to be trusted: probabilities-for-logits" in done.out
     with (place / "run" / "report.csv").open(newline="") as file:
@@ -59,7 +62,7 @@ def test_corrupted_numbers_carry_the_mark_too(command: Command, place: Path) -> 
 
 
 def test_good_numbers_carry_none(command: Command, place: Path) -> None:
-    done = command("evaluate", "tiny:means", *WORDS, "--out", "run")
+    done = command("evaluate", "tiny:means", *WORDS[2:], "--out", "run")
     assert done.code == 0
     assert "trusted" not in done.out
     assert "trusted" not in (place / "run" / "report.csv").read_text()
@@ -72,11 +75,11 @@ def halves(x: Tensor) -> Tensor:
 DATA = InMemory("halves", ("dark", "light"), torch.linspace(0, 1, 40).view(40, 1, 1, 1), torch.arange(40) // 20)
 
 
-@pytest.mark.parametrize("natural", [False, True])
-def test_python_tells_whoever_asks_before_the_attack_and_goes_on(natural: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("corrupted", [False, True])
+def test_python_tells_whoever_asks_before_the_attack_and_goes_on(corrupted: bool, tmp_path: Path) -> None:
     told: list[Sequence[Finding]] = []
     attack = FGSM(ThreatModel(Linf(), 0.1))
-    if natural:
+    if corrupted:
         data = InMemory("halves", DATA.classes, DATA.x.expand(40, 1, 8, 8), DATA.y)
         evaluate_corruptions(
             halves, data, corruptions=["brightness"], severities=[1], settings=CorruptionSettings(inspected=told.append)

@@ -50,7 +50,7 @@ def write(path: Path, name: str) -> Path:
     "words",
     [
         ["evaluate", "FILE", "--quick", "--limit", "8"],
-        ["evaluate", "FILE", "--natural", "--limit", "8"],
+        ["corruptions", "evaluate", "FILE", "--limit", "8"],
         ["attack", "FILE", "--limit", "8"],
         ["doctor", "FILE", "--limit", "8"],
         ["doctor", "tiny:means", "--surrogate", "FILE", "--limit", "8"],

@@ -24,8 +24,7 @@ MEANINGS = {
     Code.FAULT: "a fault of robustlab itself; please report what it printed",
     Code.WRONG: "wrong use, a failure of the model, its function, data or files (whatever they raise, `sys.exit(0)` "
     "included), or something that the machine lacks; one line says what, `--debug` shows the traceback",
-    Code.BELOW: "the lower bound of robust accuracy, with `--natural` of mean accuracy under corruption, is below "
-    "`--fail-under`",
+    Code.BELOW: "the lower bound of robust accuracy, or of mean accuracy under corruption, is below `--fail-under`",
     Code.SERIOUS: "a serious finding, with `--strict` or before an attack that it makes meaningless",
     Code.DIVERGED: "training diverged: the loss is no number any more; the last complete epoch is kept, one line says "
     "where",

@@ -19,7 +19,7 @@ def compare(first: Run, second: Run, json: o.Json = False) -> None:
     """Compares two finished runs pair by pair (exact McNemar test), clean and at each eps that both have.
 
     Both must have evaluated the same examples. The difference is the second minus the first. Runs of
-    robustlab evaluate --natural are compared corruption by corruption.
+    robustlab corruptions evaluate are compared corruption by corruption.
     """
     from robustlab.evaluation import compare as measure
     from robustlab.evaluation import compare_corruptions, is_corruption_run

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robustlab.cli import corruption_options as c
 from robustlab.cli import exports as x
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
-from robustlab.cli.corruptions_evaluate import Asked, Plain, corruption_result, told
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import directory, inspected, resumable, tracked, verdict
 
@@ -51,7 +49,7 @@ class How:
     """How many examples, how many at a time and in which precision; and the name in reports."""
 
     limit: o.Limit = None
-    batch_size: c.BatchSize = None
+    batch_size: o.BatchSize = 128
     bf16: Annotated[
         bool,
         typer.Option(
@@ -77,9 +75,6 @@ def evaluate(
     measured: o.Measured,
     images: i.Images,
     attacking: Attacking,
-    *,
-    natural: c.Natural = False,
-    asked: Asked,
     how: How,
     exports: x.Exports,
     gate: Gate,
@@ -91,33 +86,7 @@ def evaluate(
     Writes report.html, report.json, report.md and report.csv into the run's directory (default: a new one under
     runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on. Several processes share the work
     if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
-
-    With --natural nobody attacks: the model is asked about the images under corruptions, made in memory. That writes
-    corruptions.json and the report on corruptions.
     """
-    if natural:
-        _no_attack(attacking, exports, bf16=how.bf16)
-        plain = Plain(
-            **vars(measured), images=images, limit=how.limit, batch_size=how.batch_size, seed=run.seed,
-            device=run.device, out=run.out, force=gate.force,
-        )  # fmt: skip
-        told(corruption_result(plain, asked), gate.fail_under, strict=gate.strict, json=run.json)
-        return
-    if asked.any:
-        raise typer.BadParameter("corruptions and what belongs to them go with --natural")
-    _attacked(measured, images, attacking, how, run, exports, gate)
-
-
-def _attacked(
-    measured: o.Measured,
-    images: i.Images,
-    attacking: Attacking,
-    how: How,
-    run: o.Run,
-    exports: x.Exports,
-    gate: Gate,
-) -> None:
-    """Runs the attacks, writes the report and what was asked for, and ends with the exit code of the gate."""
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
 
@@ -133,7 +102,7 @@ def _attacked(
     place = directory(run.out, model, measured.data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(
-            batch_size=how.batch_size or 128,
+            batch_size=how.batch_size,
             seed=run.seed,
             search_dtype="auto" if how.bf16 else None,
             name=how.name or model,
@@ -174,13 +143,6 @@ def _sharing(out: Path | None) -> Processes:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return processes
-
-
-def _no_attack(attacking: Attacking, exports: x.Exports, *, bf16: bool) -> None:
-    if attacking.attack or attacking.eps or attacking.quick or bf16:
-        raise typer.BadParameter("--natural goes without attacks: leave out --attack, --eps, --quick and --bf16")
-    if exports.any:
-        raise typer.BadParameter("--png, --junit, --sarif and --model-card go with attacks: leave out --natural")
 
 
 def _told(result: Evaluation, page: Path, *, json: bool) -> None:

@@ -44,11 +44,6 @@ class Exports:
     sarif: Sarif = None
     card: Card = None
 
-    @property
-    def any(self) -> bool:
-        """Whether one was asked for."""
-        return self != Exports()
-
     def pictures(self, result: Evaluation, model: nn.Module, examples: Examples) -> None:
         """Writes what fooled the model as PNG files, into ``png`` of the run's directory, if that was asked for."""
         from robustlab.evaluation import save_images

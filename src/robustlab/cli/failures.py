@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from robustlab.cli.codes import Code
+from robustlab.cli.former import present
 from robustlab.cli.show import say
 
 _LONGEST = 1000
@@ -40,7 +41,7 @@ def _sentence(error: BaseException) -> str | None:
     usage = getattr(error, "format_message", None)  # how typer's own errors say it
     if usage is not None:
         where = getattr(getattr(error, "ctx", None), "command_path", "robustlab")
-        return _line(f"{usage().rstrip('.')}. See '{where} --help'.")
+        return _line(f"{(present(error, where) or usage()).rstrip('.')}. See '{where} --help'.")
     from robustlab.core.errors import RobustlabError
 
     if isinstance(error, RobustlabError | ValueError):

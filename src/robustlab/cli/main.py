@@ -20,7 +20,7 @@ from robustlab.cli.show import say, volume
 
 COMMANDS = (
     "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
-    "reproduce", "sweep", "mine", "hard", "corrupt",
+    "reproduce", "sweep", "corruptions", "mine", "hard",
 )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Go on although something serious was found about model or data before the attack.",
+        help="Go on although something serious was found about model or data beforehand.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -138,8 +138,7 @@ FailUnder = Annotated[
         "--fail-under",
         min=0.0,
         max=1.0,
-        help="Exit with 3 if the lower bound of robust accuracy at the largest eps (with --natural: of mean accuracy "
-        "under corruption) is below this share, e.g. 0.3.",
+        help="Exit with 3 if the lower bound of robust accuracy at the largest eps is below this fraction, e.g. 0.3.",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, ca
 
 import typer
 
-from robustlab.cli import corruptions_evaluate as natural
+from robustlab.cli import corruption_options as c
 from robustlab.cli import parse
 from robustlab.cli.fields import Typed, flagged, option
 
@@ -285,10 +285,10 @@ def on_corrupted(
     from robustlab.corruptions import corruption
     from robustlab.training import corrupted
 
-    names, levels = natural.corruptions(corruptions), natural.severities(severities)
+    names, levels = c.names(corruptions), c.severities(severities)
     if names is None:
         if severities is not None or variant is not None:
             raise typer.BadParameter("--severities and --variant say how images are corrupted: add --corruptions")
         return recipe
-    values = [corruption(name, natural.variant(variant or natural.VARIANTS[0])) for name in names]
+    values = [corruption(name, c.variant(variant or c.VARIANTS[0])) for name in names]
     return corrupted(recipe, values) if levels is None else corrupted(recipe, values, levels)

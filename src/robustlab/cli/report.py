@@ -32,20 +32,20 @@ def report(
 ) -> None:
     """Writes the report of finished runs again, several side by side on the same axes.
 
-    Runs of robustlab evaluate --natural give the report on corruptions; runs of attacks on the same models that are
-    given with them stand beside, in one table.
+    Runs of robustlab corruptions evaluate give the report on corruptions; runs of attacks on the same
+    models are shown in the same table.
     """
     from robustlab.evaluation import is_corruption_run, read_corruptions, read_run
     from robustlab.report import write, write_corruptions
 
-    natural = [read_corruptions(run) for run in runs if is_corruption_run(run)]
+    under_corruptions = [read_corruptions(run) for run in runs if is_corruption_run(run)]
     results = [read_run(run) for run in runs if not is_corruption_run(run)]
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
-    if natural:
+    if under_corruptions:
         if junit or sarif or model_card:
             raise typer.BadParameter("--junit, --sarif and --model-card are of runs under attack alone")
         page = write_corruptions(
-            natural, place, comparisons=compared_corruptions(natural), attacked=results, title=title
+            under_corruptions, place, comparisons=compared_corruptions(under_corruptions), attacked=results, title=title
         )
         show.say(f"Report: {page}", "good")
         return

@@ -89,7 +89,7 @@ def inspected(name: str, *, force: bool) -> Callable[[Sequence[Finding]], None]:
             say(said, "plain" if one.severity == "info" else "warning")
         codes = [f.code for f in findings if f.severity == "serious"]
         if codes and not force:
-            say(f"nothing was attacked: the numbers would mean nothing ({', '.join(codes)}); --force goes on", "error")
+            say(f"nothing was evaluated: the numbers would mean nothing ({', '.join(codes)}); --force goes on", "error")
             raise typer.Exit(Code.SERIOUS)
 
     return told

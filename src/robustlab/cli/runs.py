@@ -41,7 +41,7 @@ def _line(place: Path) -> dict[str, object]:
 
     try:
         if is_corruption_run(place):
-            return _natural(place, read_corruptions(place))
+            return _under_corruptions(place, read_corruptions(place))
         e = read_run(place)
     except RobustlabError as error:
         return {"run": str(place), "problem": str(error)}
@@ -58,7 +58,7 @@ def _line(place: Path) -> dict[str, object]:
     }
 
 
-def _natural(place: Path, e: CorruptionEvaluation) -> dict[str, object]:
+def _under_corruptions(place: Path, e: CorruptionEvaluation) -> dict[str, object]:
     from robustlab.report.words import mark, percent
 
     return {

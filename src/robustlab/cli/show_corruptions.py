@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation import CorruptionComparison, CorruptionEvaluation
 
 
-def natural(e: CorruptionEvaluation) -> None:
+def corruption_table(e: CorruptionEvaluation) -> None:
     """Accuracy by corruption and severity; then what must be known."""
     from robustlab.report.words import mark, percent, sample
 

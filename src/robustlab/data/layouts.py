@@ -53,7 +53,10 @@ LAYOUTS = {
         lambda path, _, __: cifar_c(path),
     ),
     "corrupted": Layout(
-        "corrupted copies of your own images in either layout", "yours", "your disk; robustlab corrupt", _corrupted
+        "corrupted copies of your own images in either layout",
+        "yours",
+        "your disk; robustlab corruptions copy",
+        _corrupted,
     ),
     "imagenet-a": Layout(
         "ImageNet-A: 7,500 hard photographs of 200 of ImageNet's classes, root/wnid/*",

@@ -50,8 +50,8 @@ def next_steps_under_corruptions(evaluations: Sequence[CorruptionEvaluation], *,
         )
     if not attacked:
         steps.append(
-            "Measure robustness under attack as well, which corruptions say little about: robustlab evaluate without "
-            "--natural, then robustlab report with both runs."
+            "Measure robustness under attack as well, which corruptions say little about: robustlab evaluate, "
+            "then robustlab report with both runs."
         )
     return tuple(steps)
 

@@ -1,4 +1,4 @@
-"""robustlab corrupt: write a corrupted copy of a data set."""
+"""robustlab corruptions copy: a corrupted copy of a data set."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from robustlab.cli import corruption_options as c
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
-from robustlab.cli.corruptions_evaluate import corruptions as names
-from robustlab.cli.corruptions_evaluate import severities as levels
-from robustlab.cli.corruptions_evaluate import variant as variant_of
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import resumable
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation import CopyManifest
     from robustlab.evaluation.copies.manifest import Format, Layout
 
-EXAMPLE = "robustlab corrupt fashion-mnist --out fashion-mnist-c"
+EXAMPLE = "robustlab corruptions copy fashion-mnist --out fashion-mnist-c"
 LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")
 
 
@@ -39,15 +36,6 @@ class Original:
     ] = None
     split: o.Split = "test"
     limit: o.Limit = None
-
-
-@dataclass(frozen=True)
-class Corrupting:
-    """Corruptions, as typed."""
-
-    corruptions: c.Corruptions = None
-    severities: c.Severities = None
-    variant: c.Variant = "imagenet-c"
 
 
 @dataclass(frozen=True)
@@ -86,12 +74,12 @@ class How:
 
 
 @from_fields
-def corrupt(original: Original, images: i.Images, corrupting: Corrupting, files: Files, how: How) -> None:
+def copy(original: Original, images: i.Images, corrupting: c.Corrupting, files: Files, how: How) -> None:
     """Writes a corrupted copy of a data set: 15 corruptions at five severities, by default Fashion-MNIST-C.
 
-    Ctrl-C or a crash loses nothing that was written: the same command goes on. At the end all files are read again and
-    compared with the digests that were taken when they were written (SHA256SUMS, for sha256sum --check). Read it with
-    --data corrupted:DIRECTORY. To evaluate, no copy is needed: robustlab evaluate --natural corrupts in memory.
+    Ctrl-C or a crash loses nothing that is written: the same command resumes. At the end all files are read again and
+    compared with the digests that were computed when they were written (SHA256SUMS, for sha256sum --check). Use the
+    copy as --data corrupted:DIRECTORY. An evaluation needs no copy: robustlab corruptions evaluate corrupts in memory.
     """
     from robustlab.evaluation import CopySettings, write_corrupted
 
@@ -99,22 +87,22 @@ def corrupt(original: Original, images: i.Images, corrupting: Corrupting, files:
     if how.check:
         _checked(place)
         return
-    wanted, found = names(corrupting.corruptions), levels(corrupting.severities)
+    names, severities = c.names(corrupting.corruptions), c.severities(corrupting.severities)
     _one_of("layout", files.layout, LAYOUTS)
     _one_of("format", files.image_format, FORMATS)
-    kind = variant_of(corrupting.variant)
+    variant = c.variant(corrupting.variant)
     examples = parse.data(original.data, original.split, size=images, limit=original.limit, seed=how.seed)
     with resumable(place), show.bars() as bar:
         settings = CopySettings(
             layout=cast("Layout | None", files.layout),
             format=cast("Format", files.image_format),
             quality=files.quality,
-            variant=kind,
+            variant=variant,
             seed=how.seed,
             workers=how.workers or os.cpu_count() or 1,
             progress=lambda at: bar(at._replace(task=f"{at.task} {place}")),
         )
-        manifest = write_corrupted(examples, place, corruptions=wanted, severities=found, settings=settings)
+        manifest = write_corrupted(examples, place, corruptions=names, severities=severities, settings=settings)
     _told(manifest, place, json=how.json)
 
 
@@ -150,6 +138,6 @@ def _told(manifest: CopyManifest, place: Path, *, json: bool) -> None:
         f"{manifest.variant}, seed {manifest.seed}",
         f"{images} images as {manifest.format} in {manifest.layout}; digests in {place / 'SHA256SUMS'}",
         *(f"not comparable: {info.not_comparable}" for info in manifest.corruptions if info.not_comparable),
-        f"evaluate on it: robustlab evaluate MODEL --natural --data corrupted:{place}",
+        f"evaluate a model on it: robustlab corruptions evaluate MODEL --data corrupted:{place}",
     ]
     show.paragraph(f"{place}: corrupted copy of {manifest.name}", lines)
