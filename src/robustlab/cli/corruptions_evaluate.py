@@ -68,9 +68,9 @@ def evaluate(
 ) -> None:
     """Measures accuracy under common corruptions, by corruption and severity, with intervals.
 
-    Images are corrupted in memory; no copy is needed. Writes corruptions.json and the report on corruptions (report.html,
-    report.md, report.csv) into the run's directory (default: a new one under runs/). Ctrl-C keeps what is finished; the
-    same command with --out DIRECTORY resumes.
+    Images are corrupted in memory; no copy is needed. Writes corruptions.json and the report on corruptions
+    (report.html, report.md, report.csv) into the run's directory (default: a new one under runs/). Ctrl-C keeps what is
+    finished; the same command with --out DIRECTORY resumes.
     """
     from robustlab.evaluation import CorruptionSettings, evaluate_corruptions, read_run
     from robustlab.report import write_corruptions
