@@ -1,4 +1,4 @@
-"""Files written whole, typed JSON, digests, locks and provenance: the needs of every directory that keeps results."""
+"""Directories of results: atomic files, typed JSON, digests, locks, progress and provenance."""
 
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.files import replace_atomically, sha256_of, write_atomically

@@ -34,7 +34,7 @@ class Clock:
     """Wall seconds of each session of a run, kept in its directory.
 
     Args:
-        directory: of the run; what it holds of earlier sessions counts, unless it is damaged.
+        directory: of the run; sessions recorded there count, unless their file is damaged.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -47,7 +47,7 @@ class Clock:
         self.watch.start()
 
     def keep(self) -> tuple[float, int]:
-        """Files the time so far, if a session was begun; returns seconds of all sessions, and how many there were."""
+        """Records the time so far, if a session was begun; returns seconds and number of all sessions."""
         if self.watch is not None:
             self.sessions[-1] += self.watch.lap()
             write_bytes(self.path, json.dumps(self.sessions).encode(), durable=False)
@@ -55,7 +55,7 @@ class Clock:
 
 
 def _kept(path: Path) -> list[float]:
-    """Seconds of earlier sessions; none if nobody can tell."""
+    """Seconds of earlier sessions; none if their file is missing or damaged."""
     try:
         found = json_in(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, led by their type hints."""
+"""Frozen dataclasses to plain JSON values and back, by their type hints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def encode(value: DataclassInstance) -> dict[str, object]:
-    """Dataclass to dict; tuples become lists, NaN and infinities None; fields that do not compare stay out."""
+    """Dataclass to dict; tuples become lists, NaN and infinities None; fields that do not compare are left out."""
     return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare}
 
 
@@ -99,7 +99,7 @@ def _scalar(hint: object, value: object, where: str) -> object:
 
 
 def _shown(value: object) -> object:
-    """A value of a file that may be anybody's, without what a terminal would obey."""
+    """A value of an untrusted file, without the control characters of a terminal."""
     return printable(value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Errors of a disk put into words, and files that lead out of the directory they belong to."""
+"""Messages for errors of a disk, and checks for links to files outside a directory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
 
 @contextmanager
 def disk(directory: Path) -> Iterator[None]:
-    """Says what went wrong with a run directory, and that nothing is lost.
+    """Turns errors of a run directory into messages with a remedy; finished results are kept.
 
     Raises: RunError for every OSError and database error.
     """
     try:
         yield
     except sqlite3.Error as error:
-        if (what := _damage(error)) is not None:
+        if (fault := _damage(error)) is not None:
             raise RunError(
-                f"the database in {directory} is {what} ({error}): delete its outcomes.sqlite to have all of the "
+                f"the database in {directory} is {fault} ({error}): delete its outcomes.sqlite to have all of the "
                 "run done anew, or choose another directory"
             ) from error
         raise RunError(f"{_reason(error, directory)}; what is finished is kept, the same call goes on") from error
@@ -43,7 +43,7 @@ def _reason(error: OSError | sqlite3.Error, directory: Path) -> str:
 
 
 def _damage(error: sqlite3.Error) -> str | None:
-    """What is wrong with the content of a database; None if it is something else."""
+    """Fault of the content of a database; None for other errors."""
     code = getattr(error, "sqlite_errorcode", None)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return "damaged"
@@ -53,20 +53,22 @@ def _damage(error: sqlite3.Error) -> str | None:
 
 
 def inside(directory: Path, name: str) -> Path:
-    """The path of a file that a file of a run names.
+    """Path of a file whose name is recorded in a file of a run.
 
-    Raises: RunError for a name that leads out of the run's directory.
+    Raises: RunError for a name of a file outside the run's directory.
     """
     path = directory / name
     if not path.resolve().is_relative_to(directory.resolve()):
-        raise RunError(f"{directory} names {name!r}, which is not in it: somebody changed its files, do not trust them")
+        raise RunError(
+            f"{directory} names {name!r}, which is outside it: its files were changed, use another directory"
+        )
     return path
 
 
 def check_own(directory: Path) -> None:
-    """Looks whether all of a run's directory is in it, before something is written or removed there.
+    """Checks that a run's directory has no links to other places, before files are written or removed there.
 
-    Raises: RunError for a link that leads elsewhere.
+    Raises: RunError for a link to another place.
     """
     home = directory.resolve()
     for path in directory.iterdir():

@@ -1,4 +1,4 @@
-"""Files that are put in place whole or not at all, and the digests that tell whether they are as they were written."""
+"""Atomic writes of files and folders, and digests that show changes since they were written."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _PIECE = 1 << 22  # bytes
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in pieces; empty if there is no such file."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
-                found.update(piece)
+                sha256.update(piece)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
-    return found.hexdigest()
+    return sha256.hexdigest()
 
 
 def with_usual_rights(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` make a file that has the rights of any other new file there.
+    """Writes a file by a function, with the rights of any other new file there.
 
     Some libraries make their files readable for their owner alone.
 
     Args:
-        path: where the file goes; one that is there keeps its rights.
-        write: makes the file whose path it is given.
+        path: path of the file; an existing file keeps its rights.
+        write: function that writes the file at a path.
 
     Raises: OSError if it cannot be written.
     """
@@ -47,14 +47,14 @@ def with_usual_rights(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
-    """Lets ``write`` make a file beside ``path``, then puts it in place in one step: readers see the old or the new.
+    """Writes a file by a function, then moves it into place in one step: readers see the old one or the new one.
 
     Args:
-        path: where the file goes; its folder is made if need be.
-        write: makes the file whose path it is given.
-        durable: also if the machine stops, not only the process.
+        path: path of the file; its folder is made if it does not exist.
+        write: function that writes the file at a path.
+        durable: True: the file survives a stop of the machine too, not only of the process.
 
-    Raises: OSError if the folder cannot be written or the disk is full; what stood at ``path`` is still there.
+    Raises: OSError if the folder cannot be written or the disk is full; an earlier file at ``path`` is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(_part(path.name))
@@ -70,14 +70,14 @@ def replace_atomically(path: Path, write: Callable[[Path], None], *, durable: bo
 
 @contextmanager
 def whole_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Makes a folder beside ``path``, to be filled by the block, and puts it in place in one step when that ends well.
+    """Makes a folder next to ``path`` for the block to fill, and moves it into place in one step if the block succeeds.
 
     Args:
-        path: where the folder goes, which must not be there yet, or be empty.
-        durable: also if the machine stops, not only the process.
+        path: path of the folder, which must not exist, or be empty.
+        durable: True: the folder survives a stop of the machine too, not only of the process.
 
     Yields: the folder to be filled.
-    Raises: OSError if it cannot be written; then nothing is left of it.
+    Raises: OSError if it cannot be written; then the folder is removed.
     """
     part = path.with_name(f".{_part(path.name)}")
     try:
@@ -92,7 +92,7 @@ def whole_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def _part(name: str) -> str:
-    """The name of what is being written and is not whole yet."""
+    """Name of an unfinished file."""
     return f"{name}.{secrets.token_hex(6)}.part"
 
 
@@ -103,7 +103,7 @@ def _synced(file: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Puts a file of this content in place in one step, see ``replace_atomically``."""
+    """Writes a file of this content in one step, see ``replace_atomically``."""
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
@@ -113,7 +113,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Puts a text file in place in one step, see ``replace_atomically``."""
+    """Writes a text file in one step, see ``replace_atomically``."""
     write_bytes(path, text.encode())
 
 
@@ -121,13 +121,13 @@ def sweep(directory: Path, name: str = "") -> None:
     """Removes files and folders that a killed process left half written, in a directory and in its own folders.
 
     Args:
-        directory: that nobody else writes to.
-        name: of the only file or folder in it that nobody else writes to; empty: all of them, and those in its folders.
+        directory: directory without another writer.
+        name: only file or folder in it to clean up after; empty: all of them, and those in its folders.
     """
     for folder, folders, files in os.walk(directory):
-        for found in (*folders, *files):
-            if _HALF_WRITTEN.search(found) and found.removeprefix(".").startswith(name):
-                _removed(Path(folder, found))
+        for one in (*folders, *files):
+            if _HALF_WRITTEN.search(one) and one.removeprefix(".").startswith(name):
+                _removed(Path(folder, one))
         if name:
             break
 
@@ -140,10 +140,10 @@ def _removed(path: Path) -> None:
 
 
 def digest(content: bytes | memoryview) -> bytes:
-    """16 bytes that stand for some content."""
+    """Digest of some content, 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def intact(path: Path, expected: bytes) -> bool:
-    """Whether a file is there with the digest that was recorded."""
+    """Returns True if a file exists and has the recorded digest."""
     return path.is_file() and digest(path.read_bytes()) == expected

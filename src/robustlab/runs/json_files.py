@@ -1,4 +1,4 @@
-"""JSON in files: read with care, since a file may be anybody's, and written whole."""
+"""JSON in files: safe reading of untrusted files, and atomic writing."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ _HALF = re.compile(r"\\u[dD][89abAB]", re.ASCII)
 
 
 def parsed(text: str, *, most: int = _LARGEST) -> object:
-    """The value that a JSON text says; a text of any content is safe to be read.
+    """The value of a JSON text, which may be untrusted.
 
     Args:
-        text: somebody's.
-        most: characters that are read at all.
+        text: JSON of any source.
+        most: largest number of characters.
 
     Raises: ValueError, in one line, if it is no JSON, too long, nested too deep, or holds half a character.
     """
     if len(text) > most:
-        raise ValueError(f"it has {len(text):,} characters, no more than {most:,} are read")
+        raise ValueError(f"it has {len(text):,} characters, at most {most:,} are read")
     try:
-        found: object = json.loads(text)
+        value: object = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    if _depth(found) > _DEEPEST:
+    if _depth(value) > _DEEPEST:
         raise ValueError("it is nested too deep")
     if _HALF.search(text):
         try:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise ValueError("it holds half of a character") from None
-    return found
+    return value
 
 
-def _depth(found: object) -> int:
+def _depth(value: object) -> int:
     """Lists and objects inside each other."""
-    level, count = [found], 0
+    level, count = [value], 0
     while level:
         level = [part for one in level if isinstance(one, dict | list) for part in _parts(one)]
         count += 1
@@ -54,13 +54,13 @@ def _parts(held: dict[str, object] | list[object]) -> Iterable[object]:
 
 
 def json_in(path: Path, *, most: int = _LARGEST) -> object:
-    """The value in a JSON file.
+    """Reads the value in a JSON file.
 
     Raises: OSError if it cannot be read; ValueError as ``parsed``.
     """
     size = path.stat().st_size
     if size > most:
-        raise ValueError(f"it has {size:,} bytes, no more than {most:,} are read")
+        raise ValueError(f"it has {size:,} bytes, at most {most:,} are read")
     return parsed(path.read_text(encoding="utf-8"), most=most)
 
 
@@ -74,10 +74,10 @@ def object_in(path: Path) -> dict[str, object]:
 
     Raises: OSError if it cannot be read; ValueError as ``parsed``, or if the file holds something else.
     """
-    found = json_in(path)
-    if not isinstance(found, dict):
+    value = json_in(path)
+    if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
-    return found
+    return value
 
 
 def read_json(path: Path, *, remedy: str = "start over in a new directory") -> dict[str, object]:
@@ -85,7 +85,7 @@ def read_json(path: Path, *, remedy: str = "start over in a new directory") -> d
 
     Args:
         path: of the file.
-        remedy: what to do about a damaged file, as errors say it.
+        remedy: remedy for a damaged file in error messages.
 
     Raises: RunError if there is none, or it is damaged.
     """

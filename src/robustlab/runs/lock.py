@@ -1,4 +1,4 @@
-"""The lock of a directory: one process at a time works on what it holds."""
+"""The lock of a directory: one process at a time works in it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LOCK = ".lock"
 
 @contextmanager
 def alone(directory: Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Makes a directory if it is not there, keeps other processes away from it, and sweeps what they left half written.
+    """Makes a directory if it does not exist, locks it, and removes files that other processes left half written.
 
     Args:
         directory: of a run, or of other results.
-        wait: seconds for another process to end; infinity: as long as it takes.
+        wait: seconds to wait for another process; infinity: without limit.
 
-    Raises: RunError if it cannot be written to, holds a link that leads out of it, or another process writes to it.
+    Raises: RunError if it cannot be written to, has a link to another place, or another process writes to it.
     """
     with disk(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -38,13 +38,13 @@ def alone(directory: Path, *, wait: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path, place: Path, *, wait: float = 0.0, needed: bool = True) -> Iterator[None]:
-    """Keeps other processes away from a directory, or from a part of it.
+    """Locks a directory, or a part of it, against other processes.
 
     Args:
-        path: of the lock; its folder is made if need be.
-        place: what the lock is of, for messages.
-        wait: seconds for another process to end; infinity: as long as it takes.
-        needed: False where several may read what nobody can write: no lock then, and a warning.
+        path: path of the lock; its folder is made if it does not exist.
+        place: locked directory, for messages.
+        wait: seconds to wait for another process; infinity: without limit.
+        needed: False for data that are only read: if the lock cannot be written, there is a warning instead.
 
     Raises: RunError if another process has the lock, or it cannot be written and is needed.
     """

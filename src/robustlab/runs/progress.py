@@ -1,4 +1,4 @@
-"""The progress of everything that takes long: one tuple, the callback that receives it, and one bar in the terminal."""
+"""Progress of long work: one tuple, the callback that receives it, and one bar in the terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class Progress(NamedTuple):
-    """The state of some work, as every ``progress=`` callback gets it."""
+    """State of some work, the argument of every ``progress=`` callback."""
 
     task: str
-    """What is done now: "clean" or an attack in an evaluation, a corruption, "fetch FILE", ..."""
+    """Current task: "clean" or an attack in an evaluation, a corruption, "fetch FILE", ..."""
     done: float
     """Units of this task."""
     total: float | None
@@ -33,17 +33,17 @@ class Progress(NamedTuple):
     detail: str = ""
     """One line for a person."""
     share: float = math.nan
-    """Of the whole work, 0..1; NaN: of this task, which is all of it."""
+    """Finished fraction of the whole work, 0..1; NaN: this task is the whole work."""
     seconds_left: float = math.nan
     """Seconds that the whole work may still take; NaN while nothing is known."""
     metrics: Mapping[str, float] = _NONE
-    """Numbers by name: "eps" and "fooled" of an evaluation, what a step of a training measured."""
+    """Numbers by name: "eps" and "fooled" of an evaluation, metrics of a training step."""
     summary: Mapping[str, float] | None = None
     """Numbers of a part that is now complete, such as an epoch with its validation; None while it goes on."""
 
     @property
     def fraction(self) -> float:
-        """Of the whole work, 0..1; 0 where the total is unknown."""
+        """Finished fraction of the whole work, 0..1; 0 if the total is unknown."""
         if not math.isnan(self.share):
             return self.share
         if self.total is None:
@@ -52,7 +52,7 @@ class Progress(NamedTuple):
 
 
 Report: TypeAlias = Callable[[Progress], None]
-"""Called with each state of some work; what it raises ends the work."""
+"""Callback for each state of some work; an exception in it ends the work."""
 
 
 @typed
@@ -62,9 +62,9 @@ def progress_bars(title: str = "", *, console: Console | None = None) -> Iterato
 
     Args:
         title: of one bar for all tasks together; empty: a bar for each task under its own name.
-        console: where to draw; None: rich's own, which shows nothing but the end where there is no terminal.
+        console: rich console; None: the default one, which shows only the end if there is no terminal.
 
-    Yields: what is given as ``progress``.
+    Yields: the callback for ``progress=``.
     """
     from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -92,12 +92,12 @@ def progress_bars(title: str = "", *, console: Console | None = None) -> Iterato
 
 def in_words(at: Progress) -> str:
     """Details and time left, in one line."""
-    said = at.detail or counted(at)
-    return f"{said}; {duration(at.seconds_left)} left" if at.seconds_left > 0 else said  # not if it is NaN
+    text = at.detail or counted(at)
+    return f"{text}; {duration(at.seconds_left)} left" if at.seconds_left > 0 else text  # not if it is NaN
 
 
 def counted(at: Progress) -> str:
-    """Units done, of how many where that is known.
+    """Units done, with the total if it is known.
 
     >>> counted(Progress("check", 3, 40, "files")), counted(Progress("fetch", 2_500_000, None, "bytes"))
     ('3/40 files', '2.5 MB')

@@ -1,4 +1,4 @@
-"""When and with what a result was made."""
+"""Provenance of a result: time, versions, processor and commit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 
 
 def now() -> str:
-    """The time, ISO 8601 in UTC."""
+    """Current time, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Of what results depend on, by name."""
+    """Versions of the packages and the platform of a result, by name."""
     return {
         "robustlab": version("robustlab"),
         "torch": torch.__version__,
@@ -30,18 +30,21 @@ def versions() -> dict[str, str]:
 
 
 def installed() -> dict[str, str]:
-    """Versions of what results depend on, and the processor."""
+    """Versions of the packages and the platform of a result, and the processor."""
     processor = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     return {**versions(), "processor": processor}
 
 
 @cache
 def commit() -> str:
-    """The commit that the source code is at; "" outside a repository, or without git."""
+    """Commit of the source code; "" outside a repository, or without git."""
     if not _git("ls-files", "--error-unmatch", "__init__.py"):
         return ""  # installed somewhere inside another repository
-    said = [_git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "--untracked-files=no", "--", ".")]
-    return f"{said[0]} modified" if said[0] and said[1] else said[0]
+    head, changes = (
+        _git("rev-parse", "--short=12", "HEAD"),
+        _git("status", "--porcelain", "--untracked-files=no", "--", "."),
+    )
+    return f"{head} modified" if head and changes else head
 
 
 def _git(*words: str) -> str:

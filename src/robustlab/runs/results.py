@@ -1,4 +1,4 @@
-"""Results of studies on disk: each is one JSON file, written whole, that says where it came from."""
+"""Results of studies on disk: each is one JSON file, written atomically, with its provenance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(path: Path, record: DataclassInstance) -> Path:
 
     Args:
         path: of its file.
-        record: whose fields are what JSON knows.
+        record: dataclass with fields of JSON types.
 
     Returns: the path.
     Raises: RunError if the directory cannot be written.
@@ -34,7 +34,9 @@ def write(path: Path, record: DataclassInstance) -> Path:
     try:
         write_atomically(path, text)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; what was done before is kept") from error
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}; choose another directory (finished results are kept)"
+        ) from error
     return path
 
 
@@ -44,9 +46,9 @@ def read(path: Path, kind: type[R], what: str, sound: Callable[[R], bool], *, re
     Args:
         path: of its file.
         kind: of the result.
-        what: it is a result of, as errors say it.
-        sound: whether it is the one that belongs there.
-        remedy: what to do about a damaged file, as errors say it.
+        what: name of the study in error messages.
+        sound: returns True for the result that belongs there.
+        remedy: remedy for a damaged file in error messages.
 
     Returns: None if there is no file.
     Raises: RunError for a file that is damaged, or of something else.
@@ -64,33 +66,33 @@ def read(path: Path, kind: type[R], what: str, sound: Callable[[R], bool], *, re
 
 
 def read_list(path: Path, kind: type[R], what: str) -> list[R]:
-    """Reads results that are in one file.
+    """Reads the results in one file.
 
-    Returns: none if there is no file.
+    Returns: an empty list if there is no file.
     Raises: RunError for a file that is damaged, or of something else.
     """
     if not path.exists():
         return []
     try:
-        found = json_in(path)
-        if not isinstance(found, list):
+        value = json_in(path)
+        if not isinstance(value, list):
             raise ValueError("it holds no JSON list")
-        return [typed_record(kind, one) for one in found]
+        return [typed_record(kind, one) for one in value]
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path} holds no results of {what}: {error}") from error
 
 
-def typed_record(kind: type[R], found: object) -> R:
-    """A result from the JSON value that says it; whole numbers stay whole where any number may stand.
+def typed_record(kind: type[R], value: object) -> R:
+    """A result from its JSON value; whole numbers stay whole in fields for any number.
 
     Raises: ValueError or TypeError for a value of another kind, and for names that the result does not have.
     """
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
-    typed = decode(kind, found)
+    typed = decode(kind, value)
     return kind(
         **{
             name: getattr(typed, name) if isinstance(v, list) and hasattr(typed, name) else v
-            for name, v in found.items()
+            for name, v in value.items()
         }
     )

@@ -1,4 +1,4 @@
-"""A directory that is taken up: a new one begins with its manifest, another goes on only as what it was begun as."""
+"""Directories of runs: a new one begins with its manifest, an existing one continues the same run only."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def create_or_resume(
     """Writes the manifest of a new directory, or reads and checks the one that is there.
 
     Args:
-        directory: which this process holds alone, see ``runs.lock.alone``.
-        content: of the manifest of a new one.
-        read: gives the manifest in a directory.
-        check: refuses one of another run, see ``runs.identity.check_same``.
-        free: refuses a directory without a manifest that holds something else; None: that holds anything.
+        directory: locked by this process, see ``runs.lock.alone``.
+        content: content of a new manifest.
+        read: reads the manifest in a directory.
+        check: raises for the manifest of another run, see ``runs.identity.check_same``.
+        free: raises for a directory without a manifest that holds other files; None: that holds any file.
         file: name of the manifest.
-        durable: whether a new manifest shall survive the machine too, not only the process.
+        durable: True: a new manifest survives a stop of the machine too, not only of the process.
 
-    Returns: the manifest that was there; None: the directory is new.
-    Raises: RunError for another run, or what is none, or a directory that cannot be written.
+    Returns: the existing manifest; None: the directory is new.
+    Raises: RunError for another run, for other files, or if the directory cannot be written.
     """
     path = directory / file
     if path.exists():

@@ -1,8 +1,8 @@
 """Recorded spellings: the names under which results were filed, for classes, fields and options renamed since.
 
-Committed results count for the hash of a definition, which is written with class and field names. Whoever renames one
-adds a line here, from today's name to the recorded one, and every result is found as before. Names of claims, arms and
-metrics are keys of the result files themselves: these are not renamed.
+Committed results count for the hash of a definition, which is written with class and field names. A rename needs a line
+here, from today's name to the recorded one, so that every result is found as before. Names of claims, arms and metrics
+are keys of the result files themselves: these are not renamed.
 """
 
 from __future__ import annotations

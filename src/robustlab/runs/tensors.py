@@ -14,15 +14,15 @@ from robustlab.runs.files import digest, replace_atomically, write_bytes
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, durable: bool = True
 ) -> None:
-    """Puts a safetensors file in place in one step.
+    """Writes a safetensors file in one step.
 
     Args:
         path: of the file.
         tensors: on the CPU, contiguous, each with memory of its own.
-        metadata: texts to be kept with them.
-        durable: also if the machine stops, not only the process.
+        metadata: texts to store with them.
+        durable: True: the file survives a stop of the machine too, not only of the process.
 
-    Raises: OSError if it cannot be written, or safetensors cannot hold such tensors; what stood there is still there.
+    Raises: OSError if it cannot be written, or safetensors cannot hold such tensors; an earlier file is kept.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -56,7 +56,7 @@ def _line(error: Exception) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> bytes:
-    """Writes tensors as safetensors; not waiting for the disk, since the digest shows what a power cut took.
+    """Writes tensors as safetensors without waiting for the disk; the digest shows a loss by a power cut.
 
     Returns: a digest of the file.
     """
@@ -77,13 +77,13 @@ def read_tensors(path: Path, *names: str) -> dict[str, Tensor]:
     Raises: RunError if the file is missing or damaged, or lacks a tensor.
     """
     try:
-        found, _ = tensors_in(path)
+        tensors, _ = tensors_in(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to have it written anew") from error
-    lacking = [name for name in names if name not in found]
+        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to write it anew") from error
+    lacking = [name for name in names if name not in tensors]
     if lacking:
-        raise RunError(f"{path} lacks {', '.join(lacking)}: run the evaluation again to have it written anew")
-    return found
+        raise RunError(f"{path} lacks {', '.join(lacking)}: run the evaluation again to write it anew")
+    return tensors
 
 
 def read_row(path: Path, number: int) -> Tensor:
@@ -96,7 +96,7 @@ def read_row(path: Path, number: int) -> Tensor:
     try:
         with safe_open(path, framework="pt") as file:
             row = int((file.get_tensor("ids") == number).nonzero()[0, 0])
-            found: Tensor = file.get_slice("x_adv")[row]
+            x_adv: Tensor = file.get_slice("x_adv")[row]
     except (OSError, SafetensorError, IndexError) as error:
-        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to have it written anew") from error
-    return found
+        raise RunError(f"{path} cannot be read ({error}): run the evaluation again to write it anew") from error
+    return x_adv
