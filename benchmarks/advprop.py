@@ -1,9 +1,9 @@
-"""What a step of AdvProp costs in plain steps, and EfficientNet-B0 at 32x32 against a plain timm loop.
+"""Cost of a step of AdvProp in plain steps, and EfficientNet-B0 at 32x32 against a plain timm loop.
 
     python -m benchmarks.advprop [--repeats 3] [--part steps loop] [--batches 3]
 
 With K attack steps AdvProp may cost (0.7 K + 2) * 1.05 plain steps: an attack step needs the gradient by the input
-alone, at weights that are folded into their norms, and two passes train. Fast AdvProp passes a fifth of each batch
+alone, at weights that are folded into BatchNorm, and two passes train. Fast AdvProp passes a fifth of each batch
 twice, and small parts of a batch cost more by image. All are runs of ``robustlab.training.fit`` on Fashion-MNIST,
 everything included.
 """
@@ -33,7 +33,7 @@ THREAT = ThreatModel(Linf(), 4 / 255)
 
 
 def some(batches: int) -> InMemory:
-    """So many batches of Fashion-MNIST with a border of 2 pixels, as floats."""
+    """A number of batches of Fashion-MNIST with a border of 2 pixels, as floats."""
     train = data.load("fashion-mnist", split="train")
     batch = train.batch(torch.arange(batches * BATCH))
     return InMemory("some", train.classes, F.pad(batch.x, (2, 2, 2, 2)), batch.y)
@@ -46,7 +46,7 @@ def ours(model: nn.Module, recipe: Recipe, examples: InMemory) -> Work:
 
 
 def plain(examples: InMemory) -> Work:
-    """One epoch as people write it: a timm network, a DataLoader, ordinary memory layout."""
+    """One epoch of a usual loop: a timm network, a DataLoader, ordinary memory layout."""
     net = timm.create_model("efficientnet_b0", num_classes=10, in_chans=1)
     net.conv_stem.stride = (1, 1)  # type: ignore[assignment]
     optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)

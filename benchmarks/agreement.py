@@ -1,4 +1,4 @@
-"""Our AutoAttack against the reference's on the same images of the same network: how many fall, which, and where."""
+"""Our AutoAttack against the reference's on the same images of the same network, stage by stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Work:
         norm: linf, l2 or l1.
         who: ours or reference.
         seed: of the run.
-        images: how many of the test images, from the first on.
+        images: number of test images, from the first on.
         checkout: of the reference.
     """
 
@@ -44,12 +44,12 @@ class Work:
 
     @property
     def threat(self) -> ThreatModel:
-        """What the attack may do."""
+        """Threat model of the norm."""
         return THREATS[self.norm]
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """Path of its result."""
         return KEPT / f"{self.norm}-{self.threat.eps}-{self.images}-{self.who}-{self.seed}.json"
 
     @property
@@ -59,7 +59,7 @@ class Work:
 
 
 def library_digest() -> str:
-    """Eight digits that change with any source file that an attack runs through."""
+    """Eight digits that change with any source file of the attacks and the core."""
     root = Path(robustlab.__file__).parent
     files = [path for room in ("attacks", "core") for path in sorted((root / room).glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
@@ -72,7 +72,7 @@ def works(norm: str, *, images: int, seeds: int, own_seeds: int, checkout: Path)
 
 
 def run(work: Work) -> Unit:
-    """Does what is left of the work."""
+    """Runs the stages that are missing."""
     model, (x, y) = networks.shallow_robust(), networks.fashion_mnist(work.images)
     stages = _ours(model, work) if work.who == "ours" else _theirs(model, work)
     return units.finish(work.path, model, x, y, stages, norm=work.threat.norm, code=work.code)
@@ -101,31 +101,31 @@ def _theirs(model: torch.nn.Module, work: Work) -> dict[str, units.Run]:
 
 def accuracy(unit: Unit, images: int) -> float:
     """Robust accuracy in per cent."""
-    return 100 * unit.standing(images) / images
+    return 100 * unit.still_robust(images) / images
 
 
 def stage_rows(done: Sequence[tuple[Work, Unit]]) -> Iterator[Row]:
-    """Who fell where, in how many seconds."""
+    """Numbers of images fooled by each stage, with seconds."""
     for work, unit in done:
-        counts = {stage: f"{len(ids)} ({unit.seconds[stage]:.0f} s)" for stage, ids in unit.fell.items()}
+        counts = {stage: f"{len(ids)} ({unit.seconds[stage]:.0f} s)" for stage, ids in unit.fooled.items()}
         yield {
             "norm": f"{work.norm}, eps {work.threat.eps}",
             "by": f"{work.who}, seed {work.seed}",
             "wrong before": str(len(unit.wrong)),
             **{stage: counts.get(stage, "to come") for stage in reference.STAGES},
-            "standing": f"{accuracy(unit, work.images):.1f} %" if complete(unit) else "to come",
+            "still robust": f"{accuracy(unit, work.images):.1f} %" if complete(unit) else "to come",
             "seconds": f"{sum(unit.seconds.values()):.0f}",
             "largest norm": f"{max(unit.radius.values()):.7f}",
         }
 
 
 def complete(unit: Unit) -> bool:
-    """Whether no stage is to come."""
-    return all(stage in unit.fell for stage in reference.STAGES)
+    """Returns True if no stage is missing."""
+    return all(stage in unit.fooled for stage in reference.STAGES)
 
 
 def verdict(norm: str, ours: Sequence[Unit], theirs: Sequence[Unit], images: int) -> Row:
-    """Whether the robust accuracies agree: that of the first of ours with the mean of theirs."""
+    """Agreement of robust accuracies: that of the first of ours with the mean of theirs."""
     own, others = ([accuracy(unit, images) for unit in side] for side in (ours, theirs))
     spread, apart = max(others) - min(others), own[0] - mean(others)
     limit = max(ALLOWED, spread)
@@ -150,25 +150,25 @@ def _mean(counts: Sequence[int]) -> str:
 
 
 def disagreement_rows(norm: str, ours: Unit, theirs: Sequence[Unit]) -> Iterator[Row]:
-    """The examples that only one of the two broke."""
-    for title, found in (
+    """The examples that only one of the two fooled."""
+    for title, examples in (
         ("ours alone", units.only_in([ours], theirs)),
         ("the reference alone", units.only_in(theirs, [ours])),
     ):
-        yield {"norm": norm, "broken by": title, "examples": str(len(found)), "ids": _listed(found)}
+        yield {"norm": norm, "fooled by": title, "examples": str(len(examples)), "ids": _listed(examples)}
 
 
 def alone_rows(done: Sequence[tuple[Work, Unit]]) -> Iterator[Row]:
-    """How often one run is at odds with all others: about equally often for all, if only the draws differ."""
+    """Numbers of examples at which one run differs from all others: similar for all, if only the draws differ."""
     for work, unit in done:
         others = [other for _, other in done if other is not unit]
         yield {
             "norm": work.norm,
             "by": f"{work.who}, seed {work.seed}",
-            "broken by all but it": str(units.only_it_spared(unit, others)),
-            "broken by it alone": str(len(units.only_in([unit], others))),
+            "fooled by all but it": str(units.robust_only_in(unit, others)),
+            "fooled by it alone": str(len(units.only_in([unit], others))),
         }
 
 
-def _listed(found: Sequence[Disagreement]) -> str:
-    return ", ".join(f"{one.id} ({one.stage}, {one.runs})" for one in found) or "none"
+def _listed(examples: Sequence[Disagreement]) -> str:
+    return ", ".join(f"{one.id} ({one.stage}, {one.runs})" for one in examples) or "none"

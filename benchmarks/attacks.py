@@ -26,7 +26,7 @@ Row = dict[str, str]
 
 
 def passes(model: Model, x: Tensor, y: Tensor, steps: int) -> Callable[[], None]:
-    """The bare limit: forward and backward to the input, and nothing done with the gradient.
+    """The bare limit: forward and backward to the input, without use of the gradient.
 
     A search twin is passed what it is passed in an attack: its micro-batches.
     """
@@ -42,13 +42,13 @@ def passes(model: Model, x: Tensor, y: Tensor, steps: int) -> Callable[[], None]
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Share of right answers."""
+    """Fraction of right answers."""
     with torch.no_grad():
         return float((model(x).argmax(1) == y).float().mean())
 
 
 def compared(name: str, model: nn.Module, x: Tensor, y: Tensor, attack: PGD, *, repeats: int) -> Iterator[Row]:
-    """One work by everybody: seconds, ratio to the bare limit and to the fastest peer, robust accuracy."""
+    """One work by all: seconds, ratio to the bare limit and to the fastest peer, robust accuracy."""
     eps = attack.threat.eps
     assert isinstance(eps, float)
     peers = pgd_peers(model, x, y, eps=eps, steps=attack.steps, step_size=2.5 * eps / attack.steps)

@@ -60,7 +60,7 @@ def agree(options: argparse.Namespace, checkout: Path) -> None:
 
 
 def main() -> None:
-    """Prints the tables asked for."""
+    """Prints the selected tables."""
     options = parsed()
     checkout = reference.find(options.reference)
     warnings.simplefilter("ignore")

@@ -22,22 +22,22 @@ from robustlab.core import Attack, Linf, ThreatModel, search_twin
 Row = dict[str, str]
 THREAT = ThreatModel(Linf(), 0.1)
 STEPS, QUERIES = 100, 5000  # of a stage of the standard suite, and of Square
-SHARE = 20  # the long limit is timed on one in so many of its passes
+PART = 20  # the long limit is timed on one in so many of its passes
 
 
 @dataclass(frozen=True)
 class Contest:
-    """One work by everybody.
+    """One work by all.
 
     Args:
-        name: what the table calls it.
+        name: name in the table.
         model: attacked.
-        images: how many.
+        images: number of images.
         attack: ours.
         theirs: the reference's.
         gradients: passes with gradient that the work takes at most.
         queries: passes without that it takes at most.
-        targets: largest ratio to the reference that is good enough, by who.
+        targets: largest ratio to the reference that is good enough, by library.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Contest:
     targets: Mapping[str, float]
 
 
-def run(contest: Contest, *, repeats: int, share: int = 1, warm_up: bool = True) -> list[Row]:
-    """Seconds, ratios and robust accuracy of everybody."""
-    model, found = contest.model, dict[str, Tensor]()
+def run(contest: Contest, *, repeats: int, part: int = 1, warm_up: bool = True) -> list[Row]:
+    """Seconds, ratios and robust accuracy of all."""
+    model, results = contest.model, dict[str, Tensor]()
     x, y = networks.fashion_mnist(contest.images)
 
     def remembered(who: str, attack: Callable[[], Tensor]) -> Callable[[], None]:
-        return lambda: found.update({who: attack()})
+        return lambda: results.update({who: attack()})
 
-    limit = bare(model, x, y, contest.gradients // share, contest.queries // share)
+    limit = bare(model, x, y, contest.gradients // part, contest.queries // part)
     narrow = search_twin(model, x, dtype=torch.bfloat16)
-    peer = reference.torchattacks_whole(model, THREAT) if share > 1 else None
+    peer = reference.torchattacks_whole(model, THREAT) if part > 1 else None
     seconds = interleaved(
         {
             "nominal limit": limit,
@@ -73,8 +73,10 @@ def run(contest: Contest, *, repeats: int, share: int = 1, warm_up: bool = True)
         repeats,
         warm_up=warm_up,
     )
-    seconds["nominal limit"] = share * (seconds["nominal limit"] + seconds.pop("nominal limit again")) / 2
-    return [_row(contest, who, seconds, accuracy(model, found[who], y) if who in found else None) for who in seconds]
+    seconds["nominal limit"] = part * (seconds["nominal limit"] + seconds.pop("nominal limit again")) / 2
+    return [
+        _row(contest, who, seconds, accuracy(model, results[who], y) if who in results else None) for who in seconds
+    ]
 
 
 def bare(model: nn.Module, x: Tensor, y: Tensor, gradients: int, queries: int) -> Callable[[], None]:
@@ -90,7 +92,7 @@ def bare(model: nn.Module, x: Tensor, y: Tensor, gradients: int, queries: int) -
     return run
 
 
-def _row(contest: Contest, who: str, seconds: Mapping[str, float], standing: float | None) -> Row:
+def _row(contest: Contest, who: str, seconds: Mapping[str, float], robust: float | None) -> Row:
     ratio = seconds[who] / seconds["reference"]
     target = contest.targets.get(who)
     return {
@@ -100,7 +102,7 @@ def _row(contest: Contest, who: str, seconds: Mapping[str, float], standing: flo
         "/ nominal limit": f"{seconds[who] / seconds['nominal limit']:.2f}",
         "/ reference": f"{ratio:.2f}",
         "target": "" if target is None else f"{target:.2f}, {'met' if ratio <= target else 'missed'}",
-        "robust accuracy": "" if standing is None else f"{standing:.3f}",
+        "robust accuracy": "" if robust is None else f"{robust:.3f}",
     }
 
 
@@ -111,7 +113,7 @@ def whole(repeats: int) -> list[Row]:
     targets = {"robustlab": 0.45, "robustlab, bf16 search": 0.33}
     attack, theirs = autoattack(THREAT), reference.whole(model, THREAT)
     contest = Contest("AutoAttack standard, robust CNN, 200", model, 200, attack, theirs, 3 * STEPS, QUERIES, targets)
-    return run(contest, repeats=1, share=SHARE, warm_up=False)
+    return run(contest, repeats=1, part=PART, warm_up=False)
 
 
 def apgd(repeats: int) -> list[Row]:

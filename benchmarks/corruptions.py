@@ -29,7 +29,7 @@ from robustlab.corruptions import CORRUPTIONS, EXTRA, corruption
 ALL = (*CORRUPTIONS, *EXTRA)
 BATCH = 20
 SLOW = {"glass_blur": 1}
-"""How many of the images the original gets where it takes too long; its time does not depend on their number."""
+"""Number of images for the original where it takes too long; its time per image does not depend on it."""
 TARGETS = {"glass_blur": 0.02} | dict.fromkeys(("zoom_blur", "elastic_transform", "brightness", "saturate"), 0.2)
 NOT_SLOWER = {"gaussian_noise", "impulse_noise", "speckle_noise", "pixelate", "jpeg_compression"}
 
@@ -37,7 +37,7 @@ Pixels = NDArray[np.uint8]
 
 
 def target(name: str) -> float:
-    """The largest ratio that is aimed at."""
+    """The largest ratio of the target."""
     return TARGETS.get(name, 1.0 if name in NOT_SLOWER else 0.6)
 
 
@@ -68,20 +68,20 @@ def photographs() -> tuple[Tensor, list[Pixels]]:
     return x, [(image * 255).round().byte().permute(1, 2, 0).contiguous().numpy() for image in x]
 
 
-def works(name: str, severity: int, x: Tensor, images: list[Pixels]) -> dict[str, Work]:
+def _works(name: str, severity: int, x: Tensor, images: list[Pixels]) -> dict[str, Work]:
     """Ours on the batch, and the original on one image after the other."""
-    found: dict[str, Work] = {"robustlab": lambda: corruption(name)(x, severity=severity)}
+    works: dict[str, Work] = {"robustlab": lambda: corruption(name)(x, severity=severity)}
     if (theirs := original()) is not None:
         few = images[: SLOW.get(name, BATCH)]
-        found["imagecorruptions"] = lambda: [theirs(one, corruption_name=name, severity=severity) for one in few]
-    return found
+        works["imagecorruptions"] = lambda: [theirs(one, corruption_name=name, severity=severity) for one in few]
+    return works
 
 
 def row(name: str, x: Tensor, images: list[Pixels], repeats: int) -> dict[str, str]:
     """Milliseconds per image, means over the severities."""
     ours, theirs = 0.0, 0.0
     for severity in range(1, 6):
-        seconds = interleaved(works(name, severity, x, images), repeats)
+        seconds = interleaved(_works(name, severity, x, images), repeats)
         ours += seconds["robustlab"] / BATCH * 200
         theirs += seconds.get("imagecorruptions", float("nan")) / SLOW.get(name, BATCH) * 200
     met = "met" if ours / theirs <= target(name) else "missed"

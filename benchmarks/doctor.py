@@ -1,9 +1,9 @@
-"""How often the evaluation doctor finds a planted fault, how often it calls a sound model faulty, and what it costs.
+"""Detections of planted faults by the evaluation doctor, its false alarms on sound models, and its cost.
 
     python -m benchmarks.doctor [--only sound] [--seeds 5]
 
 Each seed trains its own networks on 6,000 images of Fashion-MNIST, and is the seed of the evaluation: of the sample, of
-all draws and of what the doctor looks at. A fault is detected if its own code is there and no other finding is serious;
+all draws and of the doctor's examples. A fault is detected if its own code is there and no other finding is serious;
 a false alarm is any finding above "info" about a sound model. Intervals are exact (Clopper-Pearson, 95 %).
 """
 
@@ -59,13 +59,13 @@ class Pair:
         self.rows = torch.isin(y, torch.tensor(PAIR)).nonzero()[:, 0]
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Number of examples."""
         return len(self.rows)
 
     def batch(self, ids: torch.Tensor) -> Batch:
         """Examples with labels 0 and 1."""
-        found = self.whole.batch(self.rows[ids])
-        return Batch(found.x, (found.y == PAIR[1]).long(), ids)
+        batch = self.whole.batch(self.rows[ids])
+        return Batch(batch.x, (batch.y == PAIR[1]).long(), ids)
 
 
 @cache
@@ -91,7 +91,7 @@ def trained(kind: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def found(model: nn.Module, images: Examples, attack: PGD, seed: int, n: int | None) -> tuple[Finding, ...]:
+def findings_of(model: nn.Module, images: Examples, attack: PGD, seed: int, n: int | None) -> tuple[Finding, ...]:
     findings = evaluate(model, images, attacks=[attack], n=n, settings=Settings(seed=seed)).findings
     print(images.name, attack.threat.eps, seed, [(f.code, f.severity) for f in findings], file=sys.stderr, flush=True)
     return findings
@@ -100,12 +100,15 @@ def found(model: nn.Module, images: Examples, attack: PGD, seed: int, n: int | N
 def sound_models(seed: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
     for kind in ("standard", "adversarial", "batchnorm"):
         for threat in (SMALL, THREAT):
-            yield f"{kind}, eps {threat.eps:g}", found(trained(kind, seed), test_images(), PGD(threat, 40), seed, 300)
-    yield "binary, eps 0.1", found(trained("binary", seed), Pair("test"), PGD(THREAT, 40), seed, 300)
+            yield (
+                f"{kind}, eps {threat.eps:g}",
+                findings_of(trained(kind, seed), test_images(), PGD(threat, 40), seed, 300),
+            )
+    yield "binary, eps 0.1", findings_of(trained("binary", seed), Pair("test"), PGD(THREAT, 40), seed, 300)
     few = ThreatModel(Linf(), 1 / 255)
     yield (
         "EfficientNet-Lite0 on photographs, eps 1/255",
-        found(models.efficientnet_lite0(), data.load("photographs"), PGD(few, 10), seed, None),
+        findings_of(models.efficientnet_lite0(), data.load("photographs"), PGD(few, 10), seed, None),
     )
 
 
@@ -115,10 +118,10 @@ def sound(seeds: int) -> list[Row]:
     for seed in range(seeds):
         for name, findings in sound_models(seed):
             alarms.setdefault(name, []).append(", ".join(f.code for f in findings if f.severity != "info"))
-    rows = [_rate("sound model", name, "false alarms", list(map(bool, said))) for name, said in alarms.items()]
-    for row, said in zip(rows, alarms.values(), strict=True):
-        row["codes"] = "; ".join(filter(None, said))
-    every = [bool(codes) for said in alarms.values() for codes in said]
+    rows = [_rate("sound model", name, "false alarms", list(map(bool, codes))) for name, codes in alarms.items()]
+    for row, codes in zip(rows, alarms.values(), strict=True):
+        row["codes"] = "; ".join(filter(None, codes))
+    every = [bool(codes) for seen in alarms.values() for codes in seen]
     return [*rows, {**_rate("sound model", "all", "false alarms", every), "codes": ""}]
 
 
@@ -129,7 +132,7 @@ def planted(seeds: int) -> list[Row]:
     for name, (code, around) in FAULTS.items():
         for seed in range(seeds):
             kind = "batchnorm" if code == "training-mode-batchnorm" else "standard"
-            findings = found(around(trained(kind, seed)), test_images(), PGD(THREAT, 40), seed, 200)
+            findings = findings_of(around(trained(kind, seed)), test_images(), PGD(THREAT, 40), seed, 200)
             serious = [f.code for f in findings if f.severity == "serious"]
             hits.setdefault(name, []).append(serious == [code])
             others.setdefault(name, set()).update({*serious} - {code})
@@ -141,8 +144,8 @@ def planted(seeds: int) -> list[Row]:
 
 
 def _rate(what: str, name: str, of: str, seen: list[bool]) -> Row:
-    share = clopper_pearson(sum(seen), len(seen))
-    return {what: name, of: f"{share.count} of {share.n}", "95 % interval": f"[{share.low:.2f}, {share.high:.2f}]"}
+    rate = clopper_pearson(sum(seen), len(seen))
+    return {what: name, of: f"{rate.count} of {rate.n}", "95 % interval": f"[{rate.low:.2f}, {rate.high:.2f}]"}
 
 
 def cost(seeds: int) -> list[Row]:

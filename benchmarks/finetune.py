@@ -1,4 +1,4 @@
-"""Transfer learning: how fast features are kept beside a bare forward pass, and how long an epoch on them takes.
+"""Transfer learning: speed of storing features against a bare forward pass, and time of an epoch on them.
 
     python -m benchmarks.finetune                  # both tables, two threads: OMP_NUM_THREADS=2
     python -m benchmarks.finetune --part epoch     # the features of 60,000 images are made once, then kept
@@ -30,7 +30,7 @@ WAY = Settings(1, batch_size=BATCH, optimizer=adamw(), device=DEVICE, workers=0)
 
 
 def some(images: int) -> InMemory:
-    """The first so many training images of Fashion-MNIST."""
+    """The first training images of Fashion-MNIST."""
     train = data.load("fashion-mnist", split="train")
     if not isinstance(train, InMemory):
         raise TypeError(f"Fashion-MNIST came as a {type(train).__name__}")
@@ -55,7 +55,7 @@ def bare(model: nn.Module, examples: InMemory, batch: int) -> Work:
 
 
 def caching(images: int, repeats: int) -> str:
-    """Keeping features, with reading, enlarging and writing, beside bare passes in batches of several sizes."""
+    """Storing features, with reading, enlarging and writing, against bare passes in batches of several sizes."""
     examples = some(images)
     works: dict[str, Work] = {
         f"bare forward, batch {batch}": bare(pretrained("efficientnet-lite0", examples, side=SIDE), examples, batch)
@@ -80,7 +80,7 @@ def caching(images: int, repeats: int) -> str:
 
 
 def epochs(images: int, repeats: int) -> str:
-    """An epoch on kept features, data order, updates and all, and the forward pass that it saves."""
+    """An epoch on stored features, data order, updates and all, and the forward pass that it saves."""
     examples = some(images)
     model = pretrained("efficientnet-lite0", examples, side=SIDE)
     features = cached_features(model, examples, KEPT, WAY)

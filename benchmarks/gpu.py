@@ -1,10 +1,10 @@
-"""Throughput of PGD, APGD and AutoAttack against the bare limit, on a GPU or wherever there is none.
+"""Throughput of PGD, APGD and AutoAttack against the bare limit, on a GPU or a CPU.
 
     python -m benchmarks.gpu [--device auto] [--images N] [--steps N]
 
 The networks have random weights (and BatchNorm statistics of one random batch), which is enough to measure throughput,
-but everything falls at once: rows with stop="success" show how cheap fallen examples are, and those with stop="never"
-what an example costs that withstands everything. The bare limit is the raw model's passes on the whole batch, in
+but all examples are fooled at once: rows with stop="success" show the small cost of fooled examples, and those with
+stop="never" the cost of an example that stays robust. The bare limit is the raw model's passes on the whole batch, in
 float32, and in the layout and precision of the search: a forward pass and a backward pass to the input for each step, a
 forward pass for each query. Without a GPU the numbers of images, steps and queries are tiny: that shows that it runs.
 """
@@ -28,12 +28,12 @@ from robustlab.core import Attack, Linf, Stop, ThreatModel, search_twin
 
 Row = dict[str, str]
 THREAT = ThreatModel(Linf(), 8 / 255)
-TARGETS = 9  # of the targeted stages: an example that withstands everything meets all
+TARGETS = 9  # of the targeted stages: all of them for an example that stays robust
 QUERIES = 50  # of Square for each step of the other stages, as in the standard suite: 5,000 and 100
 
 
 class Subject(NamedTuple):
-    """What is attacked."""
+    """Model and inputs under attack."""
 
     name: str
     model: nn.Module
@@ -43,32 +43,32 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """An attack, and the passes it takes at most.
+    """An attack, and its largest number of passes.
 
     Args:
-        name: what the table calls it.
+        name: name in the table.
         attack: the attack.
         gradients: passes with gradient.
         queries: passes without.
-        share: the limit is timed on one in so many of its passes.
+        part: the limit is timed on one in so many of its passes.
     """
 
     name: str
     attack: Attack
     gradients: int
     queries: int = 0
-    share: int = 1
+    part: int = 1
 
 
 def works(steps: int) -> list[Work]:
     """PGD, APGD, and AutoAttack's standard stages with so many steps each; 100 is the standard."""
     attacks = (APGD(THREAT, steps), APGDT(THREAT, steps), FABT(THREAT, steps), Square(THREAT, queries=QUERIES * steps))
     suite = AutoAttack(("apgd-ce", "apgd-t", "fab-t", "square"), attacks)
-    gradients, share = steps * (1 + 2 * TARGETS), min(steps, 20)
+    gradients, part = steps * (1 + 2 * TARGETS), min(steps, 20)
     return [
         Work(f"PGD-{steps}", PGD(THREAT, steps), steps),
         Work(f"APGD-CE, {steps} steps", APGD(THREAT, steps), steps),
-        Work(f"AutoAttack, {steps} steps", suite, gradients, QUERIES * steps, share),
+        Work(f"AutoAttack, {steps} steps", suite, gradients, QUERIES * steps, part),
     ]
 
 
@@ -98,10 +98,10 @@ def rows(subject: Subject, work: Work, *, repeats: int) -> Iterator[Row]:
     """Throughput and memory of the limits and of ours."""
     runs, peaks = contestants(subject, work), dict[str, str]()
     watched = {who: _watched(who, run, subject.x.device, peaks) for who, run in runs.items()}
-    seconds = interleaved(watched, repeats, warm_up=work.share == 1)
+    seconds = interleaved(watched, repeats, warm_up=work.part == 1)
     for who in runs:
         if "limit" in who:
-            seconds[who] *= work.share
+            seconds[who] *= work.part
         rate = len(subject.x) / seconds[who]
         yield {
             "network": subject.name,
@@ -118,7 +118,7 @@ def contestants(subject: Subject, work: Work) -> dict[str, Callable[[], object]]
     """The limits of each layout and precision, and ours in both precisions of the search."""
     _, model, x, y = subject
     last = x.contiguous(memory_format=torch.channels_last)
-    passes = (work.gradients // work.share, work.queries // work.share)
+    passes = (work.gradients // work.part, work.queries // work.part)
     kinds = {
         "limit, fp32": bare(model, x, y, *passes),
         "limit, fp32, channels-last": bare(_last(model), last, y, *passes),
@@ -147,7 +147,7 @@ def _limit_of(who: str) -> str:
 
 
 def _watched(who: str, run: Callable[[], object], device: torch.device, peaks: dict[str, str]) -> Callable[[], object]:
-    """The same; the largest sum of CUDA memory in use is written down."""
+    """The same work, with a record of the largest sum of CUDA memory in use."""
 
     def watched() -> None:
         if device.type != "cuda":
@@ -170,8 +170,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    device = found if options.device == "auto" else torch.device(options.device)
+    current = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    device = current if options.device == "auto" else torch.device(options.device)
     tiny = device.type == "cpu"
     print(f"{machine()}; on {device}\n")
     result: list[Row] = []

@@ -1,4 +1,4 @@
-"""PGD in L1 against that of other libraries at equal steps, and against Auto-PGD: how many images are left."""
+"""PGD in L1 against that of other libraries at equal steps, and against Auto-PGD: images that are still robust."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def lengths(eps: float) -> list[tuple[int, float | None]]:
 def runs(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, length: float | None) -> dict[str, Run]:
     """Ours and those of the libraries that are installed; each call returns x_adv (N, ...)."""
     threat = ThreatModel(L1(), eps)
-    found: dict[str, Run] = {
+    calls: dict[str, Run] = {
         "robustlab": lambda: PGD(threat, steps, length)(model, x, y),
     }
     for name, make in (("foolbox", _foolbox), ("art", _art)):
         if importlib.util.find_spec(name) is not None:
-            found[name] = make(model, x, y, eps, steps, length)
+            calls[name] = make(model, x, y, eps, steps, length)
     if length is not None:  # it finds its own
-        found["robustlab, APGD"] = lambda: APGD(threat, steps)(model, x, y)
+        calls["robustlab, APGD"] = lambda: APGD(threat, steps)(model, x, y)
         if importlib.util.find_spec("adv_lib") is not None:
-            found["adv_lib, APGD"] = _adv_lib(model, x, y, eps, steps)
-    return found
+            calls["adv_lib, APGD"] = _adv_lib(model, x, y, eps, steps)
+    return calls
 
 
 def _foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, length: float | None) -> Run:
@@ -82,7 +82,7 @@ def _adv_lib(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int) -> 
 
 
 def left(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, eps: float) -> str:
-    """How many are still right; what is outside the budget by more than rounding counts as right."""
+    """Number of images that are still right; those outside the budget by more than rounding count as right."""
     outside = L1().size(x_adv.double() - x.double()) > eps * 1.001
     with torch.no_grad():
         wrong = (model(x_adv).argmax(1) != y) & ~outside
@@ -105,11 +105,11 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100)
-    found = []
+    done = []
     for row in rows(parser.parse_args().images):
         print(" | ".join(row.values()), flush=True)
-        found.append(row)
-    print(f"\n{table(found)}")
+        done.append(row)
+    print(f"\n{table(done)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Peak memory of an attack in input-sized tensors, over that of the passes it must make.
+"""Peak memory of an attack in input-sized tensors, over that of its necessary passes.
 
 python -m benchmarks.memory
 """
@@ -20,7 +20,7 @@ from robustlab.core import L1, L2, Linf, ThreatModel
 
 
 class Live(TorchDispatchMode):
-    """Adds up the bytes of all tensors made inside the block that are still alive, and remembers the largest sum."""
+    """Adds up the bytes of all tensors made inside the block that are still alive, and keeps the largest sum."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ class Live(TorchDispatchMode):
 
 
 def peak(work: Callable[[], object]) -> int:
-    """Bytes alive at the worst moment."""
+    """Largest number of bytes alive."""
     live = Live()
     with live:
         work()

@@ -1,4 +1,4 @@
-"""What Noisy Student costs beside its trainings: the teacher's pass, the choice, the files; and mixing the batches.
+"""Cost of Noisy Student besides its trainings: the teacher's pass, the choice, the files; and mixed batches.
 
     python -m benchmarks.noisy_student              # both tables, two threads: OMP_NUM_THREADS=2
     python -m benchmarks.noisy_student --part mixing --repeats 5
@@ -41,7 +41,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def some(images: int) -> InMemory:
-    """The first so many training images of Fashion-MNIST."""
+    """The first training images of Fashion-MNIST."""
     train = data.load("fashion-mnist", split="train")
     batch = train.batch(torch.arange(images))
     return InMemory("some", train.classes, batch.x, batch.y)
@@ -68,8 +68,8 @@ def stages(model: str, precision: Literal["fp32", "bf16", "fp16"], epochs: int, 
         {"stage": "all trainings", "seconds": f"{trained:.2f}"},
         {"stage": "the run", "seconds": f"{total:.2f}"},
     ]
-    said = f"{model}, {precision}, {LABELLED:,} labels, {len(unlabelled):,} without, ratio {RATIO}, {epochs} epochs"
-    return f"{said}\n\n{table(rows)}\n\nadded to the sum of its trainings: {(total / trained - 1):.1%}"
+    title = f"{model}, {precision}, {LABELLED:,} labels, {len(unlabelled):,} without, ratio {RATIO}, {epochs} epochs"
+    return f"{title}\n\n{table(rows)}\n\nadded to the sum of its trainings: {(total / trained - 1):.1%}"
 
 
 def mixing(model: str, precision: Literal["fp32", "bf16", "fp16"], repeats: int) -> str:
@@ -118,12 +118,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print(machine() + "\n")
-    if "stages" in asked.part:
-        print(stages(asked.model, asked.precision, asked.epochs, asked.images) + "\n")
-    if "mixing" in asked.part:
-        print(mixing(asked.model, asked.precision, asked.repeats))
+    if "stages" in options.part:
+        print(stages(options.model, options.precision, options.epochs, options.images) + "\n")
+    if "mixing" in options.part:
+        print(mixing(options.model, options.precision, options.repeats))
 
 
 if __name__ == "__main__":

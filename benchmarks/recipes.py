@@ -1,7 +1,7 @@
 """The recipes that the training benchmarks compare, all against Linf at eps 0.1 and with the settings of their papers.
 
-``pgd-2`` and ``pgd-3`` are nobody's: fewer and longer steps, to be fast. Where norm layers may stay in eval mode while
-inputs are made, they do, which is the faster.
+``pgd-2`` and ``pgd-3`` are from no paper: fewer and longer steps, to be fast. BatchNorm stays in eval mode while inputs
+are made if the recipe allows it, which is faster.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ RECIPES: dict[str, Recipe] = {
     "mart": mart(THREAT),
     "awp": awp(madry(THREAT, bn_mode="eval")),
 }
-SAID = {
-    "standard": "on the data as they are",
+DESCRIPTIONS = {
+    "standard": "on clean data",
     "fgsm": "half FGSM, half clean",
     "fast": "FGSM from a random start, with the alarm",
     "free": "4 replays",
@@ -42,4 +42,4 @@ SAID = {
     "mart": "beta 6, 10 steps of 7/31 eps",
     "awp": "the same PGD, gamma 0.01",
 }
-"""What each is, beside its name."""
+"""Description of each recipe, next to its name."""

@@ -1,4 +1,4 @@
-"""The reference implementation of AutoAttack and torchattacks' version, behind one face; neither is needed to import.
+"""The reference implementation of AutoAttack and torchattacks' version, behind one interface; both are optional.
 
 The reference has no package: clone https://github.com/fra31/auto-attack and name the folder by ``--reference`` or by
 the environment variable ROBUSTLAB_REFERENCE. It seeds the global generators: the random state is put back.
@@ -26,28 +26,28 @@ BATCH = 250  # the reference's own default
 
 
 class Suite(Protocol):
-    """What we use of the reference's AutoAttack."""
+    """Part of the reference's AutoAttack that the benchmarks use."""
 
     attacks_to_run: list[str]
 
     def run_standard_evaluation(self, x_orig: Tensor, y_orig: Tensor, bs: int = ...) -> Tensor:
-        """Adversarial inputs, and the inputs themselves where nothing was found."""
+        """Adversarial inputs, or the inputs themselves where the attack fails."""
 
 
 def find(path: Path | None) -> Path:
-    """The checkout: the path given, else that in ROBUSTLAB_REFERENCE; it is put where imports look.
+    """The checkout: the given path, else that in ROBUSTLAB_REFERENCE; it is added to the path of imports.
 
     Raises: SystemExit if there is no package ``autoattack`` in it.
     """
-    found = path or Path(os.environ.get("ROBUSTLAB_REFERENCE", ""))
-    if not (found / "autoattack" / "autoattack.py").exists():
+    checkout = path or Path(os.environ.get("ROBUSTLAB_REFERENCE", ""))
+    if not (checkout / "autoattack" / "autoattack.py").exists():
         sys.exit("name a checkout of https://github.com/fra31/auto-attack by --reference or ROBUSTLAB_REFERENCE")
-    sys.path.insert(0, str(found.resolve()))
-    return found
+    sys.path.insert(0, str(checkout.resolve()))
+    return checkout
 
 
 def revision(path: Path) -> str:
-    """Commit of a checkout, or why there is none."""
+    """Commit of a checkout, or the reason why there is none."""
     command = ["git", "-C", str(path), "log", "-1", "--format=%h of %cs"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "no git checkout"
@@ -116,7 +116,7 @@ def _perturbed(model: nn.Module, attack: object) -> Run:
 
 
 def torchattacks_whole(model: nn.Module, threat: ThreatModel) -> Run | None:
-    """Torchattacks' AutoAttack, if it is installed: ten steps of APGD where the paper has a hundred."""
+    """Torchattacks' AutoAttack, if it is installed: ten steps of APGD instead of the hundred of the paper."""
     if importlib.util.find_spec("torchattacks") is None:
         return None
     attack = importlib.import_module("torchattacks").AutoAttack(model, norm=name_of(threat), eps=threat.eps, seed=0)

@@ -1,4 +1,4 @@
-"""What Neural Structured Learning costs: steps against plain ones, and the graph of 60,000 embeddings.
+"""Cost of Neural Structured Learning: steps against plain ones, and the graph of 60,000 embeddings.
 
     python -m benchmarks.regularization [--repeats 3] [--part steps graph]
 
@@ -40,7 +40,7 @@ NODES, WIDTH, THRESHOLD, NEAREST = 60_000, 128, 0.8, 10
 
 
 def by_hand(examples: InMemory, how: AdversarialRegularization | None) -> Work:
-    """An epoch of a loop of one's own, plain or with the module's one loss."""
+    """An epoch of a loop by hand, plain or with the module's one loss."""
 
     def epoch() -> None:
         model = BatchNormCNN().train()
@@ -55,7 +55,7 @@ def by_hand(examples: InMemory, how: AdversarialRegularization | None) -> Work:
 
 
 def bare(examples: InMemory) -> Work:
-    """An epoch of the least that one loss can do: two passes, a gradient to the input, one backward through both."""
+    """An epoch of the least work for one loss: two passes, a gradient to the input, one backward through both."""
 
     def epoch() -> None:
         model = BatchNormCNN().train()
@@ -79,8 +79,8 @@ def forwards(examples: InMemory, passes: int) -> Work:
         model = BatchNormCNN().train()
         optimizer = sgd_of(model)
         for x, y in zip(examples.x.split(BATCH), examples.y.split(BATCH), strict=True):
-            said = model(x.repeat(passes, 1, 1, 1))
-            loss = F.cross_entropy(said[: len(x)], y) + said[len(x) :].square().mean()
+            logits = model(x.repeat(passes, 1, 1, 1))
+            loss = F.cross_entropy(logits[: len(x)], y) + logits[len(x) :].square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -89,14 +89,14 @@ def forwards(examples: InMemory, passes: int) -> Work:
 
 
 def ring(nodes: int) -> Graph:
-    """Everybody's neighbours are the next few."""
+    """A graph in which the neighbours of each node are the next few."""
     source = torch.arange(nodes).repeat_interleave(NEIGHBOURS)
     target = (source + torch.arange(1, NEIGHBOURS + 1).repeat(nodes)) % nodes
     return Graph(source, target, torch.ones(len(source)), nodes)
 
 
 def steps(repeats: int) -> str:
-    """Each way to train over the plain one that it is to be compared with."""
+    """Time of each kind of training over that of the plain one."""
     examples = some(30)
     works = {
         "plain, fit": ours(examples, standard()),
@@ -133,17 +133,17 @@ def graph() -> str:
 
 
 def built() -> None:
-    """Builds it, and prints what it took."""
+    """Builds it, and prints time and memory."""
     draws = torch.Generator().manual_seed(0)
     centres = torch.randn(500, WIDTH, generator=draws)
     x = centres[torch.randint(500, (NODES,), generator=draws)] + 0.4 * torch.randn(NODES, WIDTH, generator=draws)
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    found = build_graph(x, THRESHOLD, top_k=NEAREST)
+    built = build_graph(x, THRESHOLD, top_k=NEAREST)
     spent = time.perf_counter() - started
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     row = {
         "graph": f"{NODES:,} x {WIDTH}, threshold {THRESHOLD}, top {NEAREST}, exact",
-        "edges": f"{len(found):,}",
+        "edges": f"{len(built):,}",
         "seconds": f"{spent:.1f}",
         "memory beyond the input, GiB": f"{memory:.2f}",
     }

@@ -1,4 +1,4 @@
-"""Which recipe makes a network robust in the least time, and what each reaches in the same time.
+"""Times of recipes to make a network robust, and their accuracies in the same time.
 
     python -m benchmarks.training --part recipes     how many images a second each recipe takes; on a quiet machine
     python -m benchmarks.time_to_robustness rank     trains each for as long as the others, and measures it
@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from benchmarks.networks import KEPT
-from benchmarks.recipes import BATCH, PRECISIONS, RECIPES, SAID, THREAT, Precision
+from benchmarks.recipes import BATCH, DESCRIPTIONS, PRECISIONS, RECIPES, THREAT, Precision
 from benchmarks.timing import machine, table
 from benchmarks.training import RATES
 from robustlab import data, models
@@ -42,12 +42,12 @@ CLEAN, ROBUST, LIMIT = 0.85, 0.75, 240.0
 """The target: clean and robust accuracy, and seconds."""
 
 
-class Share(NamedTuple):
-    """What a recipe can do in a given time."""
+class Amount(NamedTuple):
+    """Work of a recipe in a given time."""
 
     epochs: int
     images: int
-    """In each epoch."""
+    """Images in each epoch."""
 
     @property
     def seen(self) -> int:
@@ -55,11 +55,11 @@ class Share(NamedTuple):
         return self.epochs * self.images
 
 
-def share(rate: float, seconds: float, examples: int) -> Share:
-    """As few epochs as hold the images that can be taken, all equally long."""
+def amount(rate: float, seconds: float, examples: int) -> Amount:
+    """The fewest epochs of equal length with the images of that time."""
     images = max(BATCH, round(rate * seconds))
     epochs = math.ceil(images / examples)
-    return Share(epochs, min(examples, images // epochs))
+    return Amount(epochs, min(examples, images // epochs))
 
 
 def measured(model: nn.Module, *, bf16: bool) -> Evaluation:
@@ -69,8 +69,8 @@ def measured(model: nn.Module, *, bf16: bool) -> Evaluation:
     return evaluate(model, test, attacks={"PGD-40": PGD(THREAT, steps=40)}, settings=how)
 
 
-def trained(name: str, precision: Precision, part: Share, place: Path) -> nn.Module:
-    """A network trained on so many images; a training that was broken off goes on."""
+def trained(name: str, precision: Precision, part: Amount, place: Path) -> nn.Module:
+    """A network trained on a number of images; an interrupted training is resumed."""
     whole = data.load("fashion-mnist", split="train")
     examples: Examples = whole if part.images == len(whole) else data.sample(whole, part.images)
     model = models.load("batchnorm-cnn", classes=10, seed=0)
@@ -80,13 +80,13 @@ def trained(name: str, precision: Precision, part: Share, place: Path) -> nn.Mod
 
 
 def rank(names: list[str], precision: Precision, seconds: float) -> None:
-    """Trains and measures what is not done yet."""
+    """Trains and measures the missing ones."""
     rates = json.loads(RATES.read_text())["rates"]
     for name in names:
         place = HOME / f"{name}-{precision}-{seconds:g}"
         if place.with_suffix(".json").exists():
             continue
-        part = share(rates[name][precision], seconds, 60_000)
+        part = amount(rates[name][precision], seconds, 60_000)
         found = measured(trained(name, precision, part, place), bf16=True)
         record = {
             "recipe": name,
@@ -102,14 +102,14 @@ def rank(names: list[str], precision: Precision, seconds: float) -> None:
 
 
 def ranking() -> str:
-    """All that is done, the most robust first; time by the rates as they are known now."""
+    """All finished ones, the most robust first; time by the current rates."""
     rates = json.loads(RATES.read_text())["rates"]
     found = [json.loads(path.read_text()) for path in HOME.glob("*.json")]
     return table(
         [
             {
                 "recipe": f"{one['recipe']}, {one['precision']}",
-                "": SAID[one["recipe"]],
+                "": DESCRIPTIONS[one["recipe"]],
                 "images": f"{one['images']:,}",
                 "epochs": f"{one['images'] / 60_000:.1f}",
                 "images / rate": f"{one['images'] / rates[one['recipe']][one['precision']]:.0f} s",
@@ -122,7 +122,7 @@ def ranking() -> str:
 
 
 def confirm(out: Path) -> None:
-    """Starts the command from nothing, stops the clock when it ends, and measures what it wrote."""
+    """Runs the command from the start, stops the clock when it ends, and measures its network."""
     shutil.rmtree(out, ignore_errors=True)
     command = "import sys; from robustlab.cli.main import main; sys.exit(main())"
     started = time.perf_counter()

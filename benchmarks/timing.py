@@ -1,4 +1,4 @@
-"""Timing that can be compared: interleaved repeats, medians, and what machine it was."""
+"""Comparable timing: interleaved repeats, medians, and the machine."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.networks import KEPT
-from benchmarks.recipes import BATCH, PRECISIONS, RECIPES, SAID, THREAT, Precision
+from benchmarks.recipes import BATCH, DESCRIPTIONS, PRECISIONS, RECIPES, THREAT, Precision
 from benchmarks.timing import Work, interleaved, machine, table
 from robustlab import data
 from robustlab.attacks import FGSM, PGD
@@ -32,11 +32,11 @@ from robustlab.training import Settings, adversarial, fit, sgd
 
 RATES = KEPT / "rates.json"
 SECONDS = 1.0
-"""About what one timed run of a recipe takes."""
+"""Rough time of one timed run of a recipe."""
 
 
 def sgd_of(model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of all who are compared."""
+    """The optimizer of all trainings."""
     return torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
 
@@ -85,14 +85,14 @@ def ours(examples: InMemory, recipe: Recipe, precision: Precision = "fp32") -> W
 
 
 def some(batches: int) -> InMemory:
-    """So many batches of Fashion-MNIST."""
+    """A number of batches of Fashion-MNIST."""
     train = data.load("fashion-mnist", split="train")
     batch = train.batch(torch.arange(batches * BATCH))
     return InMemory("some", train.classes, batch.x, batch.y)
 
 
 def loops(repeats: int) -> str:
-    """Our loop, ART's and a plain one, doing the same."""
+    """Our loop, ART's and a plain one on the same work."""
     kinds: dict[str, tuple[int, int, float, Attack]] = {
         "FGSM": (40, 1, 0.125, FGSM(THREAT, step_size=0.125, random_start=True)),
         "PGD-7": (15, 7, 0.03, PGD(THREAT, steps=7, step_size=0.03)),
@@ -135,12 +135,12 @@ def rates(names: Sequence[str], repeats: int) -> dict[str, dict[str, float]]:
 
 
 def rate_table(found: dict[str, dict[str, float]]) -> str:
-    """Images/s, and how much bf16 gains."""
+    """Images/s, and the gain by bf16."""
     return table(
         [
             {
                 "recipe": name,
-                "": SAID[name],
+                "": DESCRIPTIONS[name],
                 "images/s, fp32": f"{rate['fp32']:.0f}",
                 "images/s, bf16": f"{rate['bf16']:.0f}",
                 "bf16 / fp32": f"{rate['bf16'] / rate['fp32']:.2f}",

@@ -21,45 +21,50 @@ Run: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass
 class Unit:
-    """What one suite did to some images in one run.
+    """Result of one suite on some images in one run.
 
     Args:
-        code: which state of the suite's code it was.
+        code: state of the suite's code.
         wrong: ids of the images that were misclassified before any attack.
-        fell: ids by stage.
+        fooled: ids of the images fooled by each stage.
         seconds: by stage.
-        radius: largest norm of a successful perturbation, by stage, 0 where nothing fell.
+        radius: largest norm of a successful perturbation, by stage, 0 where none was found.
     """
 
     code: str
     wrong: list[int]
-    fell: dict[str, list[int]] = field(default_factory=dict)
+    fooled: dict[str, list[int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     radius: dict[str, float] = field(default_factory=dict)
 
     @property
     def stage_of(self) -> dict[int, str]:
-        """The stage at which each example fell."""
-        return {number: stage for stage, ids in self.fell.items() for number in ids}
+        """The stage that fooled each example."""
+        return {number: stage for stage, ids in self.fooled.items() for number in ids}
 
-    def standing(self, images: int) -> int:
-        """How many of so many images withstood everything."""
-        return images - len(self.wrong) - sum(map(len, self.fell.values()))
+    def still_robust(self, images: int) -> int:
+        """Number of images that no stage fooled, of so many."""
+        return images - len(self.wrong) - sum(map(len, self.fooled.values()))
 
 
 class Disagreement(NamedTuple):
-    """An example that fell in one's run and in none, or only in some, of the others'."""
+    """An example that was fooled in some runs of one suite and in none of the other's."""
 
     id: int
     stage: str
-    """Where it fell, in the first run that broke it."""
+    """Stage that fooled it, in the first of these runs."""
     runs: int
-    """In how many runs it fell."""
+    """Number of these runs."""
 
 
 def load(path: Path) -> Unit | None:
-    """A unit kept on disk, whole or with some stages still to come; None if there is none."""
-    return Unit(**json.loads(path.read_text())) if path.exists() else None
+    """A unit kept on disk, whole or with some stages missing; None if there is none."""
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text())
+    if "fell" in stored:  # the name in older files
+        stored["fooled"] = stored.pop("fell")
+    return Unit(**stored)
 
 
 def keep(unit: Unit, path: Path) -> None:
@@ -73,24 +78,26 @@ def keep(unit: Unit, path: Path) -> None:
 def finish(
     path: Path, model: nn.Module, x: Tensor, y: Tensor, stages: Mapping[str, Run], *, norm: Norm, code: str
 ) -> Unit:
-    """Runs the stages that a unit lacks, each on what those before it left standing, and keeps it after each.
+    """Runs the stages that a unit lacks, each on the images that are still robust, and stores it after each.
 
-    What another state of the code has run is run again.
+    Stages of another state of the code are run again.
     """
     unit = load(path)
     if unit is None or unit.code != code:
         unit = Unit(code, _wrong(model, x, y).nonzero()[:, 0].tolist())
     for name, run in stages.items():
-        if name in unit.fell:
+        if name in unit.fooled:
             continue
         left = torch.ones(len(x), dtype=torch.bool)
         left[[*unit.wrong, *unit.stage_of]] = False
         ids, start = left.nonzero()[:, 0], time.perf_counter()
         x_adv = run(x[ids], y[ids], ids) if len(ids) else x[ids]
         unit.seconds[name] = time.perf_counter() - start
-        fell = _wrong(model, x_adv, y[ids])
-        unit.fell[name] = ids[fell].tolist()
-        unit.radius[name] = float(norm.size(x_adv[fell].double() - x[ids][fell].double()).max()) if fell.any() else 0.0
+        fooled = _wrong(model, x_adv, y[ids])
+        unit.fooled[name] = ids[fooled].tolist()
+        unit.radius[name] = (
+            float(norm.size(x_adv[fooled].double() - x[ids][fooled].double()).max()) if fooled.any() else 0.0
+        )
         keep(unit, path)
     return unit
 
@@ -102,7 +109,7 @@ def _wrong(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def batched(attack: Callable[[Tensor, Tensor, Tensor], Tensor], rows: int) -> Run:
-    """The same in batches."""
+    """The same attack in batches."""
 
     def run(x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
         parts = zip(x.split(rows), y.split(rows), ids.split(rows), strict=True)
@@ -112,24 +119,24 @@ def batched(attack: Callable[[Tensor, Tensor, Tensor], Tensor], rows: int) -> Ru
 
 
 def only_in(units: Sequence[Unit], others: Sequence[Unit]) -> list[Disagreement]:
-    """Examples that fell in some of the units and in none of the others, in order of their ids."""
-    fallen = [unit.stage_of for unit in units]
-    spared = set().union(*fallen) - set().union(*(unit.stage_of for unit in others))
+    """Examples that were fooled in some of the units and in none of the others, in order of their ids."""
+    stages_of = [unit.stage_of for unit in units]
+    chosen = set().union(*stages_of) - set().union(*(unit.stage_of for unit in others))
     return [
         Disagreement(
             number,
-            next(stages[number] for stages in fallen if number in stages),
-            sum(number in stages for stages in fallen),
+            next(stages[number] for stages in stages_of if number in stages),
+            sum(number in stages for stages in stages_of),
         )
-        for number in sorted(spared)
+        for number in sorted(chosen)
     ]
 
 
 def differing(one: Unit, other: Unit) -> int:
-    """How many examples fell in just one of two runs."""
+    """Number of examples that were fooled in just one of two runs."""
     return len(one.stage_of.keys() ^ other.stage_of.keys())
 
 
-def only_it_spared(unit: Unit, others: Sequence[Unit]) -> int:
-    """How many examples fell in all other runs, but stand in this one."""
+def robust_only_in(unit: Unit, others: Sequence[Unit]) -> int:
+    """Number of examples that were fooled in all other runs, but not in this one."""
     return len(set.intersection(*(set(other.stage_of) for other in others)) - unit.stage_of.keys())

@@ -1,4 +1,4 @@
-"""The benchmarks import, and those with logic of their own get it right."""
+"""The benchmarks can be imported, and the logic of some is right."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_no_benchmark_imports_itself_by_way_of_others(name: str) -> None:
 
 
 class Stages:
-    """Two stages: the first breaks the example with id 2, the second that with id 3, unless it is interrupted."""
+    """Two stages: the first fools the model on id 2, the second on id 3, unless it is interrupted."""
 
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
@@ -86,9 +86,9 @@ def test_an_interrupted_unit_goes_on_at_its_stage_with_what_is_left(tmp_path: Pa
     stages.interrupted = False
     unit = run("a")
     assert stages.seen == [[0, 2, 3, 4], [0, 3, 4]]
-    assert (unit.wrong, unit.fell) == ([1], {"first": [2], "second": [3]})
+    assert (unit.wrong, unit.fooled) == ([1], {"first": [2], "second": [3]})
     assert unit.radius == {"first": 0.75, "second": 0.75}
-    assert unit.standing(5) == 2
+    assert unit.still_robust(5) == 2
     assert run("a") == unit == units.load(path)
     assert len(stages.seen) == 2
     run("b")
@@ -96,7 +96,7 @@ def test_an_interrupted_unit_goes_on_at_its_stage_with_what_is_left(tmp_path: Pa
     assert [file.name for file in path.parent.iterdir()] == ["unit.json"]
 
 
-def test_disagreements_are_what_fell_in_some_runs_of_one_and_in_none_of_the_other() -> None:
+def test_disagreements_were_fooled_in_some_runs_of_one_and_in_none_of_the_other() -> None:
     from benchmarks import units
 
     ours = units.Unit("a", [0], {"apgd-ce": [1, 2], "square": [3]})
@@ -104,19 +104,19 @@ def test_disagreements_are_what_fell_in_some_runs_of_one_and_in_none_of_the_othe
     assert units.only_in([ours], theirs) == [(3, "square", 1)]
     assert units.only_in(theirs, [ours]) == [(4, "square", 2), (5, "apgd-ce", 1)]
     assert [units.differing(ours, other) for other in theirs] == [3, 4]
-    assert [units.only_it_spared(*runs) for runs in ((ours, theirs), (theirs[0], [ours, theirs[1]]))] == [1, 1]
+    assert [units.robust_only_in(*runs) for runs in ((ours, theirs), (theirs[0], [ours, theirs[1]]))] == [1, 1]
 
 
 @pytest.mark.parametrize(
-    ("fallen", "verdict"),
+    ("fooled", "verdict"),
     [((500, 500, 500), "met"), ((498, 498, 498), "met"), ((497, 497, 497), "missed"), ((503, 497, 499), "met")],
 )
 def test_agreement_allows_two_tenths_of_a_point_or_the_spread_of_the_reference(
-    fallen: tuple[int, ...], verdict: str
+    fooled: tuple[int, ...], verdict: str
 ) -> None:
     from benchmarks import agreement, units
 
-    ours, *theirs = (units.Unit("", [], {"apgd-ce": list(range(count))}) for count in (500, *fallen))
+    ours, *theirs = (units.Unit("", [], {"apgd-ce": list(range(count))}) for count in (500, *fooled))
     assert agreement.verdict("l2", [ours], theirs, 1000)[""] == verdict
 
 
@@ -124,8 +124,8 @@ def test_agreement_allows_two_tenths_of_a_point_or_the_spread_of_the_reference(
     ("rate", "epochs", "images"), [(500.0, 1, 30_000), (1000.0, 1, 60_000), (1500.0, 2, 45_000), (0.1, 1, 128)]
 )
 def test_in_equal_time_a_recipe_gets_as_many_images_as_its_rate_allows(rate: float, epochs: int, images: int) -> None:
-    from benchmarks.time_to_robustness import share
+    from benchmarks.time_to_robustness import amount
 
-    part = share(rate, 60.0, 60_000)
+    part = amount(rate, 60.0, 60_000)
     assert part == (epochs, images)
     assert part.seen == max(128, rate * 60)
