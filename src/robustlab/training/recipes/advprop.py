@@ -1,4 +1,4 @@
-"""AdvProp: adversarial examples as further training data, normalised apart from the clean ones."""
+"""AdvProp: adversarial examples as further training data, normalised separately from the clean ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TARGET = 0x7A26  # names the draws of targets
 
 @register_recipe(
     "advprop",
-    "clean and adversarial images through norms of their own (Xie et al.); several --eps: one more for each",
+    "clean and adversarial images through separate BatchNorm (Xie et al.); several --eps: one more for each",
     best="clean_accuracy",
 )
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class AdvPropOptions:
         ),
     ] = True
     weight: o.Weight = 1.0
-    shared: Annotated[bool, Option("No auxiliary norms, to see what they are good for.", flag="--shared-bn")] = False
+    shared: Annotated[bool, Option("No auxiliary BatchNorm, to measure its effect.", flag="--shared-bn")] = False
     smoothing: o.Smoothing = 0.0
 
     def recipe(self) -> AdvProp:
@@ -63,23 +63,23 @@ def advprop(
     shared: bool = AdvPropOptions.shared,
     smoothing: float = AdvPropOptions.smoothing,
 ) -> AdvProp:
-    """AdvProp: clean images through the main norms and adversarial ones through the auxiliary norms, losses summed.
+    """AdvProp: clean images through the main BatchNorm and adversarial ones through the auxiliary, losses summed.
 
         loss = mean CE(main(x), y) + weight * sum_r mean CE(aux_r(x_adv_r), y)
 
     with x_adv_r made by PGD against the auxiliary route r itself, in eval mode. The model is one that
-    ``robustlab.models.split_bn`` has made; tested, and exported, is its main route.
+    ``robustlab.models.split_bn`` has made; its main route is tested and exported.
 
     Args:
-        threat: norm, eps and bounds; several give fine-grained AdvProp, with a route each: the weakest first, say.
+        threat: norm, eps and bounds; several give fine-grained AdvProp, with a route each, such as the weakest first.
         steps: of PGD from a random start; None: n + 1 for a Linf eps of n / 255 of the range, and 1 where n is 1.
         step_size: of each; None: 1 / 255 of the range, or eps / steps where that is longer.
         targeted: towards a class drawn at random among the wrong ones, anew at each step; else away from the label.
         weight: of each adversarial loss, >= 0; with 0 it is standard training of the main route.
-        shared: everything through the main norms, of a model that need not be split: to see what the split is good for.
-        smoothing: share of each label, in [0, 1), that is spread evenly over all classes.
+        shared: everything through the main BatchNorm, of a model that need not be split, to measure the effect of it.
+        smoothing: fraction of each label, in [0, 1), that is spread evenly over all classes.
 
-    Raises: ValueError for no threat model, or steps to be chosen for another norm than Linf in finite bounds.
+    Raises: ValueError for no threat model, or default steps for another norm than Linf in finite bounds.
     Source: Xie, Tan, Gong, Wang, Yuille, Le, Adversarial Examples Improve Image Recognition, CVPR 2020, algorithm 1 and
     section 5.1 (eps 4/255 with 5 steps, 1/255 with one); fine-grained: section 4.2. The attack is targeted and uses the
     auxiliary running statistics as in the released code, whose random target may be the label: ours never is.
@@ -129,11 +129,11 @@ class AdvProp:
 
     @property
     def routes(self) -> int:
-        """Number of routes that must lead through the model."""
+        """Number of routes that the model must have."""
         return 1 if self.shared else 1 + len(self.craftings)
 
     def init(self, model: nn.Module) -> RecipeState:
-        """Nothing to be remembered.
+        """The empty state.
 
         Raises: ValueError if the model has too few routes.
         """
@@ -162,7 +162,7 @@ class AdvProp:
 
 
 def _adversarial(found: Metrics, logits: Tensor, loss: Tensor, y: Labels, weight: float, route: int) -> Metrics:
-    """The whole loss, and how the model does on adversarial examples."""
+    """The whole loss, and loss and accuracy on adversarial examples."""
     name = "adversarial" if route == 1 else f"adversarial_{route}"
     own = measured(logits, loss, y)
     return {
@@ -186,9 +186,9 @@ def wrong_classes(y: Labels, classes: int, streams: Streams) -> Labels:
 
 
 def check_routes(model: nn.Module, needed: int) -> None:
-    """Refuses a model through which too few routes lead.
+    """Checks that a model has enough routes.
 
-    Raises: ValueError that says how to make more, or that the model cannot have them.
+    Raises: ValueError if not, with the remedy.
     """
     there = routes_of(model)
     if there >= needed:
@@ -199,6 +199,6 @@ def check_routes(model: nn.Module, needed: int) -> None:
             f"{kind} holds no BatchNorm, so it has no auxiliary ones: AdvProp is for networks with BatchNorm"
         )
     raise ValueError(
-        f"AdvProp needs {needed} routes, one for clean images and one per kind of adversarial ones, but through this "
-        f"{kind} there are {there}: make them with robustlab.models.split_bn(model, routes={needed})"
+        f"AdvProp needs {needed} routes, one for clean images and one per kind of adversarial ones, but this "
+        f"{kind} has {there}: make them with robustlab.models.split_bn(model, routes={needed})"
     )

@@ -1,4 +1,4 @@
-"""Recipes on augmented images: each image is changed at random before the recipe sees it."""
+"""Recipes on augmented images: each image is changed at random before the step of the recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, fold_in
 from robustlab.core.kinds import typed
 from robustlab.training import seeds
-from robustlab.training.crafting import Around, Backward
+from robustlab.training.crafting import Backward, RecipeWrapper
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import standard
 from robustlab.training.recipes.options import Option
@@ -26,11 +26,11 @@ _LABEL = 0xA06
 def augmented(recipe: Recipe, change: Callable[[Tensor], Tensor]) -> Augmented:
     """Another recipe, on images that are changed at random, each on its own.
 
-    The draws of ``change`` follow the seed of the run, the epoch and the id of the image, not the batch that it is in
-    or what was drawn before.
+    The draws of ``change`` depend on the seed of the run, the epoch and the id of the image, not on the batch or on
+    earlier draws.
 
     Args:
-        recipe: what is done with the changed images.
+        recipe: defines the step on the changed images.
         change: from one image (C, H, W), uint8, to another of the same shape: ``RandAugment``, ``AugMix``, or any
             transform of torchvision; it may draw from the generators of torch on the CPU, ``random`` and NumPy.
     """
@@ -43,8 +43,8 @@ class RandAugment:
     """Random operations of equal strength, one after the other, by torchvision.
 
     Args:
-        operations: how many for each image, N in the paper.
-        magnitude: how strong, M in the paper, in 0..30.
+        operations: number for each image, N in the paper.
+        magnitude: strength, M in the paper, in 0..30.
 
     Source: Cubuk et al., RandAugment, NeurIPS 2020, with torchvision's 14 operations and ranges; its default of N = 2
     and M = 9 is the paper's for ResNet-50 on ImageNet.
@@ -81,8 +81,8 @@ class AugMix:
         width: number of chains.
         depth: operations in each chain; -1: one to three at random.
         alpha: of the Dirichlet and Beta distributions of the weights.
-        all_operations: also those that are like corruptions of ImageNet-C, which the paper leaves out so as to be
-            tested there; torchvision's own default.
+        all_operations: also those that resemble corruptions of ImageNet-C, which the paper leaves out as it tests
+            there; torchvision's own default.
 
     Source: Hendrycks et al., AugMix, ICLR 2020, algorithm 1; the loss that goes with it is in ``augmix``.
     """
@@ -108,20 +108,20 @@ def _transform(name: str, **options: float) -> Callable[[Tensor], Tensor]:
 
 @typed
 @dataclass(frozen=True)
-class Augmented(Around):
+class Augmented(RecipeWrapper):
     """The recipe that ``augmented`` makes."""
 
     change: Callable[[Tensor], Tensor]
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
-        """Changes the images, then does the step of the recipe inside."""
+        """Changes the images, then does the step of the wrapped recipe."""
         return self.recipe.step(model, batch._replace(x=changed(batch, self.change)), state, backward)
 
 
 def changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Images:
     """The images of a batch (N, C, H, W) in [0, 1], in 256 levels, each changed; draws follow its seed and the ids.
 
-    Raises: ValueError if they are no images, or come out in another shape.
+    Raises: ValueError if they are not images, or their shape changes.
     """
     if batch.x.ndim != 4:
         raise ValueError(f"only images (N, C, H, W) can be augmented, got inputs of shape {tuple(batch.x.shape)}")

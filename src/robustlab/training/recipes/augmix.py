@@ -1,4 +1,4 @@
-"""AugMix with its consistency loss: an image and two changed views of it are to be seen alike."""
+"""AugMix with its consistency loss: equal predictions for an image and two changed views of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robustlab.training.recipes.trades import check_weight
 _TINY = 1e-7  # as in the released code: keeps the logarithm of a probability finite
 
 
-@register_recipe("augmix", "images and views of them seen alike (Hendrycks et al.)")
+@register_recipe("augmix", "equal predictions for images and views of them (Hendrycks et al.)")
 @dataclass(frozen=True)
 class AugMixOptions:
     """Options of ``augmix``."""
@@ -45,7 +45,7 @@ def augmix(
         loss = mean CE(model(x), y) + weight * mean JS(p(x), p(x_1), ..., p(x_views))
         JS(p_0, ..., p_n) = mean_i KL(p_i || m),   m = mean_i p_i
 
-    It is made against corruptions, not against an attacker.
+    It improves robustness to corruptions, not to attacks.
 
     Args:
         weight: lambda in the paper, >= 0.
@@ -54,8 +54,8 @@ def augmix(
 
     Raises: ValueError for a negative weight, or less than one view.
     Source: Hendrycks et al., AugMix, ICLR 2020, equation 1 and algorithm 1. As in the released code all views go
-    through the model in one batch, and m is cut off at 1e-7 inside the logarithm. Flips and crops that come before are
-    those of ``augmented`` around this recipe.
+    through the model in one batch, and m is cut off at 1e-7 inside the logarithm. Put ``augmented``
+    around this recipe for flips and crops before it.
     """
     return Consistent(AugMix() if change is None else change, weight, views)
 
@@ -76,7 +76,7 @@ class Consistent:
     def __post_init__(self) -> None:
         check_weight("weight", self.weight)
         if self.views < 1:
-            raise ValueError(f"views are changed images beside each, at least 1, got {self.views}")
+            raise ValueError(f"views is the number of changed images for each, at least 1, got {self.views}")
 
     init = no_memory
 
@@ -92,7 +92,7 @@ class Consistent:
 
 
 def jensen_shannon(*logits: Tensor) -> Scores:
-    """How far some predictions (N, K) each are from their mean, mean_i KL(p_i || m) (N,), in at least float32."""
+    """Jensen-Shannon divergence of predictions (N, K) from their mean, mean_i KL(p_i || m) (N,), at least float32."""
     logs = F.log_softmax(torch.stack([z.to(torch.promote_types(z.dtype, torch.float32)) for z in logits]), dim=2)
     mean = logs.exp().mean(dim=0).clamp(_TINY, 1).log()
     divergence: Tensor = (logs.exp() * (logs - mean)).sum(dim=2).mean(dim=0)

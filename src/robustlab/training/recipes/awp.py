@@ -1,4 +1,4 @@
-"""Adversarial weight perturbation: each step is done at the weights nearby where it is hardest."""
+"""Adversarial weight perturbation: each step takes its gradient at perturbed weights with a higher loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Images, Metrics, Recipe, RecipeState, frozen
-from robustlab.training.crafting import Around, Backward, TwoPhase
+from robustlab.training.crafting import Backward, RecipeWrapper, TwoPhase
 from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import PgdOptions
 from robustlab.training.recipes.options import passed_to
@@ -65,29 +65,27 @@ def awp(recipe: TwoPhase, *, gamma: float = AwpOptions.gamma, warmup: float = 0.
 
         v_l = gamma * ||w_l|| * g_l / ||g_l||,   g = grad_w loss(w);   the weights w move by the gradient at w + v
 
-    for each weight w_l with at least two dimensions; biases and norm layers are left alone.
+    for each weight w_l with at least two dimensions; biases and normalisation layers are not perturbed.
 
     Args:
         recipe: one that makes inputs and then learns from them: ``madry``, ``trades``, ``mart``, ``adversarial``, ...
         gamma: size of the perturbation relative to each weight, >= 0: 0.01 for PGD training, 0.005 for TRADES.
-        warmup: share of the training, in [0, 1], before which nothing is perturbed.
+        warmup: fraction of the training, in [0, 1], before which nothing is perturbed.
 
     Raises: ValueError for a recipe that is not in two phases.
     Source: Wu, Xia, Wang, Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020, equations 8 to 10
     with one step each. The released code takes an ascent step of a copy of the model and scales it to the norm of each
     weight: without momentum that is the gradient itself, so no copy is kept. It subtracts the perturbation afterwards;
-    we put back the very bits, also when something fails. With several processes each perturbs by its own part of the
+    ours restores the exact bits, also after an error. With several processes each perturbs by its own part of the
     batch.
     """
     if not (hasattr(recipe, "craft") and hasattr(recipe, "learn")):
-        raise ValueError(
-            f"weights are perturbed between making inputs and learning from them: {recipe!r} has no between"
-        )
+        raise ValueError(f"a recipe must first make inputs and then learn from them: {recipe!r} has no two phases")
     return AWP(recipe, gamma, warmup)
 
 
 @dataclass(frozen=True)
-class AWP(Around):
+class AWP(RecipeWrapper):
     """The recipe that ``awp`` makes.
 
     Raises: ValueError for a negative gamma, or a warm-up outside [0, 1].
@@ -100,10 +98,10 @@ class AWP(Around):
     def __post_init__(self) -> None:
         check_weight("gamma", self.gamma)
         if not 0.0 <= self.warmup <= 1.0:
-            raise ValueError(f"warmup is a share of the training, in [0, 1], got {self.warmup}")
+            raise ValueError(f"warmup is a fraction of the training, in [0, 1], got {self.warmup}")
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
-        """Inputs are made at the weights as they are; the loss is taken where it is higher."""
+        """Makes inputs at the present weights, and takes the loss at perturbed ones."""
         del state
         x_adv = self.recipe.craft(model, batch)
         if not self.gamma or batch.progress < self.warmup:
@@ -112,7 +110,7 @@ class AWP(Around):
             return self.recipe.learn(model, batch, x_adv, backward)
 
     def worst(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> dict[nn.Parameter, Tensor]:
-        """The perturbation of each weight that raises the loss, without a trace in the model."""
+        """The perturbation of each weight that raises the loss; the model is left as it was."""
         with frozen(model):
             self.recipe.learn(model, batch, x_adv, backward)
             weights = [w for name, w in model.named_parameters() if w.ndim > 1 and name.endswith("weight")]
@@ -125,7 +123,7 @@ class AWP(Around):
 
 @contextmanager
 def moved(model: nn.Module, by: dict[nn.Parameter, Tensor]) -> Iterator[None]:
-    """Adds to the weights of a model for the block; afterwards they have the very bits that they had."""
+    """Adds to the weights of a model for the block; afterwards their exact bits are restored."""
     kept = {weight: weight.detach().clone() for weight in model.parameters() if weight in by}
     try:
         with torch.no_grad():

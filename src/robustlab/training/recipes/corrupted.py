@@ -1,4 +1,4 @@
-"""Recipes on corrupted images: snow, blur, noise in place of an attacker."""
+"""Recipes on corrupted images, such as snow, blur and noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from robustlab.core import Batch, Corruption, Images, Metrics, Recipe, RecipeState, Streams, fold_in
 from robustlab.core.kinds import typed
 from robustlab.corruptions import corruption
-from robustlab.training.crafting import Around, Backward
+from robustlab.training.crafting import Backward, RecipeWrapper
 
 _LABEL = 0xC0
 
@@ -22,11 +22,11 @@ def corrupted(
 ) -> Corrupted:
     """Another recipe, on images that are corrupted: each by one corruption at one severity, drawn anew at each step.
 
-    The draws follow the seed of the step and the id of the image, not the batch that it is in. A network that was
-    trained on a corruption is not tested by it: the four of ``corruptions.EXTRA`` leave the 15 of the benchmark unseen.
+    The draws depend on the seed of the step and the id of the image, not on the batch. Do not test a network on a
+    corruption that it was trained on: the four of ``corruptions.EXTRA`` are none of the 15 of the benchmark.
 
     Args:
-        recipe: what is done with the corrupted images.
+        recipe: defines the step on the corrupted images.
         corruptions: names, or values like ``corruption("fog", "cifar-c")``; each is as likely as any other.
         severities: from 1 to 5; each is as likely as any other.
 
@@ -39,10 +39,10 @@ def corrupted(
 
 @typed
 @dataclass(frozen=True)
-class Corrupted(Around):
+class Corrupted(RecipeWrapper):
     """The recipe that ``corrupted`` makes.
 
-    Raises: ValueError if there is no corruption or no severity, or a severity is none of 1 to 5.
+    Raises: ValueError if there is no corruption or no severity, or a severity outside 1..5.
     """
 
     corruptions: tuple[Corruption, ...]
@@ -58,16 +58,16 @@ class Corrupted(Around):
                 raise ValueError(f"severities are whole numbers from 1 to 5, got {severity!r}")
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
-        """Corrupts the images, then does the step of the recipe inside."""
+        """Corrupts the images, then does the step of the wrapped recipe."""
         return self.recipe.step(model, batch._replace(x=self.changed(batch)), state, backward)
 
     def changed(self, batch: Batch) -> Images:
-        """The images of a batch (N, C, H, W) in [0, 1], each corrupted; those that drew the same are done together."""
-        ways = [(one, severity) for one in self.corruptions for severity in self.severities]
-        drawn = Streams(fold_in(batch.seed, _LABEL), batch.ids).integers(len(ways))
+        """The images of a batch (N, C, H, W) in [0, 1], each corrupted; images with the same draw are one batch."""
+        variants = [(one, severity) for one in self.corruptions for severity in self.severities]
+        drawn = Streams(fold_in(batch.seed, _LABEL), batch.ids).integers(len(variants))
         out = torch.empty_like(batch.x)
         for number in drawn.unique().tolist():
             rows = drawn == number
-            apply, severity = ways[number]
+            apply, severity = variants[number]
             out[rows] = apply(batch.x[rows], severity=severity, seed=batch.seed, ids=batch.ids[rows])
         return out

@@ -1,6 +1,6 @@
-"""Recipes whose loss is a cross-entropy: on the data as they are, on adversarial inputs, on both, on noisy ones.
+"""Recipes whose loss is a cross-entropy: on clean inputs, on adversarial inputs, on both, on noisy ones.
 
-Recipes are values; what they remember is in their state.
+Recipes are values; anything that changes is in their state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from robustlab.training.recipes.options import Option, passed_to
 from robustlab.training.recipes.registry import register_recipe
 
 
-@register_recipe("standard", "on the data as they are")
+@register_recipe("standard", "on clean inputs")
 @dataclass(frozen=True)
 class StandardOptions:
     """Options of ``standard``."""
@@ -34,7 +34,7 @@ class StandardOptions:
         return standard(smoothing=self.smoothing)
 
 
-@register_recipe("adversarial", "on what any --attack makes of them")
+@register_recipe("adversarial", "on inputs made by any --attack")
 @dataclass(frozen=True)
 class AdversarialOptions:
     """Options of ``adversarial``, and of the attack in it."""
@@ -52,7 +52,7 @@ class AdversarialOptions:
     def recipe(self) -> Recipe:
         """As ``adversarial`` makes it.
 
-        Raises: ValueError for steps, or a step size, that the attack has no use for.
+        Raises: ValueError for steps, or a step size, that the attack does not have.
         """
         without = ("threat", "attack", "steps", "step_size")
         return passed_to(partial(adversarial, self.built()), self, without=without)
@@ -62,11 +62,11 @@ class AdversarialOptions:
         name, build = self.attack
         made = build(name, self.threat, self.steps or PgdOptions.steps)
         if self.steps is not None and made == build(name, self.threat, self.steps + 1):
-            raise ValueError(f"steps says nothing to {name}: leave it out, or take pgd")
+            raise ValueError(f"steps cannot be set for {name}, which has none: leave it out, or take pgd")
         if self.step_size is None:
             return made
         if not hasattr(made, "step_size"):
-            raise ValueError(f"step_size says nothing to {name}: leave it out, or take pgd")
+            raise ValueError(f"step_size cannot be set for {name}, which has none: leave it out, or take pgd")
         return replace(made, step_size=self.step_size)  # type: ignore[type-var]  # attacks are dataclasses
 
 
@@ -92,7 +92,7 @@ class PgdOptions:
 @register_recipe("fgsm", "half FGSM, half clean (Goodfellow et al.)")
 @dataclass(frozen=True)
 class FgsmOptions:
-    """Options of Goodfellow's training: no random start, half of the loss on the data as they are."""
+    """Options of Goodfellow's training: no random start, half of the loss on clean inputs."""
 
     threat: o.Ball
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
@@ -123,10 +123,10 @@ class GaussianNoiseOptions:
 
 @typed
 def standard(*, smoothing: float = StandardOptions.smoothing) -> Standard:
-    """Training on the data as they are: the mean cross-entropy of each batch.
+    """Training on clean inputs: the mean cross-entropy of each batch.
 
     Args:
-        smoothing: share of each label, in [0, 1), that is spread evenly over all classes.
+        smoothing: fraction of each label, in [0, 1), that is spread evenly over all classes.
 
     Source of label smoothing: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7.
     """
@@ -143,19 +143,19 @@ def adversarial(
     steps_warmup: float = AdversarialOptions.steps_warmup,
     smoothing: float = AdversarialOptions.smoothing,
 ) -> Adversarial:
-    """Training on what an attack makes of the data.
+    """Training on adversarial inputs of any attack.
 
         loss = (1 - mix) * mean CE(model(x), y) + mix * mean CE(model(x_adv), y)
 
     Args:
         attack: makes x_adv, at full strength; its draws follow the step and the ids of the examples.
-        mix: share of the loss that is on adversarial inputs, in [0, 1]: 1 is Madry's, 0.5 Goodfellow's half and half.
-        bn_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
-            is dropped out, as TRADES and most later work do, which is also the faster. "train": batch statistics, as
-            in Madry's loop, but without a change of the running ones.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-        steps_warmup: share of the training over which the steps of the attack rise from 1 to all.
-        smoothing: share of each label that is spread evenly over all classes.
+        mix: fraction of the loss on adversarial inputs, in [0, 1]: 1 is Madry's, 0.5 Goodfellow's half and half.
+        bn_mode: mode of the model while x_adv is made. "eval": normalisation layers use their running statistics and
+            dropout is off, as in TRADES and most later work, which is also faster. "train": batch statistics, as in
+            Madry's loop, but without a change of the running ones.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
+        steps_warmup: fraction of the training over which the steps of the attack rise from 1 to all.
+        smoothing: fraction of each label, spread evenly over all classes.
 
     Source: Goodfellow et al., ICLR 2015, section 6; Madry et al., ICLR 2018, equation 2.1.
     """
@@ -173,7 +173,7 @@ def madry(
     eps_warmup: float = PgdOptions.eps_warmup,
     steps_warmup: float = PgdOptions.steps_warmup,
 ) -> Adversarial:
-    """PGD training: each batch is replaced by what PGD makes of it.
+    """PGD training: each batch is replaced by its adversarial inputs from PGD.
 
         min_w E max_{|delta| <= eps} CE(model(x + delta), y)
 
@@ -181,14 +181,14 @@ def madry(
         threat: norm, eps and bounds.
         steps: of PGD, from a random point of the ball.
         step_size: of each; None: eps / 4, which is 2 where eps is 8 of 255.
-        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
-        bn_mode: "train", as in the released code; "eval" is the faster.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-        steps_warmup: share of the training over which the steps rise from 1 to all.
+        mix: fraction of the loss on adversarial inputs, in [0, 1]; the rest is on clean ones.
+        bn_mode: "train", as in the released code; "eval" is faster.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
+        steps_warmup: fraction of the training over which the steps rise from 1 to all.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2; 7 steps
     of 2/255 at 8/255 on CIFAR-10. The released code lets
-    the attack's passes move the running statistics of norm layers; ours do not.
+    the attack's passes move the running statistics of BatchNorm; ours do not.
     """
     size = one_eps(threat) / 4 if step_size is None else step_size
     attack = PGD(threat, steps, size)
@@ -205,8 +205,8 @@ def gaussian_noise(
 
     Args:
         sigma: standard deviation of the noise >= 0, in input units.
-        mix: share of the loss that is on noisy inputs, in [0, 1].
-        smoothing: share of each label that is spread evenly over all classes.
+        mix: fraction of the loss on noisy inputs, in [0, 1].
+        smoothing: fraction of each label, spread evenly over all classes.
 
     Source: Cohen, Rosenfeld, Kolter, Certified Adversarial Robustness via Randomized Smoothing, ICML 2019, section
     3.3, with mix 1.
@@ -232,7 +232,7 @@ class Standard:
     step = both_phases
 
     def craft(self, model: nn.Module, batch: Batch) -> Images:
-        """The inputs as they are."""
+        """The unchanged inputs."""
         del model
         return batch.x
 
@@ -246,7 +246,7 @@ class Standard:
 @typed
 @dataclass(frozen=True)
 class Adversarial:
-    """The recipe that ``adversarial`` makes, with any way to make the inputs.
+    """The recipe that ``adversarial`` makes, with any function that makes the inputs.
 
     Raises: ValueError for a mix outside [0, 1], or a smoothing outside [0, 1).
     """
@@ -258,24 +258,24 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mix <= 1.0:
-            raise ValueError(f"mix is the share of the loss on adversarial inputs, in [0, 1], got {self.mix}")
+            raise ValueError(f"mix is the fraction of the loss on adversarial inputs, in [0, 1], got {self.mix}")
         check_smoothing(self.smoothing)
 
     init = no_memory
     step = both_phases
 
     def craft(self, model: nn.Module, batch: Batch) -> Images:
-        """The adversarial inputs of a batch (N, ...), or the clean ones if no other have a share in the loss."""
+        """The adversarial inputs of a batch (N, ...), or the clean ones if no other enter the loss."""
         return self.crafting(model, batch) if self.mix else batch.x
 
     def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
-        """One pass over each kind of input that has a share in the loss."""
+        """One pass over each kind of input that enters the loss."""
         if self.mix in (0.0, 1.0):
             return Standard(self.smoothing).learn(model, batch, x_adv, backward)
         parts = {}
-        for name, x, share in (("clean", batch.x, 1 - self.mix), ("adversarial", x_adv, self.mix)):
+        for name, x, fraction in (("clean", batch.x, 1 - self.mix), ("adversarial", x_adv, self.mix)):
             logits, loss = passed(model, x, batch.y, self.smoothing)
-            backward(share * loss)
+            backward(fraction * loss)
             parts[name] = measured(logits, loss, batch.y)
         clean, hard = parts["clean"], parts["adversarial"]
         mixed = {name: (1 - self.mix) * clean[name] + self.mix * hard[name] for name in clean}
@@ -299,6 +299,8 @@ def passed(model: nn.Module, x: Images, y: Labels, smoothing: float = 0.0) -> tu
 
 
 def check_smoothing(smoothing: float) -> None:
-    """Refuses a share of a label that is none."""
+    """Checks that a label smoothing is in [0, 1)."""
     if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"smoothing is the share of a label that is spread over all classes, in [0, 1): {smoothing}")
+        raise ValueError(
+            f"smoothing is the fraction of a label that is spread over all classes, in [0, 1), got {smoothing}"
+        )

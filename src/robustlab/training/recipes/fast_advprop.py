@@ -1,4 +1,4 @@
-"""Fast AdvProp: one part of each batch becomes adversarial, by a pass that trains the weights as well."""
+"""Fast AdvProp: a fraction of each batch becomes adversarial, by a pass that also trains the weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ _START = 0xFA57  # names the draws of starting points
 _LEAST = 2  # examples of which a BatchNorm can take statistics
 
 
-@register_recipe("fast-advprop", "AdvProp with one step on a share of each batch (Mei et al.)", best="clean_accuracy")
+@register_recipe(
+    "fast-advprop", "AdvProp with one step on a fraction of each batch (Mei et al.)", best="clean_accuracy"
+)
 @dataclass(frozen=True)
 class FastAdvPropOptions:
     """Options of ``fast_advprop``."""
 
     threat: Annotated[ThreatModel, Budget(eps="1/255")]
-    share: Annotated[float, Option("Share of each batch that becomes adversarial.")] = 0.2
+    share: Annotated[float, Option("Fraction of each batch that becomes adversarial.")] = 0.2
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
     smoothing: o.Smoothing = 0.0
 
@@ -50,7 +52,7 @@ def fast_advprop(
     weights: tuple[float, float, float] = (1.0, 0.5, 0.5),
     smoothing: float = FastAdvPropOptions.smoothing,
 ) -> FastAdvProp:
-    """Fast AdvProp: a part of each batch becomes adversarial by one step, whose pass trains the weights as well.
+    """Fast AdvProp: a fraction of each batch becomes adversarial by one step, whose pass also trains the weights.
 
         loss = (w_0 sum_clean CE(main(x), y) + sum_rest [w_1 CE(aux(x + u), y) + w_2 CE(aux(x_adv), y)]) / N
         x_adv = project(x + u + step_size * steepest(grad_u)),   u uniform in the ball
@@ -62,12 +64,12 @@ def fast_advprop(
         share: of the examples that are perturbed, in (0, 1); they are not passed clean.
         step_size: None: eps.
         weights: of the clean examples, of the starting points and of the adversarial examples.
-        smoothing: share of each label, in [0, 1), that is spread evenly over all classes.
+        smoothing: fraction of each label, in [0, 1), that is spread evenly over all classes.
 
     Source: Mei, Han, Bai, Zhang, Li, Li, Yuille, Xie, Fast AdvProp, ICLR 2022, section 3, with 4 : 1, weights 1, 1/2,
     1/2 as released: the step is untargeted, its pass is in training mode and moves the auxiliary statistics, and
-    norm weights get the mean gradient of the examples on their own route. The order of the adversarial examples is not
-    shuffled before their pass, as released: that changes the statistics only where several devices share a batch.
+    BatchNorm weights get the mean gradient of the examples on their own route. The order of the adversarial examples is
+    not shuffled before their pass, as released: that changes the statistics only where several devices share a batch.
     """
     return FastAdvProp(threat, share, step_size, weights, smoothing)
 
@@ -92,7 +94,9 @@ class FastAdvProp:
     def __post_init__(self) -> None:
         one_eps(self.threat)
         if not 0.0 < self.share < 1.0:
-            raise ValueError(f"share is the part of each batch that becomes adversarial, in (0, 1), got {self.share}")
+            raise ValueError(
+                f"share is the fraction of each batch that becomes adversarial, in (0, 1), got {self.share}"
+            )
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size must be > 0 in input units, got {self.step_size}")
         if len(self.weights) != 3 or not all(weight >= 0 for weight in self.weights):
@@ -100,7 +104,7 @@ class FastAdvProp:
         check_smoothing(self.smoothing)
 
     def init(self, model: nn.Module) -> RecipeState:
-        """Nothing to be remembered.
+        """The empty state.
 
         Raises: ValueError if the model has too few routes.
         """
@@ -108,7 +112,7 @@ class FastAdvProp:
         return no_memory(self, model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
-        """A pass over the clean part, one over the starting points of the other and one over what comes of them."""
+        """A pass over the clean part, one over the starting points of the rest and one over its adversarial inputs."""
         del state
         clean, rest = divided(batch, self.share)
         found = self.learned(model, clean, len(batch.x), 0, backward)
@@ -133,14 +137,14 @@ class FastAdvProp:
     @torch.no_grad()
     def moved(self, x: Images, start: Images) -> Images:
         """The starting points, one step uphill."""
-        if start.grad is None:  # nothing was learned from them
+        if start.grad is None:  # weight 0: no gradient
             return start.detach()
         size = one_eps(self.threat) if self.step_size is None else self.step_size
         return self.threat.project(x, start + size * self.threat.norm.steepest(own_gradient(start.grad, start)))
 
 
 def divided(batch: Batch, share: float) -> tuple[Batch, Batch]:
-    """A batch in two: the clean part, and a share of the examples at its end, or none if those would be too few."""
+    """A batch in two: the clean part, and a fraction of the examples at its end, or none if those would be too few."""
     count = round(share * len(batch.x))
     cut = len(batch.x) - (count if count >= _LEAST and len(batch.x) - count >= _LEAST else 0)
     parts = ((part[:cut], part[cut:]) for part in (batch.x, batch.y, batch.ids))
@@ -150,9 +154,9 @@ def divided(batch: Batch, share: float) -> tuple[Batch, Batch]:
 
 @contextmanager
 def _norms_per_own_example(model: nn.Module, share: float) -> Iterator[None]:
-    """Inside the block, gradients of the norms that a pass takes are per example of its part, not of the whole batch.
+    """Scales gradients of the BatchNorm layers of a pass to its own examples, not to the whole batch.
 
-    Else auxiliary norms, which see a fifth of the examples, would learn at a fifth of the rate.
+    Without it auxiliary BatchNorm, which gets a fifth of the examples, would learn at a fifth of the rate.
     """
 
     def scaled(gradient: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Free adversarial training: the pass that trains the weights also improves the perturbation."""
+"""Free adversarial training: the pass that trains the weights also updates the perturbation."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def free(
 
         loss = mean CE(model(clip(x + delta)), y);   then delta <- project(delta + step_size * steepest(grad_delta))
 
-    The perturbation is carried over to the next batch. One epoch does the work of ``replays`` epochs, so that as many
-    fewer are needed.
+    The perturbation is carried over to the next batch. One epoch does the work of ``replays`` epochs, so fewer epochs
+    are needed.
 
     Args:
         threat: norm, eps and bounds.
         replays: updates with each batch, m in the paper; >= 1.
         step_size: of the perturbation; None: eps.
-        eps_warmup: share of the training over which eps, and with it the step size, rises linearly from 0.
+        eps_warmup: fraction of the training over which eps, and with it the step size, rises linearly from 0.
 
     Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 1 (m = 8 on CIFAR-10, 4 on
     ImageNet). As in the released code for ImageNet, delta belongs to the places in a batch, not to examples, and the
@@ -93,7 +93,7 @@ class Free:
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """One pass, whose gradient moves the perturbation and, once the loop has updated them, the weights."""
-        norm, share = self.threat.norm, risen(batch.progress, self.eps_warmup)
+        norm, fraction = self.threat.norm, risen(batch.progress, self.eps_warmup)
         eps = one_eps(self.threat)
         carried = _carried(state[_DELTA], batch.x)
         delta = carried[: len(batch.x)].requires_grad_()
@@ -101,8 +101,8 @@ class Free:
         backward(loss)
         with torch.no_grad():
             uphill = norm.steepest(own_gradient(delta.grad, delta))
-            moved = delta + uphill * (share * (eps if self.step_size is None else self.step_size))
-            state[_DELTA] = torch.cat([norm.project(moved, share * eps), carried[len(moved) :]])
+            moved = delta + uphill * (fraction * (eps if self.step_size is None else self.step_size))
+            state[_DELTA] = torch.cat([norm.project(moved, fraction * eps), carried[len(moved) :]])
         return measured(logits, loss, batch.y)
 
 

@@ -13,9 +13,7 @@ from robustlab.training.recipes.options import Budget
 from robustlab.training.recipes.registry import register_recipe
 
 
-@register_recipe(
-    "nsl", "adversarial regularization as in Neural Structured Learning; --eps only if the ball is not to be left"
-)
+@register_recipe("nsl", "adversarial regularization as in Neural Structured Learning; --eps only to stay in the ball")
 @dataclass(frozen=True)
 class NslOptions:
     """Options of ``regularization.AdversarialRegularization``."""
@@ -25,9 +23,9 @@ class NslOptions:
     steps: o.Steps = Neighbourhood.steps
     step_size: Annotated[float, o.STEP_SIZE] = Neighbourhood.step_size
     weight: o.Weight = AdversarialRegularization.multiplier
-    bn_mode: Annotated[BnMode, o.NORM_MODE] = AdversarialRegularization.bn_mode
+    bn_mode: Annotated[BnMode, o.BN_MODE] = AdversarialRegularization.bn_mode
 
     def recipe(self) -> Recipe:
         """``regularization.AdversarialRegularization`` with these neighbours."""
-        how = Neighbourhood(self.norm, self.step_size, self.steps, self.eps)
-        return AdversarialRegularization(how, self.weight, bn_mode=self.bn_mode)
+        neighbourhood = Neighbourhood(self.norm, self.step_size, self.steps, self.eps)
+        return AdversarialRegularization(neighbourhood, self.weight, bn_mode=self.bn_mode)

@@ -1,4 +1,4 @@
-"""Options that recipes have in common; each recipe says in a dataclass which it takes, and their defaults."""
+"""Options that recipes have in common; a dataclass of each recipe lists those that it takes, and their defaults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Option:
     """Metadata of a field that users set by an option of the command.
 
     Args:
-        help: a sentence; which recipes take the option, and their defaults, are added to it.
-        flag: as it is typed, ``--a/--b`` for a switch between two; "": the name of the field.
-        min: smallest value that is taken; None: any. What else a value must be is checked where it is used.
-        usual: the default in words, where the field has None.
+        help: a sentence; the recipes that take the option, and their defaults, are added to it.
+        flag: its spelling on the command line, ``--a/--b`` for a switch between two; "": the name of the field.
+        min: smallest value; None: any. Other conditions are checked where the value is used.
+        usual: the default in words, if the field has None.
     """
 
     help: str
@@ -34,13 +34,13 @@ class Option:
 @typed
 @dataclass(frozen=True)
 class Budget:
-    """Metadata of a field that ``--eps`` and ``--norm`` set together.
+    """Metadata of a field that ``--eps`` and ``--norm`` set.
 
-    The type of the field says what is taken: ``ThreatModel``, one ball; ``tuple[ThreatModel, ...]``, one for each eps,
-    the smallest first; a ``Norm`` alone; ``float | None``, an eps that is None where none is typed.
+    The type of the field decides its value: ``ThreatModel``, one ball; ``tuple[ThreatModel, ...]``, one for each eps,
+    the smallest first; a ``Norm`` alone; ``float | None``, the eps, None without ``--eps``.
 
     Args:
-        eps: the default, such as "4/255", with the norm below; "": what is usual for the norm.
+        eps: the default, such as "4/255", with the norm below; "": the usual one of the norm.
         norm: the default: linf, l2 or l1.
     """
 
@@ -49,7 +49,7 @@ class Budget:
 
 
 class NamedAttack(NamedTuple):
-    """An attack by its name, to be built when its budget is known."""
+    """An attack by its name, built once its budget is known."""
 
     name: str
     build: Callable[[str, ThreatModel, int], Attack]
@@ -60,7 +60,7 @@ def passed_to(make: Callable[..., R], options: object, *, without: tuple[str, ..
     """Calls a function with all fields of some options under their own names.
 
     Args:
-        make: takes them as keyword arguments.
+        make: called with them as keyword arguments.
         options: a dataclass.
         without: names of fields that are left out.
     """
@@ -70,16 +70,16 @@ def passed_to(make: Callable[..., R], options: object, *, without: tuple[str, ..
 
 STEPS = Option("Steps of the attack.", min=1)
 STEP_SIZE = Option("Length of each step, in input units.")
-NORM_MODE = Option("Norm layers while inputs are made: train or eval, which is the faster.")
+BN_MODE = Option("Mode of BatchNorm while inputs are made: train, or eval, which is faster.")
 MAGNITUDE = "Strength of the operations"
 Ball: TypeAlias = Annotated[ThreatModel, Budget()]
 Steps: TypeAlias = Annotated[int, STEPS]
 StepSize: TypeAlias = Annotated[float | None, STEP_SIZE]
-BnMode: TypeAlias = Annotated[Mode, NORM_MODE]
-EpsWarmup: TypeAlias = Annotated[float, Option("Share of the training, in 0..1, over which eps rises from 0.")]
-StepsWarmup: TypeAlias = Annotated[float, Option("Share of the training over which the steps rise from 1.")]
-Mix: TypeAlias = Annotated[float, Option("Share of the loss on changed inputs, in 0..1.")]
-Smoothing: TypeAlias = Annotated[float, Option("Share of each label spread over all.", flag="--label-smoothing")]
+BnMode: TypeAlias = Annotated[Mode, BN_MODE]
+EpsWarmup: TypeAlias = Annotated[float, Option("Fraction of the training, in 0..1, over which eps rises from 0.")]
+StepsWarmup: TypeAlias = Annotated[float, Option("Fraction of the training over which the steps rise from 1.")]
+Mix: TypeAlias = Annotated[float, Option("Fraction of the loss on changed inputs, in 0..1.")]
+Smoothing: TypeAlias = Annotated[float, Option("Fraction of each label spread over all.", flag="--label-smoothing")]
 Beta: TypeAlias = Annotated[float, Option("Weight of robustness.")]
 Gamma: TypeAlias = Annotated[float, Option("Size of the change of weights, relative to them.")]
 Weight: TypeAlias = Annotated[float, Option("Weight of the regulariser, or of adversarial losses.")]

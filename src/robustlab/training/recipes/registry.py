@@ -31,8 +31,8 @@ class RecipeSpec:
     Args:
         options: the dataclass of its options.
         help: a few words.
-        activation: in place of ReLU, where none is asked for.
-        best: number of the validation by which the best epoch is chosen, that is what the recipe is for.
+        activation: default activation in place of ReLU.
+        best: number of the validation that decides the best epoch.
     """
 
     options: type[RecipeOptions]
@@ -47,7 +47,7 @@ class RecipeSpec:
 
 
 RECIPES: Registry[RecipeSpec] = Registry("recipe", "robustlab.training.recipes", "robustlab.recipes")
-"""Those of the package, those that installed packages declare as entry points, and any registered before use."""
+"""Recipes of the package, of installed packages by entry points, and any registered before use."""
 
 
 @typed
@@ -59,12 +59,12 @@ def register_recipe(
     Each field is an option of ``robustlab train --recipe NAME``: ``Annotated[type, Option("help")] = default``.
 
     Args:
-        name: as it is typed.
+        name: on the command line.
         help: a few words.
         activation: see ``RecipeSpec``.
         best: see ``RecipeSpec``.
 
-    Raises: ValueError for a name that is taken, or a class that is no dataclass with a method ``recipe``.
+    Raises: ValueError for a name that is taken, or a class that is not a dataclass with a method ``recipe``.
     """
 
     def register(options: type[Options]) -> type[Options]:

@@ -1,4 +1,4 @@
-"""Training on single-step attacks: Fast, GradAlign, and an alarm for the way in which they fail."""
+"""Training on single-step attacks: Fast, GradAlign, and an alarm for catastrophic overfitting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robustlab.training.recipes.cross_entropy import adversarial, one_eps, passe
 from robustlab.training.recipes.options import passed_to
 from robustlab.training.recipes.registry import register_recipe
 from robustlab.training.recipes.trades import check_weight
-from robustlab.training.training_twin import following
+from robustlab.training.training_twin import training_twin
 
 _LOG = logging.getLogger(__name__)
 _ETA = 0x97AD  # names the draws of GradAlign's second point
@@ -74,11 +74,11 @@ def fast(
     Args:
         threat: norm, eps and bounds.
         step_size: None: 1.25 * eps.
-        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
-        bn_mode: "train", as in the released code; "eval" is the faster.
-        eps_warmup: share of the training over which eps rises linearly from 0.
+        mix: fraction of the loss on adversarial inputs, in [0, 1]; the rest is on clean ones.
+        bn_mode: "train", as in the released code; "eval" is faster.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
 
-    Returns: the recipe with an ``OverfittingAlarm`` around it; the ``recipe`` of that is the one without.
+    Returns: the recipe inside an ``OverfittingAlarm``; its field ``recipe`` is the one without the alarm.
 
     Source: Wong, Rice, Kolter, Fast is Better than Free, ICLR 2020, algorithm 3. Its schedule is ``OneCycle``, up to a
     learning rate of 0.2, with a weight decay of 5e-4.
@@ -107,14 +107,14 @@ def grad_align(
         threat: norm, eps and bounds.
         weight: lambda in the paper: 0.2 for eps 8/255 on CIFAR-10, more for larger eps.
         step_size: of FGSM; None: eps.
-        random_start: whether FGSM starts at a random point of the ball; the paper starts at the input.
-        bn_mode: "train", as in the released code; "eval" is the faster.
-        eps_warmup: share of the training over which eps rises linearly from 0.
+        random_start: FGSM starts at a random point of the ball; the paper starts at the input.
+        bn_mode: "train", as in the released code; "eval" is faster.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
 
     Source: Andriushchenko, Flammarion, Understanding and Improving Fast Adversarial Training, NeurIPS 2020, equations 4
     and 5. The gradient goes through both g, as in the paper; examples with a gradient of 0 are left out of the mean, as
-    in the released code. The passes for g leave the running statistics of norm layers alone, which the released code
-    does not.
+    in the released code. The passes for g do not change the running statistics of BatchNorm; those of the released code
+    do.
     """
     attack = FGSM(threat, step_size, random_start=random_start)
     return GradAlign(Crafting(attack, bn_mode, eps_warmup), threat, weight)
@@ -181,21 +181,21 @@ def overfitting_alarm(
     """Another recipe, watched for catastrophic overfitting.
 
     The first ``examples`` examples of the first batch are the probe for the whole run. At the first step and at each
-    ``every``-th after it the model, in eval mode, is attacked there by FGSM and by PGD-10, and the history gets
+    ``every``-th after it the model, in eval mode, is attacked on the probe by FGSM and PGD-10, and the history gets
 
-    - ``probe_fgsm_accuracy`` and ``probe_pgd_accuracy``: shares of the probe that stay right;
+    - ``probe_fgsm_accuracy`` and ``probe_pgd_accuracy``: fractions of the probe that stay right;
     - ``catastrophic_overfitting``: 1 if PGD accuracy is more than ``drop`` below its best so far while FGSM accuracy is
-      more than ``drop`` above PGD accuracy, else 0; over an epoch, the share of the checks where it was so.
+      more than ``drop`` above PGD accuracy, else 0; over an epoch, the fraction of the checks with a 1.
 
-    The first time that it is so a warning is logged. A model that learns badly falls under both attacks and raises no
-    alarm; one that overfits to single steps stays right, or gets better, under FGSM alone.
+    The first such check logs a warning. A model that learns badly loses accuracy under both attacks and raises no
+    alarm; one that overfits to single steps keeps or gains accuracy under FGSM alone.
 
     Args:
-        recipe: any recipe, ``fast`` or FGSM training of old.
+        recipe: any recipe, such as ``fast`` or plain FGSM training.
         threat: of the two attacks: norm, eps and bounds.
         every: steps from check to check; with 100 it costs about 3 % of the passes of FGSM training at batch 128.
         examples: size of the probe, at most a batch.
-        drop: share of the probe.
+        drop: fraction of the probe.
 
     Source: catastrophic overfitting: Wong, Rice, Kolter, Fast is Better than Free, ICLR 2020, section 5.4, whose
     released code stops when PGD-5 accuracy on a batch of training data falls by 0.2 from one epoch to the next.
@@ -222,32 +222,32 @@ class OverfittingAlarm:
         if self.every < 1 or self.examples < 1:
             raise ValueError(f"every and examples must be at least 1, got {self.every} and {self.examples}")
         if not 0.0 < self.drop < 1.0:
-            raise ValueError(f"drop is a share of the probe, in (0, 1), got {self.drop}")
+            raise ValueError(f"drop is a fraction of the probe, in (0, 1), got {self.drop}")
 
     @property
     def replays(self) -> int:
-        """As the recipe inside."""
+        """As of the wrapped recipe."""
         return self.recipe.replays
 
     def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers, and of the probe: its examples, the best so far, and what has been told."""
+        """State of the wrapped recipe and of the probe: examples, best accuracy, and if the alarm was raised."""
         whole = {_STEP: torch.zeros((), dtype=torch.int64), _FIRED: torch.zeros((), dtype=torch.bool)}
         probe = {_X: torch.zeros(0), _Y: torch.zeros(0, dtype=torch.int64), _IDS: torch.zeros(0, dtype=torch.int64)}
         return {**self.recipe.init(model), **whole, **probe, _BEST: torch.zeros((), dtype=torch.float64)}
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
-        """Looks at the probe if it is time, then does the step of the recipe inside."""
+        """Measures the probe if it is due, then does the step of the wrapped recipe."""
         step = int(state[_STEP])
         if step == 0:
             for name, values in ((_X, batch.x), (_Y, batch.y), (_IDS, batch.ids)):
                 # In one memory layout, before and after a checkpoint.
                 state[name] = values[: self.examples].clone(memory_format=torch.contiguous_format)
-        found = self.looked(model, batch, state) if step % self.every == 0 else {}
+        found = self.probed(model, batch, state) if step % self.every == 0 else {}
         state[_STEP] = state[_STEP] + 1
         return {**self.recipe.step(model, batch, state, backward), **found}
 
-    def looked(self, model: nn.Module, batch: Batch, state: RecipeState) -> Metrics:
-        """Accuracy on the probe under both attacks, and whether that is alarming."""
+    def probed(self, model: nn.Module, batch: Batch, state: RecipeState) -> Metrics:
+        """Accuracy on the probe under both attacks, and the alarm."""
         probe = Batch(state[_X].to(batch.x), state[_Y].to(batch.y), state[_IDS].to(batch.ids), batch.seed)
         weak, strong = (_accuracy(model, probe, attack) for attack in (self.weak, self.strong))
         best = max(float(state[_BEST]), strong)
@@ -256,7 +256,7 @@ class OverfittingAlarm:
         if alarming and not bool(state[_FIRED]):
             state[_FIRED] = torch.ones((), dtype=torch.bool)
             _LOG.warning(
-                "catastrophic overfitting after %.0f %% of the training: PGD accuracy on %d training examples fell "
+                "catastrophic overfitting after %.0f %% of the training: PGD accuracy on %d training examples dropped "
                 "from %.0f %% to %.0f %%, while FGSM accuracy is %.0f %%: this model is robust to single steps alone",
                 *(100 * batch.progress, len(probe.x), 100 * best, 100 * strong, 100 * weak),
             )
@@ -268,8 +268,8 @@ class OverfittingAlarm:
 
 
 def _accuracy(model: nn.Module, probe: Batch, attack: Attack) -> float:
-    """Share of the probe that stays right under an attack, in eval mode."""
+    """Fraction of the probe that stays right under an attack, in eval mode."""
     with in_eval_mode(model), torch.no_grad():
-        x_adv = attack(following(model, probe.x), probe.x, probe.y, seed=probe.seed, ids=probe.ids)
+        x_adv = attack(training_twin(model, probe.x), probe.x, probe.y, seed=probe.seed, ids=probe.ids)
         right: Tensor = model(x_adv).argmax(dim=1) == probe.y
         return float(right.double().mean())

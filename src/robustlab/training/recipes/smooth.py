@@ -1,4 +1,4 @@
-"""Smooth Adversarial Training, and what in it gains: the attacker's gradient or that of the weights."""
+"""Smooth Adversarial Training, and its ablation by gradient: that of the attack or that of the weights."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def smooth_adversarial(
 
         min_w E CE(model(project(x + u + step_size * sign(grad))), y),   u uniform in the ball
 
-    The step is cheap and weak; it is the smooth activation that gives it a gradient worth to be followed.
+    The step is cheap and weak; the smooth activation gives it a better gradient.
 
     Args:
         threat: norm, eps and bounds.
         step_size: None: eps.
-        mix: share of the loss that is on adversarial inputs, in [0, 1]; the rest is on clean ones.
+        mix: fraction of the loss on adversarial inputs, in [0, 1]; the rest is on clean ones.
         bn_mode: "eval", as in the released code.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-        smoothing: share of each label that is spread evenly over all classes.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
+        smoothing: fraction of each label, spread evenly over all classes.
 
     Source: Xie, Tan, Gong, Yuille, Le, Smooth Adversarial Training, 2020, section 3.1: eps and step 4/255 on ImageNet.
     Label smoothing of 0.1 as in the released code, which in one batch of five starts at the input itself; ours always
@@ -70,10 +70,10 @@ def smooth_adversarial(
 
 
 def smooth_in(recipe: TwoPhase, where: Where) -> SmoothIn:
-    """Another recipe, with the smooth derivative of ReLU for the attacker, for the weights, for both or for neither.
+    """Another recipe, with the smooth derivative of ReLU for the attack, for the weights, for both or for neither.
 
     The model is one that ``robustlab.models.smooth`` made with ``only_gradient=True``: its forward pass is that of ReLU
-    in all four cases, so that what differs is the gradient alone.
+    in all four cases, so only the gradient differs.
 
     Args:
         recipe: one that makes inputs and then learns from them: ``smooth_adversarial``, ``madry``, ``trades``, ...
@@ -83,7 +83,7 @@ def smooth_in(recipe: TwoPhase, where: Where) -> SmoothIn:
     Source: Xie et al., Smooth Adversarial Training, 2020, section 3.2 and table 1.
     """
     if not (hasattr(recipe, "craft") and hasattr(recipe, "learn")):
-        raise ValueError(f"inputs are made by one gradient and learned from by another: {recipe!r} has no between")
+        raise ValueError(f"a recipe must first make inputs and then learn from them: {recipe!r} has no two phases")
     return SmoothIn(recipe, where)
 
 
@@ -103,17 +103,17 @@ class SmoothIn:
 
     @property
     def replays(self) -> int:
-        """As the recipe inside."""
+        """As of the wrapped recipe."""
         return self.recipe.replays
 
     def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers.
+        """State of the wrapped recipe.
 
-        Raises: ValueError for a model in which there is nothing to be switched.
+        Raises: ValueError for a model without derivatives that can be switched.
         """
         if not smooth_parts(model):
             raise ValueError(
-                f"{type(model).__name__} has no derivative to be switched: make it with "
+                f"{type(model).__name__} has no derivative that can be switched: make it with "
                 "robustlab.models.smooth(model, only_gradient=True)"
             )
         return self.recipe.init(model)
@@ -121,11 +121,11 @@ class SmoothIn:
     step = both_phases
 
     def craft(self, model: nn.Module, batch: Batch) -> Images:
-        """The inputs that the recipe inside makes, by the one gradient."""
+        """The inputs that the wrapped recipe makes, by the gradient for the attack."""
         with smooth_gradients(model, on=self.where in ("attack", "both")):
             return self.recipe.craft(model, batch)
 
     def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
-        """What the recipe inside learns, by the other."""
+        """The second phase of the wrapped recipe, by the gradient for the weights."""
         with smooth_gradients(model, on=self.where in ("update", "both")):
             return self.recipe.learn(model, batch, x_adv, backward)

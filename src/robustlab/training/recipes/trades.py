@@ -72,7 +72,7 @@ def trades(
     eps_warmup: float = TradesOptions.eps_warmup,
     steps_warmup: float = TradesOptions.steps_warmup,
 ) -> TRADES:
-    """TRADES: accuracy on clean inputs, traded for a prediction that stays the same around them.
+    """TRADES: cross-entropy on clean inputs, and equal predictions in the ball around them.
 
         loss = mean CE(model(x), y) + beta * mean KL(model(x) || model(x_adv))
 
@@ -82,13 +82,13 @@ def trades(
         steps: of PGD on that divergence.
         step_size: of each; None: 7/31 of eps, the paper's 0.007 at 0.031.
         bn_mode: "eval", as in the released code.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-        steps_warmup: share of the training over which the steps rise from 1 to all.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
+        steps_warmup: fraction of the training over which the steps rise from 1 to all.
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, equation 5 and
     algorithm 1, where 1 / lambda is beta. As in the released code, whose function has a beta of 1 and steps of 0.003 as
-    defaults, the gradient also goes through the clean prediction. It passes the clean batch twice, we once: the same
-    gradient, but norm layers see it once.
+    defaults, the gradient also goes through the clean prediction. It passes the clean batch twice, ours once: the same
+    gradient, but BatchNorm averages over it once.
     """
     attack = NearPGD(threat, steps, step_size, against="prediction")
     return TRADES(Crafting(attack, bn_mode, eps_warmup, steps_warmup), beta)
@@ -116,8 +116,8 @@ def mart(
         steps: of PGD on the cross-entropy.
         step_size: of each; None: 7/31 of eps, the paper's 0.007 at 0.031.
         bn_mode: "eval", as in the released code.
-        eps_warmup: share of the training over which eps rises linearly from 0.
-        steps_warmup: share of the training over which the steps rise from 1 to all.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
+        steps_warmup: fraction of the training over which the steps rise from 1 to all.
 
     Source: Wang et al., Improving Adversarial Robustness Requires Revisiting Misclassified Examples, ICLR 2020,
     equation 11. As in the released code, 1 - p is 1.0001 - p inside the logarithm.
@@ -129,15 +129,15 @@ def mart(
 @typed
 @dataclass(frozen=True)
 class NearPGD:
-    """PGD from a point very close to the input: the attack inside TRADES and MART.
+    """PGD from a point very close to the input: the attack of TRADES and MART.
 
     Args:
         threat: norm, eps and bounds.
         steps: number of steps.
         step_size: length of each; None: 7/31 of eps.
-        against: what is climbed. "prediction": the divergence from the prediction on the input, whatever the label,
-            which has no success; "label": the cross-entropy.
-        spread: standard deviation of the start around the input, as a share of the range of the inputs; at the input
+        against: the score that is maximised. "prediction": the divergence from the prediction on the input, without the
+            label and without success; "label": the cross-entropy.
+        spread: standard deviation of the start around the input, as a fraction of the range of the inputs; at the input
             itself the divergence has no gradient.
     """
 
@@ -166,7 +166,7 @@ class NearPGD:
 
 
 class _Crafts(Protocol):
-    """What both recipes have."""
+    """A recipe with inputs crafted by a function."""
 
     @property
     def crafting(self) -> Craft: ...
@@ -251,13 +251,13 @@ def _probs(logits: Logits) -> Tensor:
 
 
 def compared(clean: Logits, hard: Logits, loss: Tensor, batch: Batch, divergence: Tensor) -> Metrics:
-    """What is told of a step on clean and on adversarial inputs; "accuracy" is that on clean ones."""
+    """Metrics of a step on clean and on adversarial inputs; "accuracy" is that on clean ones."""
     right = [(logits.argmax(dim=1) == batch.y).float().mean() for logits in (clean, hard)]
     more = {"clean_accuracy": right[0], "adversarial_accuracy": right[1], "divergence": divergence}
     return measured(clean, loss, batch.y, **more)
 
 
 def check_weight(name: str, weight: float) -> None:
-    """Refuses a weight of a loss that is negative or no number."""
+    """Checks that a weight of a loss is finite and >= 0."""
     if not 0.0 <= weight < float("inf"):
         raise ValueError(f"{name} is the weight of a loss, a finite number >= 0, got {weight}")

@@ -1,4 +1,4 @@
-"""Virtual adversarial training: predictions that stay the same nearby, which unlabelled examples can teach too."""
+"""Virtual adversarial training: equal predictions near each input, for labelled and unlabelled examples."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _DRAWN = 0xD7A
 @typed
 @dataclass(frozen=True)
 class Unlabelled:
-    """Examples whose labels are not looked at, some of which go with each labelled one.
+    """Examples without labels, some of which are drawn for each labelled one.
 
-    They are drawn with replacement, and follow the step and the id of the labelled example that they go with.
+    They are drawn with replacement, by the step and the id of the labelled example.
 
     Args:
         examples: any data set; its labels are ignored.
-        ratio: how many go with each labelled one, >= 1; 4 in the paper's code (128 with 32).
+        ratio: number for each labelled one, >= 1; 4 in the paper's code (128 with 32).
 
     Raises: ValueError for an empty data set, or a ratio below 1.
     """
@@ -57,14 +57,16 @@ class Unlabelled:
         if not len(self.examples):
             raise ValueError(f"{self.examples.name} has no examples: training without unlabelled ones is plain vat")
         if not isinstance(self.ratio, int) or self.ratio < 1:
-            raise ValueError(f"ratio is how many unlabelled examples go with each labelled one, >= 1, got {self.ratio}")
+            raise ValueError(
+                f"ratio is the number of unlabelled examples for each labelled one, >= 1, got {self.ratio}"
+            )
 
     def __repr__(self) -> str:
         held = self.examples
         return f"Unlabelled({held.name}, {len(held)} examples, {content(held)}, ratio={self.ratio})"
 
-    def beside(self, batch: Batch) -> Batch:
-        """The unlabelled examples (N * ratio, ...) that go with a batch, like it in dtype, device and layout."""
+    def draw(self, batch: Batch) -> Batch:
+        """Unlabelled examples (N * ratio, ...) for a batch, in its dtype, device and layout."""
         draws = Streams(batch.seed, batch.ids).fork(_DRAWN).integers(len(self.examples), (self.ratio,))
         found = self.examples.batch(draws.flatten().cpu())
         if found.x.shape[1:] != batch.x.shape[1:]:
@@ -86,7 +88,7 @@ class VatOptions:
     threat: Annotated[ThreatModel, Budget(norm="l2")]
     unlabelled: Annotated[
         Examples | None,
-        Option("Only so many examples keep their label; the others are used without.", flag="--labels", min=1),
+        Option("Number of examples that keep their label; the others are used without.", flag="--labels", min=1),
     ] = None
     ratio: Annotated[int | None, Option("Unlabelled examples with each labelled one.", usual=str(Unlabelled.ratio))] = (
         None
@@ -104,7 +106,7 @@ class VatOptions:
         made = passed_to(vat, self, without=("unlabelled", "ratio"))
         if self.unlabelled is None:
             if self.ratio is not None:
-                raise ValueError("ratio counts unlabelled examples: say with --labels how many of them are labelled")
+                raise ValueError("ratio counts unlabelled examples: give the number of labelled ones with --labels")
             return made
         ratio = Unlabelled.ratio if self.ratio is None else self.ratio
         return replace(made, unlabelled=Unlabelled(self.unlabelled, ratio))
@@ -130,16 +132,16 @@ def vat(
 
     Args:
         threat: norm (L2 in the paper), eps and bounds; the results depend strongly on eps.
-        unlabelled: where u comes from; None: supervised.
+        unlabelled: source of u; None: supervised.
         weight: alpha in the paper.
         entropy: weight of entropy minimisation: 1 in the paper's VAT+EntMin, 0 in plain VAT.
         iterations: of the power method that finds r.
-        bn_mode: "train" as in the released code: batch statistics while r is made (examples weigh there as they do
-            in ``VirtualAdversarial``, each alike); "eval": running ones.
-        eps_warmup: share of the training over which eps rises linearly from 0.
+        bn_mode: "train" as in the released code: batch statistics while r is made (with equal weights of
+            all examples, as in ``VirtualAdversarial``); "eval": running ones.
+        eps_warmup: fraction of the training over which eps rises linearly from 0.
 
     Source: Miyato, Maeda, Koyama, Ishii, Virtual Adversarial Training, TPAMI 2019, equations 5 to 8. As in the released
-    code, no pass over u changes the running statistics of norm layers, unless u is the batch itself, which is passed
+    code, no pass over u changes the running statistics of BatchNorm, unless u is the batch itself, which is passed
     once for both terms. There eps is 8 or 10 after ZCA whitening on CIFAR-10 and u + r may leave the bounds; here it is
     in the units of the inputs and within them.
     """
@@ -170,7 +172,7 @@ class VAT:
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """A pass over the labelled batch, and two over unlabelled inputs, one of which may be the same."""
         del state
-        smoothed = batch if self.unlabelled is None else self.unlabelled.beside(batch)
+        smoothed = batch if self.unlabelled is None else self.unlabelled.draw(batch)
         x_adv = self.crafting(model, smoothed)
         logits, loss = passed(model, batch.x, batch.y)
         clean = logits if smoothed is batch else _passed_still(model, smoothed.x)
