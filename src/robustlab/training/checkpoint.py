@@ -1,8 +1,8 @@
 """Checkpoints: one directory per complete epoch, put in place in one step, without anything that could run code.
 
 ``epoch-0003/model.safetensors`` are the weights (``robustlab.models.load`` reads them), ``average.safetensors`` and
-``best.safetensors`` their average and those of the best epoch, if asked for, ``state.safetensors`` what the optimizer
-and the recipe remember, ``state.json`` the numbers and the history, and what run this is.
+``best.safetensors`` their average and those of the best epoch, if there are any, ``state.safetensors`` holds the state
+of the optimizer and of the recipe, ``state.json`` the numbers, the history and the identity of the run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _checkpoints(out: Path) -> list[Path]:
 
 
 def name_of(epoch: int) -> str:
-    """What the checkpoint of an epoch is called."""
+    """Name of the checkpoint of an epoch."""
     return f"epoch-{epoch:04d}"
 
 
@@ -64,12 +64,12 @@ def write(
     Args:
         final: its directory, which is put in place in one step.
         model: whose architecture it is.
-        held: weights by what they are called: ``MODEL``, ``AVERAGE``, ``BEST``.
+        held: weights by the name of their file: ``MODEL``, ``AVERAGE``, ``BEST``.
         optimizer: whose state is saved.
         states: of the recipe in each process.
-        numbers: all that is no tensor.
+        numbers: everything that is not a tensor.
 
-    Raises: CheckpointError if it cannot be written; the one before is still there.
+    Raises: CheckpointError if it cannot be written; the previous one is kept.
     """
     memory = _optimizer_tensors(optimizer)
     for rank, state in enumerate(states):
@@ -78,7 +78,9 @@ def write(
         with whole_folder(final) as part:
             _write_files(part, model, held, memory, numbers)
     except OSError as error:
-        raise CheckpointError(f"{final} cannot be written: {error.strerror or error}; nothing else is lost") from error
+        raise CheckpointError(
+            f"{final} cannot be written: {error.strerror or error}; earlier checkpoints are kept"
+        ) from error
 
 
 def forget(out: Path, keep: int) -> None:
@@ -118,9 +120,9 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def optimizer_numbers(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Scalar]], dict[str, Scalar]]:
-    """What an optimizer remembers besides tensors: options of its groups, and numbers by "parameter/name".
+    """State of an optimizer without its tensors: options of its groups, and numbers by "parameter/name".
 
-    Raises: CheckpointError if that is something which JSON cannot say.
+    Raises: CheckpointError if JSON cannot represent it.
     """
     whole = optimizer.state_dict()
     groups = [{name: value for name, value in group.items() if name != "params"} for group in whole["param_groups"]]
@@ -138,7 +140,7 @@ def optimizer_numbers(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, 
 
 
 def read(path: Path, model: nn.Module, others: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Puts a model, and what is kept beside it by name, back to where a checkpoint was.
+    """Restores a model, and further weights by name, from a checkpoint.
 
     Raises: CheckpointError if it is damaged, or of another model.
     """
@@ -156,7 +158,7 @@ def read(path: Path, model: nn.Module, others: Mapping[str, Mapping[str, Tensor]
 
 
 def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState, rank: int, numbers: Numbers) -> None:
-    """Puts the optimizer, and the state of the recipe in one process, back to where a checkpoint was.
+    """Restores the optimizer, and the state of the recipe in one process, from a checkpoint.
 
     Raises: CheckpointError if it is damaged, or of another recipe.
     """
@@ -164,7 +166,7 @@ def read_memory(path: Path, optimizer: torch.optim.Optimizer, state: RecipeState
     remembered = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
     if remembered.keys() != state.keys():
         raise CheckpointError(f"{path} holds the recipe state {sorted(remembered)}, expected {sorted(state)}")
-    known = {name: value for name, value in state.items() if value.numel()}  # what is empty yet takes any shape later
+    known = {name: value for name, value in state.items() if value.numel()}  # an empty tensor takes any shape later
     wrong = unlike({name: remembered[name] for name in known}, known)
     if wrong:
         raise CheckpointError(f"{path} holds another recipe state: {'; '.join(wrong)}")
@@ -197,5 +199,5 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # In the memory layout of the weight, as the optimizer had made it: fused kernels walk both in step.
+                # In the memory layout of the weight, as before: fused kernels read both in the same order.
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

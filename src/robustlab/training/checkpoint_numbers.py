@@ -1,4 +1,4 @@
-"""The numbers of a checkpoint, and whether what a file says of them can be so."""
+"""Numbers of a checkpoint, and the checks of the file that holds them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Numbers:
     """Everything about a checkpoint that is not a tensor."""
 
     run: dict[str, str]
-    """What decides the result, by name: a checkpoint goes with no other run."""
+    """Everything that decides the result, by name: a checkpoint belongs to no other run."""
     epochs: tuple[Metrics, ...]
     """The history so far; its length is the epoch."""
     groups: list[dict[str, Scalar]]
@@ -35,13 +35,13 @@ class Numbers:
     scaler: dict[str, Scalar]
     """State of the loss scaling in fp16."""
     surroundings: dict[str, str]
-    """What may change the last bits: versions, threads, device."""
+    """Conditions that may change the last bits: versions, threads, device."""
 
 
 def read_numbers(path: Path) -> Numbers:
-    """The part of a checkpoint that says what it is; the files beside it must be those that were written with it.
+    """Reads the numbers of a checkpoint, and checks the digests of its other files.
 
-    Raises: CheckpointError if it is damaged or of another format, or a file is not as it was written.
+    Raises: CheckpointError if it is damaged or of another format, or a file was changed.
     """
     try:
         found = object_in(path / NUMBERS)
@@ -54,32 +54,32 @@ def read_numbers(path: Path) -> Numbers:
 
 
 def _check_files(path: Path, files: object) -> None:
-    """Whether files are as they were written.
+    """Checks the digests of files.
 
-    Raises: ValueError naming the first that is not.
+    Raises: ValueError naming the first that differs.
     """
     if not isinstance(files, dict):
-        raise ValueError(f"the files in {NUMBERS} are no digests by name")
+        raise ValueError(f"the files in {NUMBERS} are not digests by name")
     for name, digest in files.items():
         if Path(name).name != name or sha256_of(path / name) != digest:
-            raise ValueError(f"{name} is not what was written")
+            raise ValueError(f"{name} has another digest than when it was written")
 
 
 def _numbers(found: dict[str, object]) -> Numbers:
-    """What a file says, once its types are those that this version writes.
+    """The numbers in a file, with their types checked.
 
     Raises: ValueError for anything else.
     """
     texts = {name: _of(found, name, dict, str) for name in ("run", "surroundings")}
     epochs = _of(found, "epochs", list, dict)
     if not all(isinstance(value, int | float) for epoch in epochs for value in epoch.values()):
-        raise ValueError(f"the epochs in {NUMBERS} are no numbers")
+        raise ValueError(f"the epochs in {NUMBERS} are not numbers")
     groups, others = (
         _of(found, "groups", list, dict),
         {n: _of(found, n, dict, (*_SCALARS, list)) for n in ("values", "scaler")},
     )
     if any("params" in group or not _plain_values(group.values()) for group in groups):
-        raise ValueError(f"the groups in {NUMBERS} are no options of an optimizer")
+        raise ValueError(f"the groups in {NUMBERS} are not options of an optimizer")
     return Numbers(epochs=tuple(epochs), groups=groups, **texts, **others)
 
 
@@ -93,7 +93,7 @@ def _of(found: dict[str, object], name: str, kind: type, inner: type | tuple[typ
 
 
 def _plain_values(values: Iterable[object]) -> bool:
-    """Whether values are numbers, texts or None, or lists of such."""
+    """True if values are numbers, texts or None, or lists of such."""
     flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
     return all(isinstance(one, _SCALARS) for one in flat)
 
@@ -104,12 +104,12 @@ def check_memory(
     groups: Sequence[Mapping[str, object]],
     numbers: Numbers,
 ) -> None:
-    """Looks whether an optimizer could have written what is to be put into it.
+    """Checks that a saved state fits an optimizer.
 
     Args:
-        optimizer: as it is now.
+        optimizer: that takes the state.
         memory: numbers and tensors by parameter and name.
-        groups: of the optimizer, as they are now.
+        groups: present groups of the optimizer.
         numbers: of the file.
 
     Raises: ValueError for other options, or for the memory of other parameters.
@@ -117,16 +117,16 @@ def check_memory(
     for group, saved in zip(groups, numbers.groups, strict=True):
         own = {name: value for name, value in group.items() if name != "params"}
         if saved.keys() != own.keys() or not all(_alike(saved[name], value) for name, value in own.items()):
-            raise ValueError(f"it has options that are none of {type(optimizer).__name__}")
+            raise ValueError(f"its options are not those of {type(optimizer).__name__}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, values in memory.items():
         size = parameters[index].numel() if 0 <= index < len(parameters) else -1
         if any(isinstance(value, Tensor) and value.numel() > max(size, 1) for value in values.values()) or size < 0:
-            raise ValueError(f"it has a memory of parameter {index} that does not fit it")
+            raise ValueError(f"its state of parameter {index} does not fit that parameter")
 
 
 def _alike(saved: object, own: object) -> bool:
-    """Whether two options of an optimizer are of one kind."""
+    """True if two options of an optimizer are of the same kind."""
     if isinstance(saved, list) and isinstance(own, list | tuple):
         return len(saved) == len(own) and all(map(_alike, saved, own))
     numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (saved, own)]
@@ -136,7 +136,7 @@ def _alike(saved: object, own: object) -> bool:
 def damaged(path: Path, error: Exception) -> CheckpointError:
     """The error for a checkpoint that cannot be used."""
     return CheckpointError(
-        f"{path} is truncated or damaged ({_first_line(error)}): remove it to go on from the checkpoint "
+        f"{path} is truncated or damaged ({_first_line(error)}): remove it to resume from the checkpoint "
         "before it, or start anew"
     )
 

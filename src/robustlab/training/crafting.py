@@ -1,4 +1,4 @@
-"""How the inputs that a step is trained on are made, and what recipes that make some have in common."""
+"""Crafting of the inputs that a step is trained on, and the parts that recipes share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustlab.attacks import at_eps, threat_of
 from robustlab.core import Attack, Batch, Images, Labels, Metrics, Recipe, RecipeState, Streams
 from robustlab.core.kinds import typed
-from robustlab.training.training_twin import following, forget
+from robustlab.training.training_twin import forget, training_twin
 
 Backward: TypeAlias = Callable[[Tensor], None]
 BnMode: TypeAlias = Literal["eval", "train"]
@@ -21,7 +21,7 @@ Craft: TypeAlias = Callable[[nn.Module, Batch], Images]
 
 
 class TwoPhase(Protocol):
-    """A recipe that first makes inputs and then learns from them, so that others can work in between."""
+    """A recipe that first makes inputs and then learns from them; a wrapper may act in between."""
 
     @property
     def replays(self) -> int:
@@ -34,7 +34,7 @@ class TwoPhase(Protocol):
         """The inputs to be trained on (N, ...); the model is left as it was."""
 
     def learn(self, model: nn.Module, batch: Batch, x_adv: Images, backward: Backward) -> Metrics:
-        """Calls ``backward`` on the losses of the batch and of what was made of it."""
+        """Calls ``backward`` on the losses of the batch and of the inputs made from it."""
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """Both phases."""
@@ -52,28 +52,28 @@ def both_phases(
 
 
 def no_memory(self: object, model: nn.Module) -> RecipeState:  # noqa: ARG001 -- the signature of a recipe
-    """Nothing to be remembered; what is known of the model's structure is found anew."""
+    """The empty state; the model's training twin is built anew."""
     forget(model)
     return {}
 
 
 @dataclass(frozen=True)
-class Around:
-    """A recipe that changes what another one sees, or where it is: replayed as often, and remembering the same.
+class RecipeWrapper:
+    """A recipe around another one, with the same replays and the same state.
 
     Args:
-        recipe: the one inside.
+        recipe: the wrapped one.
     """
 
     recipe: Recipe
 
     @property
     def replays(self) -> int:
-        """As the recipe inside."""
+        """As of the wrapped recipe."""
         return self.recipe.replays
 
     def init(self, model: nn.Module) -> RecipeState:
-        """What the recipe inside remembers."""
+        """State of the wrapped recipe."""
         return self.recipe.init(model)
 
 
@@ -84,13 +84,13 @@ class Crafting:
 
     Args:
         attack: makes x_adv, at full strength; its draws follow the step and the ids of the examples.
-        bn_mode: what the model is while x_adv is made. "eval": norm layers use their running statistics and nothing
-            is dropped out, which is also the faster. "train": batch statistics, but without a change of the running
-            ones.
-        eps_warmup: share of the training, in [0, 1], over which eps rises linearly from 0, and with it the step size.
-        steps_warmup: share of the training, in [0, 1], over which the number of steps rises from 1 to all.
+        bn_mode: mode of the model while x_adv is made. "eval": normalisation layers use their running statistics and
+            dropout is off, which is also faster. "train": batch statistics, without a change of the running ones.
+        eps_warmup: fraction of the training, in [0, 1], over which eps rises linearly from 0, and with it the step
+            size.
+        steps_warmup: fraction of the training, in [0, 1], over which the number of steps rises from 1 to all.
 
-    Raises: ValueError for a share outside [0, 1], an unknown norm mode, or an attack that has no single eps, or no
+    Raises: ValueError for a warm-up outside [0, 1], an unknown bn_mode, or an attack that has no single eps, or no
         number of steps, to be raised.
     """
 
@@ -122,11 +122,11 @@ class Crafting:
             return batch.x
         attack = self.grown(self.scaled(strength), risen(batch.progress, self.steps_warmup))
         with in_eval_mode(model) if self.bn_mode == "eval" else nullcontext():
-            twin = following(model, batch.x)
+            twin = training_twin(model, batch.x)
             return attack(twin, batch.x, batch.y, target=target, stop="never", seed=batch.seed, ids=batch.ids)
 
     def scaled(self, strength: float) -> Attack:
-        """The attack with a share of its eps, and of its step size if that was given."""
+        """The attack with a fraction of its eps, and of its step size if that was given."""
         if strength == 1.0:
             return self.attack
         weaker = at_eps(self.attack, cast(float, threat_of(self.attack).eps) * strength)
@@ -134,22 +134,22 @@ class Crafting:
         return weaker if step_size is None else _changed(weaker, step_size=step_size * strength)
 
     @staticmethod
-    def grown(attack: Attack, share: float) -> Attack:
-        """The attack with a share of its steps, at least one."""
-        if share == 1.0:
+    def grown(attack: Attack, fraction: float) -> Attack:
+        """The attack with a fraction of its steps, at least one."""
+        if fraction == 1.0:
             return attack
         steps = cast(int, getattr(attack, "steps"))  # noqa: B009 -- not every attack has steps
-        return _changed(attack, steps=max(1, round(share * steps)))
+        return _changed(attack, steps=max(1, round(fraction * steps)))
 
 
 def check_warmup(name: str, warmup: float) -> None:
-    """Refuses a warm-up that is no share of the training."""
+    """Refuses a warm-up outside [0, 1]."""
     if not 0.0 <= warmup <= 1.0:
-        raise ValueError(f"{name} is a share of the training, in [0, 1], got {warmup}")
+        raise ValueError(f"{name} is a fraction of the training, in [0, 1], got {warmup}")
 
 
 def risen(progress: float, warmup: float) -> float:
-    """How much of something is there, in [0, 1], that rises linearly over a warm-up."""
+    """Fraction in [0, 1] that rises linearly over a warm-up."""
     return min(1.0, progress / warmup) if warmup else 1.0
 
 

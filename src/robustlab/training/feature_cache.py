@@ -1,7 +1,7 @@
-"""What a frozen network makes of a data set, computed once and kept on disk.
+"""Features of a data set below the head of a frozen network, computed once and kept on disk.
 
-A cache is a folder named by a hash of everything that decides what is in it: weights below the head, data, precision.
-What no hash sees shows in a few rows that are made once more before a cache is used.
+A cache is a folder named by a hash of everything that decides its content: weights below the head, data, precision.
+Before a cache is used, a few rows are computed again, which shows changes that no hash covers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from robustlab.training.update import checked
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
-_ROWS = {"cpu": 64}  # examples per pass: on a CPU what lies between the layers of more leaves the cache
+_ROWS = {"cpu": 64}  # examples per pass: activations of more do not fit the cache of a CPU
 _ROWS_ELSEWHERE = 256
 _PROBED = 8
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -48,7 +48,7 @@ class Features:
     """The inputs of a network's head for a data set, memory-mapped; a data set itself, on which a head can be trained.
 
     Args:
-        name: what reports call it.
+        name: its name in reports.
         classes: names of the K classes.
         x: features (N, ...), float32.
         y: labels (N,), int64.
@@ -73,7 +73,7 @@ class Features:
 def cached_features(
     model: nn.Module, examples: Examples, folder: str | Path, settings: Settings, *, progress: Report | None = None
 ) -> Features:
-    """What reaches the head of a model in eval mode for each example; taken from the cache where it is there.
+    """Input of the head of a model in eval mode for each example, from the cache if it is there.
 
     Args:
         model: from inputs (N, ...) to logits (N, K); its head is the topmost of ``layer_groups``. It is left as it was.
@@ -83,7 +83,7 @@ def cached_features(
         progress: called after each batch.
 
     Raises:
-        ValueError: the head is not the last thing that the model does.
+        ValueError: the model does something after its head.
         DataError: the data, or the model in eval mode, are not the same each time.
         RunError: the cache cannot be written.
     """
@@ -102,20 +102,24 @@ def cached_features(
         store = Store(Path(folder) / key[:32], source.features(probe).shape[1:], len(examples))
         stack.enter_context(store.claimed())
         if store.rows and not source.agrees(store):
-            _LOG.warning("%s does not hold what the model makes of %s now: it is made anew", store.place, examples.name)
+            _LOG.warning(
+                "%s does not hold the features of %s under this model: they are computed again",
+                store.place,
+                examples.name,
+            )
             store.start()
         if store.rows < len(examples):
             source.fill(store, progress)
             if not source.agrees(store):
                 raise DataError(
                     f"{examples.name} gives other inputs each time it is read, or the model is random in eval mode: "
-                    "take random changes of the images away, or train without a frozen stage"
+                    "remove random changes of the images, or train without a frozen stage"
                 )
         return Features(f"features of {examples.name}", examples.classes, store.x(), store.y(), key)
 
 
 def _cached(model: nn.Module, examples: Examples, folder: Path) -> Precision | None:
-    """The precision that features of these were kept in before, if they were."""
+    """Precision of features that are already kept, if there are any."""
     found = (kind for kind in TAKEN if (folder / key_of(model, examples, kind)[:32]).exists())
     return next(found, None)
 
@@ -123,8 +127,8 @@ def _cached(model: nn.Module, examples: Examples, folder: Path) -> Precision | N
 def key_of(model: nn.Module, examples: Examples, precision: str) -> str:
     """SHA-256 of everything below the model's head, of the data and their size, and of the precision."""
     x = examples.batch(torch.tensor([0])).x
-    said = (_FORMAT, _ADDRESS.sub("", repr(model)), content(examples), len(examples), tuple(x.shape), precision)
-    digest = hashlib.sha256(repr((*said, str(x.dtype))).encode())
+    key = (_FORMAT, _ADDRESS.sub("", repr(model)), content(examples), len(examples), tuple(x.shape), precision)
+    digest = hashlib.sha256(repr((*key, str(x.dtype))).encode())
     head = {id(value) for value in (*head_of(model).parameters(), *head_of(model).buffers())}
     for name, value in (*model.named_parameters(), *model.named_buffers(), *_besides(model)):
         if id(value) not in head:
@@ -135,14 +139,14 @@ def key_of(model: nn.Module, examples: Examples, precision: str) -> str:
 
 
 def _besides(model: nn.Module) -> Iterator[tuple[str, object]]:
-    """What a model's state is besides parameters and buffers: packed weights of quantized layers, say."""
+    """State of a model other than parameters and buffers, such as packed weights of quantized layers."""
     known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     known |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
     yield from ((name, value) for name, value in model.state_dict().items() if name not in known)
 
 
 class _Source:
-    """A model and data, of which features are made."""
+    """A model, and the data whose features it computes."""
 
     def __init__(self, model: nn.Module, examples: Examples, settings: Settings, device: torch.device) -> None:
         self.model, self.examples, self.device = model, examples, device
@@ -160,13 +164,13 @@ class _Source:
         found = self.head(seen[0]) if len(seen) == 1 and len(seen[0]) == len(batch.x) else None
         if found is None or not self.close(found, logits):
             raise ValueError(
-                f"the last layers with weights ({type(self.head).__name__}) are not the last thing that the model "
-                "does, so no features can be kept for them: train without a frozen stage"
+                f"the last layers with weights ({type(self.head).__name__}) are not the last step of the "
+                "model, so no features can be kept for them: train without a frozen stage"
             )
         return seen[0]
 
     def passed(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """What came to the head, and what left the model."""
+        """Inputs of the head and logits of the model."""
         seen: list[Tensor] = []
         hook = self.entry.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         try:
@@ -198,14 +202,14 @@ class _Source:
             reader.close()
 
     def agrees(self, store: Store) -> bool:
-        """Whether some rows of a store are what the model makes of these examples when they are read once more."""
+        """True if some rows of a store agree with features computed now."""
         ids = subset(store.rows, min(_PROBED, store.rows))
         batch = checked(fetched(self.examples, ids, 1), ids, self.examples, self.device)
         found, kept = self.passed(batch)[0][0].cpu(), store.x()[ids]
         return self.close(found, kept) and bool((store.y()[ids] == batch.y.cpu()).all())
 
     def close(self, found: Tensor, expected: Tensor) -> bool:
-        """Whether values are equal up to rounding, beside the largest of them."""
+        """True if values are equal up to rounding, relative to the largest."""
         if found.shape != expected.shape:
             return False
         return bool((found - expected).abs().amax() <= self.tolerance * expected.abs().amax().clamp_min(1e-6))

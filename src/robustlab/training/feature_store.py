@@ -1,7 +1,7 @@
-"""Rows of features and labels in files that only grow, so that a run that is killed goes on where it was.
+"""Rows of features and labels in files that only grow, so that a killed run can be resumed.
 
-``x.f32`` and ``y.i64`` hold rows one after the other, ``rows.json`` says how many of them are whole, and keeps a digest
-of them.
+``x.f32`` and ``y.i64`` hold rows one after the other; ``rows.json`` holds the number of whole rows and a digest of
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from robustlab.runs.lock import alone
 _PIECE = 1 << 22  # bytes
 Digest: TypeAlias = blake2b
 SECONDS = 5.0
-"""Of work that a killed run loses at most."""
+"""Longest work that a killed run loses."""
 
 
 class Store:
@@ -37,8 +37,8 @@ class Store:
     Args:
         place: folder of its own.
         shape: of the features of one example.
-        examples: rows that there will be.
-        of: what the rows are of, in words that go into their digest: rows of something else count for nothing.
+        examples: number of rows when it is full.
+        of: source of the rows, as text in their digest: rows of another source are not used.
     """
 
     def __init__(self, place: Path, shape: torch.Size, examples: int, of: str = "") -> None:
@@ -53,7 +53,7 @@ class Store:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Takes the store for this process; another one that wants it waits, and finds it filled.
+        """Locks the store for this process; another one waits, and then uses the rows.
 
         Raises: RunError if it cannot be written.
         """
@@ -64,22 +64,22 @@ class Store:
             yield
 
     def _whole(self) -> int:
-        """Rows that are there for sure."""
+        """Number of rows whose digest is right."""
         try:
-            said = cast("dict[str, Any]", object_in(self.count))
-            rows = int(said["rows"])
-            ours = said["shape"] == self.shape and 0 <= rows <= self.examples
+            head = cast("dict[str, Any]", object_in(self.count))
+            rows = int(head["rows"])
+            ours = head["shape"] == self.shape and 0 <= rows <= self.examples
             sizes = self.features.stat().st_size, self.labels.stat().st_size
             if not (ours and sizes[0] >= rows * self._width and sizes[1] >= rows * 8):
                 return 0
             found = self._read(rows)
-            whole = said.get("digests", found) == found  # older versions kept none
+            whole = head.get("digests", found) == found  # older versions kept none
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return 0
         return rows if whole else 0
 
     def _read(self, rows: int) -> list[str]:
-        """Digests of the first rows, which later ones are added to."""
+        """Digests of the first rows, to be continued by later ones."""
         self.digests = self._begun()
         for file, width, digest in zip((self.features, self.labels), (self._width, 8), self.digests, strict=True):
             left = rows * width
@@ -87,9 +87,9 @@ class Store:
                 while left and (piece := opened.read(min(left, _PIECE))):
                     digest.update(piece)
                     left -= len(piece)
-        return self._said()
+        return self._hex()
 
-    def _said(self) -> list[str]:
+    def _hex(self) -> list[str]:
         return [digest.hexdigest() for digest in self.digests]
 
     @property
@@ -120,13 +120,13 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def say(self) -> None:
-        """Writes down how many rows are whole."""
-        said = json.dumps({"shape": self.shape, "rows": self.rows, "digests": self._said()})
-        write_atomically(self.count, said)
+    def write_count(self) -> None:
+        """Writes the number of whole rows and their digests."""
+        text = json.dumps({"shape": self.shape, "rows": self.rows, "digests": self._hex()})
+        write_atomically(self.count, text)
 
     def x(self) -> Tensor:
-        """Features (rows, ...), float32, memory-mapped; what is written to them stays in memory."""
+        """Features (rows, ...), float32, memory-mapped; changes of them stay in memory."""
         mapped = np.memmap(self.features, np.float32, "c", shape=(self.rows, *self.shape))
         return torch.from_numpy(mapped)
 
@@ -135,7 +135,7 @@ class Store:
         return torch.from_numpy(np.fromfile(self.labels, np.int64, self.rows))
 
     def _unwritable(self, error: OSError) -> RunError:
-        return RunError(f"{self.place} cannot be written: {error.strerror or error}; what is there is kept")
+        return RunError(f"{self.place} cannot be written: {error.strerror or error}; rows written so far are kept")
 
 
 class Growing:
@@ -156,18 +156,18 @@ class Growing:
             self.mark()
 
     def mark(self) -> None:
-        """Brings the rows to the disk, then says that they are there."""
+        """Writes the rows to the disk, then their number."""
         for file in (self.x, self.y):
             file.flush()
             os.fsync(file.fileno())
         self.store.rows += self.added
         self.added, self.marked = 0, time.monotonic()
-        self.store.say()
+        self.store.write_count()
 
 
 @contextmanager
 def _end_at(file: Path, size: int) -> Iterator[BinaryIO]:
-    """A file, to be written on from where what is whole ends."""
+    """A file, opened for writing behind its whole rows."""
     with file.open("r+b" if size else "w+b") as opened:
         opened.seek(size)
         yield opened

@@ -28,26 +28,26 @@ from robustlab.training.unfreezing import Layered, Unfreezing, trainable
 from robustlab.training.update import Weights, copied, put
 
 Stage: TypeAlias = Literal["features", "held-out features", "head", "body"]
-"""Told of each step: of which stage, and where it is."""
+"""Name of a stage, in the progress of each step."""
 
 
 @typed
 @dataclass(frozen=True)
 class Plan:
-    """How a pretrained network is brought to other data.
+    """Plan of transfer learning: settings of both stages, and the order in which layers are opened.
 
     Args:
         head: of the first stage, where the network is frozen and its head is trained on features that are computed
             once; None: no such stage.
         body: of the second stage, where the network is opened from the top down; its learning rate is that of the head;
             None: no such stage.
-        decay: rate of a group of layers beside that of the group above it, in (0, 1].
+        decay: learning rate of a group of layers relative to that of the group above it, in (0, 1].
         share: of the second stage, in [0, 1], after which all groups are open; 0: from the start.
-        groups: how many of the topmost groups are ever opened, the head being the first; None: all.
-        keep_statistics: norm layers keep the running statistics that came with the weights, which the head was trained
-            with; False: open ones use those of the batch, and follow the data, which takes many images. Auxiliary
-            norms always do this: they begin as copies, of statistics that are not those of their own inputs.
-        cache: folder of the features, that runs may share; None: one in the directory of the run.
+        groups: number of topmost groups that are opened at all, the head being the first; None: all.
+        keep_statistics: normalisation layers keep the pretrained running statistics, which the head was trained with;
+            False: open ones use those of the batch and adapt to the data, which takes many images. Auxiliary
+            BatchNorm layers always adapt: they begin as copies, whose statistics are those of other inputs.
+        cache: folder of the features, which several runs may use; None: one in the directory of the run.
 
     Raises: ValueError for values that no run can have.
     """
@@ -70,14 +70,14 @@ class Plan:
 
 
 class FineTuned(NamedTuple):
-    """What came of it."""
+    """Histories of both stages."""
 
     head: History | None
-    """Of the first stage."""
+    """History of the first stage."""
     body: History | None
-    """Of the second."""
+    """History of the second stage."""
     kept: Literal["head", "body"]
-    """The stage whose weights came back: the first, if what is best was higher after it."""
+    """The stage whose weights the model has: the first, if it did better on held-out examples."""
 
 
 @typed
@@ -93,17 +93,17 @@ def finetune(
 ) -> FineTuned:
     """Trains a pretrained model on other data, in place.
 
-    First the model is frozen, norm layers and all, and its head is trained on what reaches it: these features are
-    computed once and kept on disk. Then groups of layers are opened one after the other from the top, each at a lower
-    rate than the one above. Both stages are runs of ``fit``, with its checkpoints and the same bits after a resume, if
-    their settings say so; features that are there are always used, unless weights, data or sizes have changed.
+    First the model is frozen, with its normalisation layers, and its head is trained on features that are computed once
+    and kept on disk. Then groups of layers are opened one after the other from the top, each at a lower rate than the
+    one above. Both stages are runs of ``fit``: with ``resume`` in their settings they continue from their checkpoints
+    to the same bits. Cached features are used unless weights, data or sizes have changed.
 
     Args:
         model: from images in [0, 1] to logits (N, K) for the K classes of the data, see ``new_head``; with its
-            pretrained weights also when a run is resumed. The first stage takes the main route through split norms.
+            pretrained weights also when a run is resumed. The first stage takes the main route of split BatchNorm.
         recipe: of the second stage. The first is standard training, or this recipe if it is such.
-        examples: to be trained on, of which each class has some.
-        plan: what is done. ``Settings(best="accuracy")`` keeps the best epoch on what was held out.
+        examples: training data, with examples of each class.
+        plan: the two stages. ``Settings(best="accuracy")`` keeps the best epoch on held-out examples.
         out: directory of the run: ``features``, ``head`` and ``body`` in it.
         held: examples that were kept apart, see ``HeldOut``.
         progress: called after each step of each stage, whose name is its ``task``.
@@ -124,7 +124,7 @@ def finetune(
     """
     check_data(model, examples, held)
     if plan.body is not None:
-        recipe.init(model)  # refuses a model that it cannot train, before anything is computed
+        recipe.init(model)  # refuses a model that it cannot train before anything is computed
     place, validated = Path(out), held is not None
     run = _Run(model, recipe, plan, place, progress)
     first = run.head(examples, held) if plan.head is not None else None
@@ -137,7 +137,7 @@ def finetune(
 
 
 def check_data(model: nn.Module, examples: Examples, held: Examples | None = None) -> None:
-    """Looks whether data can be learned from by a model, before anything is computed.
+    """Checks that a model can learn from data, before anything is computed.
 
     Raises: ValueError for a class without examples, or a model of other classes.
     """
@@ -150,7 +150,7 @@ def check_data(model: nn.Module, examples: Examples, held: Examples | None = Non
         logits = checked_logits(asked(model, x.to(home)), x)
     if logits.shape[1] != len(examples.classes):
         raise ValueError(
-            f"the model tells {logits.shape[1]} classes apart, {examples.name} has {len(examples.classes)}: "
+            f"the model has {logits.shape[1]} classes, {examples.name} has {len(examples.classes)}: "
             "put a new last layer on it with robustlab.training.new_head"
         )
 
@@ -164,12 +164,12 @@ def _check_labels(examples: Examples) -> None:
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
         raise ValueError(
-            f"{examples.name} has no example of {', '.join(empty[:3])}{more}: give each class some, or take it out"
+            f"{examples.name} has no example of {', '.join(empty[:3])}{more}: give each class some, or remove it"
         )
 
 
 def _labels(examples: Examples) -> Tensor | None:
-    """All labels, where they are known without reading the data."""
+    """All labels, if they are known without reading the data."""
     if isinstance(examples, Part):
         whole = _labels(examples.whole)
         return None if whole is None else whole[examples.rows]
@@ -193,7 +193,7 @@ class _Run:
         return None if progress is None else lambda at: progress(at._replace(task=stage))
 
     def features(self, examples: Examples, stage: Stage, settings: Settings) -> Features:
-        """What the head sees of the data."""
+        """Inputs of the head for a data set."""
         folder = self.plan.cache or self.place / "features"
         return cached_features(self.model, examples, folder, settings, progress=self.report(stage))
 
@@ -239,7 +239,7 @@ class _Run:
 
 
 def _depths(model: nn.Module, groups: tuple[Group, ...]) -> tuple[int, ...]:
-    """How many groups are above that of each parameter which is trained, in the order of the model's."""
+    """Number of groups above that of each trained parameter, in the order of the model's parameters."""
     depth = {id(p): len(groups) - 1 - number for number, group in enumerate(groups) for p in group.parameters}
     return tuple(depth[id(parameter)] for parameter in model.parameters() if id(parameter) in depth)
 
@@ -247,7 +247,7 @@ def _depths(model: nn.Module, groups: tuple[Group, ...]) -> tuple[int, ...]:
 def _better(
     model: nn.Module, before: Weights | None, first: History | None, second: History
 ) -> Literal["head", "body"]:
-    """Goes back to the weights of the first stage if they did better on what was held out."""
+    """Restores the weights of the first stage if they did better on held-out examples."""
     if before is None or first is None or _best(first) <= _best(second):
         return "body"
     put(model, before)
@@ -255,6 +255,6 @@ def _better(
 
 
 def _best(history: History) -> float:
-    """Accuracy on what was held out, of the epoch whose weights came back."""
+    """Accuracy on held-out examples, of the epoch whose weights the model has."""
     epoch = history.epochs[(history.best or 0) - 1]
     return epoch.get("validation_accuracy", -math.inf)

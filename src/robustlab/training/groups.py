@@ -21,7 +21,7 @@ class Group(NamedTuple):
     """Layers that are frozen or trained together."""
 
     name: str
-    """Of the first of them in the model."""
+    """Name of the first of them in the model."""
     parts: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
 
@@ -30,10 +30,10 @@ class Group(NamedTuple):
 def layer_groups(model: nn.Module) -> tuple[Group, ...]:
     """The layers of a model in groups, from the one next to the images to the classifier.
 
-    A group is a child of the network that has weights: of the network itself, not of what only puts a normalisation in
-    front of it. A norm layer belongs to the child before it, and a container with more than half of all weights is
-    divided into its own children. EfficientNet: conv_stem, blocks.0, ..., blocks.6, conv_head, classifier. Auxiliary
-    norms are with the main ones, and the groups are those that there were without them.
+    A group is a child of the network that has weights; a module that only adds input normalisation is not counted as
+    the network. A normalisation layer belongs to the child before it, and a container with more than half of all
+    weights is divided into its own children. EfficientNet: conv_stem, blocks.0, ..., blocks.6, conv_head, classifier.
+    Auxiliary BatchNorm layers are in the group of the main ones, so a split model has the groups of the plain one.
 
     Args:
         model: any module; children count in the order in which they were registered.
@@ -59,14 +59,14 @@ def layer_groups(model: nn.Module) -> tuple[Group, ...]:
 
 
 def _new(parameter: nn.Parameter, seen: set[int]) -> bool:
-    """Whether this is the first time that it is met; layers may share weights."""
+    """True for a parameter that was not seen before; layers may share weights."""
     first = id(parameter) not in seen
     seen.add(id(parameter))
     return first
 
 
 def _grouped(model: nn.Module) -> Iterator[list[Named]]:
-    """The children with weights, each with the norm layers behind it."""
+    """The children with weights, each with the normalisation layers behind it."""
     group: list[Named] = []
     for name, part in _parts(model):
         if group and not _is_norm(part):
@@ -78,7 +78,7 @@ def _grouped(model: nn.Module) -> Iterator[list[Named]]:
 
 
 def _is_norm(part: nn.Module) -> bool:
-    """Whether a layer only normalises; if there are several, one per route, the main one says it."""
+    """True if a layer only normalises; of several, one per route, the main one decides."""
     main = part.main if isinstance(part, Routed) else part
     return isinstance(main, _NormBase | nn.GroupNorm | nn.LayerNorm)
 
@@ -96,7 +96,7 @@ def _parts(model: nn.Module) -> Iterator[Named]:
 
 
 def _trunk(model: nn.Module) -> Named:
-    """The network inside of what holds nothing else with weights."""
+    """The innermost module that holds all weights."""
     name, trunk = "", model
     while len(inner := _weighted(trunk)) == 1 and _weighted(inner[0][1]):
         name, trunk = ".".join(filter(None, (name, inner[0][0]))), inner[0][1]
@@ -104,7 +104,7 @@ def _trunk(model: nn.Module) -> Named:
 
 
 def _weighted(module: nn.Module) -> list[Named]:
-    """The children that have parameters; a layer and those of other routes beside it are one."""
+    """The children that have parameters; the layers of all routes count as one."""
     if isinstance(module, Routed):
         return []
     return [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
@@ -112,8 +112,8 @@ def _weighted(module: nn.Module) -> list[Named]:
 
 def _size(module: nn.Module) -> int:
     """Parameters on the main route."""
-    beside = {id(p) for part in routed_parts(module) for p in part.aux.parameters()}
-    return sum(parameter.numel() for parameter in module.parameters() if id(parameter) not in beside)
+    auxiliary = {id(p) for part in routed_parts(module) for p in part.aux.parameters()}
+    return sum(parameter.numel() for parameter in module.parameters() if id(parameter) not in auxiliary)
 
 
 def head_of(model: nn.Module) -> nn.Module:
@@ -139,7 +139,7 @@ def new_head(model: _M, classes: int, *, seed: int = 0) -> _M:
         Linear(in_features=4, out_features=3, bias=True)
     """
     if classes < 2:
-        raise ValueError(f"a classifier tells at least 2 classes apart, got {classes}")
+        raise ValueError(f"a classifier has at least 2 classes, got {classes}")
     top = set(layer_groups(model)[-1].parameters)
     lines = [(name, part) for name, part in model.named_modules() if name and isinstance(part, nn.Linear)]
     if not lines or lines[-1][1].weight not in top:

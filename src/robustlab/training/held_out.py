@@ -1,4 +1,4 @@
-"""What training is watched by where nobody attacks: accuracy and loss on examples that were kept apart."""
+"""Validation without an attack: accuracy and loss on held-out examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What run this is: everything that decides its result, as text, so that a checkpoint goes on with no other run."""
+"""Identity of a run: everything that decides its result, as text; only the same run may be resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustlab.training import seeds
 from robustlab.training.settings import Settings
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_PROBED = 64  # examples that stand for a data set that does not know its own hash
+_PROBED = 64  # examples that identify a data set without a hash of its own
 
 
 def run_of(
@@ -33,7 +33,7 @@ def run_of(
 
 
 def surroundings(device: torch.device) -> dict[str, str]:
-    """What may change the last bits, but not the run."""
+    """Conditions that may change the last bits, but not the run."""
     return {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": device.type}
 
 
@@ -43,15 +43,15 @@ def _structure(model: nn.Module) -> str:
         for name, value in state_of(model).items()
     ]
     inner = bare(model)
-    layers = _ADDRESS.sub("", repr(inner))  # says what shapes do not: dropout, activations, the size of images
+    layers = _ADDRESS.sub("", repr(inner))  # with dropout, activations and the size of images, which shapes do not show
     found = hashlib.sha256(f"{shapes} {layers}".encode()).hexdigest()
     return f"{type(inner).__name__}, {len(shapes)} tensors, {found[:16]}"
 
 
 def content(examples: Examples) -> str:
-    """What tells a data set from others of the same name: its own hash, or one of a sample."""
+    """Digest of a data set: its own, or one of a sample."""
     with seeds.private_generators(torch.device("cpu")) as reseed:
-        reseed(0)  # for what draws while it is read
+        reseed(0)  # for data that draws while it is read
         known = getattr(examples, "sha256", None)
         if isinstance(known, str):
             return known

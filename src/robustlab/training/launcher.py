@@ -1,4 +1,4 @@
-"""Hugging Face Accelerate, set up for one run: where it computes, in which precision, and no trace afterwards."""
+"""Hugging Face Accelerate, set up for one run and removed afterwards: device, precision, processes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
     """An accelerator for the device and precision of a run, and the settings with the precision that it takes.
 
     Accelerate keeps its choice in global state, which a later call could not change and which may be the user's own;
-    it is put back when the block ends. Of several processes the first says what "auto" comes to.
+    it is put back when the block ends. Of several processes the first decides the precision for "auto".
 
     Args:
         settings: of the run.
-        before: the precision that the run was begun with, if it was: "auto" keeps it.
+        before: the precision in which the run was begun, if it was: "auto" keeps it.
 
     Raises: ValueError for a device that is not there.
     """
@@ -43,7 +43,7 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
     for state in shared:
         state.clear()
     try:
-        # Without a word of the CPU, Accelerate does not connect processes there, and each would train by itself.
+        # Unless the CPU is named, Accelerate does not connect processes there, and each would train by itself.
         accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
         cpu = settings.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated
         PartialState(cpu=cpu)
@@ -60,7 +60,7 @@ def launched(settings: Settings, before: Precision | None = None) -> Iterator[tu
 
 
 def _scale_on_cpu(accelerator: Accelerator) -> None:
-    """What Accelerate sets up for fp16 on GPUs alone, though torch has it on a CPU: autocast and the loss scaler."""
+    """Sets up autocast and the loss scaler for fp16 on a CPU, which Accelerate does on GPUs alone."""
     accelerator.native_amp = True
     accelerator.scaler = torch.amp.GradScaler("cpu")
 
@@ -77,7 +77,9 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"there is no device {settings.device!r} here: choose one of {', '.join(there)}")
     best = next(name for name in ("cuda", "mps", "cpu") if backends[name])
     if settings.device not in ("auto", "cpu", best):
-        raise ValueError(f"device {settings.device!r} was asked for, but Accelerate takes {best!r} where there is one")
+        raise ValueError(
+            f"device {settings.device!r} cannot be used: Accelerate takes {best!r} here; choose that or 'cpu'"
+        )
 
 
 @contextmanager
