@@ -174,10 +174,10 @@ def _network(name: str, examples: Examples, seed: int, activation: str | None) -
 @contextmanager
 def _progress(title: str, place: Path) -> Iterator[Report]:
     """A bar in the terminal, and curves in TensorBoard and MLflow where they are installed."""
-    from robustlab.training import together, trackers
+    from robustlab.training import combined, trackers
 
     with show.bars(f"train {title}") as bar, trackers(place) as curves:
-        yield together(bar, curves)
+        yield combined(bar, curves)
 
 
 def _first() -> bool:

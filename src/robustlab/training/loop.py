@@ -1,4 +1,4 @@
-"""The one training loop: order of the data, schedule, optimizer steps, checkpoints. The recipe says what a step is."""
+"""The training loop: order of the data, schedule, optimizer steps, checkpoints. The recipe defines a step."""
 
 from __future__ import annotations
 
@@ -65,27 +65,27 @@ def fit(
     threads, whether the run was stopped and resumed or not. The global random state is left as it was.
 
     Started by ``torchrun`` or ``accelerate launch``, several processes train one model: each batch is
-    ``settings.batch_size`` examples per process, gradients are added up, and without norm layers the result is that of
-    one process with a batch so many times as large, up to rounding. The first process writes, validates and reports;
-    all return the same model and history, and must see the same files to resume.
+    ``settings.batch_size`` examples per process, gradients are added up; without normalisation layers the result is
+    that of one process with a batch as large as all of theirs, up to rounding. The first process writes, validates and
+    reports; all return the same model and history, and must see the same files to resume.
 
     Args:
         model: a module from inputs (N, ...) to logits (N, K); it comes back trained, on its own device, in eval mode:
-            with the weights of the best epoch if the settings say what is best, else the average of the weights if
-            they ask for one, else those after the last step.
-        recipe: what is done with each batch.
-        examples: the training data, or what ``robustlab.data.examples`` makes some of.
-        settings: how long, with which optimizer and schedule, from which seed.
+            with the weights of the best epoch if the settings name a number for it, else the average of the weights if
+            there is one, else those after the last step.
+        recipe: defines the step on each batch.
+        examples: the training data, or anything that ``robustlab.data.examples`` accepts.
+        settings: epochs, optimizer, schedule, seed and more.
         out: directory for a checkpoint after each epoch; None: nothing is written.
-        validate: called with the model in eval mode after each epoch, averaged if the settings ask for it; what it
-            returns goes into the history.
+        validate: called with the model in eval mode after each epoch, averaged if the settings have an average;
+            the numbers that it returns go into the history.
         progress: called after each step, and after each epoch and its validation: ``runs.progress_bars`` and
-            ``tensorboard`` yield such.
+            ``tensorboard`` yield such callbacks.
 
-    Returns: the metrics of each epoch, where the last checkpoint is, and which epoch was best.
+    Returns: the metrics of each epoch, the place of the last checkpoint, and the best epoch.
 
     Raises:
-        ValueError: data or model that do not fit each other, or fewer examples than processes in a batch.
+        ValueError: data and model that do not fit each other, or fewer examples than processes in a batch.
         DivergedError: the loss is NaN or infinite; the last checkpoint is kept.
         DataError: the data cannot be read, or a process that reads it has ended; the last checkpoint is kept.
         RunError: the directory is in use, not writable, or holds another run.
@@ -103,7 +103,7 @@ def fit(
     if not len(examples):
         raise ValueError(f"{examples.name} has no examples to train on")
     if settings.best is not None and validate is None:
-        raise ValueError(f"the best epoch by {settings.best!r} was asked for, but there is no validate to measure it")
+        raise ValueError(f"best={settings.best!r} needs a validation that measures it: give validate")
     folder = Path(out) if out is not None else None
     check_values(model)
     if folder is not None:
@@ -128,7 +128,7 @@ def fit(
 
 
 class _Run:
-    """Everything that changes while a model is trained."""
+    """State of one run of ``fit``."""
 
     def __init__(self, updater: Updater, examples: Examples) -> None:
         self.updater, self.examples = updater, examples
@@ -145,15 +145,15 @@ class _Run:
             self.others[BEST] = copied(self.model)
 
     def averaged(self, updates: int) -> None:
-        """Takes the present weights into the average."""
+        """Updates the average with the present weights."""
         average_(self.others[AVERAGE], self.model, self.settings.average or 0.0, updates)
 
     def complete(self, folder: Path | None, validate: Validate | None, progress: Report | None) -> History:
-        """Does the epochs that are left."""
+        """Trains the remaining epochs."""
         run = {}
         if folder is not None:
             run = run_of(self.model, self.updater.recipe, self.examples, self.settings, self.processes.count)
-            self.take_up(folder, run)
+            self.resume(folder, run)
         while len(self.epochs) < self.settings.epochs and not self.settings.stops(self.epochs):
             metrics = self.epoch(len(self.epochs) + 1, progress if self.processes.first else None)
             if validate is not None:
@@ -175,7 +175,7 @@ class _Run:
     def epoch(self, epoch: int, progress: Report | None) -> Metrics:
         """One pass over the data."""
         started, means = time.perf_counter(), Means()
-        order = [(len(ids), self.updater.share(ids)) for ids in self.updater.batches(self.examples, epoch)]
+        order = [(len(ids), self.updater.own_parts(ids)) for ids in self.updater.batches(self.examples, epoch)]
         self.model.train()
         read = self.reader.read(
             [ids for _, parts in order for _, ids in parts], seeds.of_reading(self.settings.seed, epoch)
@@ -187,8 +187,8 @@ class _Run:
             self.last = _reached(self.settings, (epoch, step, len(order)), metrics, started)
             if progress is not None:
                 progress(self.last)
-        # Each process has seen its own examples. What the average holds is linear in the statistics, so the mean of the
-        # averages is the average of the means.
+        # Each process has seen its own examples. The average is linear in the statistics, so the mean of the averages
+        # is the average of the means.
         for held in (dict(self.model.named_buffers()), self.others.get(AVERAGE, {})):
             self.processes.average(held[name] for name, _ in self.model.named_buffers() if name in held)
         rate = self.updater.optimizer.param_groups[0]["lr"]
@@ -196,7 +196,7 @@ class _Run:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Says what is kept if the loss or the data end the run."""
+        """Adds the kept checkpoint to the error if the loss or the data end the run."""
         try:
             with self.reader.watched():
                 yield
@@ -205,7 +205,7 @@ class _Run:
             raise type(error)(f"{error}; {kept or 'no epoch was complete'}") from error
 
     def validated(self, epoch: int, validate: Validate) -> Metrics:
-        """What the user's validation says of the model as it is, or of its average if there is one."""
+        """Result of the user's validation of the model, or of its average if there is one."""
         found: Metrics = {}
         if self.processes.first:
             self.updater.reseed(seeds.of_validation(self.settings.seed, epoch))
@@ -214,7 +214,7 @@ class _Run:
         return self.processes.from_first(found)
 
     def save(self, folder: Path, run: dict[str, str]) -> None:
-        """Writes the checkpoint of the epoch that is complete."""
+        """Writes the checkpoint of the last complete epoch."""
         updater = self.updater
         scaler, states = updater.accelerator.scaler, self.processes.gathered(updater.state)
         groups, values = checkpoint.optimizer_numbers(updater.optimizer)
@@ -233,8 +233,8 @@ class _Run:
             checkpoint.forget(folder, self.settings.keep)
         self.processes.wait()
 
-    def take_up(self, folder: Path, run: dict[str, str]) -> None:
-        """Goes back to the last complete epoch in the directory, if there is one."""
+    def resume(self, folder: Path, run: dict[str, str]) -> None:
+        """Restores the last complete epoch in the directory, if there is one."""
         self.saved = self.processes.from_first(checkpoint.latest(folder))
         if self.saved is None:
             return
@@ -252,7 +252,7 @@ class _Run:
 
 
 def _check_model(model: nn.Module, x: Tensor, classes: int) -> None:
-    """Looks at the model's logits before anything is changed."""
+    """Checks the model's logits before anything is changed."""
     with frozen(model, training=False), torch.no_grad():
         checked_logits(asked(model, x), x, classes)
 

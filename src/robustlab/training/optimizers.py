@@ -1,4 +1,4 @@
-"""Optimizers as values: which one and with what options, made when there are parameters."""
+"""Optimizers as values: a class and its options, built once the parameters are known."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sgd(
     Args:
         learning_rate: the highest rate; the schedule scales it.
         momentum: in [0, 1).
-        nesterov: looks ahead, if there is momentum.
+        nesterov: Nesterov momentum, if there is momentum.
         weight_decay: factor of the L2 penalty, on all weights.
     """
     return tuned(
@@ -77,6 +77,6 @@ def adamw(
     Args:
         learning_rate: the highest rate; the schedule scales it.
         betas: decay of the running means of the gradient and of its square.
-        weight_decay: share of each weight that a step at rate 1 takes away.
+        weight_decay: fraction of each weight that a step at rate 1 takes away.
     """
     return tuned(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=weight_decay)

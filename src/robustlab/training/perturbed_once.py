@@ -1,4 +1,4 @@
-"""A data set perturbed once, before training: the older way, kept to show why its numbers mislead."""
+"""A data set perturbed once, before training: an older method, kept to show why its numbers mislead."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from robustlab.data import InMemory
 def perturbed_once(
     model: nn.Module, examples: Examples, attack: Attack, *, share: float = 1.0, batch_size: int = 256, seed: int = 0
 ) -> InMemory:
-    """A data set of adversarial inputs against one model as it is now, to be trained on by ``standard``.
+    """A data set of adversarial inputs against the present weights of a model, to be trained on by ``standard``.
 
-    While training goes on the inputs become stale: they are adversarial for a model that is no more. A single step also
-    leaks the label, as its direction depends on it in a simple way, so that a network learns to read the perturbation.
-    Accuracy on such a set, or on one made the same way for testing, says little of robustness; ``adversarial`` makes
-    the inputs anew at each step.
+    During training the inputs become outdated: they are adversarial for earlier weights. A single step also leaks the
+    label, as its direction depends on the label in a simple way; a network learns to read the perturbation. Accuracy on
+    such a set, or on one made the same way for testing, is no measure of robustness; ``adversarial`` makes the inputs
+    anew at each step.
 
     Args:
         model: whose gradients are used, in eval mode; it is left as it was.
         examples: the clean data; all of the result is held in memory.
-        attack: at full strength, FGSM say.
+        attack: at full strength, such as FGSM.
         share: of the examples, in [0, 1], drawn at random, that are perturbed.
         batch_size: examples in a call of the attack.
         seed: of the attack and of the draw.
@@ -33,7 +33,7 @@ def perturbed_once(
     Raises: ValueError for a share outside [0, 1].
     """
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"share of the examples that are perturbed, in [0, 1], got {share}")
+        raise ValueError(f"fraction of the examples that are perturbed, in [0, 1], got {share}")
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     batch = examples.batch(torch.arange(len(examples)))
     x, chosen = batch.x.clone(), subset(len(examples), round(share * len(examples)), seed)

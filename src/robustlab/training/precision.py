@@ -1,4 +1,4 @@
-"""The precision that a run takes: what was asked for, or what is faster where that was left open."""
+"""Precision of a run: the given one, or the faster one for "auto"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robustlab.training.settings import Precision
 
 _LOG = logging.getLogger(__name__)
 TAKEN: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-"""What "auto" can come to."""
+"""Precisions that "auto" may choose."""
 
 
 def recorded(folder: Path | None) -> Precision | None:
@@ -27,22 +27,22 @@ def recorded(folder: Path | None) -> Precision | None:
     try:
         return named(read_numbers(last).run.get("precision"))
     except CheckpointError:
-        return None  # whoever reads the weights says what is wrong with it
+        return None  # the reader of the weights reports the damage
 
 
 def named(text: str | None) -> Precision | None:
-    """The precision that a text speaks of, with quotes or without; None for any other."""
-    said = (text or "").strip("'\"")
-    return next((one for one in TAKEN if one == said), None)
+    """The precision that a text names, with quotes or without; None for any other text."""
+    name = (text or "").strip("'\"")
+    return next((one for one in TAKEN if one == name), None)
 
 
 def chosen(precision: Precision, device: str, before: Iterable[Precision | None] = ()) -> Precision:
-    """What "auto" comes to; any other precision is itself.
+    """The precision chosen for "auto"; any other is returned.
 
     Args:
-        precision: as asked for.
+        precision: of the settings.
         device: that computes, its type or "auto".
-        before: what was taken earlier for the same, if anything was: it stays, so that bits do.
+        before: precisions chosen earlier for the same run; the first one there is stays, so that the bits do.
     """
     if precision != "auto":
         return precision
@@ -57,7 +57,7 @@ def chosen(precision: Precision, device: str, before: Iterable[Precision | None]
 
 
 def _type(device: str) -> str:
-    """The type of the device that is computed on."""
+    """Type of the device that computes."""
     if device != "auto":
         return torch.device(device).type
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

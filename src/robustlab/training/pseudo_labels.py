@@ -1,7 +1,7 @@
-"""What a teacher says of examples without labels: probabilities on disk, with where they come from, and a choice.
+"""Pseudo-labels: a teacher's probabilities for examples without labels, on disk with their provenance.
 
-A folder holds the probabilities of all examples one after the other, written so that a run that is killed goes on where
-it was, and ``provenance.json``: whose they are, of what, made how and when. Labels of these examples are not read.
+A folder holds the probabilities of all examples one after the other, so that a killed run can be resumed, and
+``provenance.json``: teacher, data, settings, versions and time. Labels of these examples are not read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from robustlab.training.stream import Reader, fetched
 from robustlab.training.update import checked
 
 PerClass: TypeAlias = int | Literal["mean"] | None
-"""Pseudo-labelled examples of each class: so many, as many as there are on average, or as many as there are."""
+"""Pseudo-labelled examples of each class: a number, the mean over the classes, or None for all."""
 PROVENANCE = "provenance.json"
 _ROWS = 256  # images per pass
 _ORDER = 0x5E1F
@@ -47,7 +47,7 @@ class UnsureError(ValueError):
     """A teacher is not sure of any example.
 
     Args:
-        seen: how sure it is, and of what.
+        seen: its confidence, and the data, in words.
     """
 
     def __init__(self, seen: str) -> None:
@@ -57,13 +57,13 @@ class UnsureError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """What a teacher says of every example of a data set.
+    """Probabilities that a teacher gives to every example of a data set.
 
     Args:
         examples: the data, without their labels.
         classes: names of the K classes that the teacher knows.
         probs: its probabilities (N, K), float32, memory-mapped.
-        provenance: by name: the teacher's SHA-256, that of the inputs, settings, versions, and when they were made.
+        provenance: by name: SHA-256 of the teacher and of the inputs, settings, versions and time.
     """
 
     examples: WithoutLabels
@@ -76,13 +76,13 @@ class PseudoLabels:
     ) -> PseudoLabelled:
         """The examples that a student learns from.
 
-        Those that the teacher is less sure of are left out. Then each class is brought to one number of examples: the
-        most confident are kept of a class that has more; all of one that has fewer come again and again, and some, by
-        a hash of their number, once more. A class without any stays away.
+        Examples below the threshold are left out. Then each class is brought to one number of examples: a class with
+        more keeps its most confident ones; one with fewer repeats all of its examples, and some, by a hash of their
+        number, once more. A class without examples stays empty.
 
         Args:
             threshold: an example is kept if the teacher's highest probability is above, in [0, 1).
-            per_class: examples of each class, "mean" of what is there, or None to leave them as they are.
+            per_class: examples of each class; "mean": the mean over the classes; None: all.
             soft: the student learns the probabilities; False: the most probable class.
             seed: of the hash.
 
@@ -106,7 +106,7 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class Choice:
-    """How examples were chosen, see ``PseudoLabels.chosen``."""
+    """Settings of a choice of examples, see ``PseudoLabels.chosen``."""
 
     threshold: float
     per_class: PerClass
@@ -116,13 +116,13 @@ class Choice:
 @typed
 @dataclass(frozen=True, eq=False)
 class PseudoLabelled:
-    """Examples that a student learns from; one may be there more than once.
+    """Examples that a student learns from; an example may occur more than once.
 
     Args:
         examples: their inputs.
-        source: what the teacher says of these and others.
-        choice: how they were chosen.
-        confident: how many examples were above the threshold, before classes were balanced.
+        source: the teacher's probabilities for these and others.
+        choice: settings of the choice.
+        confident: number of examples above the threshold, before classes were balanced.
     """
 
     examples: Part
@@ -134,8 +134,8 @@ class PseudoLabelled:
         return len(self.examples)
 
     def __repr__(self) -> str:
-        told = values_sha256([self.source.probs])[:16]
-        return f"PseudoLabelled({self.examples.name}, {self.examples.sha256[:16]}, {told}, {self.choice})"
+        digest = values_sha256([self.source.probs])[:16]
+        return f"PseudoLabelled({self.examples.name}, {self.examples.sha256[:16]}, {digest}, {self.choice})"
 
     def targets(self, ids: Tensor) -> Tensor:
         """Probabilities (n, K), float32, by the number of the chosen example; 0 and 1 if labels are hard."""
@@ -150,7 +150,7 @@ class PseudoLabelled:
         return dict(zip(self.source.classes, label.bincount(minlength=len(self.source.classes)).tolist(), strict=True))
 
     def summary(self) -> dict[str, object]:
-        """What was chosen of what, for a file or a report."""
+        """Counts, settings and provenance, for a file or a report."""
         confidence = self.source.probs.amax(dim=1)
         return {
             "examples": len(confidence),
@@ -175,13 +175,13 @@ def pseudo_labels(
     *,
     progress: Report | None = None,
 ) -> PseudoLabels:
-    """What a teacher without noise, in eval mode and on unchanged images, says of examples; labels are not read.
+    """Pseudo-labels of a teacher without noise, in eval mode and on unchanged images; labels are not read.
 
     Args:
         teacher: from inputs (N, ...) to logits (N, K); it is left as it was.
         examples: each must be the same input whenever it is read.
         classes: names of the teacher's K classes.
-        folder: of these pseudo-labels alone; what is there of the same teacher and data is not made again.
+        folder: of these pseudo-labels alone; rows of the same teacher and data are used again.
         settings: device, precision and workers are those of the pass.
         progress: called after each batch.
 
@@ -208,9 +208,9 @@ def pseudo_labels(
 
 
 def check_classes(model: nn.Module, who: str, examples: Examples, classes: Sequence[str]) -> None:
-    """Refuses a model whose classes are others, or that cannot take the examples.
+    """Checks that a model takes the examples and has their classes.
 
-    Raises: ValueError that says what was seen.
+    Raises: ValueError if not.
     """
     x = fetched(examples, torch.tensor([0]), 0).x
     home = next((p.device for p in model.parameters()), x.device)
@@ -223,20 +223,20 @@ def check_classes(model: nn.Module, who: str, examples: Examples, classes: Seque
         found = checked_logits(model(x.to(home)), x).shape[1]
     if found != len(classes):
         raise ValueError(
-            f"{who} tells {found} classes apart, the data with labels have {len(classes)}: teacher and students must "
-            "know the same classes, in the same order"
+            f"{who} has {found} classes, the data with labels have {len(classes)}: teacher and students must "
+            "have the same classes, in the same order"
         )
 
 
 def _recorded(place: Path) -> dict[str, str]:
-    """The provenance in a folder; empty if there is none."""
+    """The provenance in a folder; empty without one."""
     path = place / PROVENANCE
-    found = read_json(path, remedy=f"remove {place}, to make them anew") if path.exists() else {}
+    found = read_json(path, remedy=f"remove {place} to make them anew") if path.exists() else {}
     return {str(name): str(value) for name, value in found.items()}
 
 
 def _signed(store: Store, key: dict[str, str]) -> dict[str, str]:
-    """The provenance, written before there is any row.
+    """The provenance, written before the first row.
 
     Raises: RunError if the folder is of other pseudo-labels.
     """
@@ -246,7 +246,7 @@ def _signed(store: Store, key: dict[str, str]) -> dict[str, str]:
         check_same(place, {name: there.get(name, "") for name in key}, key)
 
     made = {**key, **versions(), "made": now()}
-    # Without provenance nobody knows whose rows there may be.
+    # Rows without provenance could be of any teacher.
     there = create_or_resume(place, made, read=_recorded, check=check, free=lambda _: store.start(), file=PROVENANCE)
     return there or made
 
@@ -259,14 +259,14 @@ def _fill(
     device: torch.device,
     progress: Report | None,
 ) -> None:
-    """Asks the teacher about the examples that are not there yet."""
+    """Computes the rows that are missing."""
     with ExitStack() as stack:
         probe = fetched(examples, torch.arange(min(2, len(examples))), 0)
         stack.enter_context(placed(teacher, device, probe.x))
         stack.enter_context(frozen(teacher, training=False))
         stack.enter_context(model_called())
         stack.enter_context(torch.no_grad())
-        search = search_twin(teacher, probe.x.to(device)).search  # the same, with norm layers folded into convolutions
+        search = search_twin(teacher, probe.x.to(device)).search  # with BatchNorm folded into convolutions
         stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"))
         reader = Reader(examples, settings.workers, device)
         stack.callback(reader.close)
@@ -274,13 +274,13 @@ def _fill(
         stack.enter_context(reader.watched())
         parts = torch.arange(store.rows, len(examples)).split(_ROWS)
         for number, (ids, read) in enumerate(zip(parts, reader.read(parts, 0), strict=True), start=1):
-            _ask(search, checked(read, ids, examples, device).x, growing)
+            _append(search, checked(read, ids, examples, device).x, growing)
             if progress is not None:
                 progress(Progress("pseudo-labels", number, len(parts), "batches", metrics={"images": float(len(ids))}))
 
 
-def _ask(teacher: Model, x: Tensor, growing: Growing) -> None:
-    """Adds the teacher's probabilities of some examples, and the class that each is for."""
+def _append(teacher: Model, x: Tensor, growing: Growing) -> None:
+    """Adds the teacher's probabilities of some examples, and the most probable class of each."""
     probs = teacher(x).float().softmax(dim=1)
     if not bool(probs.isfinite().all()):
         raise ValueError("the teacher gives NaN or infinity: train it with a lower learning rate")
@@ -288,15 +288,15 @@ def _ask(teacher: Model, x: Tensor, growing: Growing) -> None:
 
 
 def check_choice(threshold: float, per_class: PerClass) -> None:
-    """Refuses what cannot be a threshold or a number of examples."""
+    """Checks the threshold and the number of examples per class."""
     if not 0.0 <= threshold < 1.0:
-        raise ValueError(f"threshold is what the teacher's confidence must be above, in [0, 1), got {threshold}")
+        raise ValueError(f"threshold is the lowest confidence of the teacher, in [0, 1), got {threshold}")
     if per_class is not None and per_class != "mean" and (not isinstance(per_class, int) or per_class < 1):
-        raise ValueError(f"per_class is how many examples of each class there are, >= 1, 'mean' or None: {per_class!r}")
+        raise ValueError(f"per_class is the number of examples of each class, >= 1, 'mean' or None: got {per_class!r}")
 
 
 def _balanced(rows: Tensor, label: Tensor, confidence: Tensor, per_class: PerClass, seed: int) -> Tensor:
-    """As many rows of each class that there is, the most confident first."""
+    """Equally many rows of each class that occurs, the most confident first."""
     if per_class is None:
         return rows
     present = label.unique().tolist()

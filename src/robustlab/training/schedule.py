@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions from the step to the share of the full learning rate."""
+"""Learning-rate schedules: pure functions from the step to the fraction of the full learning rate."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Constant:
 class Cosine:
     """Half a cosine from 1 down to 0, after an optional linear warm-up.
 
-        factor = (1 + cos(pi * t)) / 2,  t = share of the steps after the warm-up that are done
+        factor = (1 + cos(pi * t)) / 2,  t = fraction of the steps after the warm-up that are done
 
     Args:
-        warmup: share of all steps, in [0, 1), over which the rate rises linearly.
+        warmup: fraction of all steps, in [0, 1), over which the rate rises linearly.
 
     Example:
         >>> [round(Cosine()(step, 4), 3) for step in range(4)]
@@ -44,7 +44,7 @@ class Cosine:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0:
-            raise ValueError(f"warmup is a share of all steps in [0, 1), got {self.warmup}")
+            raise ValueError(f"warmup is a fraction of all steps in [0, 1), got {self.warmup}")
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor at one step."""
@@ -57,10 +57,10 @@ class Cosine:
 @typed
 @dataclass(frozen=True)
 class OneCycle:
-    """Linear up to 1, then linear down to 0; momentum stays as it is.
+    """Linear up to 1, then linear down to 0, with constant momentum.
 
     Args:
-        peak: share of all steps, in (0, 1), after which the rate is highest.
+        peak: fraction of all steps, in (0, 1), after which the rate is highest.
         start: factor at the first step, in [0, 1].
 
     Example:
@@ -92,7 +92,7 @@ class MultiStep:
     """The full rate, multiplied by a factor at each of some points.
 
     Args:
-        drops: shares of all steps, in (0, 1), rising, after which the rate drops.
+        drops: fractions of all steps, in (0, 1), rising, after which the rate drops.
         factor: of each drop, in (0, 1].
 
     Example:
@@ -110,7 +110,7 @@ class MultiStep:
         inside = all(0.0 < drop < 1.0 for drop in self.drops)
         if not (inside and list(self.drops) == sorted(self.drops) and 0.0 < self.factor <= 1.0):
             raise ValueError(
-                f"drops must be rising shares in (0, 1) and the factor in (0, 1], got {self.drops} and {self.factor}"
+                f"drops must be rising fractions in (0, 1) and the factor in (0, 1], got {self.drops} and {self.factor}"
             )
 
     def __call__(self, step: int, steps: int) -> float:
@@ -122,11 +122,11 @@ class MultiStep:
 @typed
 @dataclass(frozen=True)
 class Cyclic:
-    """Linear up to 1 and down again, some times over.
+    """Linear up to 1 and down again, several times.
 
     Args:
-        cycles: how many, of equal length, >= 1.
-        peak: share of each cycle, in (0, 1), after which the rate is highest.
+        cycles: their number >= 1; all have equal length.
+        peak: fraction of each cycle, in (0, 1), after which the rate is highest.
         start: factor at the ends of each cycle, in [0, 1].
 
     Example:

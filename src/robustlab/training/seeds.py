@@ -1,7 +1,7 @@
-"""Where the randomness of training comes from: each draw is a pure function of the seed and the place in the run.
+"""Randomness of training: each draw is a pure function of the seed and the place in the run.
 
-Nothing is left over from one step to the next, so that a checkpoint needs no generator state and a resumed run draws
-what the uninterrupted one would have drawn.
+No state passes from one step to the next, so a checkpoint needs no generator state and a resumed run has the draws of
+an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Reseed: TypeAlias = Callable[[int], None]
 def batches(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """The examples of one epoch in random order, in batches of equal size up to one example.
 
-    Nobody is left out, and no batch is so small that BatchNorm has nothing to average over.
+    Every example occurs once, and no batch is too small for BatchNorm.
 
     Args:
-        examples: how many there are.
+        examples: their number.
         batch_size: the largest batch.
         seed: of the run.
         epoch: 1, 2, ...
@@ -40,22 +40,22 @@ def batches(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[T
 
 
 def of_start(seed: int) -> int:
-    """Seed of the generators while a recipe makes its first state."""
+    """Seed of the generators during ``init`` of a recipe."""
     return fold_in(seed, _START)
 
 
 def of_step(seed: int, epoch: int, step: int, part: int = 0, replay: int = 0) -> int:
-    """Seed of the generators while one part of a batch is worked on (dropout, random data)."""
+    """Seed of the generators during the step on one part of a batch (dropout, random data)."""
     return fold_in(seed, _STEP, epoch, step, part, *_later(replay))
 
 
 def of_batch(seed: int, epoch: int, step: int, replay: int = 0) -> int:
-    """Seed that a batch carries; draws made from it also follow the ids, so the parts of a batch share it."""
+    """Seed of a batch; draws from it also depend on the ids, so the parts of a batch have the same seed."""
     return fold_in(seed, _BATCH, epoch, step, *_later(replay))
 
 
 def _later(replay: int) -> tuple[int, ...]:
-    """What tells the second and later replays of a batch from the first."""
+    """Numbers that the second and later replays of a batch add to its seed."""
     return (replay,) if replay else ()
 
 
@@ -65,7 +65,7 @@ def of_validation(seed: int, epoch: int) -> int:
 
 
 def of_reading(seed: int, epoch: int) -> int:
-    """Seed of what reading draws in one epoch, where each example has its own by its id."""
+    """Seed of the draws of reading in one epoch; with its id each example has a seed of its own."""
     return fold_in(seed, _READING, epoch)
 
 

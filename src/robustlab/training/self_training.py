@@ -1,6 +1,6 @@
-"""Self-training in rounds: a teacher, its pseudo-labels, a student who is the next teacher, fine-tuning at the end.
+"""Self-training in rounds: a teacher, its pseudo-labels, a student that is the next teacher, fine-tuning at the end.
 
-Each stage has its own folder, and goes on where it was: ``teacher``, ``round-1/pseudo-labels``, ``round-1/student``,
+Each stage has its own folder and can be resumed: ``teacher``, ``round-1/pseudo-labels``, ``round-1/student``,
 ``round-2/...``, ``tuned``.
 """
 
@@ -36,30 +36,29 @@ Make: TypeAlias = Callable[[int], nn.Module]
 """Makes the network of a generation, the same each time: 0 is the teacher, 1, 2, ... are the students."""
 Enlarge: TypeAlias = Callable[[nn.Module], nn.Module]
 """From a network to one with the same weights that sees its images larger: ``partial(models.at_size, side=42)``."""
-"""Told of each step: of which stage, and where it is."""
 CHOSEN = "chosen.json"
 
 
 @typed
 @dataclass(frozen=True)
 class SelfTraining:
-    """How teachers and students are trained.
+    """Settings of self-training: teacher, students, pseudo-labels, fine-tuning.
 
     Args:
-        student: of each student. ``batch_size`` counts labelled examples, beside which are the pseudo-labelled ones;
-            ``average`` makes the average of the weights the student that goes on.
+        student: of each student. ``batch_size`` counts labelled examples, pseudo-labelled ones come on top; with
+            ``average`` the average of the weights is the next teacher.
         teacher: of the first teacher; None: it is trained already.
         tuning: of the last student at the end, on labelled examples without any noise; None: no such stage.
         rounds: students, each of which is the teacher of the next.
         ratio: pseudo-labelled examples with each labelled one, >= 0.
         noise: changes the images that students see; None: leaves them.
         threshold: an example is kept if the teacher's highest probability is above.
-        per_class: pseudo-labelled examples of each class, "mean" of what is there, or None to leave them as they are.
+        per_class: pseudo-labelled examples of each class; "mean": the mean over the classes; None: all.
         soft: students learn probabilities; False: the most probable class.
         teaching: recipe of the first teacher.
-        learning: what students do with a mixed batch, with hard labels; None: the mean cross-entropy.
-        enlarge: what the last student becomes before it is fine-tuned: it may see the images larger, as in the paper;
-            None: it stays as it is.
+        learning: recipe of the students on a mixed batch, with hard labels; None: the mean cross-entropy.
+        enlarge: changes the last student before it is fine-tuned, such as to larger images, as in the paper; None: no
+            change.
 
     Raises: ValueError for values that no run can have.
     """
@@ -83,13 +82,13 @@ class SelfTraining:
         if self.rounds < 1:
             raise ValueError(f"rounds counts students, at least 1, got {self.rounds}")
         if self.learning is not None and self.soft:
-            raise ValueError(f"{self.learning!r} learns classes, not probabilities: say soft=False")
+            raise ValueError(f"{self.learning!r} learns classes, not probabilities: set soft=False")
         if self.enlarge is not None and self.tuning is None:
             raise ValueError("enlarge is for the fine-tuning at the end: give settings for it, tuning=")
 
 
 class Round(NamedTuple):
-    """A student and what it learned from."""
+    """A student and its training data."""
 
     pseudo: PseudoLabelled
     student: History
@@ -97,14 +96,14 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class SelfTrained:
-    """What came of it.
+    """Result of self-training.
 
     Args:
         model: the last student, fine-tuned if there is such a stage, in eval mode.
         teacher: history of the first teacher; None: it was trained already.
         rounds: the first to the last student.
         tuning: history of the fine-tuning.
-        seconds: that each stage took in this session, by its name.
+        seconds: duration of each stage in this session, by its name.
     """
 
     model: nn.Module
@@ -125,17 +124,17 @@ def self_train(
     held: Examples | None = None,
     progress: Report | None = None,
 ) -> SelfTrained:
-    """Trains a teacher on labelled examples, and students on these and on what the teacher says of unlabelled ones.
+    """Trains a teacher on labelled examples, and students on these and on pseudo-labels of unlabelled ones.
 
-    The teacher is asked without noise; the student, equal or larger, learns with noise, and is the next teacher. Every
-    training is a run of ``fit``. If the settings say so (``resume``), a run that was killed anywhere goes on, and ends
+    The teacher labels without noise; the student, equal or larger, learns with noise, and is the next teacher. Every
+    training is a run of ``fit``. With ``resume`` in the settings, a run that was killed anywhere continues, and ends
     with the same bits.
 
     Args:
         make: makes the networks; the first is trained already if the plan has no settings for it.
         labelled: that teacher and students are trained on.
         unlabelled: other inputs of the same shape; their labels are never read.
-        plan: what is done.
+        plan: settings of all stages.
         out: directory of the run.
         held: examples that were kept apart, on which each epoch of each training is measured, see ``HeldOut``.
         progress: called after each step of each stage, whose name is its ``task``.
@@ -191,20 +190,20 @@ class _Run:
         return history
 
     def round(self, teacher: nn.Module, number: int) -> tuple[nn.Module, Round]:
-        """A student of a teacher."""
+        """Trains a student of a teacher."""
         plan, name = self.plan, f"round-{number}"
         student, pseudo = self.make(number), self.labels(teacher, name)
         recipe = noisy_student(pseudo, ratio=plan.ratio, noise=plan.noise, recipe=plan.learning)
         history = self.fitted(student, recipe, plan.student, f"{name}/student")
-        if processes().first:  # not before: a command that is refused changes nothing of a run that is done
+        if processes().first:  # after training: a refused command changes nothing of a finished run
             write_atomically(self.place / name / "pseudo-labels" / CHOSEN, json.dumps(pseudo.summary(), indent=1))
         return student, Round(pseudo, history)
 
     def labels(self, teacher: nn.Module, name: str) -> PseudoLabelled:
-        """What the teacher says, and what of it the student is to learn."""
+        """Pseudo-labels of the teacher, and the choice that the student learns from."""
         started, plan, stage = time.perf_counter(), self.plan, f"{name}/pseudo-labels"
-        asked, folder = self.labelled.classes, self.place / stage
-        found = pseudo_labels(teacher, self.unlabelled, asked, folder, plan.student, progress=self.report(stage))
+        classes, folder = self.labelled.classes, self.place / stage
+        found = pseudo_labels(teacher, self.unlabelled, classes, folder, plan.student, progress=self.report(stage))
         chosen = found.chosen(
             threshold=plan.threshold, per_class=plan.per_class, soft=plan.soft, seed=plan.student.seed
         )
@@ -213,7 +212,7 @@ class _Run:
 
 
 def _check_data(labelled: Examples, unlabelled: Examples) -> None:
-    """Looks whether there is something to learn from, and of one shape."""
+    """Checks that there are unlabelled examples, and that all have one shape."""
     if not len(unlabelled):
         raise ValueError(
             f"{unlabelled.name} has no examples: Noisy Student learns from unlabelled ones, without them train plainly"
@@ -226,7 +225,7 @@ def _check_data(labelled: Examples, unlabelled: Examples) -> None:
 
 
 def _check_rounds(place: Path, rounds: int) -> None:
-    """Refuses a run whose fine-tuned student, the last there was, would be taken for that of another round."""
+    """Refuses a directory whose student was fine-tuned after another number of rounds."""
     found = sum(latest(folder) is not None for folder in place.glob("round-*/student"))
     if latest(place / "tuned") is not None and found != rounds:
         raise RunError(
@@ -236,7 +235,7 @@ def _check_rounds(place: Path, rounds: int) -> None:
 
 
 def _check_networks(make: Make, labelled: Examples, plan: SelfTraining) -> None:
-    """Looks at all networks before the first is trained."""
+    """Checks all networks before the first is trained."""
     before = 0
     for number in range(plan.rounds + 1):
         who = f"the student of round {number}" if number else "the teacher"
@@ -245,7 +244,7 @@ def _check_networks(make: Make, labelled: Examples, plan: SelfTraining) -> None:
         size = sum(p.numel() for p in model.parameters())
         if size < before:
             warnings.warn(
-                f"{who} has {size:,} parameters, its teacher {before:,}: Noisy Student wants a student that is equal "
+                f"{who} has {size:,} parameters, its teacher {before:,}: Noisy Student needs a student that is equal "
                 "or larger",
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""How a training run goes, and what comes out of it."""
+"""Settings of a training run, and its history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 @typed
 @dataclass(frozen=True)
 class Settings:
-    """How long, with what, and from which seed a model is trained.
+    """Settings of a training run: length, optimizer, seed, precision, checkpoints.
 
     Args:
         epochs: passes over the data, at least 1.
@@ -29,22 +29,22 @@ class Settings:
         schedule: factor of the learning rate at each step.
         seed: of the order of the data and of all draws during training (not of the model's first weights).
         accumulate: parts that a batch is cut into, one in memory at a time, whose gradients make one update. Without
-            norm layers the result is that of the whole batch; with them each part has its own statistics.
+            normalisation layers the result is that of the whole batch; with them each part has its own statistics.
         clip: the largest length of the gradient of all weights together; longer ones are scaled down. None: any.
-        average: decay, in (0, 1), of an exponential moving average of the weights, 0.999 say; it is what is validated
-            and what comes back. The first updates count less long. None: no average.
-        best: name of a number that the validation returns, the larger the better: "robust_accuracy" say. The weights of
-            the epoch where it is highest are kept, and come back.
+        average: decay, in (0, 1), of an exponential moving average of the weights, such as 0.999; the
+            average is validated and returned. The first updates count less long. None: no average.
+        best: name of a number that the validation returns, the larger the better, such as "robust_accuracy". The
+            weights of the epoch where it is highest are kept and returned.
         patience: the run ends early after so many epochs without a better one; needs ``best``. None: never.
         precision: "bf16" and "fp16" compute most of the forward pass in that type. In fp16 the loss is scaled so that
             small gradients are not lost; an update whose gradients overflow is left out and the scale halved. On a CPU
-            fp16 is there to try things out, and slow. "auto" takes bf16 where it is faster and fp32 elsewhere: a
+            fp16 is slow and only for trials. "auto" takes bf16 where it is faster and fp32 elsewhere: a
             processor with units for bf16 is timed once, in some hundredths of a second; one without never takes it, as
-            a step would last eight times as long. What was taken is in the history and in each checkpoint, and a run
-            that is resumed keeps it on any processor.
+            a step would take eight times as long. The choice is in the history and in each checkpoint, and a
+            resumed run keeps it on any processor.
         device: "auto" takes cuda, mps or cpu, in this order; or one of these by name.
-        resume: go on from the last complete epoch in the output directory, if it holds one of this very run.
-        keep: how many checkpoints stay on disk.
+        resume: continue from the last complete epoch in the output directory, if it holds one of the same run.
+        keep: number of checkpoints on disk.
         workers: processes that read data which is not in memory ahead of time; the weights are the same with any number
             of them. None: none on a CPU, else one for each core, 8 at most.
 
@@ -85,39 +85,39 @@ class Settings:
             raise ValueError(f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {self.precision!r}")
 
     def described(self) -> dict[str, str]:
-        """What decides the result, by name, as text: a run may be resumed only with the same."""
+        """Everything that decides the result, by name, as text: a run may be resumed only with the same."""
         return {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.repr}
 
     def best_epoch(self, epochs: Sequence[Metrics]) -> int | None:
-        """The first epoch, 1, 2, ..., where what is best was highest; None if nothing is.
+        """The first epoch, 1, 2, ..., with the highest number of ``best``; None without ``best``.
 
-        Raises: ValueError if the validation did not return it.
+        Raises: ValueError if the validation did not return that number.
         """
         if self.best is None or not epochs:
             return None
         name = f"validation_{self.best}"
         if any(name not in epoch for epoch in epochs):
-            raise ValueError(f"the validation returned {sorted(epochs[-1])}, but the best {name} was asked for")
+            raise ValueError(f"the validation returned {sorted(epochs[-1])}, but best={self.best!r} needs {name}")
         return max(range(len(epochs)), key=lambda number: epochs[number][name]) + 1
 
     def stops(self, epochs: Sequence[Metrics]) -> bool:
-        """Whether the run ends after these epochs, with none better for so long."""
+        """True if the run ends after these epochs, as none was better for ``patience`` epochs."""
         best = self.best_epoch(epochs)
         return self.patience is not None and best is not None and len(epochs) - best >= self.patience
 
 
 @dataclass(frozen=True)
 class History:
-    """What a run recorded.
+    """Record of a run.
 
     Args:
-        epochs: for each complete epoch: means over its examples of what the recipe measured (over those of some steps,
-            for what it measured at these alone), what the validation returned (as ``validation_NAME``), "epoch",
+        epochs: for each complete epoch: means over its examples of the numbers of the recipe (over those of some steps,
+            for numbers of these steps alone), those of the validation (as ``validation_NAME``), "epoch",
             "learning_rate" of the last step and "seconds".
         checkpoint: directory of the last checkpoint, if the run had an output directory; ``model.safetensors`` in it
-            are the weights, ``average.safetensors`` and ``best.safetensors`` those others.
-        best: the epoch, 1, 2, ..., whose weights came back, if the settings say what is best.
-        precision: that it was trained in; what "auto" came to.
+            are the weights; ``average.safetensors`` and ``best.safetensors`` their average and those of the best epoch.
+        best: the epoch, 1, 2, ..., whose weights were returned, if the settings have ``best``.
+        precision: of the training; for "auto", the chosen one.
     """
 
     epochs: tuple[Metrics, ...]

@@ -1,4 +1,4 @@
-"""Reading the data of an epoch: here and now from memory, ahead of time by other processes where it is on disk."""
+"""Reading of the data of an epoch: directly from memory, or from disk ahead of time by worker processes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from robustlab.data.wrapped import FromDataset
 from robustlab.training import seeds
 
 _MOST = 8
-"""Workers that are started where nobody says how many; each holds two batches ready."""
+"""Most workers that are started by default; each holds two batches ready."""
 
 
 class Reader:
     """Reads one batch after another, in their order.
 
-    Data in memory is read when it is needed. Other data is too if there are no workers; else these are so many
-    processes that each read every so-manieth batch ahead of time. The batches are the same either way.
+    Data in memory is read when it is needed, and other data too if there are no workers. Else the workers, which are
+    processes, read the batches in turn ahead of time. The batches are the same with any number of workers.
 
     Args:
         examples: the data.
-        workers: how many; None: none for data in memory or where a CPU computes, whose cores are busy, else one for
+        workers: their number; None: none for data in memory or where a CPU computes, whose cores are busy, else one for
             each core of this process, 8 at most.
-        device: where it is computed.
+        device: that computes.
     """
 
     def __init__(self, examples: Examples, workers: int | None, device: torch.device) -> None:
@@ -58,7 +58,7 @@ class Reader:
 
         Args:
             parts: ids of each (N,).
-            seed: of the epoch; what an example's reading draws is a function of it and of the id.
+            seed: of the epoch; the draws of reading an example are a function of it and of the id.
 
         Raises: DataError if the data cannot be read.
         """
@@ -73,7 +73,7 @@ class Reader:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Says which data it was if a worker ends unexpectedly, of which the system tells at any moment.
+        """Names the data in the error if a worker ends unexpectedly, at any moment of the block.
 
         Raises: DataError if one does.
         """
@@ -84,8 +84,8 @@ class Reader:
                 raise
             reason = str(error).splitlines()[0].rstrip(". ")
             raise DataError(
-                f"a process that reads {self.examples.name} ended unexpectedly ({reason}): look for too little memory, "
-                "or take workers=0 to read in this one"
+                f"a process that reads {self.examples.name} ended unexpectedly ({reason}): check the free memory, "
+                "or set workers=0 to read in this process"
             ) from error
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Reading(Dataset[tuple[Batch | None, Exception | None]]):
-    """What a worker does: the batch of a job, or what went wrong."""
+    """Work of a worker: the batch of a job, or the error."""
 
     examples: Examples
 
@@ -105,10 +105,10 @@ class _Reading(Dataset[tuple[Batch | None, Exception | None]]):
 
 
 def fetched(examples: Examples, ids: Tensor, seed: int) -> Batch:
-    """Some examples, with what their reading draws (from torch, ``random`` or NumPy) decided by seed and ids.
+    """Reads some examples; the draws of reading (from torch, ``random`` or NumPy) depend on seed and ids alone.
 
     The items of a torch data set are read one by one, each with its own seed, as they may be changed at random. Other
-    data that is not in memory is asked for the batch as a whole.
+    data that is not in memory is read by whole batches.
     """
     if _resident(examples):
         return batch_of(examples, ids)
@@ -135,6 +135,6 @@ def _by_item(examples: Examples) -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use, for each of the processes of this machine that train."""
+    """Cores of this machine for each of its training processes."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

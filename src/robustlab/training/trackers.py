@@ -18,19 +18,19 @@ Put: TypeAlias = Callable[[str, int, Mapping[str, float]], None]
 """Writes numbers by name, of a kind, at a step."""
 RUN_ID = "mlflow-run-id.txt"
 _EVERY = 10
-"""MLflow writes to a database each time, so it is told of each so-manieth step, and of all epochs."""
+"""MLflow writes to a database each time, so it gets every tenth step, and all epochs."""
 
 
 @typed
 @contextmanager
 def trackers(folder: str | Path) -> Iterator[Report]:
-    """Writes the numbers of a run to whatever is installed of TensorBoard and MLflow.
+    """Writes the numbers of a run to TensorBoard and MLflow, if installed.
 
     Args:
         folder: of the run; TensorBoard's files go to ``tensorboard`` in it.
 
-    Yields: what ``fit`` takes as ``progress``; it does nothing if neither is installed, and in all processes but the
-        first of those that train together.
+    Yields: a callback for ``progress`` of ``fit``; it does nothing if neither is installed, and in all processes but
+        the first of a distributed training.
     """
     with ExitStack() as stack:
         shows: list[Report] = []
@@ -38,17 +38,17 @@ def trackers(folder: str | Path) -> Iterator[Report]:
             shows.append(stack.enter_context(tensorboard(Path(folder) / "tensorboard")))
         if launched().first and _installed("mlflow"):
             shows.append(stack.enter_context(mlflow(folder)))
-        yield together(*shows)
+        yield combined(*shows)
 
 
 def _installed(package: str) -> bool:
-    """Whether a package can be imported, without importing it."""
+    """True if a package can be imported; it is not imported."""
     return sys.modules[package] is not None if package in sys.modules else find_spec(package) is not None
 
 
 @contextmanager
 def scalars(folder: str | Path) -> Iterator[Put]:
-    """Writes single numbers to whatever is installed of TensorBoard and MLflow.
+    """Writes single numbers to TensorBoard and MLflow, if installed.
 
     Args:
         folder: of the run; TensorBoard's files go to ``tensorboard`` in it.
@@ -118,12 +118,12 @@ def _mlflow_scalars(folder: str | Path, experiment: str) -> Iterator[Put]:
 def tensorboard(folder: str | Path) -> Iterator[Report]:
     """Writes the numbers of each step as ``step/NAME``, and those of each epoch with its validation as ``epoch/NAME``.
 
-    A resumed run goes on in the same folder where it was.
+    A resumed run continues in the same folder.
 
     Args:
-        folder: where ``tensorboard --logdir`` will look.
+        folder: the argument of ``tensorboard --logdir``.
 
-    Yields: what ``fit`` takes as ``progress``; ``together`` joins it with a progress bar.
+    Yields: a callback for ``progress`` of ``fit``; ``combined`` joins it with a progress bar.
     Raises: ImportError if TensorBoard is not installed.
     """
     with _tensorboard_scalars(folder) as put:
@@ -135,14 +135,14 @@ def tensorboard(folder: str | Path) -> Iterator[Report]:
 def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Report]:
     """Writes the numbers of every tenth step and of each epoch to MLflow, through Accelerate, named as in TensorBoard.
 
-    Where MLflow keeps them is for its own settings to say (``MLFLOW_TRACKING_URI``). A resumed run goes on in the
-    MLflow run whose id is in the folder.
+    MLflow's own settings (``MLFLOW_TRACKING_URI``) decide its place. A resumed run continues the MLflow run whose id is
+    in the folder.
 
     Args:
-        folder: of the run, whose name the MLflow run gets.
-        experiment: that it is filed under.
+        folder: of the run; the MLflow run has its name.
+        experiment: name of the MLflow experiment.
 
-    Yields: what ``fit`` takes as ``progress``; the MLflow run begins with its first step, and ends with the block.
+    Yields: a callback for ``progress`` of ``fit``; the MLflow run begins with its first step, and ends with the block.
     Raises: ImportError if MLflow is not installed.
     """
     with _mlflow_scalars(folder, experiment) as put:
@@ -155,15 +155,15 @@ def mlflow(folder: str | Path, *, experiment: str = "robustlab") -> Iterator[Rep
 
 
 def _curves(at: Progress) -> tuple[str, int, dict[str, float]]:
-    """What kind of curves a report goes on with, where, and with what."""
+    """Kind of curves, place on them and numbers of a report."""
     if at.summary is None:
         return "step", int(at.done), dict(at.metrics)
     return "epoch", int(at.summary["epoch"]), dict(at.summary)
 
 
 @typed
-def together(*shows: Report) -> Report:
-    """One callback that calls several, in their order."""
+def combined(*shows: Report) -> Report:
+    """A callback that calls several in their order."""
 
     def show(at: Progress) -> None:
         for one in shows:

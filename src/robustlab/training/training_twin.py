@@ -1,7 +1,7 @@
-"""A search twin that follows its model through training, so that crafting does not build one at every step.
+"""Training twin: a search twin that is kept through training, so that crafting does not build one at every step.
 
-Folding BatchNorm means looking at two passes of the model, which takes longer than a training step of a small network.
-The structure stays the same from step to step: only the folded weights are computed again, everything else is shared.
+Folding BatchNorm takes two passes of the model, which is longer than a training step of a small network. The structure
+stays the same from step to step: only the folded weights are computed again, all other tensors are the model's.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from robustlab.core.routes import routed_parts
 from robustlab.core.smooth import smooth_parts
 
 Fold: TypeAlias = tuple[Weighted, _BatchNorm, Weighted]
-"""A weighted layer and the norm layer after it, in the model; the layer that does both, in the twin."""
+"""A weighted layer and the normalisation layer after it, in the model; the folded layer in the twin."""
 Switches: TypeAlias = tuple[int, ...]
-"""What a copy of the model takes for good from where it is made: derivatives that are on, routes."""
-_FOLLOWERS: WeakKeyDictionary[nn.Module, dict[Switches, Follower]] = WeakKeyDictionary()
+"""State of the model that a twin keeps from its creation: smooth derivatives, routes."""
+_TWINS: WeakKeyDictionary[nn.Module, dict[Switches, TrainingTwin]] = WeakKeyDictionary()
 
 
 def forget(model: nn.Module) -> None:
-    """Lets the next ``following`` build the twin anew, for a model that may have been rebuilt since."""
-    _FOLLOWERS.pop(model, None)
+    """Removes the twins of a model that may have been rebuilt; the next ``training_twin`` is a new one."""
+    _TWINS.pop(model, None)
 
 
-def following(model: nn.Module, x: Tensor) -> Twin:
-    """The search twin of a model, with the weights that it has now.
+def training_twin(model: nn.Module, x: Tensor) -> Twin:
+    """The search twin of a model with its present weights.
 
     Args:
-        model: in the modes in which it is to be searched; in training mode it searches with itself.
+        model: in the modes of the search; in training mode it is its own twin.
         x: inputs (N, ...) like those to be attacked.
 
-    Returns: a twin that also decides by itself, as nothing is decided while training; it must not be kept beyond the
-        next update of the weights.
+    Returns: a twin whose own logits also decide about success, which training does not use; it is valid until the next
+        update of the weights.
     """
     if any(in_training(part) for part in model.modules()):
         return Twin(model, model)
-    followers, switches = _FOLLOWERS.setdefault(model, {}), _switches(model)
-    follower = followers.get(switches)
-    if follower is None or not follower.fits(model, x):
-        follower = followers[switches] = Follower(model, x)
-    return follower.caught_up(model)
+    twins, switches = _TWINS.setdefault(model, {}), _switches(model)
+    twin = twins.get(switches)
+    if twin is None or not twin.fits(model, x):
+        twin = twins[switches] = TrainingTwin(model, x)
+    return twin.updated(model)
 
 
-class Follower:
-    """What is needed to bring a search twin up to date; holds no reference to the model, but to its parts."""
+class TrainingTwin:
+    """A search twin and the layers that it is updated from; holds no reference to the model, but to its parts."""
 
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         twin = search_twin(model, x)
@@ -66,13 +66,13 @@ class Follower:
                 self.search = None
 
     def fits(self, model: nn.Module, x: Tensor) -> bool:
-        """Whether the model still consists of the same parts and takes the same inputs."""
+        """True if the model still consists of the same parts and takes the same inputs."""
         parts = tuple(model.modules())[1:]
         same = len(parts) == len(self.parts) and all(a is b for a, b in zip(parts, self.parts, strict=True))
         return same and x.shape[1:] == self.shape
 
     @torch.no_grad()
-    def caught_up(self, model: nn.Module) -> Twin:
+    def updated(self, model: nn.Module) -> Twin:
         """The twin with the model's present weights."""
         if self.search is None:
             return Twin(model, model, self.rows)
@@ -93,7 +93,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _folds(search: nn.Module, parts: dict[str, nn.Module]) -> list[Fold]:
-    """The weighted and norm layers of the model that are one layer in its twin."""
+    """Weighted and normalisation layers of the model that are one layer in its twin."""
     if not isinstance(search, Folded):
         return []
     return [

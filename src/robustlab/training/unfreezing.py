@@ -1,4 +1,4 @@
-"""Opening a pretrained network layer by layer: which groups are trained when, and how fast each one learns."""
+"""Gradual unfreezing of a pretrained network: open groups of layers, and the learning rate of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Layered:
     Args:
         make: the optimizer, at the rate of the topmost group.
         decay: in (0, 1]; 1 is one rate for all.
-        depths: of each parameter in the order of the model's: how many groups are above its own.
+        depths: number of groups above that of each parameter, in the order of the model's parameters.
 
     Source: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification, ACL 2018, section 3.2.
     """
@@ -54,16 +54,17 @@ class Layered:
 class Unfreezing:
     """A recipe on a network that is opened from the top, one group of layers after the other.
 
-    Closed groups are in eval mode and have no gradient, so that neither weights nor statistics of theirs change. At the
-    start the two topmost groups are open, as the head has been trained before; the others follow at equal distances.
+    Closed groups are in eval mode and have no gradient, so their weights and statistics do not change. At the start the
+    two topmost groups are open, as the head has been trained before; the others follow at equal distances.
 
     Args:
-        recipe: what is done with each batch.
-        groups: those that are ever opened, from the bottom to the top.
+        recipe: defines the step on each batch.
+        groups: those that are opened at some time, from the bottom to the top.
         closed: those below them.
         share: of the training, in [0, 1], after which all are open; 0: from the start.
-        keep_statistics: norm layers use their running statistics throughout, and keep them; auxiliary ones never do.
-        start: what tells the weights at the start from others.
+        keep_statistics: normalisation layers use their running statistics throughout, and keep them; auxiliary ones
+            never do.
+        start: identity of the weights at the start, as text.
 
     Source: Howard and Ruder, ACL 2018, section 3.3, who open one more layer each epoch.
     """
@@ -77,23 +78,23 @@ class Unfreezing:
 
     @property
     def replays(self) -> int:
-        """As of the recipe."""
+        """As of the wrapped recipe."""
         return self.recipe.replays
 
     def init(self, model: nn.Module) -> RecipeState:
-        """As of the recipe."""
+        """As of the wrapped recipe."""
         return self.recipe.init(model)
 
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Callable[[Tensor], None]) -> Metrics:
-        """One step of the recipe on the groups that are open by now."""
+        """One step of the recipe on the open groups."""
         self.arrange(batch.progress)
         return self.recipe.step(model, batch, state, backward)
 
     def opened(self, progress: float) -> int:
-        """How many groups are open, counted from the top.
+        """Number of open groups, counted from the top.
 
         Args:
-            progress: share of the training that is done, in [0, 1].
+            progress: fraction of the training that is done, in [0, 1].
         """
         every, first = len(self.groups), min(2, len(self.groups))
         return every if progress >= self.share else first + int((every - first) * progress / self.share)
@@ -126,17 +127,17 @@ def _close(group: Group) -> None:
 
 
 def _keep_statistics(group: Group) -> None:
-    """Puts norm layers into eval mode, but not auxiliary ones: no statistics of their inputs came with the weights."""
+    """Puts normalisation layers into eval mode, but not auxiliary ones, which have no pretrained statistics."""
     for part in group.parts:
-        beside = {layer for routed in routed_parts(part) for layer in routed.aux.modules()}
+        auxiliary = {layer for routed in routed_parts(part) for layer in routed.aux.modules()}
         for layer in part.modules():
-            if isinstance(layer, _NormBase) and layer.training and layer not in beside:
+            if isinstance(layer, _NormBase) and layer.training and layer not in auxiliary:
                 layer.eval()
 
 
 @contextmanager
 def trainable(groups: Iterable[Group], closed: Iterable[Group]) -> Iterator[None]:
-    """Lets an optimizer see the parameters of some groups alone; afterwards each is as it was."""
+    """Makes the parameters of some groups alone trainable for the block."""
     flags = [(p, on) for part, on in ((groups, True), (closed, False)) for group in part for p in group.parameters]
     before = [parameter.requires_grad for parameter, _ in flags]
     try:

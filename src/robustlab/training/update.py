@@ -25,7 +25,7 @@ Weights: TypeAlias = dict[str, Tensor]
 
 
 class DivergedError(RobustlabError):
-    """The loss is no number any more."""
+    """The loss is NaN or infinite."""
 
 
 class Place(NamedTuple):
@@ -45,25 +45,25 @@ class Place(NamedTuple):
 
 
 class Means:
-    """Weighted means of numbers that are measured again and again; a name need not come each time."""
+    """Weighted means of repeated measurements; a name may be missing in some."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._weights: dict[str, float] = defaultdict(float)
 
     def add(self, metrics: Metrics, weight: float = 1.0) -> None:
-        """Takes in what was measured on so many examples."""
+        """Adds the metrics of ``weight`` examples."""
         for name, value in metrics.items():
             self._sums[name] += value * weight
             self._weights[name] += weight
 
     def values(self) -> Metrics:
-        """The mean of each name over what was measured of it."""
+        """The mean of each name over its measurements."""
         return {name: value / self._weights[name] for name, value in self._sums.items()}
 
 
 class Updater:
-    """What an update needs: the model, what is learned and how, and where it is computed."""
+    """Model, recipe, optimizer and device of the updates of a run."""
 
     def __init__(
         self, model: nn.Module, recipe: Recipe, settings: Settings, accelerator: Accelerator, reseed: seeds.Reseed
@@ -72,7 +72,7 @@ class Updater:
         if not trained:
             raise ValueError("the model has no parameter with requires_grad: there is nothing to train")
         if recipe.replays > 1 and settings.accumulate > 1:
-            raise ValueError("a recipe that replays its batches moves on from where a batch was: accumulate must be 1")
+            raise ValueError("a recipe that replays its batches cannot be accumulated: set accumulate=1")
         self.model, self.recipe, self.settings = model, recipe, settings
         self.accelerator, self.reseed = accelerator, reseed
         self.processes = Processes(accelerator.process_index, accelerator.num_processes)
@@ -98,12 +98,12 @@ class Updater:
             )
         return order
 
-    def share(self, ids: Tensor) -> list[tuple[int, Tensor]]:
-        """The parts of a batch that are this process's, with their numbers."""
+    def own_parts(self, ids: Tensor) -> list[tuple[int, Tensor]]:
+        """The parts of a batch for this process, with their numbers."""
         return self.processes.share(ids.tensor_split(self.settings.accumulate * self.processes.count))
 
     def step(self, parts: dict[int, Batch], place: Place, examples: int) -> Metrics:
-        """One batch, given this process's parts: an update of the weights, or as many as the recipe replays it."""
+        """One batch, given this process's parts: as many updates of the weights as the recipe has replays."""
         means = Means()
         for replay in range(self.recipe.replays):
             means.add(self.update(parts, place._replace(replay=replay), examples))
@@ -134,7 +134,7 @@ class Updater:
         return metrics
 
     def part(self, batch: Batch, share: float, place: Place) -> Metrics:
-        """Adds the gradients of one part of a batch, weighted by its share of the examples."""
+        """Adds the gradients of one part of a batch, weighted by its fraction of the examples."""
         accelerator = self.accelerator
         backward = accelerator.backward if share == 1 else lambda loss: accelerator.backward(loss * share)
         try:
@@ -150,20 +150,20 @@ class Updater:
         rate = self.optimizer.param_groups[0]["lr"]
         return DivergedError(
             f"{what} at {place}, learning rate {rate:.3g}: lower the learning rate, "
-            "or look for extreme inputs and labels"
+            "or check inputs and labels for extreme values"
         )
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """The device of the run."""
         device: torch.device = self.accelerator.device
         return device
 
 
 def checked(batch: Batch, ids: Tensor, examples: Examples, device: torch.device) -> Batch:
-    """What a data set gave for some ids, on the device, images channels-last.
+    """A batch of a data set for some ids, checked, on the device, images channels-last.
 
-    Raises: ValueError for another number of them, or labels that no class has.
+    Raises: ValueError for another number of examples, or labels without a class.
     """
     if not len(batch.x) == len(batch.y) == len(ids):
         raise ValueError(f"{examples.name} gave {len(batch.x)} inputs and {len(batch.y)} labels for {len(ids)} ids")
@@ -182,7 +182,7 @@ def _finite_logits(model: nn.Module, x: Tensor) -> bool:
 
 
 def copied(model: nn.Module) -> Weights:
-    """The present weights and buffers; what else a model's state is, is not copied."""
+    """Copies of the present weights and buffers, without any other state of the model."""
     return {name: value.detach().clone() for name, value in tensors(model).items()}
 
 
@@ -197,7 +197,7 @@ def average_(average: Weights, model: nn.Module, decay: float, updates: int) -> 
 
         average <- d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)) after t earlier updates
 
-    so that the first updates, far from where training ends, are soon forgotten.
+    so that the first updates lose their weight soon.
     """
     kept = min(decay, (1 + updates) / (10 + updates))
     for name, value in tensors(model).items():
@@ -209,14 +209,14 @@ def average_(average: Weights, model: nn.Module, decay: float, updates: int) -> 
 
 @torch.no_grad()
 def put(model: nn.Module, weights: Weights) -> None:
-    """Writes weights into a model, in the memory that it has."""
+    """Writes weights into a model, in place."""
     for name, value in tensors(model).items():
         value.copy_(weights[name])
 
 
 @contextmanager
 def with_weights(model: nn.Module, weights: Weights | None) -> Iterator[None]:
-    """Gives a model other weights for the block; None: leaves it its own."""
+    """Gives a model other weights for the block; None: no change."""
     if weights is None:
         yield
         return
