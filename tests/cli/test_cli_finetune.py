@@ -145,7 +145,7 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
     ("words", "said"),
     [
         ("--model shallow-cnn", "shallow-cnn has no published weights: give a checkpoint or the directory of"),
-        ("--keep-head", "the weights tell 4 classes apart, digits train (120 of 1438) has 10: they need a new last"),
+        ("--keep-head", "the weights have 4 classes, digits train (120 of 1438) has 10: they need a new last"),
         ("--model tiny:coloured", "the weights are of a network that was trained on inputs with mean 0.485, 0.456,"),
         ("--model coloured.safetensors --data photos", "the images have 3 channels, but the weights are for"),
         ("--head-epochs 0 --epochs 0", "--head-epochs 0 and --epochs 0 leave nothing to do"),

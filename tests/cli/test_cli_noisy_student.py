@@ -209,9 +209,9 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
         ("", "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many"),
         ("--labels 90", "--labels 90 takes all there is: digits train (90 of 1438) has 90 examples"),
         ("--labels 30 --unlabelled digits", "--labels takes the labels from the rest of the data: leave out --unl"),
-        ("--labels 30 --ratio -1", "Invalid value: --ratio is how many pseudo-labelled examples go with each"),
+        ("--labels 30 --ratio -1", "Invalid value: --ratio is the number of pseudo-labelled examples for each"),
         ("--labels 30 --per-class most", "--per-class is a number of images, mean or all, got 'most'"),
-        ("--labels 30 --threshold 1.5", "Invalid value: --threshold is what the teacher's confidence must be above"),
+        ("--labels 30 --threshold 1.5", "Invalid value: --threshold is the lowest confidence of the teacher"),
         ("--labels 30 --average 1.5", "Invalid value: --average is the decay of a moving average of the weights, in"),
         (
             "--labels 30 --threshold 0.9999",
@@ -237,4 +237,4 @@ def test_a_smaller_student_is_warned_of(command: Command) -> None:
         warnings.simplefilter("always")
         done = command(*SMALL, "--rounds", "1", "--student", "tiny:means")
     assert done.code == 0, done.err
-    assert "Noisy Student wants a student that is equal or larger" in " ".join(done.err.split())
+    assert "Noisy Student needs a student that is equal or larger" in " ".join(done.err.split())

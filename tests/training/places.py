@@ -1,4 +1,4 @@
-"""Where a training is, from what it reports."""
+"""Place of a training, from its progress reports."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_what_it_cannot_do_it_says(make_net: MakeNet) -> None:
     recipe = advprop(THREAT)
     with pytest.raises(ValueError, match="ShallowCNN holds no BatchNorm, so it has no auxiliary ones"):
         recipe.init(ShallowCNN())
-    with pytest.raises(ValueError, match=r"needs 2 routes.*BatchNormCNN there are 1.*split_bn\(model, routes=2\)"):
+    with pytest.raises(ValueError, match=r"needs 2 routes.*BatchNormCNN has 1.*split_bn\(model, routes=2\)"):
         recipe.init(BatchNormCNN())
     with pytest.raises(ValueError, match="needs 3 routes"):
         advprop([THREAT, THREAT]).init(split_bn(make_net()))

@@ -119,7 +119,7 @@ def test_what_augmix_can_be(batch: Batch, make_net: MakeNet) -> None:
     assert isinstance(augmented(augmix(), shifted), Augmented)
     with pytest.raises(ValueError, match=r"weight is the weight of a loss, a finite number >= 0, got -1\.0"):
         augmix(weight=-1.0)
-    with pytest.raises(ValueError, match="views are changed images beside each, at least 1, got 0"):
+    with pytest.raises(ValueError, match="views is the number of changed images for each, at least 1, got 0"):
         augmix(views=0)
     with pytest.raises(ValueError, match="only images"):
         augmix().step(make_net(), batch._replace(x=batch.x.flatten(1)), {}, lambda loss: loss.backward())

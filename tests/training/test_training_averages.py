@@ -134,9 +134,11 @@ def test_a_stopped_run_with_average_and_best_ends_like_an_uninterrupted_one(
 
 
 def test_what_cannot_be_best_is_refused(squares: InMemory, make_net: MakeNet) -> None:
-    with pytest.raises(ValueError, match="the best epoch by 'x' was asked for, but there is no validate"):
+    with pytest.raises(ValueError, match="best='x' needs a validation that measures it: give validate"):
         fit(make_net(), standard(), squares, Settings(1, best="x"))
-    with pytest.raises(ValueError, match=r"the validation returned .*'validation_y'.*, but the best validation_x was"):
+    with pytest.raises(
+        ValueError, match=r"the validation returned .*'validation_y'.*, but best='x' needs validation_x"
+    ):
         fit(make_net(), standard(), squares, Settings(1, best="x"), validate=lambda _: {"y": 1.0})
     with pytest.raises(ValueError, match=r"average is the decay .* in \(0, 1\), got 1\.0"):
         Settings(1, average=1.0)

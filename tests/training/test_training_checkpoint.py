@@ -314,7 +314,7 @@ def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_still_works(
 ) -> None:
     whole = (two_epochs / "epoch-0002" / file).read_bytes()
     (two_epochs / "epoch-0002" / file).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r"epoch-0002 is truncated or damaged .*: remove it to go on from"):
+    with pytest.raises(CheckpointError, match=r"epoch-0002 is truncated or damaged .*: remove it to resume from"):
         fit(make_net(), standard(), squares, Settings(3, resume=True), out=two_epochs)
     (two_epochs / "epoch-0002").rename(two_epochs / "damaged")
     history = fit(make_net(), standard(), squares, Settings(3, resume=True), out=two_epochs)

@@ -99,7 +99,7 @@ def test_a_share_of_the_examples_stays_clean(squares: InMemory, make_net: MakeNe
     for share, count in ((0.0, 0), (0.3, 15), (1.0, 50)):
         stale = perturbed_once(make_net(), squares, FGSM(THREAT), share=share)
         assert int((stale.x != clean).flatten(1).any(dim=1).sum()) == count
-    with pytest.raises(ValueError, match=r"share of the examples that are perturbed, in \[0, 1\], got 1\.5"):
+    with pytest.raises(ValueError, match=r"fraction of the examples that are perturbed, in \[0, 1\], got 1\.5"):
         perturbed_once(make_net(), squares, FGSM(THREAT), share=1.5)
 
 

@@ -23,7 +23,7 @@ WAY = Settings(1, device="cpu")
 
 
 def steps_of(net: nn.Module, data: object, folder: Path, settings: Settings = WAY) -> int:
-    """How many batches had to be passed."""
+    """Number of batches that were computed."""
     steps: list[Progress] = []
     cached_features(net, examples(data), folder, settings, progress=steps.append)  # type: ignore[arg-type]
     return len(steps)
@@ -96,7 +96,7 @@ def test_what_no_hash_sees_is_seen_in_the_features_themselves(
     assert steps_of(nets[0], squares, tmp_path) == 1
     with caplog.at_level(logging.WARNING):
         assert steps_of(nets[1], squares, tmp_path) == 1
-    assert "does not hold what the model makes of squares now: it is made anew" in caplog.text
+    assert "does not hold the features of squares under this model: they are computed again" in caplog.text
     assert len(list(tmp_path.iterdir())) == 1
     found = cached_features(nets[1], squares, tmp_path, WAY).x
     torch.testing.assert_close(found, 2 * squares.batch(torch.arange(50)).x.flatten(1))
@@ -134,7 +134,7 @@ def test_data_that_change_when_read_again_are_refused(make_net: MakeNet, tmp_pat
 
 def test_a_model_that_does_more_after_its_head_is_refused(squares: InMemory, tmp_path: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Softmax(dim=1))
-    with pytest.raises(ValueError, match=r"the last layers with weights \(Linear\) are not the last thing that the"):
+    with pytest.raises(ValueError, match=r"the last layers with weights \(Linear\) are not the last step of the"):
         cached_features(net, squares, tmp_path, WAY)
 
 

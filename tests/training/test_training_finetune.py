@@ -293,9 +293,9 @@ def test_bad_input_is_said_in_one_sentence(make_net: MakeNet, squares: InMemory,
     plan = Plan(HEAD, BODY)
     wide = InMemory("squares", ("a", "b", "c", "d", "rest"), squares.x, squares.y)
     few = InMemory("squares", tuple("abc"), squares.x, squares.y.clamp(max=2))
-    with pytest.raises(ValueError, match="squares has no example of rest: give each class some, or take it out"):
+    with pytest.raises(ValueError, match="squares has no example of rest: give each class some, or remove it"):
         finetune(make_net(), standard(), wide, plan, out=tmp_path)
-    with pytest.raises(ValueError, match="the model tells 4 classes apart, squares has 3: put a new last layer on it"):
+    with pytest.raises(ValueError, match="the model has 4 classes, squares has 3: put a new last layer on it"):
         finetune(make_net(), standard(), few, plan, out=tmp_path)
     with pytest.raises(ValueError, match="squares has other classes than squares: hold out a part of the same data"):
         finetune(make_net(), standard(), squares, plan, out=tmp_path, held=few)

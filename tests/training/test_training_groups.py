@@ -118,7 +118,7 @@ def test_a_new_head_tells_a_timm_network_its_classes() -> None:
     [
         (nn.Sequential(nn.Linear(4, 4), nn.Conv2d(1, 2, 3)), 3, "the last layer of Sequential is not linear: give the"),
         (nn.Linear(4, 4), 3, "the last layer of Linear is not linear"),
-        (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 1, "at least 2 classes apart, got 1"),
+        (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 1, "at least 2 classes, got 1"),
     ],
 )
 def test_what_gets_no_new_head(model: nn.Module, classes: int, said: str) -> None:

@@ -186,7 +186,7 @@ def test_what_cannot_be_accumulated_is_refused(squares: InMemory, make_net: Make
         ValueError, match=r"batches of 2 examples cannot be cut into 3 parts \(1 processes, 3 accumulated\)"
     ):
         fit(make_net(), standard(), squares, Settings(1, batch_size=2, accumulate=3))
-    with pytest.raises(ValueError, match=r"a recipe that replays its batches .* accumulate must be 1"):
+    with pytest.raises(ValueError, match=r"a recipe that replays its batches .* set accumulate=1"):
         fit(make_net(), Watching(replays=2), squares, Settings(1, accumulate=2))
 
 

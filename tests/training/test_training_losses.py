@@ -288,7 +288,7 @@ def test_awp_puts_the_weights_back_when_something_fails(net: nn.Sequential) -> N
 
 
 def test_awp_needs_a_recipe_in_two_phases() -> None:
-    with pytest.raises(ValueError, match=r"Free\(.*\) has no between"):
+    with pytest.raises(ValueError, match=r"Free\(.*\) has no two phases"):
         awp(free(THREAT))  # type: ignore[arg-type]
 
 
@@ -322,7 +322,7 @@ def test_any_crafting_may_be_mixed_with_clean_inputs(net: nn.Sequential, make: C
 
 
 def sizes(recipe: Recipe, net: nn.Module, progress: float) -> float:
-    """How far the made inputs are from the clean ones."""
+    """Largest distance of the made inputs from the clean ones."""
     assert hasattr(recipe, "craft")
     made: TwoPhase = recipe  # type: ignore[assignment]
     return (made.craft(net, BATCH._replace(progress=progress)) - X).abs().max().item()
@@ -347,7 +347,7 @@ def test_the_step_size_rises_with_eps_and_steps_rise_to_all() -> None:
     [
         (
             lambda: Crafting(PGD(THREAT), eps_warmup=1.5),
-            r"eps_warmup is a share .* in \[0, 1\], got 1\.5",
+            r"eps_warmup is a fraction .* in \[0, 1\], got 1\.5",
         ),
         (lambda: Crafting(FGSM(THREAT), steps_warmup=0.5), "steps_warmup needs an attack with steps, FGSM has none"),
         (lambda: Crafting(PGD(ThreatModel(Linf(), [0.1, 0.2])), eps_warmup=0.1), "eps_warmup needs one eps for all"),
@@ -355,12 +355,12 @@ def test_the_step_size_rises_with_eps_and_steps_rise_to_all() -> None:
         (lambda: trades(THREAT, beta=-1.0), r"beta is the weight of a loss, a finite number >= 0, got -1\.0"),
         (lambda: mart(THREAT, beta=float("nan")), "beta is the weight of a loss, a finite number >= 0, got nan"),
         (lambda: free(THREAT, replays=0), "replays must be a whole number >= 1, got 0"),
-        (lambda: free(THREAT, eps_warmup=1.5), r"eps_warmup is a share of the training, in \[0, 1\], got 1\.5"),
+        (lambda: free(THREAT, eps_warmup=1.5), r"eps_warmup is a fraction of the training, in \[0, 1\], got 1\.5"),
         (lambda: free(THREAT, step_size=0.0), r"step_size must be > 0 in input units, got 0\.0"),
         (lambda: awp(madry(THREAT), gamma=-0.1), r"gamma is the weight of a loss, a finite number >= 0, got -0\.1"),
-        (lambda: awp(madry(THREAT), warmup=2.0), r"warmup is a share of the training, in \[0, 1\], got 2\.0"),
+        (lambda: awp(madry(THREAT), warmup=2.0), r"warmup is a fraction of the training, in \[0, 1\], got 2\.0"),
         (lambda: gaussian_noise(-0.1), r"sigma is a standard deviation >= 0 in input units, got -0\.1"),
-        (lambda: standard(smoothing=1.0), r"smoothing is the share of a label .* in \[0, 1\): 1\.0"),
+        (lambda: standard(smoothing=1.0), r"smoothing is the fraction of a label .* in \[0, 1\), got 1\.0"),
     ],
 )
 def test_what_no_recipe_can_be_is_refused(make: Callable[[], object], message: str) -> None:

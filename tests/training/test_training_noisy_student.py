@@ -129,13 +129,13 @@ def test_another_recipe_learns_the_mixed_batch_by_its_hard_labels(make_net: Make
 
 @pytest.mark.parametrize("ratio", [-1, 0.5, -0.5])
 def test_a_ratio_is_a_whole_number(ratio: int) -> None:
-    said = rf"ratio (is how many pseudo-labelled examples go with each .*|must be) a whole number.*, got {ratio}"
+    said = rf"ratio (is the number of pseudo-labelled examples for each .*|must be) a whole number.*, got {ratio}"
     with pytest.raises(ValueError, match=said):
         noisy_student(pseudo(), ratio=ratio)
 
 
 def test_a_student_of_other_classes_is_refused() -> None:
-    with pytest.raises(ValueError, match="the student tells 7 classes apart, its teacher 4"):
+    with pytest.raises(ValueError, match="the student has 7 classes, its teacher 4"):
         learned(noisy_student(pseudo()), nn.Sequential(nn.Flatten(), nn.Linear(64, 7)))
 
 

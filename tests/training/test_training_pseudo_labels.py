@@ -105,7 +105,7 @@ def test_another_teacher_or_other_data_need_another_folder(make_net: MakeNet, ma
     with pytest.raises(RunError, match=r"holds another run \(data many"):
         pseudo_labels(make_net(), apart(many, 100)[0], CLASSES, tmp_path, WAY)
     (tmp_path / "provenance.json").write_text("{half")
-    with pytest.raises(RunError, match=r"provenance\.json is damaged .* remove .*, to make them anew"):
+    with pytest.raises(RunError, match=r"provenance\.json is damaged .* remove .* to make them anew"):
         pseudo_labels(make_net(), many, CLASSES, tmp_path, WAY)
 
 
@@ -138,7 +138,7 @@ def test_a_stopped_pass_goes_on_where_it_was(
 
 @pytest.mark.parametrize("classes", [3, 5])
 def test_a_teacher_of_other_classes_is_refused(make_net: MakeNet, many: InMemory, tmp_path: Path, classes: int) -> None:
-    said = rf"the teacher tells 4 classes apart, the data with labels have {classes}: teacher and students must"
+    said = rf"the teacher has 4 classes, the data with labels have {classes}: teacher and students must"
     with pytest.raises(ValueError, match=said):
         pseudo_labels(make_net(), many, "abcde"[:classes], tmp_path, WAY)
 
@@ -214,13 +214,13 @@ def test_the_summary_says_how_many_are_left() -> None:
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
 def test_a_threshold_is_a_probability(threshold: float) -> None:
-    with pytest.raises(ValueError, match=r"threshold is what the teacher's confidence must be above, in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"threshold is the lowest confidence of the teacher, in \[0, 1\)"):
         SAID.chosen(threshold=threshold)
 
 
 @pytest.mark.parametrize("count", [0, -2, 1.5, "most"])
 def test_a_number_per_class_is_a_number(count: int) -> None:
-    with pytest.raises(ValueError, match="per_class is how many examples of each class there are, >= 1, 'mean' or"):
+    with pytest.raises(ValueError, match="per_class is the number of examples of each class, >= 1, 'mean' or"):
         SAID.chosen(per_class=count)
 
 

@@ -1,4 +1,4 @@
-"""What a step of each recipe computes."""
+"""Steps of each recipe against their formulas."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_adversarial_inputs_raise_the_loss_within_the_budget(
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"mix is the share .* in \[0, 1\], got 1\.5"):
+    with pytest.raises(ValueError, match=r"mix is the fraction .* in \[0, 1\], got 1\.5"):
         adversarial(Spy(), mix=1.5)
     with pytest.raises(ValueError, match="bn_mode must be one of eval, train, got 'batch'"):
         adversarial(Spy(), bn_mode="batch")  # type: ignore[arg-type]

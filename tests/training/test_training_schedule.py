@@ -44,7 +44,7 @@ def test_factors_stay_between_zero_and_one_however_short_the_run(schedule: Const
 
 
 def test_shares_outside_their_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"warmup is a share of all steps in \[0, 1\), got 1\.5"):
+    with pytest.raises(ValueError, match=r"warmup is a fraction of all steps in \[0, 1\), got 1\.5"):
         Cosine(warmup=1.5)
     with pytest.raises(ValueError, match=r"peak must be in \(0, 1\).*got 0 and 0\.04"):
         OneCycle(peak=0)
@@ -69,7 +69,7 @@ def test_factors_stay_in_range(schedule: type[MultiStep | Cyclic]) -> None:
 
 
 def test_steps_and_cycles_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"drops must be rising shares .* got \(0\.7, 0\.3\) and 0\.1"):
+    with pytest.raises(ValueError, match=r"drops must be rising fractions .* got \(0\.7, 0\.3\) and 0\.1"):
         MultiStep((0.7, 0.3))
     with pytest.raises(ValueError, match=r"cycles must be at least 1, .* got 0, 0\.5 and 0\.0"):
         Cyclic(0)

@@ -159,7 +159,7 @@ def test_students_may_learn_by_another_recipe(
     state = json.loads((tmp_path / "round-1/student/epoch-0002/state.json").read_text())
     assert "recipe=Adversarial(" in state["run"]["recipe"]
     assert len(done.rounds) == 1
-    with pytest.raises(ValueError, match="learns classes, not probabilities: say soft=False"):
+    with pytest.raises(ValueError, match="learns classes, not probabilities: set soft=False"):
         replace(PLAN, learning=fgsm)
 
 
@@ -288,11 +288,11 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
     with pytest.raises(ValueError, match=r"small has inputs \(1, 4, 4\), those with labels are \(1, 8, 8\): bring"):
         self_train(make_net, labelled, small, PLAN, out=tmp_path)
     other = InMemory("other", tuple("abcde"), labelled.x, labelled.y)
-    with pytest.raises(ValueError, match="the teacher tells 4 classes apart, the data with labels have 5"):
+    with pytest.raises(ValueError, match="the teacher has 4 classes, the data with labels have 5"):
         self_train(make_net, other, unlabelled, PLAN, out=tmp_path)
     for number, shape, said in (
         (0, (65, 4), r"the teacher cannot take inputs \(1, 8, 8\) from squares: .*; is it made for these"),
-        (2, (64, 7), "the student of round 2 tells 7 classes apart, the data with labels have 4"),
+        (2, (64, 7), "the student of round 2 has 7 classes, the data with labels have 4"),
     ):
         with pytest.raises(ValueError, match=said):
             self_train(_with_odd(make_net, number, shape), *divided, PLAN, out=tmp_path)
@@ -310,6 +310,6 @@ def test_a_smaller_student_is_warned_of(make_net: MakeNet, divided: tuple[InMemo
     def make(number: int) -> nn.Module:
         return make_net() if number == 0 else nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
 
-    said = "the student of round 1 has 260 parameters, its teacher 1,036: Noisy Student wants"
+    said = "the student of round 1 has 260 parameters, its teacher 1,036: Noisy Student needs"
     with pytest.warns(UserWarning, match=said):
         self_train(make, *divided, replace(PLAN, rounds=1), out=tmp_path)

@@ -27,7 +27,7 @@ from robustlab.training import (
 )
 from robustlab.training.recipes.smooth import Where
 from robustlab.training.settings import Settings
-from robustlab.training.training_twin import following
+from robustlab.training.training_twin import training_twin
 
 EPS = 0.1
 THREAT = ThreatModel(Linf(), EPS)
@@ -156,7 +156,7 @@ def test_the_twin_is_made_anew_when_derivatives_are_switched(net: nn.Sequential)
     model, slopes = switched(net).eval(), []
     for on in (True, False, True):
         with smooth_gradients(model, on=on):
-            twin = following(model, X)
+            twin = training_twin(model, X)
             leaf = X.clone().requires_grad_()
             slopes.append(torch.autograd.grad(twin.searched(leaf).square().sum(), leaf)[0])
             assert torch.allclose(slopes[-1], torch.autograd.grad(model(leaf).square().sum(), leaf)[0])
@@ -208,7 +208,7 @@ def test_a_smooth_network_learns(squares: InMemory, make_net: Callable[..., nn.S
 def test_what_cannot_be_is_refused(net: nn.Sequential) -> None:
     with pytest.raises(ValueError, match="where must be one of attack, update, both, neither, got 'everywhere'"):
         smooth_in(madry(THREAT), "everywhere")  # type: ignore[arg-type] # that is the fault
-    with pytest.raises(ValueError, match=r"Free\(.*\) has no between"):
+    with pytest.raises(ValueError, match=r"Free\(.*\) has no two phases"):
         smooth_in(free(THREAT), "both")  # type: ignore[arg-type] # that is the fault
     with pytest.raises(ValueError, match=r"Sequential has no derivative .*smooth\(model, only_gradient=True\)"):
         SmoothIn(standard(), "both").init(net)

@@ -120,10 +120,8 @@ def test_a_stopped_run_goes_on_with_other_workers_to_the_same_bits(
 
 def test_a_worker_that_is_killed_is_told_in_one_sentence(squares: InMemory, make_net: MakeNet, tmp_path: Path) -> None:
     data = examples(Shifting(squares, crash=lambda: os.kill(os.getpid(), signal.SIGKILL)), name="shifting")
-    found = (
-        r"^a process that reads shifting ended unexpectedly \(DataLoader worker .*\): look for too little memory, or "
-    )
-    with pytest.raises(DataError, match=found + r"take workers=0 to read in this one; no epoch was complete$"):
+    found = r"^a process that reads shifting ended unexpectedly \(DataLoader worker .*\): check the free memory, or "
+    with pytest.raises(DataError, match=found + r"set workers=0 to read in this process; no epoch was complete$"):
         fit(make_net(), standard(), data, replace(WAY, workers=1), out=tmp_path)
 
 

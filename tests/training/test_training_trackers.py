@@ -16,12 +16,12 @@ from robustlab.runs import Progress
 from robustlab.training import (
     DivergedError,
     Settings,
+    combined,
     fit,
     mlflow,
     sgd,
     standard,
     tensorboard,
-    together,
     trackers,
 )
 
@@ -58,7 +58,7 @@ def test_steps_and_epochs_become_curves(
     with tensorboard(tmp_path) as show:
         history = fit(
             make_net(), standard(), squares, Settings(2, batch_size=25),
-            validate=lambda _: {"robust_accuracy": 0.25}, progress=together(told.append, show),
+            validate=lambda _: {"robust_accuracy": 0.25}, progress=combined(told.append, show),
         )  # fmt: skip
     assert Writer.closed
     losses = [(value, place) for name, value, place in Writer.written if name == "step/loss"]

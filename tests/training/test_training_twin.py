@@ -14,7 +14,7 @@ from robustlab.core import Linf, ThreatModel
 from robustlab.data import InMemory
 from robustlab.training import Settings, fit, trades
 from robustlab.training import training_twin as follower
-from robustlab.training.training_twin import following, forget
+from robustlab.training.training_twin import forget, training_twin
 
 X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -63,7 +63,7 @@ def test_the_twin_follows_every_weight_and_statistic(make: Callable[[], nn.Modul
     disturb(model, 0)
     before = model(X)
     for seed in (1, 2, 3):
-        twin = following(model, X)
+        twin = training_twin(model, X)
         assert twin.search is not model
         torch.testing.assert_close(twin.search(X), model(X), rtol=1e-4, atol=1e-5)
         disturb(model, seed)
@@ -72,18 +72,18 @@ def test_the_twin_follows_every_weight_and_statistic(make: Callable[[], nn.Modul
 
 def test_a_model_that_decides_by_values_searches_with_itself() -> None:
     model = Branching().eval()
-    assert following(model, X).search is model
+    assert training_twin(model, X).search is model
 
 
 def test_norms_after_convolutions_are_folded(make_net: Callable[..., nn.Sequential]) -> None:
-    twin = following(make_net().eval(), X)
+    twin = training_twin(make_net().eval(), X)
     assert isinstance(twin.search, nn.Module)
     assert not [part for part in twin.search.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
 def test_crafting_asks_for_no_gradient_of_weights(make_net: Callable[..., nn.Sequential]) -> None:
     model = make_net().eval()
-    twin = following(model, X)
+    twin = training_twin(model, X)
     assert isinstance(twin.search, nn.Module)
     assert not [p for p in twin.search.parameters() if p.requires_grad]
     assert all(p.requires_grad for p in model.parameters())
@@ -91,25 +91,25 @@ def test_crafting_asks_for_no_gradient_of_weights(make_net: Callable[..., nn.Seq
 
 def test_a_model_that_was_rebuilt_gets_another_twin(make_net: Callable[..., nn.Sequential]) -> None:
     model = make_net().eval()
-    before = following(model, X).search
-    assert following(model, X).search is before
+    before = training_twin(model, X).search
+    assert training_twin(model, X).search is before
     model[2] = nn.Tanh().eval()
-    torch.testing.assert_close(following(model, X).search(X), model(X), rtol=1e-4, atol=1e-5)
-    after = following(model, X).search
+    torch.testing.assert_close(training_twin(model, X).search(X), model(X), rtol=1e-4, atol=1e-5)
+    after = training_twin(model, X).search
     forget(model)
-    assert following(model, X).search is not after
+    assert training_twin(model, X).search is not after
 
 
 def test_in_training_mode_the_model_searches_with_itself(make_net: Callable[..., nn.Sequential]) -> None:
     model = make_net()
-    assert following(model, X).search is model
+    assert training_twin(model, X).search is model
     model.eval()[1].train()
-    assert following(model, X).search is model
+    assert training_twin(model, X).search is model
 
 
 def test_a_follower_does_not_keep_its_model_alive(make_net: Callable[..., nn.Sequential]) -> None:
     model = make_net().eval()
-    following(model, X)
+    training_twin(model, X)
     gone = weakref.ref(model)
     del model
     gc.collect()
@@ -117,9 +117,9 @@ def test_a_follower_does_not_keep_its_model_alive(make_net: Callable[..., nn.Seq
 
 
 def test_a_run_leaves_no_twin_behind(squares: InMemory, make_net: Callable[..., nn.Sequential]) -> None:
-    """What is kept belongs to a run: a model that is changed after it is not searched by an old twin."""
+    """A twin belongs to a run: a model that is changed after the run gets a new one."""
     model, recipe, way = make_net(), trades(ThreatModel(Linf(), 0.1), steps=1), Settings(1)
     seen: list[bool] = []
-    fit(model, recipe, squares, way, progress=lambda _: seen.append(model in follower._FOLLOWERS))
+    fit(model, recipe, squares, way, progress=lambda _: seen.append(model in follower._TWINS))
     assert all(seen)
-    assert model not in follower._FOLLOWERS
+    assert model not in follower._TWINS

@@ -89,7 +89,7 @@ def test_supervised_vat_smooths_around_the_batch(net: nn.Sequential, weight: flo
 @pytest.mark.parametrize("entropy", [0.0, 1.0])
 def test_semi_supervised_vat_smooths_around_unlabelled_examples(net: nn.Sequential, entropy: float) -> None:
     unlabelled = Unlabelled(OTHER, ratio=3)
-    found = unlabelled.beside(BATCH)
+    found = unlabelled.draw(BATCH)
     near = moved(net, found.x, found.ids)
     got = learned(vat(THREAT, unlabelled=unlabelled, entropy=entropy, bn_mode="eval"), net)
     z = net(found.x)
@@ -123,18 +123,18 @@ def test_labels_of_unlabelled_examples_are_not_looked_at(net: nn.Sequential) -> 
 
 def test_unlabelled_examples_follow_the_labelled_ones_and_the_step() -> None:
     unlabelled = Unlabelled(OTHER, ratio=2)
-    whole = unlabelled.beside(BATCH)
+    whole = unlabelled.draw(BATCH)
     assert torch.equal(whole.x.float(), OTHER.x[whole.ids])
     assert whole.x.dtype == torch.float64
-    part = unlabelled.beside(Batch(X[2:], Y[2:], BATCH.ids[2:], BATCH.seed))
+    part = unlabelled.draw(Batch(X[2:], Y[2:], BATCH.ids[2:], BATCH.seed))
     assert torch.equal(part.ids, whole.ids[4:])
-    assert not torch.equal(unlabelled.beside(BATCH._replace(seed=6)).ids, whole.ids)
-    drawn = torch.cat([unlabelled.beside(BATCH._replace(seed=seed)).ids for seed in range(40)])
+    assert not torch.equal(unlabelled.draw(BATCH._replace(seed=6)).ids, whole.ids)
+    drawn = torch.cat([unlabelled.draw(BATCH._replace(seed=seed)).ids for seed in range(40)])
     assert set(drawn.tolist()) == set(range(40))
 
 
 def test_what_cannot_be_is_refused(net: nn.Sequential) -> None:
-    with pytest.raises(ValueError, match=r"ratio is how many unlabelled examples .* got 0"):
+    with pytest.raises(ValueError, match=r"ratio is the number of unlabelled examples .* got 0"):
         Unlabelled(OTHER, ratio=0)
     small = InMemory("small", ("a",), torch.rand(3, 1, 4, 4), torch.zeros(3).long())
     with pytest.raises(ValueError, match=r"small has inputs \(1, 4, 4\), labelled ones are \(1, 8, 8\): bring them"):
