@@ -53,7 +53,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--schedule cosine --drops 0.5", "the schedule cosine does not use --drops: it is for multi-step"),
         ("--cycles 2", "the schedule one-cycle does not use --cycles: it is for cyclic"),
         ("--schedule multi-step --drops early", "--drops are shares of all steps, as 0.5,0.75, got 'early'"),
-        ("--schedule multi-step --drops 0.5,2", "drops must be rising shares in (0, 1)"),
+        ("--schedule multi-step --drops 0.5,2", "drops must be rising fractions in (0, 1)"),
         ("--precision fp8", "there is no precision 'fp8': choose fp32, bf16, fp16 or auto"),
         ("--clip 0", "clip is a length of the gradient, a finite number > 0, got 0.0"),
         ("--average 1", "average is the decay of a moving average of the weights, in (0, 1), got 1.0"),
