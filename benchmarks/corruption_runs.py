@@ -1,7 +1,7 @@
 """Evaluation under corruptions and the writing of a corrupted copy, from end to end, on Fashion-MNIST.
 
-python -m benchmarks.corruption_runs                    # 19 corruptions x 5 severities on all 10,000 test images, and a copy
-python -m benchmarks.corruption_runs --count 1000       # on a sample
+python -m benchmarks.corruption_runs               # 19 corruptions x 5 severities on all 10,000 test images, and a copy
+python -m benchmarks.corruption_runs --count 1000  # on a sample
 """
 
 from __future__ import annotations
