@@ -42,7 +42,7 @@ N = 200
 Recorder = Callable[..., Evaluation]
 
 
-def share(count: int, n: int = N) -> Interval:
+def fraction(count: int, n: int = N) -> Interval:
     low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
     high = float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
     return Interval(count / n if n else float("nan"), low, high, count, n)
@@ -65,9 +65,9 @@ def _result(attack: str, eps: float, robust: int, classes: tuple[str, ...], reus
     return AttackResult(
         attack=attack,
         eps=eps,
-        robust=share(robust),
-        success=share(180 - robust, 180),
-        target_reached=share(180 - robust, 180) if attack == "targeted" else None,
+        robust=fraction(robust),
+        success=fraction(180 - robust, 180),
+        target_reached=fraction(180 - robust, 180) if attack == "targeted" else None,
         attacked=180 - reused,
         reused=reused,
         nonfinite=0,
@@ -82,7 +82,7 @@ def _result(attack: str, eps: float, robust: int, classes: tuple[str, ...], reus
 
 
 def _curve(name: str, results: list[AttackResult]) -> Curve:
-    points = [CurvePoint(0.0, share(180), 0)]
+    points = [CurvePoint(0.0, fraction(180), 0)]
     for r in results:
         points.append(CurvePoint(r.eps, r.robust, r.reused, Recheck(10, 1) if r.reused else None))
     return Curve(name, tuple(points))
@@ -150,7 +150,7 @@ def recorded(tmp_path: Path) -> Recorder:
             threat=ThreatInfo(norm, (0.0, 1.0)),
             run=_run(name),
             attacks=tuple(AttackInfo(a, f"{a}(...)", a == "targeted") for a in attacks),
-            clean=CleanResult(share(180), per_class(classes, 180, 180), confusion(len(classes), 180), 0.93, 0, 0.2),
+            clean=CleanResult(fraction(180), per_class(classes, 180, 180), confusion(len(classes), 180), 0.93, 0, 0.2),
             results=tuple(r for a in attacks for r in by_attack[a]),
             worst=tuple(WorstCase(r.eps, attacks, r.robust, r.success, r.per_class) for r in worst),
             curves=(*(_curve(a, by_attack[a]) for a in attacks), _curve(WORST, worst)),

@@ -80,9 +80,9 @@ def test_one_model_shows_what_was_recorded(
     page, text = drawn(write_corruptions([one], tmp_path / "plain"))
     assert page.stack == []
     assert one.clean is not None
-    for share in (one.clean.accuracy, one.mean_accuracy, one.families[0].accuracy, one.cell("contrast", 5).accuracy):
-        assert percent(share.value).replace("\u202f", " ") in text or f"{100 * share.value:.0f}" in text
-        assert interval(share) in path_text(tmp_path / "plain")
+    for fraction in (one.clean.accuracy, one.mean_accuracy, one.families[0].accuracy, one.cell("contrast", 5).accuracy):
+        assert percent(fraction.value).replace("\u202f", " ") in text or f"{100 * fraction.value:.0f}" in text
+        assert interval(fraction) in path_text(tmp_path / "plain")
     assert "Errors are plain means, divided by no other model's" in text
     assert "7 real examples, unchanged" in text
     assert "The mean is over 2 corruptions and all severities" in text, "speckle noise is in no mean"
@@ -105,9 +105,9 @@ def test_corruptions_and_attacks_of_the_same_weights_are_in_one_table(
     _, text = drawn(write_corruptions(two, tmp_path / "both", attacked=runs))
     rows = re.search(r"Attacked, Linf eps 0\.1.*", text)
     assert rows is not None
-    shares = [percent(run.worst[-1].robust.value).replace("\u202f", " ") for run in reversed(runs)]
+    fractions = [percent(run.worst[-1].robust.value).replace("\u202f", " ") for run in reversed(runs)]
     after = text[rows.start() : rows.start() + 200]
-    assert re.findall(r"\d+\.\d %", after)[:2] == shares, "in the order of the models, by their weights"
+    assert re.findall(r"\d+\.\d %", after)[:2] == fractions, "in the order of the models, by their weights"
     assert "measured on other examples" not in text
     with pytest.raises(ValueError, match="of other weights"):
         write_corruptions(two[:1], tmp_path / "both", attacked=[attacked(means(1.0), "third")])
@@ -138,8 +138,8 @@ def test_the_darker_the_more_errors(two: tuple[CorruptionEvaluation, CorruptionE
         for row in rows:
             name = {"Gaussian noise": NAMES[0], "Contrast": NAMES[1], "Speckle noise": NAMES[2]}[row.name]
             shown = [(cell.text, cell.shade) for cell in row.cells]
-            shares = [two[0].cell(name, s).accuracy.value for s in (1, 3, 5)]
-            assert shown == [(f"{100 * share:.0f}", 1 - share) for share in shares]
+            fractions = [two[0].cell(name, s).accuracy.value for s in (1, 3, 5)]
+            assert shown == [(f"{100 * fraction:.0f}", 1 - fraction) for fraction in fractions]
 
 
 def test_csv_and_markdown_have_the_same_numbers(

@@ -58,7 +58,7 @@ def first_points(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
 
 
 def rule_for(x: Tensor, threat: ThreatModel, start: Tensor, *, rho: float, restarted: bool) -> Rule:
-    """The rule that goes with the norm.
+    """The rule for a norm.
 
     Args:
         x: inputs (N, ...).

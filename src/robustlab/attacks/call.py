@@ -120,7 +120,7 @@ def craft(  # noqa: PLR0913 -- the arguments of every attack, and the attack its
     seed: int = 0,
     ids: Tensor | None = None,
 ) -> Tensor:
-    """Runs the attack as ``robustlab.core.Attack`` says."""
+    """Runs the attack with the arguments of ``robustlab.core.Attack``."""
     threat = threat_of(self)
     for one in threats_of(self):
         names = checked_inputs(x, y, one, target=target, ids=ids, stop=stop)
@@ -135,7 +135,7 @@ def craft(  # noqa: PLR0913 -- the arguments of every attack, and the attack its
 
 
 def _blocks(x: Tensor, threat: ThreatModel) -> Iterator[slice]:
-    """The rows that are searched together: all, or parts of a batch so large that fresh memory would cost much time."""
+    """The rows that are searched together: all, or parts of a batch so large that new memory would cost much time."""
     count = x.shape[0]
     if x.device.type == "cpu" and isinstance(threat.eps, float):
         count = max(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel()))

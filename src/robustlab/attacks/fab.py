@@ -108,7 +108,7 @@ def _of_score(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _of_nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The boundary to that class which a linear model would reach with the smallest change.
+    """The boundary to the class that a linear model would reach with the smallest change.
 
     argmin_k |z_k - z_y| / ||grad z_k - grad z_y||_dual
     """
@@ -143,7 +143,7 @@ def _nearest_class(norm: Norm, objective: Objective, x: Tensor) -> tuple[Tensor,
 @typed
 @dataclass(frozen=True)
 class FAB:
-    """Fast adaptive boundary attack towards whichever class is nearest; with a target in the call, towards that one.
+    """Fast adaptive boundary attack towards the nearest class; with a target in the call, towards the target.
 
     It searches for the smallest perturbation: with ``stop="never"`` the result is the smallest one of all steps, if
     it is within the budget. Each step costs a backward pass per class: with many classes use ``FABT``.

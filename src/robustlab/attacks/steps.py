@@ -154,7 +154,7 @@ def momentum(norm: Norm, size: Size, decay: float, bounds: tuple[float, float] =
 
 
 class Optimizer(Protocol):
-    """A value that makes a step rule which climbs the score."""
+    """A factory of a step rule that maximises the score."""
 
     def rule(self) -> Step[Any]:
         """The step rule."""

@@ -81,7 +81,7 @@ class Uint8:
 
 
 def in_8_bits(attack: Attack) -> Attack:
-    """The same attack on 8-bit images, inside what chooses targets and starts."""
+    """The same attack on 8-bit images; wrappers for targets and restarts stay outside."""
     if isinstance(attack, Restarts | Targeted):
         return replace(attack, attack=in_8_bits(attack.attack))
     return Uint8(attack)
@@ -106,7 +106,7 @@ class _Images:
         return rows[~finished]
 
     def round(self, rows: Tensor, x_adv: Tensor) -> Tensor:
-        """Offers both roundings of some results; returns the rows that go on."""
+        """Tries both roundings of some results; returns the rows that go on."""
         going = rows
         for far in (False, True):
             if going.numel():

@@ -70,7 +70,7 @@ class Restarts:
 
     Args:
         attack: the attack.
-        count: how often, >= 1; the first run has the seed of the call, so more restarts are never worse.
+        count: number of runs, >= 1; the first run has the seed of the call, so more restarts are never worse.
     """
 
     attack: Attack
@@ -87,16 +87,16 @@ class Restarts:
 
     @property
     def targeted(self) -> bool:
-        """As the attack inside."""
+        """True if the attack inside is targeted."""
         return facts.targeted(self.attack)
 
     @property
     def runs(self) -> tuple[Attack, ...]:
-        """The attack as often as it is run."""
+        """The attack, once per run."""
         return (self.attack,) * self.count
 
     def passes_needed(self, classes: int) -> int:
-        """As often as it is run."""
+        """Passes of all runs."""
         return self.count * facts.passes_needed(self.attack, classes)
 
     def search(self, call: Call) -> Tensor:

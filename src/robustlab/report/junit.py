@@ -1,4 +1,4 @@
-"""A result as JUnit XML, which build servers show as test cases."""
+"""Results as JUnit XML, which build servers show as test cases."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from robustlab.report.words import budget
 def to_junit(evaluations: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> str:
     """A test suite per model: its clean accuracy, its robust accuracy at each eps, and each finding.
 
-    A case fails where the command would end with a code of its own: the lower bound of robust accuracy at the largest
+    A case fails if the command would end with an error code: the lower bound of robust accuracy at the largest
     eps is below ``fail_under``, or there is a serious finding and ``strict`` is set.
 
     Args:
         evaluations: one or more.
-        fail_under: the smallest lower bound of robust accuracy that passes, as a share; None: every one.
+        fail_under: the smallest lower bound of robust accuracy that passes, in 0..1; None: every one.
         strict: whether serious findings fail.
     """
     root = Xml.Element("testsuites", name="robustlab")

@@ -1,4 +1,4 @@
-"""A section for a model card in Markdown: what was measured, how, and what it does not say."""
+"""A section for a model card in Markdown: results, their measurement, and their limits."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def _how(e: Evaluation) -> str:
 
 
 def _trust(e: Evaluation) -> str:
-    lines = ["Robust accuracy is an upper bound: what the attacks that were run left. It is no guarantee."]
+    lines = ["Robust accuracy is an upper bound: other attacks may find more adversarial examples. It is no guarantee."]
     lines += [f"- **{f.severity}**, `{f.code}`: {md_text(f.title)} {md_text(f.advice)}" for f in e.findings]
     return "\n".join([lines[0], *(["", *lines[1:]] if len(lines) > 1 else [])])

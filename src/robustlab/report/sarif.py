@@ -22,7 +22,7 @@ def to_sarif(evaluations: Sequence[Evaluation], *, fail_under: float | None = No
 
     Args:
         evaluations: one or more.
-        fail_under: the smallest lower bound of robust accuracy at the largest eps that passes, as a share; a model
+        fail_under: the smallest lower bound of robust accuracy at the largest eps that passes, in 0..1; a model
             below it is a result of the rule "robust-accuracy". None: no such rule.
     """
     cases = [(e, f) for e in evaluations for f in e.findings]
