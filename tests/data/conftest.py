@@ -1,4 +1,4 @@
-"""Small published data sets in IDX format, and a local server that hands them out well or badly."""
+"""Small published data sets in IDX format, and a local server that serves them correctly or with faults."""
 
 from __future__ import annotations
 

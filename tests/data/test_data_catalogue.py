@@ -1,4 +1,4 @@
-"""Data sets by name, what is said of them, the photographs, the progress bars."""
+"""Data sets by name, their descriptions, the photographs, the progress bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image folders: layout, labels, sizes, and what is wrong with them."""
+"""Image folders: layout, labels, sizes, and their faults."""
 
 from __future__ import annotations
 

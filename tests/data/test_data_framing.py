@@ -1,4 +1,4 @@
-"""Photographs of any size become the square that a model takes, as libraries publish it or as the user says."""
+"""Photographs of any size become the square that a model takes, as published or as the user chooses."""
 
 from __future__ import annotations
 

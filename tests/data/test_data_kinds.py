@@ -1,4 +1,4 @@
-"""Every kind of data that users bring becomes the same examples, or a sentence that works when it is followed."""
+"""Every kind of data that users bring becomes the same examples, or an error whose remedy works."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoded(picture: Image.Image) -> bytes:
 
 
 class ClassLabel:
-    """As Hugging Face has it."""
+    """The method of Hugging Face."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
@@ -55,11 +55,11 @@ class HuggingFace:
         return self.columns[key] if isinstance(key, str) else {name: self.columns[name][key] for name in self.columns}
 
     def batch(self, batch_size: int) -> None:
-        """There is such a method, which is another one than ours."""
+        """A method of the same name with another meaning."""
 
 
 class DatasetDict(dict[str, HuggingFace]):
-    """As theirs."""
+    """The method of pandas."""
 
 
 class Frame:
@@ -235,7 +235,7 @@ def test_a_table_of_numbers_is_read_by_its_columns() -> None:
 
 
 class Endless(IterableDataset[tuple[Tensor, int]]):
-    """As streamed data sets are."""
+    """A data set that is streamed."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         return itertools.cycle(PAIRS)

@@ -1,4 +1,4 @@
-"""The order of classes from files and folders; folders that are laid out otherwise than they should be."""
+"""The order of classes from files and folders; folders with a wrong layout."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Y = torch.tensor([0, 1, 2, 2, 1, 0])
 
 
 class Promised(Dataset[tuple[object, int]]):
-    """A data set that says it has more or other examples than it has."""
+    """A data set with a wrong length or wrong examples."""
 
     classes = ("a", "b", "c")
 

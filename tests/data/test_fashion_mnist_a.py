@@ -1,4 +1,4 @@
-"""Hard images of Fashion-MNIST by their numbers; and the list that comes with the package."""
+"""Hard images of Fashion-MNIST by their numbers; and the list in the package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAIN = 5
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> InMemory:
-    """Eight images in the place of 70,000, of which the first five are training images."""
+    """Eight images in place of 70,000; the first five are training images."""
     x = torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand(8, 1, 28, 28).contiguous()
     made = InMemory("all", CLASSES, x, torch.arange(8))
     record = {"sha256": made.sha256, "members": [1, 4, 6, 7], "suspects": [5, 2]}

@@ -1,4 +1,4 @@
-"""Published layouts of corrupted copies: what is read, in which order, and what is wrong with a folder."""
+"""Published layouts of corrupted copies: contents, order, and faults of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of torchvision by name: splits, classes, sizes, what is downloaded when, and what is refused."""
+"""Data sets of torchvision by name: splits, classes, sizes, downloads and refusals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTS = {"train": 6, "val": 2, "trainval": 8, "test": 4}
 
 
 class Leaves(VisionDataset):  # type: ignore[misc]  # torchvision has no types
-    """A set like Flowers102: files below the root, splits by their names, labels that nobody else knows."""
+    """A set like Flowers102: files below the root, splits by their names, labels of its own."""
 
     names: tuple[str, ...] = ("train", "val", "test")
     online, sizes, mode = True, ((30, 20),), "RGB"

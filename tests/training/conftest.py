@@ -21,7 +21,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def squares() -> InMemory:
-    """50 noisy 8x8 images, each with a bright quarter that says its class."""
+    """50 noisy 8x8 images, each with a bright quarter that shows its class."""
     draw = torch.Generator().manual_seed(0)
     y = torch.randint(4, (50,), generator=draw)
     x = torch.randint(128, (50, 1, 8, 8), generator=draw, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Kills a process while it makes features, goes on, and prints what was made of it.
+"""Kills a process while it makes features, resumes, and prints the results.
 
 A program rather than a test, so that it can fork before any thread runs: ``python killed_features.py FOLDER``.
 """
@@ -22,13 +22,13 @@ WAY = Settings(1, device="cpu")
 
 
 def data() -> InMemory:
-    """More random images than are passed at a time, four times over."""
+    """Random images for more than four batches."""
     x = torch.randint(256, (250, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return InMemory("noise", tuple("ab"), x, torch.arange(250) % 2)
 
 
 def net() -> nn.Sequential:
-    """A network with norm."""
+    """A network with BatchNorm."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
 
@@ -48,7 +48,7 @@ def killed(folder: Path, step: int) -> None:
 
 
 def main(folder: Path) -> None:
-    """Prints rows that were there after the kills, the batches made at last, and whether the features are right."""
+    """Prints the rows after each kill, the batches made at last, and if the features are right."""
     torch.set_num_threads(1)
     feature_store.SECONDS = 0.0
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""Kills trainings in the middle of an epoch, goes on with them, and prints what differs from those left alone.
+"""Kills trainings in the middle of an epoch, resumes them, and prints differences from uninterrupted ones.
 
 A program rather than a test, so that it can fork before any thread runs: ``python killed_fits.py FOLDER``.
 """
@@ -41,7 +41,7 @@ def data() -> InMemory:
 
 
 def net(seed: int = 0) -> nn.Module:
-    """A network with norm and dropout."""
+    """A network with BatchNorm and dropout."""
     torch.manual_seed(seed)
     head = (nn.Dropout(0.2), nn.Flatten(), nn.Linear(144, 4))
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *head)
@@ -62,13 +62,13 @@ def killed(recipe: Recipe, out: Path, place: tuple[int, int]) -> None:
 
 
 def content(out: Path) -> list[bytes]:
-    """Weights, their average and the memory of recipe and optimizer."""
+    """Weights, their average and the state of recipe and optimizer."""
     names = ("model", "average", "state")
     return [(out / "epoch-0003" / f"{name}.safetensors").read_bytes() for name in names]
 
 
 def main(folder: Path) -> None:
-    """Prints by recipe how many of the runs ended like the one that was left alone."""
+    """Prints by recipe the number of runs that ended like the uninterrupted one."""
     torch.set_num_threads(1)
     alike = {}
     for name, recipe in {**{name: RECIPES[name] for name in STATEFUL}, "carrying": Carrying()}.items():

@@ -1,4 +1,4 @@
-"""Kills a run of Noisy Student in one stage after the other, goes on, and prints whether it ends as if left alone.
+"""Kills a run of Noisy Student in one stage after the other, resumes, and prints if it ends like an uninterrupted one.
 
 A program rather than a test, so that it can fork before any thread runs: ``python killed_students.py FOLDER``.
 """
@@ -41,14 +41,14 @@ def place_of(at: Progress) -> tuple[int, int]:
 
 
 def net(number: int) -> nn.Module:
-    """A network with norm and dropout."""
+    """A network with BatchNorm and dropout."""
     torch.manual_seed(number)
     head = (nn.Dropout(0.2), nn.Flatten(), nn.Linear(144, 4))
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *head)
 
 
 def ran(out: Path, progress: Report | None = None) -> SelfTrained:
-    """The run, or what is left of it."""
+    """Runs Noisy Student, or resumes it."""
     x = torch.rand(630, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     labelled, unlabelled = apart(InMemory("noise", tuple("abcd"), x, torch.arange(630) % 4), 30)
     return self_train(net, labelled, unlabelled, PLAN, out=out, progress=progress)
@@ -69,7 +69,7 @@ def killed(out: Path, stage: str) -> None:
 
 
 def main(folder: Path) -> None:
-    """Prints where it was killed, and whether all weights are the same at the end."""
+    """Prints the places of the kills, and if all weights are the same at the end."""
     torch.set_num_threads(1)
     feature_store.SECONDS = 0.0
     whole = ran(folder / "whole").model

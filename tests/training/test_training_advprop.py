@@ -1,4 +1,4 @@
-"""AdvProp: who is seen by which norms, what is attacked, what the loss is, and what it costs to find out."""
+"""AdvProp: routes through BatchNorm, attacks, losses and cost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _step(model: nn.Module, recipe: AdvProp, batch: Batch = BATCH) -> dict[str, 
 
 
 def _norm(model: nn.Module, route: int) -> nn.BatchNorm2d:
-    """The first norm of a route."""
+    """The first BatchNorm of a route."""
     part = routed_parts(model)[0]
     return cast("nn.BatchNorm2d", part.main if route == 0 else part.aux[route - 1])
 
@@ -107,7 +107,7 @@ def test_statistics_are_those_of_the_inputs_of_each_route(make_net: MakeNet) -> 
 
 @dataclass(frozen=True)
 class Listening:
-    """An attack that remembers what it was asked to reach, by which route, and returns moved inputs."""
+    """An attack that records its targets and the route, and returns moved inputs."""
 
     threat: ThreatModel = THREAT
     heard: list[tuple[Tensor | None, Tensor]] = field(default_factory=list, compare=False)

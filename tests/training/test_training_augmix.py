@@ -24,12 +24,12 @@ def batch(squares: InMemory) -> Batch:
 
 
 def shifted(image: Tensor) -> Tensor:
-    """Brighter by a random amount."""
+    """Brightens an image by a random amount."""
     return image.int().add(torch.randint(60, ())).clamp(0, 255).to(torch.uint8)
 
 
 class Recorder(nn.Module):
-    """A network that keeps what it was given."""
+    """A network that records its inputs."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A precision that is left open: what is faster, told, and kept by a run that is resumed on another processor."""
+"""Precision "auto": the faster one, which is reported, and kept by a run that is resumed on another processor."""
 
 from __future__ import annotations
 

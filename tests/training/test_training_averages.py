@@ -1,4 +1,4 @@
-"""Other weights than those after the last step: averaged ones, and those of the best epoch."""
+"""Weights other than the last ones: averaged ones, and those of the best epoch."""
 
 from __future__ import annotations
 

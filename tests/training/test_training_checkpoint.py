@@ -81,7 +81,7 @@ class KilledError(Exception):
 
 @dataclass(frozen=True)
 class Carrying:
-    """A recipe with a memory: the inputs are moved by what the steps before left behind."""
+    """A recipe with a state: the inputs are moved by sums of earlier steps."""
 
     replays: ClassVar[int] = 1
 
@@ -107,13 +107,13 @@ def stop_at(epoch: int, step: int) -> Callable[[Progress], None]:
 
 
 def outcome(model: nn.Module, history: History) -> tuple[list[bytes], list[dict[str, float]]]:
-    """Weights and buffers to the bit, and all of the history but the time."""
+    """Exact weights and buffers, and the history without times."""
     bits = [value.contiguous().numpy().tobytes() for value in model.state_dict().values()]
     return bits, [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in history.epochs]
 
 
 class Slowing(torch.optim.Optimizer):
-    """Remembers plain numbers: how often each weight was moved, and a pace of the group that it changes itself."""
+    """An optimizer with plain numbers in its state: updates of each weight, and an option that it changes itself."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.1) -> None:
         super().__init__(params, {"lr": lr, "pace": 1.0, "range": (0.0, 1.0)})

@@ -18,7 +18,7 @@ NAMES = ["gaussian_noise", "fog", "contrast"]
 
 
 class Seen:
-    """A recipe that remembers what batch it was given."""
+    """A recipe that records its batch."""
 
     replays = 3
 

@@ -1,4 +1,4 @@
-"""Images changed before they are learned from: augmented at each step, or perturbed once for all."""
+"""Images changed before training: augmented at each step, or perturbed once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def batch(squares: InMemory) -> Batch:
 
 
 def noisy(image: Tensor) -> Tensor:
-    """Draws from all three generators."""
+    """A change that draws from all three generators."""
     shift = int(torch.randint(50, ())) + random.randrange(50) + int(np.random.randint(50))  # noqa: NPY002
     return image.int().add(shift).clamp(0, 255).to(torch.uint8)
 
@@ -104,7 +104,7 @@ def test_a_share_of_the_examples_stays_clean(squares: InMemory, make_net: MakeNe
 
 
 def test_training_on_stale_examples_learns_them_and_not_robustness(squares: InMemory, make_net: MakeNet) -> None:
-    """The trap: nearly all of the perturbed set is right, while the same attack made anew wins far more often."""
+    """Accuracy on the perturbed set is high, while the same attack made anew succeeds far more often."""
     attack = FGSM(ThreatModel(Linf(), 0.2))
     model = make_net(dropout=0.0)
     fit(model, standard(), squares, Settings(10, batch_size=25))

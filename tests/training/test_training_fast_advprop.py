@@ -1,4 +1,4 @@
-"""Fast AdvProp: the parts of a batch, what they are passed through, and what each example counts."""
+"""Fast AdvProp: the parts of a batch, their routes, and the weight of each example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a frozen network: those of the forward pass, kept, resumed, and never stale."""
+"""Features of a frozen network: those of the forward pass, kept, resumed, and never outdated."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_features_are_made_once_and_again_where_weights_data_or_size_change(
 
 
 class Scaled(nn.Module):
-    """Has a number that neither its weights nor its name tell."""
+    """A model with a number that is in neither its weights nor its name."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Fine-tuning: what is frozen stays, groups open and learn at their own rates, the best weights come back."""
+"""Fine-tuning: frozen layers stay, groups open and learn at their own rates, the best weights are returned."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def state(net: nn.Module) -> dict[str, Tensor]:
 
 
 def changed(before: dict[str, Tensor], net: nn.Module) -> set[str]:
-    """The layers whose weights or statistics are not, bit for bit, what they were."""
+    """The layers whose weights or statistics have changed in any bit."""
     after = net.state_dict()
     return {name.partition(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
 
@@ -96,7 +96,7 @@ def test_statistics_can_be_kept_while_the_weights_beside_them_learn(
 
 
 class Watched(Standard):
-    """Looks at the network at each step."""
+    """A recipe that records the state of the network at each step."""
 
     seen: list[tuple[float, list[bool], list[bool]]]
 

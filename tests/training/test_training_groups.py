@@ -1,4 +1,4 @@
-"""Groups of layers from the bottom to the top, a new head, and which groups are open when."""
+"""Groups of layers from the bottom to the top, a new head, and the open groups of each step."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_auxiliary_norms_are_with_the_main_ones_and_change_no_group(model: nn.Mo
 
 
 def norms_in(part: nn.Module) -> list[nn.Parameter]:
-    """Parameters of norm layers."""
+    """Parameters of normalisation layers."""
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)
     return [p for layer in part.modules() if isinstance(layer, norms) for p in layer.parameters()]
 

@@ -1,4 +1,4 @@
-"""The loop: what it computes, what it promises, what it refuses."""
+"""The training loop: results, guarantees and refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MakeNet = Callable[..., nn.Sequential]
 
 @dataclass(frozen=True)
 class Watching:
-    """Standard training that writes down what it sees."""
+    """Standard training that records its batches."""
 
     batches: list[Batch] = field(default_factory=list)
     draws: list[float] = field(default_factory=list)
@@ -163,7 +163,7 @@ def test_a_recipe_may_replay_its_batches_with_an_update_each(squares: InMemory, 
 
 
 def plain_net() -> nn.Sequential:
-    """A network in which no example sees another."""
+    """A network in which examples do not depend on each other."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 4))

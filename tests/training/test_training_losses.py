@@ -1,4 +1,4 @@
-"""Each recipe against its formula, written out from one end to the other, on a small network in float64."""
+"""Each recipe against its formula, written out in full, on a small network in float64."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def backward(loss: Tensor) -> None:
 
 
 def gradients(model: nn.Module) -> list[Tensor]:
-    """The gradients of all weights, taken away from them."""
+    """The gradients of all weights, which are removed from them."""
     found = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
     model.zero_grad()
     return found
@@ -211,7 +211,7 @@ def test_free_with_a_budget_of_zero_is_standard_training(net: nn.Sequential) -> 
 
 
 def perturbed_by_hand(net: nn.Sequential, gamma: float, loss_of: Callable[[nn.Module], Tensor]) -> nn.Sequential:
-    """A copy of the network at the weights nearby where the loss is higher."""
+    """A copy of the network at perturbed weights with a higher loss."""
     proxy, there = copy.deepcopy(net), copy.deepcopy(net)
     loss_of(proxy).backward()
     for layer in (0, 4, 6):

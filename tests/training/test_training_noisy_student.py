@@ -94,7 +94,7 @@ def test_every_image_is_changed_on_its_own_and_follows_step_and_id() -> None:
 
 
 class Seen:
-    """A recipe that remembers what batch it was given."""
+    """A recipe that records its batch."""
 
     replays = 3
 
@@ -140,7 +140,7 @@ def test_a_student_of_other_classes_is_refused() -> None:
 
 
 class Functional(nn.Module):
-    """Drops features by its own mode, as timm's networks do, beside layers that have one."""
+    """A network that drops features by its own mode, as those of timm, with layers that have a mode of their own."""
 
     def __init__(self) -> None:
         super().__init__()

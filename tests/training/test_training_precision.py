@@ -1,4 +1,4 @@
-"""The loss scaler of fp16: what overflows is left out, and a resumed run has the scale of the one that was stopped."""
+"""The loss scaler of fp16: overflowing updates are left out, and a resumed run keeps the scale."""
 
 from __future__ import annotations
 

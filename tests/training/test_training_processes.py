@@ -89,7 +89,7 @@ def settings(batch_size):
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory in which two processes have left what they did."""
+    """The directory with the results of two processes."""
     out = tmp_path_factory.mktemp("processes")
     (out / "tests_shared.py").write_text(SHARED)
     (out / "program.py").write_text(PROGRAM)
@@ -108,7 +108,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_learn_like_one_with_the_doubled_batch(
     launched: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float64, so that small slopes have one sign whatever the order of the sums; losses are told in float32."""
+    """In float64, so that small slopes have one sign whatever the order of the sums; losses are reported in float32."""
     monkeypatch.syspath_prepend(str(launched))
     import tests_shared as shared  # type: ignore[import-not-found]
 
@@ -126,7 +126,7 @@ def test_two_processes_learn_like_one_with_the_doubled_batch(
 
 @pytest.mark.slow
 def test_both_processes_end_with_the_same_bits(launched: Path) -> None:
-    """Also with norm layers, whose running statistics and their moving average each has from its own examples."""
+    """Also with BatchNorm, whose running statistics and their moving average each has from its own examples."""
     for name in ("pgd", "trades", "whole", "cut"):
         first, second = (launched / f"{name}-{rank}.safetensors" for rank in (0, 1))
         assert first.read_bytes() == second.read_bytes()
@@ -134,7 +134,7 @@ def test_both_processes_end_with_the_same_bits(launched: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stopped_run_of_two_processes_ends_bit_for_bit_like_a_whole_one(launched: Path) -> None:
-    """With norm layers, and with a recipe whose state is another in each process."""
+    """With BatchNorm, and with a recipe whose state is another in each process."""
     whole, cut = (launched / "runs" / name / "epoch-0003" for name in ("whole", "cut"))
     for file in ("model.safetensors", "state.safetensors"):
         assert (whole / file).read_bytes() == (cut / file).read_bytes()

@@ -1,4 +1,4 @@
-"""Pseudo-labels: what the teacher says without noise, where it is kept, and which of it a student learns."""
+"""Pseudo-labels: those of a teacher without noise, their files, and the choice for a student."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = tuple("abcd")
 
 
 class _Unreadable(Tensor):
-    """A tensor that nobody may do anything with."""
+    """A tensor that raises in every operation."""
 
     @classmethod
     def __torch_function__(cls, func: object, types: object, args: object = (), kwargs: object = None) -> object:
@@ -46,7 +46,7 @@ class Secret:
 
 @pytest.fixture
 def many() -> InMemory:
-    """More random images than are passed at a time, three times over."""
+    """Random images for more than three batches."""
     x = torch.randint(256, (600, 1, 8, 8), generator=DRAW, dtype=torch.uint8)
     return InMemory("many", CLASSES, x, torch.arange(600) % 4)
 
@@ -151,14 +151,14 @@ def test_a_teacher_that_gives_nan_is_refused(make_net: MakeNet, many: InMemory, 
 
 
 def told(probs: Tensor) -> PseudoLabels:
-    """Probabilities of examples that are all alike."""
+    """Equal probabilities for all examples."""
     count, classes = probs.shape
     data = InMemory("told", tuple("abcdef"[:classes]), torch.zeros(count, 1, 2, 2), torch.zeros(count).long())
     return PseudoLabels(WithoutLabels(data), data.classes, probs, {})
 
 
 def sure(label: list[int], confidence: list[float], classes: int = 3) -> PseudoLabels:
-    """A teacher that is so sure of each label, and shares the rest among the others."""
+    """A teacher with a given confidence in each label; the rest is spread over the other classes."""
     probs = torch.tensor([[(1 - c) / (classes - 1)] * classes for c in confidence])
     probs[torch.arange(len(label)), label] = torch.tensor(confidence)
     return told(probs)

@@ -21,7 +21,7 @@ THREAT = ThreatModel(Linf(), 0.1)
 
 @dataclass
 class Spy:
-    """An attack that inverts images, and remembers how it was called."""
+    """An attack that inverts images, and records its arguments."""
 
     fails: bool = False
     seen: dict[str, object] = field(default_factory=dict)

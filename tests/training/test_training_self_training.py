@@ -1,4 +1,4 @@
-"""The rounds of Noisy Student: stages, what each is given, and that a run which is killed anywhere goes on."""
+"""The rounds of Noisy Student: stages, their data, and resuming after a kill anywhere."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class Nothing:
 
 
 def _with_odd(make_net: MakeNet, odd: int, shape: tuple[int, int]) -> Callable[[int], nn.Module]:
-    """Makes good networks but for one generation."""
+    """Makes good networks except for one generation."""
 
     def make(number: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(*shape)) if number == odd else make_net()

@@ -1,4 +1,4 @@
-"""Checkpoints are believed only with the files that were written with them."""
+"""Checkpoints are valid only with the files that were written with them."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_grad_align_adds_one_minus_the_cosine_of_two_gradients(net: nn.Sequentia
 
 
 def copy_with_same_weights(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The model as a function of the very weights, on buffers that nobody keeps."""
+    """The model as a function of its weights, on copies of its buffers."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     weights = dict(model.named_parameters())
     return lambda x: torch.func.functional_call(model, {**weights, **buffers}, (x,))
@@ -111,7 +111,7 @@ def test_rows_without_gradient_have_no_angle() -> None:
 
 @dataclass(frozen=True)
 class Scripted:
-    """Leaves images alone, or inverts those whose number of the check is below a threshold."""
+    """An attack that inverts images if the number of the check is below a threshold."""
 
     accuracies: tuple[float, ...]
 

@@ -1,4 +1,4 @@
-"""Smooth Adversarial Training: whose gradient is smooth, against networks whose derivatives are written by hand."""
+"""Smooth Adversarial Training: smooth gradients, against networks with derivatives written by hand."""
 
 from __future__ import annotations
 

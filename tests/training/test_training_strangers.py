@@ -1,4 +1,4 @@
-"""Caches and pseudo-labels that somebody else left in a folder: believed only if they can be what is said."""
+"""Caches and pseudo-labels from elsewhere in a folder: used only if they are consistent."""
 
 from __future__ import annotations
 

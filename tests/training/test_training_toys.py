@@ -1,4 +1,4 @@
-"""Models of a lecture in every recipe: a sum, whose gradient is one number expanded, and a bias that sees no input."""
+"""Models of a lecture in every recipe: a sum, whose gradient is one number expanded, and a bias without an input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PlainSum(nn.Module):
 
 
 class BiasAlone(nn.Module):
-    """Does not look at its input."""
+    """Ignores its input."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ MakeNet = Callable[..., nn.Sequential]
 
 
 class Writer:
-    """Stands for TensorBoard's writer, which need not be installed."""
+    """A stand-in for TensorBoard's writer, which need not be installed."""
 
     written: list[tuple[str, float, int]]
     closed: bool
@@ -80,7 +80,7 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path: Path, monkeypatch
 
 
 class Board(ModuleType):
-    """Stands for MLflow, which need not be installed: the part of its API that Accelerate's tracker uses."""
+    """A stand-in for MLflow, which need not be installed: the part of its API that Accelerate's tracker uses."""
 
     def __init__(self) -> None:
         super().__init__("mlflow")

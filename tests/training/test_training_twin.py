@@ -1,4 +1,4 @@
-"""The twin that follows a model through training."""
+"""The training twin of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 class Residual(nn.Module):
-    """A convolution whose output two layers see, a norm without offset, and one after a dense layer."""
+    """A convolution whose output two layers take, BatchNorm without offset, and one after a dense layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Residual(nn.Module):
 
 
 class Branching(nn.Module):
-    """Its path depends on the values, so that there is no twin."""
+    """A network whose path depends on the values, so that there is no twin."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Virtual adversarial training against its formulas, and where unlabelled examples come from."""
+"""Virtual adversarial training against its formulas, and the draws of unlabelled examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models inside torch.compile, DataParallel and their like: trained, kept, resumed and loaded as the model itself."""
+"""Models inside torch.compile, DataParallel and similar: trained, kept, resumed and loaded as the model itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compiled(model: nn.Module) -> nn.Module:
 
 
 def inside(model: nn.Module) -> nn.Module:
-    """One part is wrapped, and the whole."""
+    """A model that is wrapped, with a wrapped part."""
     model.features = nn.DataParallel(model.get_submodule("features"))
     return nn.DataParallel(model)
 
@@ -52,7 +52,7 @@ def stop(at: Progress) -> None:
 
 
 def without_digests(checkpoint: Path) -> None:
-    """Makes a checkpoint one of an older version, which vouches for no file."""
+    """Makes a checkpoint one of an older version, without digests of its files."""
     path = checkpoint / "state.json"
     path.write_text(
         json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "files"})
@@ -115,7 +115,7 @@ def test_weights_have_one_digest_in_any_wrapper(wrap: str) -> None:
 
 
 class Counts(nn.Linear):
-    """Has state that is no tensor."""
+    """A model with state that is not a tensor."""
 
     def get_extra_state(self) -> object:
         return {"calls": [1, 2]}
