@@ -50,7 +50,7 @@ CLAIM = Claim(
 
 @dataclass
 class Bench:
-    """Counts what is trained, and stops when it is told to."""
+    """Counts trainings, and stops at a given one."""
 
     trained: int = 0
     stop_at: int = -1
@@ -74,7 +74,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, claim: Claim) -> None:
-    """The only claim that there is."""
+    """The only claim."""
     monkeypatch.setattr(import_module("robustlab.studies.reproduce"), "CLAIMS", (claim,))
 
 
@@ -208,10 +208,10 @@ def test_number_that_was_not_measured_is_no_evidence() -> None:
     ("change", "said"),
     [
         ({"seeds": 2}, "a verdict needs 3 seeds or more, got 2"),
-        ({"effects": ()}, "nothing is said to come out"),
+        ({"effects": ()}, "a claim needs at least one effect"),
         ({"name": "No Name"}, "need names of small letters"),
         ({"arms": (CLAIM.arms[0], CLAIM.arms[0])}, "all different"),
-        ({"arms": CLAIM.arms[:1]}, "'score of two epochs over one' speaks of two, not an arm"),
+        ({"arms": CLAIM.arms[:1]}, "'score of two epochs over one' names two, not an arm"),
         ({"effects": (replace(CLAIM.effects[0], smallest=0.0, ratio=True),)}, "smallest ratio must be positive"),
         ({"minutes": 2 * LONGEST + 1}, "2 arms would take 61 minutes a seed"),
     ],
@@ -294,7 +294,7 @@ def test_samples_of_training_data_are_disjoint_from_held_out_images(tmp_path: Pa
     assert len(inside) == 100
     assert not set(rows_of(inside)) & set(rows_of(outside))
     assert rows_of(inside) != rows_of(chosen.examples(replace(lab, seed=4)))
-    with pytest.raises(ValueError, match="none are left to be held out"):
+    with pytest.raises(ValueError, match="choose fewer, so that some can be held out"):
         Sampled().held_out(lab)
 
 
@@ -306,7 +306,7 @@ def test_balanced_samples_have_as_many_of_each_class(tmp_path: Path) -> None:
 
 
 def rows_of(part: object) -> list[int]:
-    """Numbers in the whole."""
+    """Numbers in the whole data set."""
     rows = getattr(part, "rows")  # noqa: B009 -- of a part, which has them
     assert isinstance(rows, torch.Tensor)
     return [int(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Every claim of the catalogue in tiny, on digits: it runs, resumes and is judged; its numbers mean nothing."""
+"""Every claim of the catalogue in tiny, on digits: it runs, resumes and is judged; its numbers have no meaning."""
 
 from __future__ import annotations
 
@@ -99,6 +99,6 @@ def test_early_stopping_needs_images_that_are_left_out(tmp_path: Path) -> None:
     watched = next(c for c in CLAIMS if c.name == "robust-overfitting").arms[0].network
     lab = Lab(tmp_path, 0, Budget("tiny", images=32, epochs=1, test=4), "cpu")
     wrong = replace(watched, data=PerturbedOnce(watched.watch, Network(standard(), epochs=1)))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="early stopping needs an attack to watch, and training data that leave"):
+    with pytest.raises(ValueError, match="early stopping needs an attack to watch, and training data with held-out"):
         lab.trained(wrong)
     assert isinstance(watched.data, Sampled)

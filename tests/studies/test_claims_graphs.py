@@ -1,4 +1,4 @@
-"""Training beside a graph: which images are in it, and whose labels are looked at."""
+"""Training with a graph: its images, and the labels that are read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from robustlab.data.digits import digits
 from robustlab.models import load
 from robustlab.studies import Budget
 from robustlab.studies.claim_engine import graphs
-from robustlab.studies.claim_engine.graphs import BesideGraph, PretrainedFeatures
+from robustlab.studies.claim_engine.graphs import PretrainedFeatures, WithGraph
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Balanced, Sampled
 
 
 @dataclass(frozen=True)
 class Pixels(PretrainedFeatures):
-    """Cheap, and as good as any for these tests."""
+    """Cheap features for these tests."""
 
     def __call__(self, examples: Examples) -> Tensor:
         return examples.batch(torch.arange(len(examples))).x.flatten(1)
@@ -56,7 +56,7 @@ class Nameless:
 def test_labelled_images_are_their_nodes(tmp_path: Path, images: int | None) -> None:
     lab = Lab(tmp_path, 3, Budget("tiny", images=images), "cpu")
     labelled = Balanced(2).examples(lab)
-    recipe = BesideGraph(Pixels()).planned(lab, labelled)
+    recipe = WithGraph(Pixels()).planned(lab, labelled)
     nodes = recipe.nodes
     assert nodes is not None
     fewest, most = (images, images + 20) if images else (len(lab.data("train")),) * 2
@@ -69,7 +69,7 @@ def test_labelled_images_are_their_nodes(tmp_path: Path, images: int | None) -> 
 def test_labels_of_the_graph_are_not_read(tmp_path: Path, tiny: Budget) -> None:
     lab = Lab(tmp_path, 0, tiny, "cpu")
     labelled = Balanced(2).examples(lab)
-    recipe = BesideGraph(Pixels()).planned(lab, labelled)
+    recipe = WithGraph(Pixels()).planned(lab, labelled)
     blind = replace(recipe, pool=Nameless(recipe.pool))
     batch = labelled.batch(torch.arange(8))
     gradients = []
@@ -85,7 +85,7 @@ def test_images_of_another_data_set_are_refused(tmp_path: Path, tiny: Budget) ->
     lab = Lab(tmp_path, 0, tiny, "cpu")
     other = examples((torch.rand(4, 1, 28, 28), torch.arange(4)))
     with pytest.raises(ValueError, match="needs labelled images that are a part of it"):
-        BesideGraph(Pixels()).planned(lab, other)
+        WithGraph(Pixels()).planned(lab, other)
 
 
 def test_features_are_those_before_the_last_layer(tmp_path: Path, tiny: Budget) -> None:

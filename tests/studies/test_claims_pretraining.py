@@ -1,4 +1,4 @@
-"""Claims on AdvProp and Noisy Student: what is trained on, what a student is taught, what is measured once."""
+"""Claims on AdvProp and Noisy Student: training data, pseudo-labels of the student."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_labelled_unlabelled_and_hard_images_share_none(tmp_path: Path, budget: 
 
 
 def rows(part: Examples) -> list[int]:
-    """Numbers in the whole."""
+    """Numbers in the whole data set."""
     return cast("list[int]", cast(Any, part).rows.tolist())
 
 
 def test_hard_images_that_do_not_say_which_they_are_are_refused(tmp_path: Path) -> None:
     lab = Lab(tmp_path, 0, SMALL, "cpu", examples=digits("all", enlarged=True))
-    with pytest.raises(ValueError, match="does not say which images of digits all"):
+    with pytest.raises(ValueError, match="has no numbers of its images in digits all"):
         WithoutHard(5).examples(lab)
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on claims: the t-interval in closed form and by simulation, and how often a verdict is wrong."""
+"""Verdicts on claims: the t-interval in closed form and by simulation, and the frequency of wrong verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robustlab.studies import t_interval
-from robustlab.studies.claim_engine.verdict import Verdict, judged, together
+from robustlab.studies.claim_engine.verdict import Verdict, combined, judged
 
 
 def test_interval_of_two_values_in_closed_form() -> None:
@@ -75,15 +75,15 @@ def test_at_the_bar_itself_verdicts_are_rarely_wrong() -> None:
 
 def test_with_four_effects_at_the_bar_a_claim_is_refuted_no_more_often() -> None:
     draws = np.random.default_rng(3).normal(0.2, 0.05, size=(2000, 4, 3)).tolist()
-    found = [together([judged(values, 0.2, among=4) for values in effects]) for effects in draws]
+    found = [combined([judged(values, 0.2, among=4) for values in effects]) for effects in draws]
     assert found.count("not reproduced") / 2000 == pytest.approx(0.025, abs=0.012)
-    plain = [together([judged(values, 0.2) for values in effects]) for effects in draws]
+    plain = [combined([judged(values, 0.2) for values in effects]) for effects in draws]
     assert plain.count("not reproduced") / 2000 > 0.06
     assert found.count("reproduced") / 2000 < 0.01
 
 
 def test_all_effects_must_be_there_and_one_that_is_not_refutes() -> None:
-    assert together(["reproduced", "reproduced"]) == "reproduced"
-    assert together(["reproduced", "not enough evidence"]) == "not enough evidence"
-    assert together(["not enough evidence", "not reproduced"]) == "not reproduced"
-    assert together([]) == "not enough evidence"
+    assert combined(["reproduced", "reproduced"]) == "reproduced"
+    assert combined(["reproduced", "not enough evidence"]) == "not enough evidence"
+    assert combined(["not enough evidence", "not reproduced"]) == "not reproduced"
+    assert combined([]) == "not enough evidence"

@@ -7,7 +7,7 @@ are keys of the result files themselves: these are not renamed.
 
 from __future__ import annotations
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {"WithGraph": "BesideGraph"}
 """Today's name of a class or function to the recorded one: {"Divergence": "Distance"}."""
 FIELDS: dict[str, dict[str, str]] = {"Crafting": {"bn_mode": "norm_mode"}}
 """Today's class or function, then its fields or arguments: {"Adversarial": {"bn_statistics": "norm_mode"}}."""

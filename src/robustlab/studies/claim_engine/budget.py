@@ -1,4 +1,4 @@
-"""How much an experiment may spend."""
+"""Budget of an experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that an experiment may use; None: what it asks for.
+    """Limits of an experiment; None: no limit.
 
     Args:
         name: "full", "quick", ...
@@ -24,4 +24,4 @@ class Budget:
 
 FULL = Budget("full")
 QUICK = Budget("quick", images=2000, epochs=1, test=50)
-"""Shows that an experiment runs; its numbers mean nothing."""
+"""A trial that an experiment runs; its numbers have no meaning."""

@@ -1,4 +1,4 @@
-"""What a claim is: a statement, the paper's number, an experiment, and what has to come out, written down before."""
+"""Claims: a statement, the paper's number, an experiment, and the smallest effects that count, fixed before a run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Effect:
-    """A number that a claim says is large: itself, or how much it is above another.
+    """A number that a claim expects to be large, or its difference from another, or their ratio.
 
         of >= smallest;   of - over >= smallest;   of / over >= smallest for a ratio
 
     Args:
         what: the same in words.
         of: the number.
-        over: what it is compared with, with the same seed; None: nothing.
-        smallest: the smallest effect that counts. Below 0 it is by how much the number may stay behind.
-        ratio: whether the two are divided; then both are positive, and seeds are averaged by their logarithms.
+        over: the number of the same seed that it is compared with; None: no comparison.
+        smallest: the smallest effect that counts; below 0, the largest deficit that is allowed.
+        ratio: the two are divided; both are positive, and seeds are averaged by their logarithms.
     """
 
     what: str
@@ -55,7 +55,7 @@ class Effect:
         return math.log(self.smallest) if self.ratio else self.smallest
 
     def value(self, measured: Mapping[str, Metrics]) -> float:
-        """The effect with one seed, on that scale, from the metrics by arm; NaN if it cannot be had."""
+        """The effect with one seed, on that scale, from the metrics by arm; NaN if a number is missing."""
         of = measured.get(self.of.arm, {}).get(self.of.metric, math.nan)
         if self.over is None:
             return of
@@ -65,11 +65,11 @@ class Effect:
         return math.log(of / over) if of > 0 and over > 0 else math.nan
 
     def plain(self, value: float) -> float:
-        """A value of that scale as a reader wants it."""
+        """A value of that scale as a plain number."""
         return math.exp(min(value, 700.0)) if self.ratio else value
 
     def essence(self) -> tuple[Term, Term | None, float, bool]:
-        """All but the words."""
+        """All fields except the words."""
         return self.of, self.over, self.smallest, self.ratio
 
 
@@ -79,8 +79,8 @@ class Arm:
 
     Args:
         name: unique in its claim.
-        network: what is trained.
-        early: whether to take its best weights by held-out images, which the network must then watch, or the last.
+        network: its network and training.
+        early: take the best weights by held-out images, which needs ``watch`` of the network; False: the last.
     """
 
     name: str
@@ -95,14 +95,14 @@ class Claim:
     Args:
         name: in file names and on the command line.
         statement: one sentence.
-        paper: where it was made.
+        paper: its source.
         published: the paper's number with its setting.
         ours: how our experiment differs: data, network, budget.
-        arms: what is trained; all measured in the same way.
-        measures: what is measured of each.
-        effects: what has to come out, all of it, written down before the first run.
+        arms: the networks; all measured in the same way.
+        measures: functions that measure each.
+        effects: the expected effects, fixed before the first run; the claim needs all of them.
         minutes: of all arms with one seed, on two cores; an estimate.
-        seeds: how many, at least 3.
+        seeds: their number, at least 3.
 
     Raises: ValueError for a claim that could not be judged.
     """
@@ -127,18 +127,18 @@ class Claim:
         if self.minutes > LONGEST * len(self.arms):
             raise ValueError(f"{self.name}: {len(names)} arms would take {self.minutes:g} minutes a seed, too long")
         if not self.effects:
-            raise ValueError(f"{self.name}: nothing is said to come out")
+            raise ValueError(f"{self.name}: a claim needs at least one effect")
         for effect in self.effects:
             unknown = {term.arm for term in (effect.of, effect.over) if term} - set(names)
             if unknown:
-                raise ValueError(f"{self.name}: {effect.what!r} speaks of {', '.join(sorted(unknown))}, not an arm")
+                raise ValueError(f"{self.name}: {effect.what!r} names {', '.join(sorted(unknown))}, not an arm")
             if effect.ratio and not effect.smallest > 0:
                 raise ValueError(f"{self.name}: the smallest ratio must be positive, got {effect.smallest}")
 
     def definition(self, arm: Arm, budget: Budget) -> str:
-        """A hash of everything that decides what one arm gives, and of what has to come out.
+        """A hash of everything that decides the result of one arm, and of the expected effects.
 
-        A result counts for this alone: neither can an experiment change behind its result, nor the bar after it.
+        A result counts for this hash alone, so neither the experiment nor its effects can change afterwards.
         """
         return fingerprint(arm, self.measures, tuple(effect.essence() for effect in self.effects), budget)
 

@@ -1,4 +1,4 @@
-"""What is measured of a trained network on images that no attacker made, as values."""
+"""Measures of a trained network without an attack, as values: under corruptions, on mistakes of another."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class UnderCorruptions:
     """Accuracy on test images that were corrupted, at all five severities.
 
     Gives ``clean_accuracy``, ``corrupted_accuracy`` (mean over corruptions and severities), ``FAMILY_accuracy``, and of
-    each corruption ``NAME_accuracy`` (mean over severities) and ``NAME_fall`` (how far accuracy falls from one severity
-    to the next, the smallest of the four; below 0 if it rises somewhere).
+    each corruption ``NAME_accuracy`` (mean over severities) and ``NAME_fall`` (the smallest of the four drops of
+    accuracy from one severity to the next; below 0 if it rises somewhere).
 
     Args:
         n: test images, a simple random sample, another for each seed.
         names: of the corruptions.
-        versions: of those that give other images of this size than they once did: results of before do not count.
+        versions: of corruptions whose images of this size have changed; older results of these do not count.
     """
 
     n: int
@@ -39,11 +39,11 @@ class UnderCorruptions:
 
     def __post_init__(self) -> None:
         made = [corruption(name) for name in self.names]
-        told = tuple(one.told(_SIDE) for one in made if one.told(_SIDE) != repr(one))
-        object.__setattr__(self, "versions", told)
+        versions = tuple(one.told(_SIDE) for one in made if one.told(_SIDE) != repr(one))
+        object.__setattr__(self, "versions", versions)
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
-        """Corrupts the sample and looks at it."""
+        """Measures accuracy on the corrupted sample."""
 
         def report(at: Progress) -> None:
             lab.report(at._replace(task="corrupt"))
@@ -66,12 +66,12 @@ def _metrics(found: CorruptionEvaluation) -> Metrics:
 
 @dataclass(frozen=True)
 class OnMistakesOf:
-    """How often a network is wrong where another one is wrong and sure of it: ``shared_error``, ``clean_error``.
+    """Error of a network on confident mistakes of another one: ``shared_error``, and ``clean_error``.
 
     Args:
         other: the other network.
         n: test images, as in ``UnderCorruptions``.
-        confidence: probability of the wrong class, from which on the other network counts as sure.
+        confidence: smallest probability of the wrong class that counts as confident.
     """
 
     other: Network
@@ -79,10 +79,10 @@ class OnMistakesOf:
     confidence: float = 0.5
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
-        """Compares the mistakes of both on the sample; none of the other gives no ``shared_error``."""
+        """Compares the mistakes of both on the sample; without mistakes of the other there is no ``shared_error``."""
         chosen = tested(lab, self.n)
-        theirs = torch.cat([said for said, _ in answers(lab.trained(self.other).last, chosen)]).softmax(dim=1)
-        wrong = torch.cat([said.argmax(dim=1) != y for said, y in answers(model, chosen)])
+        theirs = torch.cat([logits for logits, _ in answers(lab.trained(self.other).last, chosen)]).softmax(dim=1)
+        wrong = torch.cat([logits.argmax(dim=1) != y for logits, y in answers(model, chosen)])
         y = torch.cat([y for _, y in answers(model, chosen)])
         confidence, prediction = theirs.max(dim=1)
         sure = (prediction != y) & (confidence >= self.confidence)

@@ -11,16 +11,15 @@ from types import FunctionType
 from robustlab.runs.spellings import recorded_field, recorded_name, recorded_value
 
 UNSAID = "unsaid"
-"""In the metadata of a field whose default has changed: the value before, which results were filed under in silence."""
+"""Key in the metadata of a field whose default has changed: the former default, which older definitions leave out."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def described(*values: object) -> str:
-    """The values as somebody would write them, a line each: without what is left at its default.
+    """The values as text, one line each, without fields that have their default.
 
-    So a class may get another argument, with a default that changes nothing, and a result that was filed under the
-    text before is found still. A default that changes needs more, see ``UNSAID``; a name that changes needs a line in
-    ``runs.spellings``.
+    A class may therefore get another argument, with a default that changes nothing, and earlier results still count. A
+    changed default needs ``UNSAID``; a changed name needs a line in ``runs.spellings``.
     """
     return "\n".join(map(_written, values))
 
@@ -31,7 +30,7 @@ def fingerprint(*values: object) -> str:
 
 
 def _written(value: object) -> str:
-    """One value, and what is inside it, in its recorded spelling."""
+    """One value with its parts, in its recorded spelling."""
     if is_dataclass(value) and not isinstance(value, type):
         owner = type(value).__name__
         named = {f.name: getattr(value, f.name) for f in fields(value) if f.repr and not _default(f, value)}
@@ -57,7 +56,7 @@ def _arguments(owner: str, places: tuple[object, ...], names: dict[str, object])
 
 
 def _default(one: Field[object], owner: object) -> bool:
-    """Whether a field holds what it holds if nothing is said: its default, or what its metadata call ``UNSAID``."""
+    """True if a field has its default, or the one that its metadata name as ``UNSAID``."""
     if UNSAID in one.metadata:
         return bool(getattr(owner, one.name) == one.metadata[UNSAID])
     if one.default_factory is not MISSING:

@@ -1,4 +1,4 @@
-"""Training beside a graph of images, as a value: what the images are compared by, and how the graph is used."""
+"""Training with a graph of images, as a value: embedding of the images, and use of the graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CANDIDATES = 10
 
 @dataclass(frozen=True)
 class PretrainedFeatures:
-    """What a network trained on ImageNet holds of images before its last layer.
+    """Features of images before the last layer of a network trained on ImageNet.
 
     Args:
         name: of the network, as ``models.load`` takes it.
@@ -34,7 +34,7 @@ class PretrainedFeatures:
     size: int = 56
 
     def __call__(self, examples: Examples) -> Tensor:
-        """Features (N, D), their mean taken away; grey images are shown as colour ones."""
+        """Features (N, D), with their mean subtracted; grey images are passed as colour ones."""
         normalise, net = cast("tuple[Any, Any]", tuple(load(self.name, pretrained=True).children()))
         net.to(memory_format=torch.channels_last)
         parts = []
@@ -48,11 +48,11 @@ class PretrainedFeatures:
 
 
 @dataclass(frozen=True)
-class BesideGraph:
-    """Graph regularization on all training images, of which few have a label.
+class WithGraph:
+    """Graph regularization on all training images, few of which have a label.
 
     Args:
-        embedding: what images are compared by.
+        embedding: features by which images are compared.
         threshold: smallest cosine of an edge.
         neighbours: of each image, at most.
         multiplier: weight of the graph loss.

@@ -1,4 +1,4 @@
-"""Mined natural adversarial examples in experiments: kept out of training, and looked at afterwards."""
+"""Mined natural adversarial examples in experiments: kept out of training, and measured afterwards."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class WithoutHard:
     """A simple random sample of the training images that are not mined hard ones, another for each seed.
 
     Args:
-        images: how many.
-        after: images that are drawn before and left to others, so that two samples of one draw share none.
+        images: their number.
+        after: images of the same draw that are left to other samples, so that two samples have none in common.
     """
 
     images: int
@@ -37,12 +37,12 @@ class WithoutHard:
 
 
 def _others(whole: Examples, hard: Examples) -> torch.Tensor:
-    """The numbers of the training images that are not hard; training images come first where hard ones are numbered.
+    """The numbers of the training images that are not hard; numbers of hard ones count training images first.
 
-    Raises: ValueError if the hard ones do not say which they are.
+    Raises: ValueError if the hard images have no numbers.
     """
     if not isinstance(hard, Part):
-        raise ValueError(f"{hard.name} does not say which images of {whole.name} it holds")
+        raise ValueError(f"{hard.name} has no numbers of its images in {whole.name}: give a part of a data set")
     everything = torch.arange(len(whole))
     return everything[~torch.isin(everything, hard.rows)]
 
@@ -52,7 +52,7 @@ class OnHard:
     """Accuracy on mined natural adversarial examples: ``hard_accuracy``. Train on ``WithoutHard``."""
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
-        """Looks at all of them, within the budget."""
+        """Measures accuracy on all of them, within the budget."""
         hard = lab.data(HARD)
         return {
             "hard_accuracy": accuracy(model, sample(hard, min(len(hard), lab.budget.test or len(hard)), seed=lab.seed))

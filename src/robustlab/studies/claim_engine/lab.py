@@ -1,4 +1,4 @@
-"""Where the experiments of claims are carried out: data, trained networks, and how much may be spent."""
+"""The lab of claims: data, trained networks and budget of their experiments."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Train
 
 @dataclass(frozen=True)
 class Lab:
-    """One seed's experiments; a network that several claims speak of is trained once.
+    """Experiments with one seed; a network of several claims is trained once.
 
     Args:
-        home: directory of the trained networks, each of which is resumed where it stopped.
+        home: directory of the trained networks, each of which can be resumed.
         seed: of weights, training, samples and attacks.
-        budget: the most to be used.
+        budget: limits of each experiment.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        report: called with the progress of what is done.
-        examples: data of its own, whatever the split; None: Fashion-MNIST.
+        report: called with the progress.
+        examples: data in place of every split of Fashion-MNIST; None: that.
     """
 
     home: Path
@@ -45,7 +45,7 @@ class Lab:
         return _fetched(split) if self.examples is None else self.examples
 
     def trained(self, network: Network) -> Trained:
-        """A network after its training, which is done now unless it was before."""
+        """A network after its training, which is done once."""
         watched = network.watch is not None
         settings = training.Settings(
             min(network.epochs, self.budget.epochs or network.epochs),
@@ -74,7 +74,7 @@ class Lab:
         return Trained(last, model, sum(history["seconds"]), history.precision)
 
     def place(self) -> torch.device:
-        """Where networks are measured."""
+        """The device that measures networks."""
         if self.device != "auto":
             return torch.device(self.device)
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -83,7 +83,7 @@ class Lab:
 def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:
     """Robust accuracy on held-out images."""
     if network.watch is None or not isinstance(network.data, Sampled):
-        raise ValueError("early stopping needs an attack to watch, and training data that leave some images out")
+        raise ValueError("early stopping needs an attack to watch, and training data with held-out images")
     found = attacked(model, network.data.held_out(lab), {"held-out": network.watch}, lab)
     return {"accuracy": found.worst[-1].robust.value}
 

@@ -1,4 +1,4 @@
-"""What is measured of a trained network, as values."""
+"""Measures of a trained network, as values: clean accuracy, and accuracy under attacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robustlab.training import perturbed_once
 
 
 class Measure(Protocol):
-    """Numbers by name of a network."""
+    """A measure of a network: numbers by name."""
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
         """Measures a network with the seed, and within the budget, of the lab."""
@@ -26,11 +26,11 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class Under:
-    """Accuracy on test images, clean and under attacks, and how sure the network is of its mistakes.
+    """Accuracy on test images, clean and under attacks, and confidence in its mistakes.
 
-    Gives ``clean_accuracy``, ``clean_error`` and for each attack ``NAME_accuracy`` (right on the image and on what the
-    attack makes of it), ``NAME_error`` (1 minus that) and ``NAME_confidence`` (mean probability of the wrong class
-    over those that the attack fooled; left out where there are none).
+    Gives ``clean_accuracy``, ``clean_error`` and for each attack ``NAME_accuracy`` (right on the image and on its
+    adversarial version), ``NAME_error`` (1 minus that) and ``NAME_confidence`` (mean probability of the wrong class
+    over fooled images; left out without any).
 
     Args:
         attacks: by name.
@@ -62,7 +62,7 @@ class Clean:
     n: int
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
-        """Looks at the sample."""
+        """Measures the sample."""
         right = accuracy(model, tested(lab, self.n))
         return {"clean_accuracy": right, "clean_error": 1 - right}
 
@@ -82,7 +82,7 @@ class OnPerturbedOnce:
     n: int
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:
-        """Perturbs the sample and looks at it."""
+        """Measures accuracy on the perturbed sample."""
         chosen = tested(lab, self.n)
         perturbed = perturbed_once(lab.trained(self.against).last, chosen, self.attack, seed=lab.seed)
         return {"perturbed_once_accuracy": accuracy(model, perturbed)}
@@ -95,23 +95,23 @@ def tested(lab: Site, n: int) -> Examples:
 
 
 def accuracy(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> float:
-    """The share of examples that a model gets right in eval mode."""
-    right = sum(int((said.argmax(dim=1) == y).sum()) for said, y in answers(model, examples, batch_size=batch_size))
+    """Fraction of examples that a model classifies correctly in eval mode."""
+    right = sum(int((logits.argmax(dim=1) == y).sum()) for logits, y in answers(model, examples, batch_size=batch_size))
     return right / len(examples)
 
 
 def answers(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Iterator[tuple[Logits, Labels]]:
-    """What a model says in eval mode to all examples in their order, a batch at a time: logits (N, K), and labels."""
+    """Logits (N, K) of a model in eval mode, and labels, for all examples in their order, a batch at a time."""
     place = next(model.parameters()).device
     for ids in torch.arange(len(examples)).split(batch_size):
         batch = examples.batch(ids)
         with frozen(model, training=False), torch.no_grad():
-            said = model(batch.x.to(place)).cpu()
-        yield said, batch.y
+            logits = model(batch.x.to(place)).cpu()
+        yield logits, batch.y
 
 
 def attacked(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Site) -> Evaluation:
-    """An evaluation that leaves nothing on disk."""
+    """An evaluation without files."""
     names = ", ".join(attacks)
 
     def report(at: Progress) -> None:

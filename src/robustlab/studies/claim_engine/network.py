@@ -1,4 +1,4 @@
-"""How the networks of claims come about, as values: which one, on what, how."""
+"""Networks of claims and their training, as values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robustlab.training.schedule import Schedule
 from robustlab.training.settings import Precision
 
 HELD_OUT = 1000
-"""Training images that early stopping looks at and nobody is trained on."""
+"""Training images that are held out for early stopping."""
 HARD = "hard"
 """The split of mined natural adversarial examples, of training and of test images."""
 
@@ -32,29 +32,29 @@ class Trained(NamedTuple):
     """A network after its training."""
 
     last: nn.Module
-    """With the weights that training ended with."""
+    """The network with its last weights."""
     best: nn.Module
-    """With those of the best epoch by held-out images where these were watched, else the same."""
+    """The network with the weights of the best epoch by held-out images; without these, the same."""
     seconds: float
-    """Of training alone, wherever that was done; without looking at held-out images."""
+    """Duration of training alone, without the passes over held-out images."""
     precision: Precision = "fp32"
-    """That it was trained in."""
+    """Precision of training."""
 
 
 class Site(Protocol):
-    """Where experiments are carried out, for one seed and within a budget; ``lab.Lab`` is one."""
+    """Data and trained networks for experiments with one seed and budget; ``lab.Lab`` is one."""
 
     @property
     def seed(self) -> int:
-        """Of weights, training, samples and attacks."""
+        """Seed of weights, training, samples and attacks."""
 
     @property
     def budget(self) -> Budget:
-        """The most to be used."""
+        """Limits of each experiment."""
 
     @property
     def report(self) -> Report:
-        """Called with the progress of what is done."""
+        """Callback for the progress."""
 
     def data(self, split: str) -> Examples:
         """The data set: "train", "test", or ``HARD``."""
@@ -65,14 +65,14 @@ class Site(Protocol):
 
 @runtime_checkable
 class Planned(Protocol):
-    """A recipe that is made only where it is carried out, from what there is: a value."""
+    """A recipe that is built for the data of a site: a value."""
 
     def planned(self, lab: Site, labelled: Examples) -> Recipe:
         """The recipe for the training examples."""
 
 
 class TrainingSet(Protocol):
-    """Which examples a network is trained on: a value."""
+    """A choice of training examples: a value."""
 
     def examples(self, lab: Site) -> Examples:
         """The examples, for the seed and within the budget of the lab."""
@@ -91,27 +91,27 @@ class Sampled:
         return whole if size == len(whole) else sample(whole, size, seed=lab.seed)
 
     def held_out(self, lab: Site) -> Examples:
-        """Other images: what a larger sample of the same seed has more."""
+        """Held-out images: the additional ones of a larger sample of the same seed."""
         whole, inside = lab.data("train"), len(self.examples(lab))
         more = min(HELD_OUT, len(whole) - inside, lab.budget.images or HELD_OUT)
         if more < 1:
-            raise ValueError(f"all {len(whole)} images are trained on: none are left to be held out")
+            raise ValueError(f"all {len(whole)} images are trained on: choose fewer, so that some can be held out")
         larger, smaller = (subset(len(whole), size, seed=lab.seed) for size in (inside + more, inside))
         return Part(f"{whole.name} (held out)", whole, larger[~torch.isin(larger, smaller)])
 
 
 @dataclass(frozen=True)
 class Balanced:
-    """As many images of each class, other ones for each seed.
+    """Equally many images of each class, other ones for each seed.
 
     Args:
-        per_class: how many of each.
+        per_class: number of each.
     """
 
     per_class: int
 
     def examples(self, lab: Site) -> Examples:
-        """The sample; a class that has fewer gives all it has."""
+        """The sample; of a smaller class, all images."""
         whole = lab.data("train")
         y = whole.batch(torch.arange(len(whole))).y
         order = [(y == k).nonzero()[:, 0] for k in range(len(whole.classes))]
@@ -126,7 +126,7 @@ class Half:
     """One half of the training data, drawn anew for each seed.
 
     Args:
-        other: the one half or the other; no image is in both.
+        other: the second half; no image is in both.
     """
 
     other: bool = False
@@ -142,22 +142,22 @@ class Network:
     """A network and its training.
 
     Args:
-        recipe: of training, or what makes it; VAT gets its unlabelled examples here.
-        data: what it is trained on.
-        architecture: as ``models.load`` takes it.
+        recipe: of training, or a value that builds it; VAT gets its unlabelled examples here.
+        data: training examples.
+        architecture: a name for ``models.load``.
         activation: in place of ReLU.
         epochs: passes over the data.
         batch_size: the largest.
         optimizer: and its learning rate.
         schedule: of the learning rate.
         unlabelled: training images without label that go with each labelled one; 0: none.
-        watch: attack under which held-out images are watched after each epoch, to keep the best weights.
+        watch: attack on held-out images after each epoch, to keep the best weights.
         precision: of training; networks are always measured in float32. "auto" takes bf16 where that is faster, and
-            each result says which it was. Results from before "auto" was the default are of bf16, as their definitions
-            say.
+            each result holds the choice. Results from before "auto" was the default are of bf16, as in their
+            definitions.
         only_gradient: keep ReLU in the forward pass, and its derivative too wherever ``smooth_in`` does not switch that
             of the activation on.
-        routes: ways through the network, each with norms of its own; 1 but for AdvProp.
+        routes: of split BatchNorm; 1 except for AdvProp.
     """
 
     recipe: Recipe | Planned
@@ -205,8 +205,8 @@ class PerturbedOnce:
 
     Args:
         attack: that perturbs.
-        against: the network whose gradients it follows.
-        data: what is perturbed.
+        against: the network whose gradients are used.
+        data: clean data.
     """
 
     attack: Attack

@@ -1,4 +1,4 @@
-"""What all results of a claim say together."""
+"""Outcome of a claim from all of its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustlab.statistics.intervals import TInterval, t_interval
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.claim import Claim, Effect
 from robustlab.studies.claim_engine.record import Unit, by_seed
-from robustlab.studies.claim_engine.verdict import Verdict, judged, together
+from robustlab.studies.claim_engine.verdict import Verdict, combined, judged
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Judged:
     """One effect over the seeds.
 
     Args:
-        effect: what was said to come out.
-        values: one per seed, ratios as they are.
+        effect: the expected effect.
+        values: one per seed; ratios are not logarithms.
         mean: of them; of ratios the geometric one. NaN if there is none.
         low: end of the 95 % interval, minus infinity (0 for a ratio) where there is none.
         high: its other end.
@@ -37,15 +37,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is known of a claim.
+    """State of a claim.
 
     Args:
         claim: the claim.
-        effects: as they came out.
-        verdict: on all of them together.
+        effects: the measured effects.
+        verdict: on all effects.
         seeds: those with all arms done.
         units: all results that count.
-        budget: that they were computed with; only those of the full one say something about the claim.
+        budget: of the units; only the full one tests the claim.
     """
 
     claim: Claim
@@ -57,11 +57,11 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Spent on all units, training included; a network that another claim has trained counts here, too."""
+        """Duration of all units with training, including networks that another claim has trained."""
         return math.fsum(unit.training_seconds + unit.measuring_seconds for unit in self.units)
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and finite numbers; None stands for what is not known."""
+        """Plain dicts, lists, strings and finite numbers; None for unknown ones."""
         claim = self.claim
         effects = [
             {
@@ -73,9 +73,9 @@ class Outcome:
             }
             for one in self.effects
         ]
-        told = {"claim": claim.name, "statement": claim.statement, "paper": claim.paper, "published": claim.published}
+        fixed = {"claim": claim.name, "statement": claim.statement, "paper": claim.paper, "published": claim.published}
         known = {"verdict": self.verdict, "seeds": list(self.seeds), "effects": effects, "seconds": self.seconds}
-        return {**told, "ours": claim.ours, "budget": self.budget.name, **known}
+        return {**fixed, "ours": claim.ours, "budget": self.budget.name, **known}
 
 
 def _finite(value: float) -> float | None:
@@ -88,8 +88,8 @@ def outcome(claim: Claim, home: Path, budget: Budget = FULL, seeds: int | None =
     Args:
         claim: the claim.
         home: directory of results.
-        budget: that they were computed with.
-        seeds: only those from 0 up to this number; None: all that are there.
+        budget: of the results.
+        seeds: only those from 0 up to this number; None: all.
 
     Raises: RunError for a damaged file.
     """
@@ -97,7 +97,7 @@ def outcome(claim: Claim, home: Path, budget: Budget = FULL, seeds: int | None =
     complete = {seed: arms for seed, arms in found.items() if len(arms) == len(claim.arms)}
     effects = tuple(_judged(effect, complete, among=len(claim.effects)) for effect in claim.effects)
     units = tuple(unit for arms in found.values() for unit in arms.values())
-    return Outcome(claim, effects, together([one.verdict for one in effects]), tuple(complete), units, budget)
+    return Outcome(claim, effects, combined([one.verdict for one in effects]), tuple(complete), units, budget)
 
 
 def _judged(effect: Effect, found: Mapping[int, Mapping[str, Unit]], *, among: int) -> Judged:

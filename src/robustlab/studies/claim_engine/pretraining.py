@@ -1,4 +1,4 @@
-"""What AdvProp and Noisy Student gave, in tables for the guide: the results of several claims side by side."""
+"""Tables of AdvProp and Noisy Student for the guide: results of several claims side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustlab.statistics.intervals import t_interval
 from robustlab.studies.claim_engine.outcome import Outcome
 from robustlab.studies.claim_engine.record import Unit
 
-_NATURAL = {
+_UNATTACKED = {
     "clean_accuracy": "clean, %",
     "corrupted_accuracy": "corrupted, %",
     "hard_accuracy": "mined hard, %",
@@ -28,13 +28,13 @@ _BLOCK = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->\n", re.DOTALL)
 class Row(NamedTuple):
     """One kind of training."""
 
-    said: str
+    title: str
     claim: str
     arm: str
 
 
 class Table(NamedTuple):
-    """Some kinds of training, and what is told of each."""
+    """Some kinds of training, and the metrics of each."""
 
     rows: tuple[Row, ...]
     columns: dict[str, str]
@@ -42,10 +42,10 @@ class Table(NamedTuple):
 
 
 def _on_digits(claim: str) -> Table:
-    """After fine-tuning."""
+    """Table after fine-tuning on digits."""
     rows = (("vanilla", "supervised"), ("AdvProp", "advprop"), ("Noisy Student", "student"))
-    columns = {name: said for name, said in _ATTACKED.items() if name != "autoattack_accuracy"}
-    return Table(tuple(Row(said, claim, arm) for said, arm in rows), columns)
+    columns = {name: title for name, title in _ATTACKED.items() if name != "autoattack_accuracy"}
+    return Table(tuple(Row(title, claim, arm) for title, arm in rows), columns)
 
 
 TABLES = {
@@ -60,7 +60,7 @@ TABLES = {
             Row("Noisy Student", "noisy-student", "student"),
             Row("Noisy Student with AdvProp", "advprop-noisy-student", "advprop-student"),
         ),
-        _NATURAL,
+        _UNATTACKED,
     ),
     "attacked": Table(
         (
@@ -72,13 +72,13 @@ TABLES = {
     "digits": _on_digits("pretrained-weights"),
     "small": _on_digits("pretrained-weights-small"),
 }
-"""By the name that stands in the page."""
+"""Tables by their name in the page."""
 
 
 def filled(page: str, outcomes: Sequence[Outcome]) -> str:
     """A page whose blocks ``<!-- NAME -->`` to ``<!-- end -->`` hold the tables of these results.
 
-    Raises: ValueError for a block that no table is called like.
+    Raises: ValueError for a block whose name is no table.
     """
 
     def made(block: re.Match[str]) -> str:
@@ -93,7 +93,7 @@ def filled(page: str, outcomes: Sequence[Outcome]) -> str:
 def table(wanted: Table, outcomes: Sequence[Outcome]) -> str:
     """A table in Markdown: means over seeds, with 95 % t-intervals."""
     head = f"| training | {' | '.join(wanted.columns.values())} |\n|---{'|---:' * len(wanted.columns)}|"
-    lines = [f"| {row.said} | {' | '.join(_cells(row, wanted, outcomes))} |" for row in wanted.rows]
+    lines = [f"| {row.title} | {' | '.join(_cells(row, wanted, outcomes))} |" for row in wanted.rows]
     return "\n".join([head, *lines])
 
 

@@ -1,4 +1,4 @@
-"""Results on disk: one JSON file for each arm and seed of a claim, written whole when it is done."""
+"""Results on disk: one JSON file for each arm and seed of a claim, written in one step when it is done."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.claim import Arm, Claim
 
 PUBLISHED = Path(__file__).parents[1] / "claims" / "results"
-"""What the package knows already."""
+"""Results in the package."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What one arm of a claim gave with one seed.
+    """Result of one arm of a claim with one seed.
 
     Args:
         claim: its name.
         arm: its name.
         seed: of everything random.
         budget: its name.
-        definition: hash of what was to be done and to come out.
-        metrics: what was measured.
+        definition: hash of the experiment and of the expected effects.
+        metrics: the measured numbers.
         training_seconds: spent on training the network, for this or for another claim.
         measuring_seconds: spent on measuring it.
-        command: does the same.
+        command: that repeats it.
         created: when it was done, ISO 8601 in UTC.
         revision: of the source code, if it came from a repository; "modified" if files differed from it.
-        threads: that torch computed with.
-        device: that it computed on.
-        versions: of what it was computed with.
-        precision: that the network was trained in; "" in results that leave that to their definition.
+        threads: of torch.
+        device: that computed.
+        versions: of the packages.
+        precision: of training; "" in results whose definition holds it.
     """
 
     claim: str
@@ -58,7 +58,7 @@ class Unit:
 
 
 def path_of(home: Path, claim: Claim, arm: Arm, seed: int, budget: Budget = FULL) -> Path:
-    """Where the result of a unit is; only full ones are where results are taken from."""
+    """Path of the result of a unit; smaller budgets have a folder of their own."""
     inside = home if budget == FULL else home / budget.name
     return inside / claim.name / f"{arm.name}-{seed}.json"
 

@@ -41,30 +41,30 @@ def state(one: Outcome) -> str:
 
 
 def cost(one: Outcome) -> str:
-    """What it took, or may take."""
+    """Time that it took, or the estimate."""
     if not one.seeds:
         return f"about {duration(60 * one.claim.minutes * one.claim.seeds)}"
     return duration(one.seconds)
 
 
 def expected(one: Judged) -> str:
-    """What has to come out."""
+    """The expected effect."""
     return f"{one.effect.what} {_sized(one, one.effect.smallest)} or more"
 
 
 def found(one: Judged) -> str:
-    """What came out."""
+    """The measured effect with its interval."""
     if not one.values:
         return NOTHING
     if not math.isfinite(one.mean):
         return "cannot be computed"
     if len(one.values) < 2:
-        return _sized(one, one.mean)  # of one seed there is no interval
+        return _sized(one, one.mean)  # one seed has no interval
     return f"{_sized(one, one.mean)} [{_sized(one, one.low)}, {_sized(one, one.high)}]"
 
 
 def _sized(one: Judged, value: float) -> str:
-    """An effect: a factor, a share or a difference of shares."""
+    """An effect: a factor, a fraction or a difference of fractions."""
     if one.effect.ratio:
         return f"{value:.3g}x" if math.isfinite(value) else NOTHING
     sign = "" if one.effect.over is None else "+"
@@ -73,7 +73,7 @@ def _sized(one: Judged, value: float) -> str:
 
 @typed
 def words(one: Outcome) -> list[str]:
-    """A claim and what is known of it, in lines for the terminal."""
+    """A claim and its results, in lines for the terminal."""
     claim = one.claim
     return [
         claim.statement,
@@ -96,7 +96,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _section(one: Outcome) -> str:
-    """All about one claim."""
+    """The section of one claim."""
     claim = one.claim
     effects = [f"| {expected(e)} | {found(e)} | {e.verdict if e.values else NOT_RUN} |" for e in one.effects]
     lines = [
@@ -115,7 +115,7 @@ def _section(one: Outcome) -> str:
 
 
 def _arms(one: Outcome) -> list[str]:
-    """The means of what was measured, a row for each arm."""
+    """Means of the metrics, a row for each arm."""
     names = list(dict.fromkeys(name for unit in one.units for name in unit.metrics))
     if not one.seeds:
         return []

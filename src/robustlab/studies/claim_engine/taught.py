@@ -1,4 +1,4 @@
-"""Noisy Student as a value: whose pseudo-labels, of which images, and with which noise they are learned."""
+"""Noisy Student as a value: teacher, unlabelled images and noise."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from robustlab.training.recipes.augment import RandAugment
 
 @dataclass(frozen=True)
 class TaughtBy:
-    """What a student learns: labels, and what a trained network says of images without labels.
+    """Training of a student on labels, and on pseudo-labels of a trained network.
 
     Args:
-        teacher: the other network, asked in eval mode.
-        unlabelled: images that it is asked about; their labels are not read.
+        teacher: the other network, in eval mode.
+        unlabelled: images that it labels; their own labels are not read.
         ratio: of these with each labelled one.
-        noise: changes the images that the student sees; None: leaves them.
+        noise: changes the images of the student; None: no change.
         soft: the student learns probabilities; False: the most probable class.
-        learning: what is done with a mixed batch; None: the mean cross-entropy.
+        learning: recipe for a mixed batch; None: the mean cross-entropy.
     """
 
     teacher: Network
@@ -36,9 +36,9 @@ class TaughtBy:
     learning: Recipe | None = None
 
     def planned(self, lab: Site, labelled: Examples) -> Recipe:
-        """The recipe, once the teacher is trained and has said what it thinks of each image."""
+        """The recipe, with the pseudo-labels of the trained teacher."""
         pool = WithoutLabels(self.unlabelled.examples(lab))
-        said = [logits.softmax(dim=1) for logits, _ in answers(lab.trained(self.teacher).last, pool)]
-        source = PseudoLabels(pool, labelled.classes, torch.cat(said), {"teacher": fingerprint(self.teacher)})
-        chosen = source.chosen(threshold=0.0, soft=self.soft, seed=lab.seed)  # all are of classes that it knows
+        probs = [logits.softmax(dim=1) for logits, _ in answers(lab.trained(self.teacher).last, pool)]
+        source = PseudoLabels(pool, labelled.classes, torch.cat(probs), {"teacher": fingerprint(self.teacher)})
+        chosen = source.chosen(threshold=0.0, soft=self.soft, seed=lab.seed)  # all images are of classes that it knows
         return noisy_student(chosen, ratio=self.ratio, noise=self.noise, recipe=self.learning)

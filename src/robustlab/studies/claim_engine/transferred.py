@@ -1,4 +1,4 @@
-"""What is measured of a network after it was brought to other data."""
+"""Measures of a network after it was fine-tuned on other data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustlab.training import Plan, Settings, adamw, finetune, new_head, standa
 class OnDigits:
     """Fine-tunes a copy of the network on handwritten digits, as usual, and attacks it there.
 
-    Gives ``clean_accuracy`` and for each attack ``NAME_accuracy``, on digits that were not trained on.
+    Gives ``clean_accuracy`` and for each attack ``NAME_accuracy``, on held-out digits.
 
     Args:
         attacks: by name.
