@@ -1,4 +1,4 @@
-"""Downloads that go well, break off, are damaged, or are of something else."""
+"""Downloads that succeed, break off, are damaged, or have other content."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_failing_everywhere_says_what_was_tried_and_why(published: Files, site: 
     with pytest.raises(DataError) as seen:
         first_that_works("Digits", published, places)
     lines = str(seen.value).splitlines()
-    assert lines[0] == "Digits cannot be had. Tried, in order:"
+    assert lines[0] == "Digits is not available. Tried, in order:"
     assert lines[1] == f"  - folder {tmp_path / 'none'}: no such folder"
     assert lines[2] == f"  - folder {tmp_path}: images.gz is not in it"
     assert lines[3].endswith("/missing: images.gz: the server answered 404 Not Found")

@@ -129,7 +129,7 @@ def test_without_a_source_it_falls_back_to_the_digits_only_if_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "default_sources", lambda _: [Folder(tmp_path / "none")])
-    with pytest.raises(DataError, match="Fashion-MNIST cannot be had"):
+    with pytest.raises(DataError, match="Fashion-MNIST is not available"):
         load("fashion-mnist", root=tmp_path)
     with pytest.warns(UserWarning, match=r"(?s)folder .*none: no such folder.*FALLING BACK to scikit-learn's digits"):
         found = load("fashion-mnist", root=tmp_path, fallback=True)

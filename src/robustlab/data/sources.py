@@ -1,4 +1,4 @@
-"""Places where published files may be had; each hands out bytes, none is trusted before the checksum matches."""
+"""Sources of published files; bytes of each are used only if the checksum matches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A gzip file by its name, and the SHA-256 of what is inside (the packing differs from place to place)."""
+    """A gzip file by its name, and the SHA-256 of its content (the packing differs between sources)."""
 
     name: str
     sha256: str
@@ -39,7 +39,7 @@ class Source(Protocol):
     """A place to try."""
 
     def __str__(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
 
     def opened(self, progress: Report | None) -> AbstractContextManager[Reader]:
         """A context that gives a reader of the place's files."""
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """Files that are on this machine already, packed or not."""
+    """Files on this machine, packed or not."""
 
     path: Path
 
@@ -70,7 +70,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A web address under which the files lie."""
+    """A web address with the files."""
 
     url: str
     timeout: float = _TIMEOUT
@@ -114,7 +114,7 @@ def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: 
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A Debian package, fetched and unpacked in a temporary folder: this needs no root and installs nothing."""
+    """A Debian package, fetched and unpacked in a temporary folder, without root and without installing it."""
 
     package: str
     folder: str
@@ -150,7 +150,7 @@ def _run(command: Sequence[str], folder: str) -> None:
 def fetch(files: Sequence[PublishedFile], source: Source, progress: Report | None = None) -> list[bytes]:
     """All files from one source, unpacked and checked.
 
-    Raises: DataError if the source lacks one, or one is truncated, damaged or of another content.
+    Raises: DataError if a file is missing, truncated, damaged or has other content.
     """
     with source.opened(progress) as read:
         return [_checked(file, _unpacked(file.name, read(file.name))) for file in files]
@@ -179,8 +179,8 @@ def first_that_works(
 ) -> tuple[list[bytes], str]:
     """Tries the sources in order.
 
-    Returns: the files' contents, and the name of the source that had them.
-    Raises: DataError that lists each source with its reason, if none has them.
+    Returns: the contents of the files, and the name of their source.
+    Raises: DataError that lists each source with its error, if none has them.
     """
     reasons = []
     for source in sources:
@@ -188,4 +188,4 @@ def first_that_works(
             return fetch(files, source, progress), str(source)
         except (DataError, OSError) as error:
             reasons.append(f"  - {source}: {error}")
-    raise DataError(f"{what} cannot be had. Tried, in order:\n" + "\n".join(reasons))
+    raise DataError(f"{what} is not available. Tried, in order:\n" + "\n".join(reasons))

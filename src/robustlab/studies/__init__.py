@@ -1,4 +1,4 @@
-"""What needs both jobs, training and evaluation: the demo, claims of the literature done again, sweeps, mining."""
+"""Studies, which train and evaluate: the demo, reproductions of published claims, sweeps, mining."""
 
 from robustlab.statistics.intervals import t_interval
 from robustlab.studies import mining, sweep

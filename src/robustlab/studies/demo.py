@@ -25,12 +25,12 @@ from robustlab.runs.progress import Progress, Report
 Budget: TypeAlias = Literal["full", "quick"]
 EPS = 0.1
 THREAT = ThreatModel(Linf(), EPS)
-"""What the robust networks are trained against, and what the headline of the report speaks of."""
+"""Threat model of the robust networks, and of the headline of the report."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo does.
+    """Size of the demo.
 
     Args:
         images: for training; None: all.
@@ -54,7 +54,7 @@ LEARNING_RATE = 4e-3
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """Result of the demo.
 
     Args:
         report: the HTML page.
@@ -82,18 +82,18 @@ def demo(
     """Trains the shallow CNN on Fashion-MNIST as usual and adversarially, attacks all, and writes a report.
 
     The networks: standard training; adversarial training with FGSM from a random start (Wong et al. 2020); with PGD
-    (Madry et al. 2018). The attacks: FGSM, PGD-40, and PGD-40 towards a random wrong class. Where Fashion-MNIST cannot
-    be had, scikit-learn's digits take its place, with a warning that says what was tried.
+    (Madry et al. 2018). The attacks: FGSM, PGD-40, and PGD-40 towards a random wrong class. Without Fashion-MNIST,
+    scikit-learn's digits take its place, with a warning that lists the sources that were tried.
 
     Args:
-        out: directory; if it holds this demo unfinished, it goes on.
+        out: directory; an unfinished demo in it is resumed.
         seed: of weights, training, subset and attacks.
         n: number of test images, a simple random sample.
-        budget: "full" trains on everything; "quick" is for a first look and for tests.
+        budget: "full" trains on everything; "quick" is for first trials and for tests.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        progress: told how far each part is.
+        progress: called with the progress of each part.
 
-    Returns: the report's path and what it is drawn from.
+    Returns: the path of the report, and its evaluations.
 
     Raises: RunError if the directory holds another demo, or cannot be written.
     """
@@ -104,21 +104,21 @@ def demo(
     examples = train if size.images is None or size.images >= len(train) else sample(train, size.images, seed=seed)
     results = []
     for name, recipe in recipes().items():
-        way = training.Settings(
+        fitting = training.Settings(
             size.epochs, size.batch_size, training.adamw(LEARNING_RATE), seed=seed, device=device, resume=True
         )
-        model = _trained(name, recipe, examples, way, home / "models" / name, report)
-        how = Settings(seed=seed, name=name, keep="gallery", progress=partial(_measuring, report, name))
+        model = _trained(name, recipe, examples, fitting, home / "models" / name, report)
+        settings = Settings(seed=seed, name=name, keep="gallery", progress=partial(_measuring, report, name))
         run = home / "runs" / name
         results.append(
-            evaluate(model, test, attacks=attacks(), eps=size.eps, n=min(n, len(test)), out=run, settings=how)
+            evaluate(model, test, attacks=attacks(), eps=size.eps, n=min(n, len(test)), out=run, settings=settings)
         )
     pairs = tuple(found for a, b in combinations(results, 2) for found in compare(a, b))
     return Demo(write(results, home, comparisons=pairs, eps=EPS), tuple(results), pairs, EPS)
 
 
 def recipes() -> dict[str, Recipe]:
-    """How the networks are trained, by their name in the report."""
+    """Recipes of the networks, by their name in the report."""
     return {
         "standard": training.standard(),
         "FGSM-trained": training.adversarial(FGSM(THREAT, step_size=1.25 * EPS, random_start=True)),
@@ -127,19 +127,19 @@ def recipes() -> dict[str, Recipe]:
 
 
 def attacks() -> list[Attack]:
-    """What all networks are attacked with."""
+    """Attacks on all networks."""
     return [FGSM(THREAT), PGD(THREAT, steps=40), Targeted(PGD(THREAT, steps=40))]
 
 
 def _fetched(split: str, report: Report) -> Examples:
-    """Fashion-MNIST, from the cache or from where it is published."""
+    """Fashion-MNIST, from the cache or from one of its sources."""
     return load("fashion-mnist", split=split, fallback=True, progress=report)
 
 
 def _trained(
     name: str, recipe: Recipe, examples: Examples, settings: training.Settings, out: Path, report: Report
 ) -> nn.Module:
-    """A network trained from the seed, or taken up where an earlier session left it."""
+    """A network trained from the seed, or resumed from an earlier session."""
     model = load_model("shallow-cnn", classes=len(examples.classes), seed=settings.seed)
     training.fit(model, recipe, examples, settings, out=out, progress=partial(_training, report, name))
     save(model, out / "model.safetensors")
@@ -148,7 +148,7 @@ def _trained(
 
 
 def _training(report: Report, name: str, at: Progress) -> None:
-    if at.summary is None:  # else the last step of the epoch was reported already
+    if at.summary is None:  # the last step of an epoch was reported before its summary
         report(at._replace(task=f"train {name}"))
 
 

@@ -1,4 +1,4 @@
-"""Doing again what papers claim: each claim's experiment over its seeds, resumable, and a verdict."""
+"""Reproduction of published claims: the experiment of each over its seeds, resumable, and a verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
 from robustlab.studies.claims import CLAIMS, added
 
 Measured: TypeAlias = dict[tuple[int, str], tuple[Metrics, float]]
-"""What was measured of a network with a seed, and the seconds that it took."""
+"""Metrics of a network by seed and hash, and the seconds that they took."""
 
 
 class Job(NamedTuple):
@@ -43,23 +43,23 @@ def reproduce(
     device: str = "auto",
     progress: Report | None = None,
 ) -> tuple[Outcome, ...]:
-    """Does what claims ask for, a unit (claim, arm, seed) at a time, and judges them.
+    """Runs the experiments of claims, a unit (claim, arm, seed) at a time, and judges the claims.
 
-    A unit that is done is never done again, in this session or a later one, unless its definition has changed; one that
-    was broken off goes on from its last epoch.
+    A finished unit is not run again, in this session or a later one, unless its definition has changed; an interrupted
+    one resumes from its last epoch.
 
     Args:
         claims: by name; none: all.
         out: directory of results, and under ``networks`` of trained networks, which may be removed in the end.
-        seeds: how many; None: as many as each claim says.
-        budget: ``FULL`` or ``QUICK``, whose results lie apart and mean nothing.
+        seeds: their number; None: that of each claim.
+        budget: ``FULL`` or ``QUICK``; results of the latter are in a folder of their own and have no meaning.
         device: "auto" takes the accelerator if there is one; or its name, or "cpu".
-        progress: told how far things are.
+        progress: called with the progress of each unit.
 
-    Returns: what is known of each claim now.
+    Returns: the outcome of each claim.
 
     Raises:
-        ValueError: for a claim that there is not, or no seeds.
+        ValueError: for an unknown claim, or no seeds.
         RunError: the directory cannot be written, is in use, or holds something else.
     """
     chosen, home = named(claims), Path(out)
@@ -78,7 +78,7 @@ def reproduce(
 
 
 def carried_out(job: Job, lab: Lab, measured: Measured) -> Unit:
-    """Trains and measures one arm of a claim with one seed; what was measured of it for another claim is taken over."""
+    """Trains and measures one arm of a claim with one seed; measurements for another claim are used again."""
     claim, arm, seed = job
     trained = lab.trained(arm.network)
     model = trained.best if arm.early else trained.last
@@ -108,7 +108,7 @@ def carried_out(job: Job, lab: Lab, measured: Measured) -> Unit:
 def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
     """Claims by name, in the order of the catalogue; none: all of the package.
 
-    Raises: ValueError for a name that no claim has.
+    Raises: ValueError for an unknown name.
     """
     there = (*CLAIMS, *added())
     unknown = [name for name in claims if name not in {claim.name for claim in there}]
@@ -120,13 +120,13 @@ def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
 
 @typed
 def known(claims: Sequence[str] = (), *, out: str | Path | None = None) -> tuple[Outcome, ...]:
-    """What is known of claims without computing anything.
+    """Outcomes of claims from existing results.
 
     Args:
         claims: by name; none: all.
-        out: directory of own results, which go before those that come with the package where they have more seeds.
+        out: directory of own results, which replace those of the package if they have more seeds.
 
-    Raises: ValueError for a claim that there is not; RunError for a damaged file.
+    Raises: ValueError for an unknown claim; RunError for a damaged file.
     """
     found = []
     for claim in named(claims):
@@ -137,7 +137,7 @@ def known(claims: Sequence[str] = (), *, out: str | Path | None = None) -> tuple
 
 
 def _reported(progress: Report | None, job: Job, done: int, units: int, at: Progress) -> None:
-    """Reports the units that are done, and what goes on in the present one."""
+    """Reports the finished units, and the progress of the present one."""
     if progress is not None:
         part = f"{job.claim.name}, {job.arm.name}, seed {job.seed}"
         detail = f"{part}: {at.task} {at.fraction:.0%} {at.detail}".rstrip()

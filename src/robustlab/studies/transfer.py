@@ -1,4 +1,4 @@
-"""A pretrained model made ready for other data."""
+"""Pretrained models, prepared for other data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustlab.models.architecture import architecture_of, described
 from robustlab.models.transfer import check_normalisation, for_images
 from robustlab.training import new_head
 
-_LEAST = 64  # pixels: the usual five halvings leave nothing of less
+_LEAST = 64  # pixels: fewer are too small for the usual five halvings
 _BARE = frozenset(names()) - {"efficientnet-lite0"}
 
 
@@ -28,20 +28,20 @@ def pretrained(
     keep_head: bool = False,
     seed: int = 0,
 ) -> nn.Module:
-    """A pretrained model with a new last layer for the classes of some data, which takes their images as they are.
+    """A pretrained model with a new last layer for the classes of some data, which takes their images unchanged.
 
     Args:
         name: of a published network, "package.module:function", or a checkpoint; or the architecture of ``checkpoint``.
-        examples: the data, whose first image says what they are like.
-        checkpoint: weights that do not say their architecture.
-        side: height and width, in pixels, that images are brought to inside the model; None: of a published network
+        examples: the data; the first image gives their shape.
+        checkpoint: weights without their architecture.
+        side: height and width, in pixels, of images inside the model; None: of a published network
             that of the images, at least 64; else that of the checkpoint.
-        keep_head: keep the last layer, of weights that know these classes already.
+        keep_head: keep the last layer, for weights with the same classes.
         seed: of the last layer.
 
     Returns: the model, in eval mode, on the CPU.
     Raises: ValueError for a network without published weights, another normalisation than that of the weights, images
-        of other channels, or a last layer that is to be kept and knows other classes; as ``robustlab.models.load``.
+        of other channels, or a kept last layer with other classes; as ``robustlab.models.load``.
     """
     if name in _BARE and checkpoint is None:
         raise ValueError(
@@ -67,7 +67,7 @@ def _with_classes(model: nn.Module, examples: Examples, *, keep_head: bool, seed
         found = _classes(model, examples)
         if found != count:
             raise ValueError(
-                f"the weights tell {found} classes apart, {examples.name} has {count}: they need a new last layer"
+                f"the weights have {found} classes, {examples.name} has {count}: they need a new last layer"
             )
         return model
     made = new_head(model, count, seed=seed)

@@ -1,4 +1,4 @@
-"""What training is watched by: robust accuracy on examples that were kept apart."""
+"""Validation under attack: robust accuracy on held-out examples."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ATTACK = "watched"
 class Watch:
     """Clean and robust accuracy on held-out examples, as ``validate`` of ``robustlab.training.fit``.
 
-    With ``Settings(best="robust_accuracy")`` training keeps the epoch that withstands most, which is seldom the last
-    one: robustness overfits earlier than accuracy. What was held out must not be in the training data
-    (``robustlab.data.apart`` divides it), and the number is too kind for a report, as the best epoch was chosen by it.
+    With ``Settings(best="robust_accuracy")`` training keeps the most robust epoch, which is seldom the last one:
+    robustness overfits earlier than accuracy. The examples must not be in the training data (``robustlab.data.apart``
+    divides it). Do not report the number: it is biased upwards, as the best epoch was chosen by it.
 
     Args:
-        examples: that were kept apart.
-        attack: that they are attacked with after each epoch, PGD-10 say.
+        examples: held-out ones.
+        attack: used after each epoch, such as PGD-10.
         seed: of the attack; the same in each epoch, so that epochs can be compared.
 
     Example:
@@ -44,6 +44,6 @@ class Watch:
 
     def __call__(self, model: nn.Module) -> Metrics:
         """Attacks the examples that the model gets right."""
-        how = Settings(batch_size=self.batch_size, seed=self.seed, keep="gallery", doctor=False)
-        found = evaluate(model, self.examples, attacks={_ATTACK: self.attack}, settings=how)
+        settings = Settings(batch_size=self.batch_size, seed=self.seed, keep="gallery", doctor=False)
+        found = evaluate(model, self.examples, attacks={_ATTACK: self.attack}, settings=settings)
         return {"clean_accuracy": found.clean.accuracy.value, "robust_accuracy": found.result(_ATTACK).robust.value}

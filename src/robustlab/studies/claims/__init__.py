@@ -16,7 +16,7 @@ def _of_this_folder() -> tuple[Claim, ...]:
 
 
 CLAIMS = _of_this_folder()
-"""All claims of the package, in the order in which the workshop meets them."""
+"""All claims of the package, in the order of the workshop."""
 
 
 def added() -> tuple[Claim, ...]:

@@ -10,7 +10,7 @@ from robustlab.training import standard
 
 
 def _changed(what: str, *, up: bool) -> Effect:
-    """By two points or more."""
+    """An effect of two points or more."""
     terms = Term("pgd-trained", f"{what}_accuracy"), Term("standard", f"{what}_accuracy")
     of, over = terms if up else terms[::-1]
     words = "PGD-trained over standard" if up else "standard over PGD-trained"

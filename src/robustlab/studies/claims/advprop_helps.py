@@ -1,9 +1,9 @@
-"""AdvProp and Fast AdvProp against vanilla training, and against AdvProp without norms of its own."""
+"""AdvProp and Fast AdvProp against vanilla training, and against AdvProp without auxiliary BatchNorm."""
 
 from __future__ import annotations
 
 from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
-from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, NATURAL, SETTING, SHARED_BN, VANILLA
+from robustlab.studies.claims.efficientnets import ADVPROP, FAST_ADVPROP, SETTING, SHARED_BN, UNATTACKED, VANILLA
 
 _VANILLA, _ADVPROP = Arm("vanilla", VANILLA), Arm("advprop", ADVPROP)
 _PAPER = "Xie, Tan, Gong, Wang, Yuille, Le, Adversarial Examples Improve Image Recognition, CVPR 2020"
@@ -11,7 +11,7 @@ _EPS = "eps 4/255 and one step of that length, where the paper has 1/255"
 
 
 def better(of: Arm, over: Arm, words: str) -> tuple[Effect, Effect, Effect]:
-    """Better without an attacker: on clean, corrupted and hard images."""
+    """Effects without an attack: on clean, corrupted and hard images."""
 
     def one(kind: str, metric: str, smallest: float) -> Effect:
         return Effect(f"accuracy {kind}, {words},", Term(of.name, metric), Term(over.name, metric), smallest=smallest)
@@ -31,7 +31,7 @@ ADVPROP_CLAIM = Claim(
     "ImageNet-A 6.7 to 7.1 % and 37.7 to 44.7 %",
     ours=f"{SETTING}; PGD-1 towards a random wrong class, {_EPS}",
     arms=(_VANILLA, _ADVPROP),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=better(_ADVPROP, _VANILLA, "AdvProp over vanilla"),
     minutes=16,
 )
@@ -44,7 +44,7 @@ FAST_CLAIM = Claim(
     "77.5 % and 54.3 at three times the cost",
     ours=f"{SETTING}; a fifth of each batch, {_EPS}",
     arms=(_VANILLA, _FAST),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=better(_FAST, _VANILLA, "Fast AdvProp over vanilla"),
     minutes=8,
 )
@@ -57,7 +57,7 @@ NORMS_CLAIM = Claim(
     "clean images, which AdvProp is there for",
     ours=f"{SETTING}; PGD-1 towards a random wrong class, {_EPS}",
     arms=(_SHARED, _ADVPROP),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=better(_ADVPROP, _SHARED, "auxiliary over shared norms")[:2],
     minutes=20,
 )

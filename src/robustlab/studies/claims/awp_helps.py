@@ -1,4 +1,4 @@
-"""Perturbing weights as well as inputs."""
+"""Perturbation of weights as well as inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trap of single-step training: robust to one step, and to nothing else."""
+"""Catastrophic overfitting: single-step training that is robust to one step only."""
 
 from __future__ import annotations
 

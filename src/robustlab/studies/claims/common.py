@@ -1,4 +1,4 @@
-"""What several claims have in common: threat models, attacks, networks."""
+"""Threat models, attacks and networks of several claims."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.training import Cosine, adversarial, madry
 
 EPS, LARGE = 0.1, 0.2
-"""On Fashion-MNIST: about what 8/255 is on CIFAR-10; and twice that."""
+"""Budgets on Fashion-MNIST: about as hard as 8/255 on CIFAR-10; and twice that."""
 THREAT, LARGE_THREAT = ThreatModel(Linf(), EPS), ThreatModel(Linf(), LARGE)
 N = 5000
 """Test images for attacks of up to 50 steps."""
@@ -22,7 +22,7 @@ OVERFITTED = Network(
     watch=PGD(THREAT, 10),
     precision="bf16",
 )
-"""Few images, many epochs: where robust overfitting shows within minutes."""
+"""A network of few images and many epochs, which shows robust overfitting within minutes."""
 FGSM_TRAINED_LARGE = Network(adversarial(FGSM(LARGE_THREAT), eps_warmup=0.3), epochs=4, precision="bf16")
 
 

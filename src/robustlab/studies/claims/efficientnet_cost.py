@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
-from robustlab.studies.claims.efficientnets import NATURAL, SETTING, VANILLA
+from robustlab.studies.claims.efficientnets import SETTING, UNATTACKED, VANILLA
 
 _PLACE = "robustlab.studies.claims.networks"
 _EFFICIENTNET = Arm("efficientnet", VANILLA)
@@ -21,7 +21,7 @@ def _claim(cost: str, statement: str, published: str, width: str) -> Claim:
         published=published,
         ours=f"{SETTING}; a ResNet-18 {width}; the same optimizer (SGD, 0.1, one cycle) for both",
         arms=(_EFFICIENTNET, Arm(name, network)),
-        measures=NATURAL,
+        measures=UNATTACKED,
         effects=(
             Effect(
                 "clean accuracy, EfficientNet over ResNet,",

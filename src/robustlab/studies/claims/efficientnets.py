@@ -1,4 +1,4 @@
-"""The networks that claims on EfficientNet, AdvProp and Noisy Student share, each trained once."""
+"""Networks of the claims on EfficientNet, AdvProp and Noisy Student, each trained once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PASSES, _BATCH = 12, 64
 _RATIO = 3
 _NOISE = RandAugment(magnitude=5)
 SMALL = ThreatModel(Linf(), 4 / 255)
-"""What AdvProp trains on."""
+"""Threat model of AdvProp."""
 
 VANILLA = Network(standard(), _LABELLED, _PLAIN, epochs=_PASSES, batch_size=_BATCH, precision="fp32")
-"""5,000 labels, nothing else: what the others are compared with, and the teacher."""
+"""Supervised training on 5,000 labels: the baseline, and the teacher."""
 
 
 def _advprop(*, shared: bool = False) -> Recipe:
@@ -34,18 +34,18 @@ ADVPROP = replace(VANILLA, recipe=_advprop(), routes=2)
 SHARED_BN = replace(VANILLA, recipe=_advprop(shared=True))
 FAST_ADVPROP = replace(VANILLA, recipe=fast_advprop(SMALL), routes=2)
 NOISY_LABELS = replace(VANILLA, recipe=augmented(standard(), _NOISE), architecture=_NOISY)
-"""The labels alone, with the noise of students."""
+"""Supervised training with the noise of students."""
 
 _STUDENT = replace(VANILLA, epochs=_PASSES // (1 + _RATIO), batch_size=_BATCH // (1 + _RATIO))
 STUDENT = replace(_STUDENT, recipe=TaughtBy(VANILLA, _UNLABELLED, _RATIO, _NOISE), architecture=_NOISY)
 QUIET_STUDENT = replace(_STUDENT, recipe=TaughtBy(VANILLA, _UNLABELLED, _RATIO))
-"""As many updates with as many images as its teacher; the second without noise."""
+"""Students with the updates and batch size of the teacher; the second without noise."""
 ADVPROP_STUDENT = replace(
     STUDENT, recipe=TaughtBy(VANILLA, _UNLABELLED, _RATIO, _NOISE, soft=False, learning=_advprop()), routes=2
 )
 
-NATURAL = (UnderCorruptions(500), Clean(10_000), OnHard())
-"""Without an attacker: corrupted, clean, and mined hard images."""
+UNATTACKED = (UnderCorruptions(500), Clean(10_000), OnHard())
+"""Measures without an attack: corrupted, clean, and mined hard images."""
 SETTING = (
     "Fashion-MNIST, 5,000 labels, none of them of the mined hard images; EfficientNet-B0 of a quarter of the "
     "width, first stride 1, on 28x28 pixels, from scratch, about 940 updates with 64 images each"

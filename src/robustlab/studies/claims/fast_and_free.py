@@ -1,4 +1,4 @@
-"""Cheaper than PGD training, and nearly as good."""
+"""Fast and free training against PGD training: cheaper, and nearly as robust."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from robustlab.training import fast, free
 
 
 def _near(arm: str) -> Effect:
-    """Not more than three points behind."""
+    """An effect of at most three points less."""
     of, over = Term(arm, "pgd_50_accuracy"), Term("pgd-trained", "pgd_50_accuracy")
     return Effect(f"accuracy under PGD-50, {arm} over PGD-trained,", of, over, smallest=-0.03)
 
 
 def _cheaper(arm: str) -> Effect:
-    """At most half the time."""
+    """An effect of at most half the time."""
     of, over = Term("pgd-trained", "training_seconds"), Term(arm, "training_seconds")
     return Effect(f"time for training, PGD over {arm},", of, over, smallest=2.0, ratio=True)
 

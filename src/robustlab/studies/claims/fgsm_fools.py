@@ -1,4 +1,4 @@
-"""The claim that started it: even a linear classifier is fooled, and is sure of its mistakes."""
+"""FGSM fools even a linear classifier, which is confident of its mistakes."""
 
 from __future__ import annotations
 

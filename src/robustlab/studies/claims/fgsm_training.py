@@ -1,4 +1,4 @@
-"""The first defence: training on FGSM examples lowers the error under FGSM."""
+"""FGSM training lowers the error under FGSM."""
 
 from __future__ import annotations
 

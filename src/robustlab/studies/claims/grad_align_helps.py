@@ -1,4 +1,4 @@
-"""The cure: gradients that agree across the ball keep single-step training from overfitting."""
+"""GradAlign: gradients that agree across the ball keep single-step training from overfitting."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Graph regularization: what a graph that knows ImageNet adds to few labels."""
+"""Graph regularization with ImageNet features, added to few labels."""
 
 from __future__ import annotations
 
 from robustlab.studies.claim_engine.claim import Arm, Claim, Effect, Term, register_claim
-from robustlab.studies.claim_engine.graphs import BesideGraph
+from robustlab.studies.claim_engine.graphs import WithGraph
 from robustlab.studies.claim_engine.measures import Clean
 from robustlab.studies.claims.vat_few_labels import few_labels, supervised, virtual
 
 
 def _beside(labels: int) -> Arm:
-    return Arm(f"graph-{labels}", few_labels(labels, BesideGraph()))
+    return Arm(f"graph-{labels}", few_labels(labels, WithGraph()))
 
 
 def _better(labels: int, over: str, smallest: float) -> Effect:

@@ -23,12 +23,12 @@ def maxout() -> nn.Module:
 
 
 def resnet_of_equal_work() -> nn.Module:
-    """3.6 million multiply-adds for a 28x28 image; EfficientNet-B0 of a quarter of the width has 3.3 million."""
+    """A ResNet of 3.6 million multiply-adds on 28x28 pixels; EfficientNet-B0 of a quarter of the width has 3.3."""
     return _resnet(11)
 
 
 def resnet_of_equal_time() -> nn.Module:
-    """Made to train about as fast as that EfficientNet-B0 on one thread, with ten times as many multiply-adds."""
+    """A ResNet that trains about as fast as that EfficientNet-B0 on one thread, with ten times the multiply-adds."""
     return _resnet(34)
 
 

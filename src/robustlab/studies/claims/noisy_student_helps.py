@@ -1,4 +1,4 @@
-"""Noisy Student against its teacher, against itself without noise, under attack, and together with AdvProp."""
+"""Noisy Student against its teacher, against itself without noise, under attack, and combined with AdvProp."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from robustlab.studies.claims.common import THREAT
 from robustlab.studies.claims.efficientnets import (
     ADVPROP,
     ADVPROP_STUDENT,
-    NATURAL,
     NOISY_LABELS,
     QUIET_STUDENT,
     SETTING,
     STUDENT,
+    UNATTACKED,
     VANILLA,
 )
 
@@ -47,7 +47,7 @@ STUDENT_CLAIM = Claim(
     published=_PUBLISHED,
     ours=_OURS,
     arms=(_SUPERVISED, _STUDENT),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=better(_STUDENT, _SUPERVISED, "student over its teacher"),
     minutes=8,
 )
@@ -59,7 +59,7 @@ NOISE_CLAIM = Claim(
     published="accuracy falls consistently as noise is taken away from the student (the paper's ablation)",
     ours=_OURS,
     arms=(_QUIET, _NOISY_LABELS, _STUDENT),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=(
         *better(_STUDENT, _QUIET, "student over one without noise")[:2],
         *better(_STUDENT, _NOISY_LABELS, "student over labels alone with noise")[:2],
@@ -93,7 +93,7 @@ TOGETHER_CLAIM = Claim(
     published="no number",
     ours=f"{_OURS}; together: hard pseudo-labels, PGD-1 with eps 4/255 on the mixed batch",
     arms=(_ADVPROP, _STUDENT, _BOTH),
-    measures=NATURAL,
+    measures=UNATTACKED,
     effects=(
         *better(_BOTH, _ADVPROP, "both over AdvProp")[:2],
         *better(_BOTH, _STUDENT, "both over Noisy Student")[:2],

@@ -1,4 +1,4 @@
-"""Adversarial regularization: what it gives under one step, and under many."""
+"""Adversarial regularization under attacks of one step and of many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustlab.studies.claim_engine.network import Network
 from robustlab.training import adamw, standard
 
 STEP, SMALL = 0.2, 0.05
-"""Of training, that of the original's tutorial; and a quarter of it."""
+"""Budgets of training: that of the original tutorial, and a quarter of it."""
 
 
 def _network(recipe: AdversarialRegularization | None = None) -> Network:

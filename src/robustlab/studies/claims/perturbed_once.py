@@ -1,4 +1,4 @@
-"""The older way: perturb the data once, train, and test on what was made the same way."""
+"""Training and testing on data that was perturbed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PGD training holds against attacks that it was not trained on."""
+"""PGD training resists attacks that it was not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on makes robust accuracy fall again."""
+"""Robust overfitting: longer training lowers robust accuracy again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Natural adversarial examples: what one network gets wrong and is sure of, another gets wrong too."""
+"""Natural adversarial examples: confident mistakes of one network are mistakes of another."""
 
 from __future__ import annotations
 

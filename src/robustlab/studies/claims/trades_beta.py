@@ -1,4 +1,4 @@
-"""TRADES' beta: how much accuracy is given for how much robustness."""
+"""The beta of TRADES: accuracy against robustness."""
 
 from __future__ import annotations
 

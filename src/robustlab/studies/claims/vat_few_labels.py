@@ -1,4 +1,4 @@
-"""Virtual adversarial training: what unlabelled images add to few labels."""
+"""Virtual adversarial training: unlabelled images in addition to few labels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _BATCH = 32
 
 
 def supervised(labels: int) -> Arm:
-    """Nothing but the labels."""
+    """A network trained on the labels alone."""
     return Arm(f"supervised-{labels}", few_labels(labels, standard()))
 
 
 def virtual(labels: int) -> Arm:
-    """With unlabelled images beside them."""
+    """A network trained on labels and unlabelled images."""
     return Arm(f"vat-{labels}", few_labels(labels, vat(ThreatModel(L2(), 2.5)), unlabelled=4))
 
 
 def few_labels(labels: int, recipe: Recipe | Planned, *, unlabelled: int = 0) -> Network:
-    """About 2,000 updates, whatever the number of labels."""
+    """Epochs of about 2,000 updates for any number of labels."""
     return Network(
         recipe,
         Balanced(labels // 10),
