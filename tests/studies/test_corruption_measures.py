@@ -19,7 +19,7 @@ from robustlab.training import standard
 
 
 class Brightness(nn.Module):
-    """Sees nothing but the mean: class 1 above a bar."""
+    """A network of the mean alone: class 1 above a threshold."""
 
     def __init__(self, bar: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Brightness(nn.Module):
 
 @dataclass(frozen=True)
 class Site(Lab):
-    """Grey images of rising brightness; the other network has another bar."""
+    """Grey images of rising brightness; the other network has another threshold."""
 
     def data(self, split: str) -> Examples:
         del split

@@ -35,7 +35,7 @@ def claim_definitions() -> dict[str, dict[str, str]]:
 
 
 def sweep_definitions() -> dict[str, dict[str, str]]:
-    """The definition of every run that a sweep asks for, by study and name of the run."""
+    """The definition of every run of a sweep, by study and name of the run."""
     lab = Lab(Path(), 0)
     found: dict[str, dict[str, str]] = {}
 

@@ -1,4 +1,4 @@
-"""Confident learning: planted noise is found, by hand and by another implementation the same."""
+"""Confident learning: planted noise is found, as by hand and by another implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustlab.studies.mining.label_errors import _rounded
 def planted(
     *, n: int = 3000, classes: int = 4, noise: float = 0.1, clear: float = 4.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities that know the true class, labels some of which were moved on by one class, and which."""
+    """Probabilities from the true class, labels some of which were moved by one class, and a mask of these."""
     g = torch.Generator().manual_seed(n + classes)
     true = torch.randint(classes, (n,), generator=g)
     logits = torch.randn(n, classes, generator=g)

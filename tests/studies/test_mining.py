@@ -1,4 +1,4 @@
-"""Mining: who judges whom, what is hard, what is kept when a run is killed, what is refused."""
+"""Mining: judges of each image, hard images, resuming after a kill, refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbered(n: int = N) -> InMemory:
 
 
 class Spy(nn.Module):
-    """Remembers who it is asked about; unless it "knows", wrong about the first twelve, unsure of six of them."""
+    """Records its inputs; unless it "knows", wrong about the first twelve, unsure of six of them."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Spy(nn.Module):
 
 @pytest.fixture
 def spies(monkeypatch: pytest.MonkeyPatch) -> list[Spy]:
-    """The networks that were made; nothing is trained, but it is written down on what."""
+    """The networks that were made; nothing is trained, but the training data are recorded."""
     made: list[Spy] = []
 
     def fresh(self: Network, lab: object) -> Spy:
@@ -199,7 +199,7 @@ mine(nets, data, held_out={"batchnorm-cnn": network("batchnorm-cnn", epochs=2)},
 
 
 def test_a_killed_mining_goes_on_and_finds_the_same(tmp_path: Path) -> None:
-    """Killed in the middle of the third of four trainings."""
+    """Kills mining in the middle of the third of four trainings."""
     words = [sys.executable, "-c", KILLED.replace("STOP", "2"), str(tmp_path / "killed")]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     assert subprocess.run(words, check=False, env={**os.environ, **threads}).returncode == -signal.SIGKILL
@@ -212,7 +212,7 @@ def test_a_killed_mining_goes_on_and_finds_the_same(tmp_path: Path) -> None:
 
 
 def _mined(out: Path) -> Mined:
-    """As the program that is killed would."""
+    """Runs mining as the killed program would."""
     data = sample(digits("all", enlarged=True), 150)
     voting, held_out = ({name: network(name, epochs=2)} for name in ("shallow-cnn", "batchnorm-cnn"))
     return mine(voting, data, held_out=held_out, folds=2, out=out, work=Work(device="cpu"))
@@ -251,7 +251,7 @@ def test_invalid_folds_are_refused(y: list[int], folds: int, message: str) -> No
 
 
 class Wrong(InMemory):
-    """Labels that nobody checked."""
+    """Labels that were not checked."""
 
     def __post_init__(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The page on mining is what follows from the list that comes with the package."""
+"""The page on mining follows from the list in the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustlab.data import InMemory
 from robustlab.data.fashion_mnist import CLASSES
 from robustlab.studies.mining import Judge, Mined, read
 from robustlab.studies.mining.page import draw, page, published
-from robustlab.studies.mining.words import confusions, said, tables
+from robustlab.studies.mining.words import confusions, sentences, tables
 
 SMALL = Mined(
     data="ten",
@@ -72,7 +72,7 @@ def test_the_published_list_is_hard_for_networks_without_a_vote() -> None:
 
 
 def test_counts_and_fractions_are_put_into_words() -> None:
-    lines = said(SMALL)
+    lines = sentences(SMALL)
     assert lines[0] == "one gets 4 of 10 examples wrong, out of 2 folds."
     assert "of 3 of these" in lines[1]
     assert "of 1 of the hard ones (33.3" in lines[2]
@@ -96,7 +96,7 @@ def test_no_hard_example_is_put_into_words_too() -> None:
         members_per_class=(0,) * 10,
         judges=tuple(replace(one, right={**one.right, "members": 0, "control": 0}) for one in SMALL.judges),
     )
-    assert said(nothing)[-1] == "two, which had no vote, has nothing to be compared on."
+    assert sentences(nothing)[-1] == "two, which had no vote, has nothing to be compared on."
     assert tables(nothing)[0].rows[0][2] == "\N{EN DASH}"
 
 

@@ -1,4 +1,4 @@
-"""Results of studies that somebody else filed: their types are looked at, and broken ones are one sentence."""
+"""Results of studies from elsewhere: their types are checked, and broken ones give one sentence."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Halves(nn.Module):
         return logits
 
     def ahead(self, x: Tensor, y: Tensor) -> Tensor:
-        """By how much the right class is ahead."""
+        """Margin of the right class."""
         logits = self.forward(x).detach()
         return (logits[:, 1] - logits[:, 0]) * (2 * y - 1)
 

@@ -16,7 +16,7 @@ from robustlab.runs import Progress
 from robustlab.studies import Budget, t_interval
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Network, Trained
-from robustlab.studies.sweep import TEACHERS, Trainers, table, trainers
+from robustlab.studies.sweep import OPTIMIZERS, Trainers, table, trainers
 from robustlab.studies.sweep.precision import kept
 from robustlab.studies.sweep.rates import rate
 from robustlab.studies.sweep.unit import Found
@@ -33,7 +33,7 @@ def options(network: Network) -> dict[str, object]:
 
 
 def tried(_: object, network: Network) -> Found:
-    """As if every optimizer were best with the same learning rate."""
+    """Scores with the same best learning rate for every optimizer."""
     lr = float(str(options(network)["lr"]))
     return Found({"held_out_accuracy": 0.9 - 0.1 * abs(math.log10(lr / BEST))})
 
@@ -46,7 +46,7 @@ def measured(school: DRIVER.School, network: Network, seed: int) -> Found:  # ty
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is trained."""
+    """Scores without training."""
     monkeypatch.setattr(DRIVER.School, "_tried", tried)
     monkeypatch.setattr(DRIVER.School, "_measured", measured)
 
@@ -54,9 +54,9 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("untrained")
 def test_every_optimizer_has_its_best_rate_also_beyond_its_grid(tmp_path: Path) -> None:
     found = trainers(out=tmp_path, device="cpu")
-    assert {one.optimizer: one.rate for one in found.taught} == dict.fromkeys((t.name for t in TEACHERS), BEST)
+    assert {one.optimizer: one.rate for one in found.taught} == dict.fromkeys((t.name for t in OPTIMIZERS), BEST)
     assert not any(one.open_end for one in found.taught)
-    grids = {t.name: {rate(place, 2) for place in t.places} for t in TEACHERS}
+    grids = {t.name: {rate(place, 2) for place in t.places} for t in OPTIMIZERS}
     assert BEST not in grids["sgd"]
     for one in found.taught:
         assert grids[one.optimizer] <= set(one.tuning)
@@ -73,10 +73,10 @@ def test_intervals_are_over_seeds_and_differences_paired_by_them(tmp_path: Path)
     assert found.difference(nesterov, "fgsm_accuracy").mean == pytest.approx(0.0)
     means, over = table.trainers_tables(found)
     assert means.rows[0][:3] == ["SGD", "0.01", "50.5 [49.3, 51.7]"]
-    assert [row[0] for row in over.rows] == [t.title for t in TEACHERS if t.name != "momentum"]
+    assert [row[0] for row in over.rows] == [t.title for t in OPTIMIZERS if t.name != "momentum"]
     assert over.rows[0][1] == "\N{MINUS SIGN}1.0 [\N{MINUS SIGN}1.0, \N{MINUS SIGN}1.0] *"
     assert "*" not in over.rows[1][1]
-    assert table.trainers_said(found)[0].startswith("clean: from ")
+    assert table.trainers_sentences(found)[0].startswith("clean: from ")
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told["optimizers"][0]["measured"]["clean_accuracy"]["values"] == pytest.approx([0.5, 0.505, 0.51])
     assert told["optimizers"][0]["tuning"]["0.01"] == 0.9
@@ -109,10 +109,10 @@ def test_finished_runs_are_not_repeated_and_more_seeds_are_added(
     monkeypatch.setattr(DRIVER.School, "_measured", noted)
     seen = list[Progress]()
     again = trainers(out=tmp_path, seeds=3, device="cpu", progress=seen.append)
-    assert done == [2] * len(TEACHERS)
-    assert len(list((tmp_path / "trainers-standard").iterdir())) == files + len(TEACHERS)
+    assert done == [2] * len(OPTIMIZERS)
+    assert len(list((tmp_path / "trainers-standard").iterdir())) == files + len(OPTIMIZERS)
     assert [one.tuning for one in again.taught] == [one.tuning for one in first.taught]
-    assert (seen[0].done, seen[-1].done) == (0, files + len(TEACHERS) - 1)
+    assert (seen[0].done, seen[-1].done) == (0, files + len(OPTIMIZERS) - 1)
 
 
 def test_wrong_use_is_refused(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_real_training_tunes_on_training_images_and_reports_on_test_images(
         return digits(split, enlarged=True)
 
     monkeypatch.setattr(Lab, "data", fetched)
-    monkeypatch.setattr(DRIVER, "TEACHERS", TEACHERS[1:2])
+    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
     found = trainers(regime, out=tmp_path, seeds=1, budget=tiny, device="cpu")
     (one,) = found.taught
     assert isinstance(found, Trainers)
@@ -156,7 +156,7 @@ def test_rate_that_diverges_is_the_worst(tiny: Budget, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Lab, "trained", train)
     monkeypatch.setattr(DRIVER.School, "_measured", measured)
-    monkeypatch.setattr(DRIVER, "TEACHERS", TEACHERS[1:2])
+    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
     (one,) = trainers(out=tmp_path, seeds=1, budget=tiny, device="cpu").taught
     assert one.rate == 0.0316
     assert one.tuning[0.0316] > one.tuning[0.1] == 0.0
@@ -178,7 +178,7 @@ def test_networks_of_a_sweep_keep_the_precision_of_its_beginning(
 
     monkeypatch.setattr(Lab, "trained", train)
     monkeypatch.setattr(DRIVER.School, "_measured", lambda self, network, seed: measured_in(seen, self, network, seed))
-    monkeypatch.setattr(DRIVER, "TEACHERS", TEACHERS[1:2])
+    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
     for here in (faster, not faster):  # the second time it goes on with another seed, on another processor
         monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _, here=here: here)
         trainers(out=tmp_path, seeds=1 if here == faster else 2, budget=tiny, device="cpu")

@@ -1,4 +1,4 @@
-"""Attacks for watching a training."""
+"""Validation of a training under attack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustlab.training import Settings, fit, sgd, standard
 
 
 def points(spread: float) -> InMemory:
-    """Two classes on a line, the first coordinate says which; some are near the border."""
+    """Two classes on a line, by the first coordinate; some are near the border."""
     y = torch.arange(40) % 2
     x = torch.full((40, 2), 0.5)
     x[:, 0] += (y - 0.5) * 2 * torch.linspace(0.02, spread, 40)

@@ -119,9 +119,9 @@ def _told(found: Mined, home: Path, *, json: bool) -> None:
     if json:
         show.machine(found.to_json())
         return
-    from robustlab.studies.mining.words import said, tables
+    from robustlab.studies.mining.words import sentences, tables
 
-    show.paragraph(found.data, said(found))
+    show.paragraph(found.data, sentences(found))
     for one in tables(found):
         show.table(one.head, one.rows, title=one.title)
     show.say(f"Numbers of the examples: {home / 'mined.json'}")

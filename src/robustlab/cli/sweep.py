@@ -179,11 +179,11 @@ def _tell(found: Sequence[Attackers | Trainers], *, json: bool, dry: bool) -> No
 def _tables(found: Attackers | Trainers) -> None:
     from robustlab.studies.sweep import Attackers, table
 
-    told: Sequence[Table]
+    tables: Sequence[Table]
     if isinstance(found, Attackers):
-        said, told = table.attackers_said(found), table.attackers_tables(found)
+        sentences, tables = table.attackers_sentences(found), table.attackers_tables(found)
     else:
-        said, told = table.trainers_said(found), table.trainers_tables(found)
-    for one in told:
+        sentences, tables = table.trainers_sentences(found), table.trainers_tables(found)
+    for one in tables:
         show.table(one.head, one.rows, title=one.title)
-    show.paragraph("What comes out", said)
+    show.paragraph("What comes out", sentences)

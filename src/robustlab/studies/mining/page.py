@@ -12,7 +12,7 @@ from robustlab.data.fashion_mnist_a import RECORD, TRAIN
 from robustlab.report import tiles
 from robustlab.report.words import count, percent
 from robustlab.studies.mining.record import Mined, read
-from robustlab.studies.mining.words import confusions, said, tables
+from robustlab.studies.mining.words import confusions, sentences, tables
 from robustlab.studies.sweep.page import markdown
 
 AGAIN = Path(__file__).parent / "results" / "fashion-mnist-seed-1.json"
@@ -92,7 +92,7 @@ def page(found: Mined, again: Mined | None) -> str:
         found: the published result.
         again: the same with another seed.
     """
-    lines = [_HEAD, "## Fashion-MNIST-A\n", *(f"- {line}" for line in said(found)), f"- {_where(found)}"]
+    lines = [_HEAD, "## Fashion-MNIST-A\n", *(f"- {line}" for line in sentences(found)), f"- {_where(found)}"]
     lines += [f"- {_repeated(found, again)}"] if again else []
     lines += ["", "How the networks are trained; the last have no vote:\n"]
     lines += [*(f"- {name}: `{_one_line(text)}`" for name, text in found.networks.items()), ""]

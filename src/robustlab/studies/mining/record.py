@@ -116,7 +116,7 @@ class Mined:
         return mcnemar(judge.only_control, judge.only_member)
 
     @property
-    def flagged_share(self) -> float:
+    def flagged_fraction(self) -> float:
         """Fraction of the hard examples with a suspected label; NaN if none is hard."""
         hard = len(self.members) + len(self.suspects)
         return len(self.suspects) / hard if hard else math.nan

@@ -10,7 +10,7 @@ from robustlab.studies.mining.record import Group, Judge, Mined
 from robustlab.studies.sweep.table import Table
 
 
-def said(found: Mined) -> list[str]:
+def sentences(found: Mined) -> list[str]:
     """Sentences on the numbers of hard and suspected examples."""
     size, members, suspects = (found.size(group) for group in ("all", "members", "suspects"))
     voters = [judge.network for judge in found.judges if judge.votes]
@@ -21,7 +21,7 @@ def said(found: Mined) -> list[str]:
         f"{'Each gives' if len(voters) > 1 else 'It gives'} the label of {count(hard)} of these less than "
         f"{percent(found.below, 0)}: these are hard.",
         f"Confident learning suspects the label of {count(suspects)} of the hard ones "
-        f"({percent(found.flagged_share)}), and of {count(found.flagged)} of all; it estimates that "
+        f"({percent(found.flagged_fraction)}), and of {count(found.flagged)} of all; it estimates that "
         f"{percent(found.label_error_share)} of all labels are wrong.",
         f"{count(members)} hard examples with a label that is not suspected are left: the members.",
         *(_without_vote(found, judge) for judge in found.judges if not judge.votes),

@@ -20,7 +20,7 @@ PER_DECADE = 2
 
 
 @dataclass(frozen=True)
-class Teacher:
+class OptimizerSpec:
     """An optimizer of torch.
 
     Args:
@@ -43,17 +43,17 @@ def _adaptive(kind: type[torch.optim.Optimizer]) -> Callable[[float], MakeOptimi
 
 BASELINE = "momentum"
 """Baseline of the comparison."""
-TEACHERS = (
-    Teacher("sgd", "SGD", lambda lr: sgd(lr, momentum=0.0, nesterov=False, weight_decay=0.0), range(-3, 1)),
-    Teacher(
+OPTIMIZERS = (
+    OptimizerSpec("sgd", "SGD", lambda lr: sgd(lr, momentum=0.0, nesterov=False, weight_decay=0.0), range(-3, 1)),
+    OptimizerSpec(
         BASELINE, "SGD, momentum 0.9", lambda lr: sgd(lr, momentum=0.9, nesterov=False, weight_decay=0.0), range(-4, 0)
     ),
-    Teacher("nesterov", "SGD, Nesterov 0.9", lambda lr: sgd(lr, weight_decay=0.0), range(-4, 0)),
-    Teacher("adam", "Adam", _adaptive(torch.optim.Adam), range(-7, -3)),
-    Teacher("adamw", "AdamW", adamw, range(-7, -3)),
-    Teacher("rmsprop", "RMSprop", _adaptive(torch.optim.RMSprop), range(-8, -4)),
-    Teacher("adagrad", "Adagrad", _adaptive(torch.optim.Adagrad), range(-5, -1)),
-    Teacher("nadam", "NAdam", _adaptive(torch.optim.NAdam), range(-7, -3)),
+    OptimizerSpec("nesterov", "SGD, Nesterov 0.9", lambda lr: sgd(lr, weight_decay=0.0), range(-4, 0)),
+    OptimizerSpec("adam", "Adam", _adaptive(torch.optim.Adam), range(-7, -3)),
+    OptimizerSpec("adamw", "AdamW", adamw, range(-7, -3)),
+    OptimizerSpec("rmsprop", "RMSprop", _adaptive(torch.optim.RMSprop), range(-8, -4)),
+    OptimizerSpec("adagrad", "Adagrad", _adaptive(torch.optim.Adagrad), range(-5, -1)),
+    OptimizerSpec("nadam", "NAdam", _adaptive(torch.optim.NAdam), range(-7, -3)),
 )
 """All of them; no weight decay but AdamW's own."""
 
@@ -64,7 +64,7 @@ class Regime:
 
     Args:
         name: in file names and on the command line.
-        said: description of the regime.
+        description: of the regime.
         recipe: of training.
         watch: the attack for the choice of rates, on held-out training images; None: by clean accuracy.
         measures: reported ones.
@@ -75,7 +75,7 @@ class Regime:
     """
 
     name: str
-    said: str
+    description: str
     recipe: Recipe
     watch: Attack | None
     measures: tuple[Under, ...]
@@ -84,17 +84,17 @@ class Regime:
     epochs: int = 2
     tuning_images: int = 10_000
 
-    def network(self, teacher: Teacher, place: int) -> Network:
+    def network(self, optimizer: OptimizerSpec, place: int) -> Network:
         """A network for the reported results."""
-        return self._with(teacher, place, self.images, self.epochs)
+        return self._with(optimizer, place, self.images, self.epochs)
 
-    def trial(self, teacher: Teacher, place: int) -> Network:
+    def trial(self, optimizer: OptimizerSpec, place: int) -> Network:
         """A short training for the choice of a rate."""
-        return self._with(teacher, place, self.tuning_images, 1)
+        return self._with(optimizer, place, self.tuning_images, 1)
 
-    def _with(self, teacher: Teacher, place: int, images: int, epochs: int) -> Network:
-        optimizer = teacher.make(rate(place, PER_DECADE))
-        return Network(self.recipe, Sampled(images), epochs=epochs, optimizer=optimizer)
+    def _with(self, optimizer: OptimizerSpec, place: int, images: int, epochs: int) -> Network:
+        made = optimizer.make(rate(place, PER_DECADE))
+        return Network(self.recipe, Sampled(images), epochs=epochs, optimizer=made)
 
 
 N = 400

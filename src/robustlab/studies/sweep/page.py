@@ -65,13 +65,13 @@ def page() -> str:
 def _attacked(subject: Own, found: Attackers | None) -> Iterator[str]:
     """Lines on one network under all rules."""
     yield f"### {subject.name.capitalize()} network, {type(subject.threat.norm).__name__} eps {subject.threat.eps:g}\n"
-    yield f"The model: {subject.said}. Command: `robustlab sweep attackers`.\n"
+    yield f"The model: {subject.description}. Command: `robustlab sweep attackers`.\n"
     if found is None:
         yield NOT_RUN
         return
     time = duration(sum(one.seconds for one in found.swept))
     yield f"{found.n} images are reported, {found.tuned_on} others tuned on; {found.seeds} seeds; {time}.\n"
-    yield from (f"- {line}" for line in table.attackers_said(found))
+    yield from (f"- {line}" for line in table.attackers_sentences(found))
     yield ""
     for one in (*table.attackers_tables(found), table.tuning_table(found)):
         yield from markdown(one)
@@ -81,8 +81,8 @@ def _trained(regime: Regime, found: Trainers | None) -> Iterator[str]:
     """Lines on one regime with all optimizers."""
     yield f"### {regime.name.capitalize()}\n"
     yield (
-        f"Regime: {regime.said}. BatchNorm CNN in bf16, {regime.images:,} images, {regime.epochs} epochs; rates are "
-        f"chosen with {regime.tuning_images:,} images and one epoch, by "
+        f"Regime: {regime.description}. BatchNorm CNN in bf16, {regime.images:,} images, {regime.epochs} epochs; rates "
+        f"are chosen with {regime.tuning_images:,} images and one epoch, by "
         f"{'clean accuracy' if regime.watch is None else 'accuracy under PGD-10'}. "
         f"Command: `robustlab sweep trainers --recipe {regime.name}`.\n"
     )
@@ -90,7 +90,7 @@ def _trained(regime: Regime, found: Trainers | None) -> Iterator[str]:
         yield NOT_RUN
         return
     yield f"{found.seeds} seeds; {duration(sum(one.seconds for one in found.taught))}.\n"
-    yield from (f"- {line}" for line in table.trainers_said(found))
+    yield from (f"- {line}" for line in table.trainers_sentences(found))
     yield ""
     for one in (*table.trainers_tables(found), table.tuning_table(found)):
         yield from markdown(one)

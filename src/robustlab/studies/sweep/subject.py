@@ -45,13 +45,13 @@ class Own:
         name: in file names and tables.
         threat: of the attacks.
         network: definition of the training.
-        said: description of the network.
+        description: of the network.
     """
 
     name: str
     threat: ThreatModel
     network: Network
-    said: str
+    description: str
 
     def essence(self) -> tuple[object, ...]:
         """The definition of the network, trained with seed 0 and attacked on the test images."""

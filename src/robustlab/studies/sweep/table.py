@@ -81,7 +81,7 @@ def _range(one: Swept) -> list[str]:
     return [f"{'<= ' if ends[0] else ''}{low:g}", f"{'>= ' if ends[1] else ''}{high:g}", size]
 
 
-def attackers_said(found: Attackers) -> list[str]:
+def attackers_sentences(found: Attackers) -> list[str]:
     """Results in sentences."""
     last = found.swept[0].steps
     strongest = min(found.swept, key=lambda one: (one.course()[-1], one.spent()))
@@ -121,7 +121,7 @@ def trainers_tables(found: Trainers) -> list[Table]:
     titles = [title for _, title in columns]
     seeds = f"mean of {found.seeds} seed{'s' * (found.seeds > 1)} and 95 % t-interval"
     return [
-        Table(f"Accuracy in per cent, {found.regime.said}: {seeds}", ["optimizer", "rate", *titles], means),
+        Table(f"Accuracy in per cent, {found.regime.description}: {seeds}", ["optimizer", "rate", *titles], means),
         Table("Points above SGD with momentum, paired by seed", ["optimizer", *titles], over),
     ]
 
@@ -138,7 +138,7 @@ def _difference(one: TInterval) -> str:
     return f"{points(one.mean)} [{points(one.low)}, {points(one.high)}]{' *' if one.low > 0 or one.high < 0 else ''}"
 
 
-def trainers_said(found: Trainers) -> list[str]:
+def trainers_sentences(found: Trainers) -> list[str]:
     """Results in sentences."""
     lines = []
     for name, title in found.regime.columns:

@@ -18,7 +18,7 @@ from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.measures import accuracy, attacked
 from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.ledger import Ledger
-from robustlab.studies.sweep.optimizers import BASELINE, PER_DECADE, REGIMES, TEACHERS, Regime, Teacher
+from robustlab.studies.sweep.optimizers import BASELINE, OPTIMIZERS, PER_DECADE, REGIMES, OptimizerSpec, Regime
 from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Trial, published
@@ -115,7 +115,7 @@ def trainers(
     device: str = "auto",
     progress: Report | None = None,
 ) -> Trainers:
-    """Trains the same network with each optimizer of ``TEACHERS``, and attacks the trained networks.
+    """Trains the same network with each optimizer of ``OPTIMIZERS``, and attacks the trained networks.
 
     For each optimizer the learning rate is chosen by short trainings, on held-out training images; then it trains with
     several seeds. Finished runs are not repeated.
@@ -137,7 +137,7 @@ def trainers(
     if seeds < 1:
         raise ValueError(f"at least one seed is needed, got {seeds}")
     command = f"robustlab sweep trainers --recipe {regime}{'' if budget == FULL else ' --quick'}"
-    expected = sum(len(_places(teacher, budget)) + seeds for teacher in TEACHERS)
+    expected = sum(len(_places(optimizer, budget)) + seeds for optimizer in OPTIMIZERS)
     ledger = Ledger(home, budget, command, device, expected, progress)
     lab = Lab(home / "networks", 0, budget, device, ledger.report)
     ledger.device = str(lab.place())
@@ -188,14 +188,14 @@ class School:
 
     def done(self, get: Get) -> Trainers:
         """All results, read or computed."""
-        taught = tuple(self._taught(teacher, get) for teacher in TEACHERS)
+        taught = tuple(self._taught(optimizer, get) for optimizer in OPTIMIZERS)
         return Trainers(self.regime, self.seeds, taught, self.lab.budget.name)
 
-    def _taught(self, teacher: Teacher, get: Get) -> Taught:
+    def _taught(self, optimizer: OptimizerSpec, get: Get) -> Taught:
         seconds, budget = list[float](), self.lab.budget
 
         def evaluate(place: int) -> float:
-            unit = get(self._tuning(teacher, place), partial(self._tried, self._short(teacher, place)))
+            unit = get(self._tuning(optimizer, place), partial(self._tried, self._short(optimizer, place)))
             seconds.append(unit.seconds)
             return unit.metrics[HELD_OUT]
 
@@ -203,31 +203,31 @@ class School:
             return tried[end] >= max(tried.values())
 
         widen = WIDEN if budget == FULL else 0
-        tried = explored(_places(teacher, budget), evaluate, is_open=is_open, most=widen)
+        tried = explored(_places(optimizer, budget), evaluate, is_open=is_open, most=widen)
         best = max(tried, key=lambda place: (tried[place], -place))
-        network = trained_in(self.regime.network(teacher, best), self.precision)
+        network = trained_in(self.regime.network(optimizer, best), self.precision)
         units = [
-            get(self._reported(network, teacher, best, seed), partial(self._measured, network, seed))
+            get(self._reported(network, optimizer, best, seed), partial(self._measured, network, seed))
             for seed in range(self.seeds)
         ]
         seconds += [unit.seconds for unit in units]
         values = {name: tuple(unit.metrics[name] for unit in units) for name in units[0].metrics}
         tuning = {rate(place, PER_DECADE): value for place, value in tried.items()}
         at_end = best in (min(tried), max(tried))
-        found = (teacher.name, teacher.title, tuning, rate(best, PER_DECADE), values)
+        found = (optimizer.name, optimizer.title, tuning, rate(best, PER_DECADE), values)
         return Taught(*found, at_end, math.fsum(seconds))
 
-    def _short(self, teacher: Teacher, place: int) -> Network:
+    def _short(self, optimizer: OptimizerSpec, place: int) -> Network:
         """Network of the short training for the choice of rates."""
-        return trained_in(self.regime.trial(teacher, place), self.precision)
+        return trained_in(self.regime.trial(optimizer, place), self.precision)
 
-    def _tuning(self, teacher: Teacher, place: int) -> Trial:
-        definition = fingerprint(self._short(teacher, place), self.regime.watch, self.lab.budget)
-        return Trial(self.study, "tuning", teacher.name, rate(place, PER_DECADE), TUNING_SEED, definition)
+    def _tuning(self, optimizer: OptimizerSpec, place: int) -> Trial:
+        definition = fingerprint(self._short(optimizer, place), self.regime.watch, self.lab.budget)
+        return Trial(self.study, "tuning", optimizer.name, rate(place, PER_DECADE), TUNING_SEED, definition)
 
-    def _reported(self, network: Network, teacher: Teacher, place: int, seed: int) -> Trial:
+    def _reported(self, network: Network, optimizer: OptimizerSpec, place: int, seed: int) -> Trial:
         definition = fingerprint(network, self.regime.measures, self.lab.budget)
-        return Trial(self.study, "reported", teacher.name, rate(place, PER_DECADE), seed, definition)
+        return Trial(self.study, "reported", optimizer.name, rate(place, PER_DECADE), seed, definition)
 
     def _tried(self, network: Network) -> Found:
         """A short training and its accuracy on held-out training images."""
@@ -255,6 +255,6 @@ class School:
         return Found({name: metrics[name] for name in wanted})
 
 
-def _places(teacher: Teacher, budget: Budget) -> range:
+def _places(optimizer: OptimizerSpec, budget: Budget) -> range:
     """First places of the search; two in a dry run."""
-    return teacher.places if budget == FULL else teacher.places[1:3]
+    return optimizer.places if budget == FULL else optimizer.places[1:3]
