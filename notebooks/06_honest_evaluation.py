@@ -153,7 +153,7 @@ for name, stages in fell.items():
     print(f"{name}: {suites[name].clean.accuracy.count} of {few} correct before the attack")
     for s in stages.values():
         asked = f"{s.queries.forward:.0f} questions each" if s.attacked else ""
-        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.standing:3} still robust  {asked}")
+        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.still_robust:3} still robust  {asked}")
 
 # %%
 assert all(run.result("AutoAttack").robust.value < pgd[name].low - 0.2 for name, run in suites.items())

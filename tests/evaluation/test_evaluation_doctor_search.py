@@ -102,7 +102,7 @@ def test_a_random_search_that_beats_gradients_is_found(digits: Digits, standard:
     assert serious(found) == ["square-improves"]
     (finding,) = [f for f in found if f.code == "square-improves"]
     assert finding.evidence["n"] == 32
-    assert finding.evidence["fell"] > 3  # type: ignore[operator]  # a number
+    assert finding.evidence["fooled"] > 3  # type: ignore[operator]  # a number
 
 
 def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The attack that the doctor's findings ask for, and what is left of robust accuracy under it."""
+"""Adaptive attack that answers the doctor's findings, and robust accuracy under it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _MASKED = {
 
 @dataclass(frozen=True)
 class Adapted:
-    """Robust accuracy on the same examples before and after the adaptive attack; shares with exact intervals.
+    """Robust accuracy on the same examples before and after the adaptive attack, with exact intervals.
 
-    An example that the first attack fooled stays fooled: the second is run on what stood.
+    An example that the first attack fooled stays fooled: the second is run on the examples still robust.
     """
 
     attack: Attack
@@ -49,18 +49,18 @@ class Adapted:
 
     @property
     def name(self) -> str:
-        """Of the attack, short."""
+        """Short name of the attack."""
         return label(self.attack)
 
     def to_json(self) -> dict[str, object]:
         """Plain dict; the attack by its name."""
-        shares = {"before": encode(self.before), "after": encode(self.after), "difference": self.difference}
-        return {"attack": self.name, **shares, "low": self.low, "high": self.high, "p_value": self.p_value}
+        accuracies = {"before": encode(self.before), "after": encode(self.after), "difference": self.difference}
+        return {"attack": self.name, **accuracies, "low": self.low, "high": self.high, "p_value": self.p_value}
 
 
 @typed
 def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: Model | None = None) -> Attack:
-    """The attack that findings ask for, the worst of these parts for each example:
+    """The attack that findings require, the worst of these parts for each example:
 
     ============================================  =====================================================================
     finding                                       part
@@ -111,13 +111,13 @@ def run_adaptive(
     settings: Settings | None = None,
     surrogate: Model | None = None,
 ) -> Adapted:
-    """Robust accuracy under an attack, and under the adaptive attack as well, on the sample that ``diagnose`` looks at.
+    """Robust accuracy under an attack, and under the adaptive attack as well, on the sample of ``diagnose``.
 
     Args:
-        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        model: from inputs (N, ...) to logits (N, K); its mode is restored.
         data: labelled examples, or what ``robustlab.data.examples`` makes some of.
         attack: at the eps to be trusted.
-        findings: what to adapt to; None: ``diagnose`` is asked.
+        findings: that the attack adapts to; None: those of ``diagnose``.
         n: size of the sample, or all examples if there are fewer.
         settings: batch size, seed and device.
         surrogate: as for ``adaptive``.
@@ -129,8 +129,9 @@ def run_adaptive(
         findings = diagnose(model, data, attack=attack, n=n, settings=settings, surrogate=surrogate)
     adapted = adaptive(threat_of(attack), findings, surrogate=surrogate)
     with opened_case(model, data, attack, n, settings) as (case, _):
-        fell = int(case.run(adapted, case.ids[case.standing]).sum()) if bool(case.standing.any()) else 0
-    total, stood = len(case.ids), int(case.standing.sum())
-    before, after = (clopper_pearson(count, total, settings.level) for count in (stood, stood - fell))
-    difference, low, high = paired_difference(fell, 0, total, settings.level)
-    return Adapted(adapted, before, after, difference, low, high, mcnemar(fell, 0))
+        robust = case.still_robust
+        fooled = int(case.run(adapted, case.ids[robust]).sum()) if bool(robust.any()) else 0
+    total, before_it = len(case.ids), int(robust.sum())
+    before, after = (clopper_pearson(count, total, settings.level) for count in (before_it, before_it - fooled))
+    difference, low, high = paired_difference(fooled, 0, total, settings.level)
+    return Adapted(adapted, before, after, difference, low, high, mcnemar(fooled, 0))

@@ -1,4 +1,4 @@
-"""The doctor for adversarial inputs made before: do they keep the budget, and do they belong to this model."""
+"""Doctor for adversarial inputs made before: checks of their budget and of their model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
 from robustlab.data import examples
-from robustlab.evaluation.doctor.case import STANDING, Case, ahead, may_be_chance
+from robustlab.evaluation.doctor.case import ROBUST, Case, ahead, may_be_chance
 from robustlab.evaluation.doctor.records import undefined
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.plan import Settings, batches
@@ -32,7 +32,7 @@ _NORMS: dict[str, Norm] = {str(norm): norm for norm in (Linf(), L2(), L1())}
 
 
 class _Verdicts(NamedTuple):
-    """What the model says to a set, all (N,) bool."""
+    """Verdicts of the model on a set, all (N,) bool."""
 
     correct: Tensor
     """On the clean inputs."""
@@ -54,43 +54,43 @@ def check_adversarial(
     fooled: Tensor | None = None,
     settings: Settings | None = None,
 ) -> tuple[Finding, ...]:
-    """Looks at adversarial inputs that were made before, elsewhere, or for another model.
+    """Checks adversarial inputs that were made before, elsewhere, or for another model.
 
-    Found are x_adv outside budget or bounds; NaN logits; x_adv that are x; and a stale set, made for another model or
-    by a far weaker attack: it fails where it is said to have fooled, or fools by more than 10 % fewer examples for
-    certain than a fresh attack of 40 steps (exact bounds).
+    Findings are x_adv outside budget or bounds; NaN logits; x_adv that are x; and an outdated set, made for another
+    model or by a far weaker attack: it fails where it is recorded as fooling, or fools by more than 10 % fewer examples
+    for certain than a fresh attack of 40 steps (exact bounds).
 
     Args:
-        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        model: from inputs (N, ...) to logits (N, K); its mode is restored.
         x: clean inputs (N, ...).
         x_adv: adversarial inputs (N, ...).
         y: labels (N,), int64.
         threat: norm, eps and bounds that x_adv shall keep.
-        fooled: which x_adv are said to fool the model, (N,) bool; None: not known, a fresh attack is run.
+        fooled: x_adv that are recorded as fooling the model, (N,) bool; None: not known, a fresh attack is run.
         settings: batch size, seed and device.
 
     Returns: findings; empty if nothing was found.
     Raises: ValueError if shapes differ.
     """
     if x_adv.shape != x.shape or (fooled is not None and fooled.shape != y.shape):
-        raise ValueError(f"x_adv and what they fooled must fit x: {tuple(x_adv.shape)} for {tuple(x.shape)}")
+        raise ValueError(f"x_adv and fooled must fit x: {tuple(x_adv.shape)} for {tuple(x.shape)}")
     settings = settings or Settings()
     with frozen(model, training=False), model_called():
         seed_generators(settings.seed)
         one = subject(model, examples((x, y)), threat, device=settings.device, search_dtype=settings.search_dtype)
-        said = _said(one, x_adv, threat, settings)
-        found = list(_plain_faults(said))
+        verdicts = _verdicts(one, x_adv, threat, settings)
+        found = list(_plain_faults(verdicts))
         if not any(f.code == "benign-adversarial-set" for f in found):
-            stale = _failing(said, fooled) if fooled is not None else _outdone(one, said, threat, settings)
-            found += [stale] if stale is not None else []
+            outdated = _failing(verdicts, fooled) if fooled is not None else _outdone(one, verdicts, threat, settings)
+            found += [outdated] if outdated is not None else []
     return tuple(found)
 
 
 @typed
 def check_adversarial_run(model: Model, directory: str | Path) -> tuple[Finding, ...]:
-    """Whether what a run directory shows as fooled still fools a model; no finding: it may be the model of that run.
+    """Checks that the pictures in a run directory still fool a model; no finding: it may be the model of that run.
 
-    Looked at are the pictures of the run's report, each with the budget that it was made for.
+    The pictures are those of the run's report, each with the budget that it was made for.
 
     Raises: RunError if there is no finished run, or its pictures are gone.
     """
@@ -100,13 +100,13 @@ def check_adversarial_run(model: Model, directory: str | Path) -> tuple[Finding,
     if not items:
         return ()
     y = torch.tensor([item.label for item in items])
-    said = torch.ones_like(y, dtype=torch.bool)
+    fooled = torch.ones_like(y, dtype=torch.bool)
     eps = max(item.eps for item in items)
     threat = ThreatModel(_NORMS[evaluation.threat.norm], eps, evaluation.threat.bounds)
-    return check_adversarial(model, x, x_adv, y, threat=threat, fooled=said)
+    return check_adversarial(model, x, x_adv, y, threat=threat, fooled=fooled)
 
 
-def _said(one: Subject, x_adv: Tensor, threat: ThreatModel, settings: Settings) -> _Verdicts:
+def _verdicts(one: Subject, x_adv: Tensor, threat: ThreatModel, settings: Settings) -> _Verdicts:
     found = []
     for ids in batches(torch.arange(len(x_adv)), settings.batch_size):
         batch: Batch = one.load(ids)
@@ -118,40 +118,44 @@ def _said(one: Subject, x_adv: Tensor, threat: ThreatModel, settings: Settings) 
     return _Verdicts(*(torch.cat(column).cpu() for column in zip(*found, strict=True)))
 
 
-def _plain_faults(said: _Verdicts) -> Iterator[Finding]:
-    n, outside = len(said.correct), int((~said.inside).sum())
+def _plain_faults(verdicts: _Verdicts) -> Iterator[Finding]:
+    n, outside = len(verdicts.correct), int((~verdicts.inside).sum())
     if outside:
         title = f"{outside} of {n} adversarial inputs break the budget or the bounds."
         advice = "They count as not fooled: give the eps, norm and bounds that they were made with."
         yield Finding("outside-budget", "serious", title, {"outside": outside, "n": n}, advice)
-    if int(said.undefined.sum()):
-        yield undefined(int(said.undefined.sum()), "the given set", {"n": n})
-    same, right = int((said.unchanged & said.correct).sum()), int(said.correct.sum())
-    if not may_be_chance(same, right, STANDING):
+    if int(verdicts.undefined.sum()):
+        yield undefined(int(verdicts.undefined.sum()), "the given set", {"n": n})
+    same, right = int((verdicts.unchanged & verdicts.correct).sum()), int(verdicts.correct.sum())
+    if not may_be_chance(same, right, ROBUST):
         yield Finding(
             "benign-adversarial-set",
             "serious",
             f"{same} of {right} adversarial inputs whose clean input is classified correctly are that very input.",
             {"same": same, "n": right},
-            "Nothing was attacked: look for a set that was saved before the attack, or an attack that gave up.",
+            "Nothing was attacked: the set was saved before the attack, or the attack failed. Make it anew.",
         )
 
 
-def _failing(said: _Verdicts, fooled: Tensor) -> Finding | None:
-    """Whether x_adv that are said to fool the model do not (exact lower bound above 1 %)."""
-    claimed = fooled.cpu() & said.inside
-    failing, n = int((claimed & ~said.fooled).sum()), int(claimed.sum())
+def _failing(verdicts: _Verdicts, fooled: Tensor) -> Finding | None:
+    """Finding for x_adv that are recorded as fooling the model but do not (exact lower bound above 1 %)."""
+    claimed = fooled.cpu() & verdicts.inside
+    failing, n = int((claimed & ~verdicts.fooled).sum()), int(claimed.sum())
     if may_be_chance(failing, n, _DISAGREEING):
         return None
     low = clopper_pearson(failing, n).low
-    return _stale(f"{failing} of {n} inputs that are said to fool the model do not.", failing=failing, n=n, low=low)
+    return _outdated(
+        f"{failing} of {n} inputs that are recorded as fooling the model do not.", failing=failing, n=n, low=low
+    )
 
 
-def _outdone(one: Subject, said: _Verdicts, threat: ThreatModel, settings: Settings) -> Finding | None:
-    """Whether a fresh attack fools certainly more by a tenth of the examples (exact bounds)."""
-    every = torch.arange(len(said.correct))
-    case = Case(one, PGD(threat, _STEPS, score=margin), every, said.correct, said.fooled & said.correct, settings)
-    ids = case.some(said.correct & said.inside, _ATTACKED)
+def _outdone(one: Subject, verdicts: _Verdicts, threat: ThreatModel, settings: Settings) -> Finding | None:
+    """Finding for a fresh attack that fools more by a tenth of the examples for certain (exact bounds)."""
+    every = torch.arange(len(verdicts.correct))
+    case = Case(
+        one, PGD(threat, _STEPS, score=margin), every, verdicts.correct, verdicts.fooled & verdicts.correct, settings
+    )
+    ids = case.some(verdicts.correct & verdicts.inside, _ATTACKED)
     if not ids.numel():
         return None
     fresh, given = case.run(case.attack, ids), case.known(ids)
@@ -159,10 +163,10 @@ def _outdone(one: Subject, said: _Verdicts, threat: ThreatModel, settings: Setti
     if low <= _BEHIND:
         return None
     seen = f"The set fools {int(given.sum())} of {len(ids)} examples, a fresh attack {int(fresh.sum())}."
-    return _stale(seen, given=int(given.sum()), fresh=int(fresh.sum()), n=len(ids), more_at_least=low)
+    return _outdated(seen, given=int(given.sum()), fresh=int(fresh.sum()), n=len(ids), more_at_least=low)
 
 
-def _stale(seen: str, **evidence: float) -> Finding:
+def _outdated(seen: str, **evidence: float) -> Finding:
     return Finding(
         "stale-adversarial-set",
         "serious",

@@ -1,4 +1,4 @@
-"""Probes of how a model answers, before any attack: the same twice, alone, in any order, without side business.
+"""Probes of a model's answers, before any attack: repeated, alone, in any order, without gradients of its own.
 
 Few passes of one batch; thresholds are relative to the largest logit.
 """
@@ -21,8 +21,8 @@ from robustlab.statistics.paired import mcnemar
 SURE = 1e-3
 """p-value below which another treatment of the inputs certainly changes how often the model is right."""
 _RUNS = 5  # of the same batch
-_REPEATED_ON = 32  # examples that are asked so often
-_SINGLES = 4  # examples that are also asked alone
+_REPEATED_ON = 32  # examples of these runs
+_SINGLES = 4  # examples that are also given alone
 _REPEATED = 1e-4  # of the largest logit: more than the rounding of one batch run twice
 _REGROUPED = 1e-3  # of the largest logit: more than the rounding of other batch sizes; wider for half precision
 _FEW = 1e-6  # chance below which labels certainly leave classes out
@@ -30,7 +30,7 @@ _LABEL = 0x0BE4
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answered:
     """A model, in eval mode, with its answer to a batch."""
 
     model: Model
@@ -43,28 +43,28 @@ class Asked:
         return max(float(self.logits.abs().nan_to_num(0.0, 0.0).amax()), torch.finfo(self.logits.dtype).tiny)
 
     def answer(self, x: Tensor) -> Tensor:
-        """What the model says to inputs (N, ...).
+        """Logits of the model for inputs (N, ...).
 
         Raises: UserCodeError if it fails.
         """
         return checked_logits(user_code.asked(self.model, x), x)
 
     def correct(self, x: Tensor | None = None) -> Tensor:
-        """Which of the batch's examples, or of other inputs for them, the model gets right, (N,) bool."""
+        """Correctness of the batch's examples, or of other inputs for them, (N,) bool."""
         logits = self.logits if x is None else self.answer(x)
         return logits.argmax(dim=1) == self.batch.y
 
 
-def behaviours(asked: Asked, names: int) -> Iterator[Finding]:
-    """What is wrong with how the model answers; ``names`` is the number of classes that the data knows."""
-    yield from _probabilities(asked)
-    yield from _optimising(asked)
-    yield from _unsteady(asked)
-    yield from _class_count(asked, names)
+def behaviours(answered: Answered, names: int) -> Iterator[Finding]:
+    """Faults of the model's answers; ``names`` is the number of classes of the data."""
+    yield from _probabilities(answered)
+    yield from _optimising(answered)
+    yield from _unsteady(answered)
+    yield from _class_count(answered, names)
 
 
-def _probabilities(asked: Asked) -> Iterator[Finding]:
-    logits = asked.logits.double()
+def _probabilities(answered: Answered) -> Iterator[Finding]:
+    logits = answered.logits.double()
     if bool((logits >= 0).all() and ((logits.sum(dim=1) - 1).abs() < 1e-3).all()):
         yield Finding(
             "probabilities-for-logits",
@@ -75,8 +75,8 @@ def _probabilities(asked: Asked) -> Iterator[Finding]:
         )
 
 
-def _optimising(asked: Asked) -> Iterator[Finding]:
-    """Whether a backward pass runs inside the forward pass: it has to fetch tensors that were saved for it."""
+def _optimising(answered: Answered) -> Iterator[Finding]:
+    """Finding for a backward pass inside the forward pass: it has to fetch tensors that were saved for it."""
     fetched = 0
 
     def unpack(saved: Tensor) -> Tensor:
@@ -84,10 +84,10 @@ def _optimising(asked: Asked) -> Iterator[Finding]:
         fetched += 1
         return saved
 
-    x = asked.batch.x[:_SINGLES]
+    x = answered.batch.x[:_SINGLES]
     try:
         with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, unpack):
-            asked.answer(x)
+            answered.answer(x)
     except UserCodeError as error:
         if "saved tensor hooks" not in str(error):  # that is how torch.func's gradients say that they are at work
             raise
@@ -103,9 +103,9 @@ def _optimising(asked: Asked) -> Iterator[Finding]:
         )
 
 
-def _unsteady(asked: Asked) -> Iterator[Finding]:
-    """Whether the same input gets the same answer again, and in other company."""
-    again = _repeated(asked) / asked.scale
+def _unsteady(answered: Answered) -> Iterator[Finding]:
+    """Finding for answers to one input that change when it is repeated, or in another batch."""
+    again = _repeated(answered) / answered.scale
     if again > _REPEATED:
         yield Finding(
             "random-outputs",
@@ -116,26 +116,26 @@ def _unsteady(asked: Asked) -> Iterator[Finding]:
             "robustlab.evaluation.adaptive does.",
         )
         return
-    apart, allowed = _company(asked) / asked.scale, _REGROUPED * _coarseness(asked.logits.dtype)
+    apart, allowed = _company(answered) / answered.scale, _REGROUPED * _coarseness(answered.logits.dtype)
     if apart > allowed:
-        yield _cause(asked, apart, allowed)
+        yield _cause(answered, apart, allowed)
 
 
-def _repeated(asked: Asked) -> float:
+def _repeated(answered: Answered) -> float:
     """The largest change of a logit over runs of one batch; a model that counts its calls is caught by its first."""
-    x = asked.batch.x[:_REPEATED_ON]
-    first = asked.answer(x)
-    return max(_differ(asked.answer(x), first) for _ in range(_RUNS - 1))
+    x = answered.batch.x[:_REPEATED_ON]
+    first = answered.answer(x)
+    return max(_differ(answered.answer(x), first) for _ in range(_RUNS - 1))
 
 
-def _company(asked: Asked) -> float:
-    """The largest change of a logit when inputs are asked alone, or with others and in another order."""
-    x, n = asked.batch.x, len(asked.batch.x)
-    shuffled = _shuffled(asked.batch)
+def _company(answered: Answered) -> float:
+    """The largest change of a logit when inputs are given alone, or with others and in another order."""
+    x, n = answered.batch.x, len(answered.batch.x)
+    shuffled = _shuffled(answered.batch)
     half = torch.arange(n - 1, -1, -1, device=x.device)[: max(1, n // 2)]
-    found = [_differ(asked.answer(x[rows]), asked.logits[rows]) for rows in (shuffled, half)]
+    found = [_differ(answered.answer(x[rows]), answered.logits[rows]) for rows in (shuffled, half)]
     try:
-        found += [_differ(asked.answer(x[i : i + 1]), asked.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
+        found += [_differ(answered.answer(x[i : i + 1]), answered.logits[i : i + 1]) for i in range(min(_SINGLES, n))]
     except UserCodeError as error:
         if not isinstance(error.__cause__, ValueError | RuntimeError):
             raise
@@ -148,20 +148,20 @@ def _shuffled(batch: Batch) -> Tensor:
     return order.to(batch.x.device)
 
 
-def _cause(asked: Asked, apart: float, allowed: float) -> Finding:
-    """Why answers depend on the batch: the order of its labels, statistics of the batch, or something else."""
+def _cause(answered: Answered, apart: float, allowed: float) -> Finding:
+    """Cause of answers that depend on the batch: the order of its labels, its statistics, or another."""
     difference: dict[str, float | int | str] = {"difference": apart, "threshold": allowed}
-    leak = _label_order(asked)
+    leak = _label_order(answered)
     if leak is not None:
         return leak
-    norms = _batch_norms(asked.model)
-    if norms:
+    layers = _batch_norms(answered.model)
+    if layers:
         return Finding(
             "training-mode-batchnorm",
             "serious",
-            f"{norms} BatchNorm layer{'s' if norms > 1 else ''} normalise by the batch even in eval mode: the answer to"
-            " an input depends on the other inputs in its batch.",
-            {**difference, "layers": norms},
+            f"{layers} BatchNorm layer{'s' if layers > 1 else ''} normalise by the batch even in eval mode: the answer "
+            "to an input depends on the other inputs in its batch.",
+            {**difference, "layers": layers},
             "Let train(False) reach every layer, call no train() in forward, and keep running statistics.",
         )
     return Finding(
@@ -169,25 +169,25 @@ def _cause(asked: Asked, apart: float, allowed: float) -> Finding:
         "serious",
         "The answer to an input depends on the other inputs in its batch, or on its place among them.",
         difference,
-        "Look for code that mixes examples, and for normalisation by the batch.",
+        "Remove code that mixes examples, and normalisation by the batch.",
     )
 
 
 def _batch_norms(model: Model) -> int:
-    """How many BatchNorm layers normalise by the batch, the model being asked for eval mode."""
+    """Number of BatchNorm layers that normalise by the batch though the model is in eval mode."""
     parts = model.modules() if isinstance(model, nn.Module) else []
     return sum(isinstance(part, _BatchNorm) and (in_training(part) or part.running_mean is None) for part in parts)
 
 
-def _label_order(asked: Asked) -> Finding | None:
-    """Whether the model is more often right when the batch is in an order that tells labels (exact McNemar test).
+def _label_order(answered: Answered) -> Finding | None:
+    """Finding for a model that is right more often if the order of the batch shows the labels (exact McNemar test).
 
     Compared with a shuffled batch are: the order of the data, sorted by label, and the labels in turn.
     """
-    shuffled, n = _shuffled(asked.batch), len(asked.batch.y)
-    base = _right(asked, shuffled)
-    for name, order in _orders(asked.batch.y).items():
-        ordered = _right(asked, order)
+    shuffled, n = _shuffled(answered.batch), len(answered.batch.y)
+    base = _right(answered, shuffled)
+    for name, order in _orders(answered.batch.y).items():
+        ordered = _right(answered, order)
         gained, lost = int((ordered & ~base).sum()), int((base & ~ordered).sum())
         if mcnemar(lost, gained) < SURE:
             return Finding(
@@ -196,7 +196,7 @@ def _label_order(asked: Asked) -> Finding | None:
                 f"The model sees the labels in the order of the batch: {int(ordered.sum())} of {n} are right "
                 f"{name}, {int(base.sum())} shuffled.",
                 {"ordered": int(ordered.sum()), "shuffled": int(base.sum()), "n": n},
-                "Each answer must come from its own input alone: look for code that uses neighbours in the batch.",
+                "Each answer must come from its own input alone: remove code that uses neighbours in the batch.",
             )
     return None
 
@@ -211,15 +211,15 @@ def _orders(y: Tensor) -> dict[str, Tensor]:
     return {"sorted by label": by_label, "with labels in turn": in_turn, "in the order given": torch.arange(len(y))}
 
 
-def _right(asked: Asked, order: Tensor) -> Tensor:
-    """Which examples are right when the batch is in another order, (N,) bool, in the order of the batch."""
-    hits = asked.answer(asked.batch.x[order]).argmax(dim=1) == asked.batch.y[order]
+def _right(answered: Answered, order: Tensor) -> Tensor:
+    """Correctness of the examples when the batch is in another order, (N,) bool, in the order of the batch."""
+    hits = answered.answer(answered.batch.x[order]).argmax(dim=1) == answered.batch.y[order]
     return torch.empty_like(hits).index_copy_(0, order.to(hits.device), hits)
 
 
-def _class_count(asked: Asked, names: int) -> Iterator[Finding]:
-    """Whether the model has classes that the data certainly lacks, or lacks some that it has."""
-    classes, n = asked.logits.shape[1], len(asked.batch.y)
+def _class_count(answered: Answered, names: int) -> Iterator[Finding]:
+    """Finding for classes of the model that the data certainly lacks, or of the data that the model lacks."""
+    classes, n = answered.logits.shape[1], len(answered.batch.y)
     most = min(names, classes)
     left_out = names < classes and (most / classes) ** n < _FEW
     if not left_out and names <= classes:

@@ -1,4 +1,4 @@
-"""What the probes of the doctor share: one attack at one eps, its outcomes, and exact statistics on a few examples."""
+"""Case of the doctor: one attack at one eps, its outcomes, and exact statistics on a few examples."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROBED = 64
 """Examples for a cheap probe."""
 PROBED_DEEPLY = 32
 """Examples for a probe of many steps."""
-STANDING = 0.05
-"""Share of examples that may stand, or lack a gradient, by chance where none should."""
+ROBUST = 0.05
+"""Fraction of examples that may stay robust, or lack a gradient, by chance where none should."""
 LOSS = (0.03, 0.05)
 """Robust accuracy lost for certain: worth a warning, serious."""
 
@@ -42,7 +42,7 @@ class Rival:
 
 
 class Outcome(NamedTuple):
-    """What an attack did to some examples, both (M,) bool."""
+    """Outcome of an attack on some examples, both (M,) bool."""
 
     fooled: Tensor
     undefined: Tensor
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """What the doctor looks at: one attack at one eps.
+    """One attack at one eps, for the probes of the doctor.
 
     Args:
         subject: the model, in eval mode, and its examples.
@@ -60,7 +60,7 @@ class Case:
         correct: on clean inputs, (N,) bool.
         fooled: by this attack, (N,) bool.
         settings: of the evaluation.
-        rivals: what else was run at this eps.
+        rivals: the other attacks at this eps.
     """
 
     subject: Subject
@@ -79,14 +79,14 @@ class Case:
         return threat_of(self.attack)
 
     @property
-    def standing(self) -> Tensor:
-        """What the attack left standing, (N,) bool."""
+    def still_robust(self) -> Tensor:
+        """Examples that the attack left robust, (N,) bool."""
         return self.correct & ~self.fooled
 
     @property
-    def lead(self) -> Attack:
-        """The attack, or the first with gradients of the several that it is made of: what a probe runs again."""
-        return _lead(self.attack)
+    def main(self) -> Attack:
+        """The attack that a probe runs again: of several in one, the first with gradients."""
+        return _main(self.attack)
 
     @cached_property
     def clean(self) -> Batch | None:
@@ -105,11 +105,11 @@ class Case:
         return chosen(self.ids[among], count, "doctor", self.settings.seed)
 
     def known(self, ids: Tensor) -> Tensor:
-        """Whether the attack fooled these examples, as recorded, (M,) bool."""
+        """Recorded success of the attack on these examples, (M,) bool."""
         return torch.isin(ids, self.ids[self.fooled])
 
     def run(self, attack: Attack, ids: Tensor, stop: Stop = "success", *, again: int = 0) -> Tensor:
-        """Whether the model is wrong after another attack, (M,) bool; what breaks the budget never counts as found.
+        """Success of another attack, (M,) bool; an x_adv that breaks the budget never counts.
 
         Args:
             attack: any.
@@ -119,8 +119,8 @@ class Case:
         """
         return self.attacked(attack, ids, stop, again=again).fooled
 
-    def fell(self, attack: Attack, ids: Tensor, *, again: int = 0) -> Tensor:
-        """As ``run``, (M,) bool; nobody, if nobody does among every other example: a sound model costs half."""
+    def run_by_halves(self, attack: Attack, ids: Tensor, *, again: int = 0) -> Tensor:
+        """Success as of ``run``, (M,) bool; none if every other example is robust: a sound model costs half."""
         found = torch.zeros(len(ids), dtype=torch.bool)
         found[::2] = self.run(attack, ids[::2], again=again)
         if bool(found.any()):
@@ -128,7 +128,7 @@ class Case:
         return found
 
     def attacked(self, attack: Attack, ids: Tensor, stop: Stop = "success", *, again: int = 0) -> Outcome:
-        """The same, and where logits were undefined."""
+        """Success as of ``run``, and the examples whose logits were undefined."""
         none = torch.empty(0, dtype=torch.bool)
         found = [Outcome(none, none)]
         seed = fold_in(self.settings.seed, again) if again else self.settings.seed
@@ -140,25 +140,25 @@ class Case:
             found.append(Outcome(fooled.cpu(), judged.answers.undefined.cpu()))
         return Outcome(*(torch.cat(column) for column in zip(*found, strict=True)))
 
-    def loss(self, fell: int, n: int) -> float:
-        """Robust accuracy that is lost for certain if ``fell`` of ``n`` standing examples fall after all."""
-        return float(self.standing.double().mean()) * clopper_pearson(fell, n).low
+    def loss(self, fooled: int, n: int) -> float:
+        """Robust accuracy that is lost for certain if ``fooled`` of ``n`` robust examples are fooled after all."""
+        return float(self.still_robust.double().mean()) * clopper_pearson(fooled, n).low
 
 
-def _lead(attack: Attack) -> Attack:
+def _main(attack: Attack) -> Attack:
     several: tuple[Attack, ...] = getattr(attack, "attacks", ())
     if not several:
         return attack
-    return _lead(next((one for one in several if not gradient_free(one)), several[0]))
+    return _main(next((one for one in several if not gradient_free(one)), several[0]))
 
 
-def may_be_chance(count: int, n: int, share: float) -> bool:
-    """Whether a true share no larger than this is compatible with the count, at the two-sided level of 95 %."""
-    return clopper_pearson(count, n).low <= share
+def may_be_chance(count: int, n: int, fraction: float) -> bool:
+    """Tests that a true fraction no larger than this is compatible with the count, at the two-sided level of 95 %."""
+    return clopper_pearson(count, n).low <= fraction
 
 
 def ahead(theirs_alone: int, ours_alone: int, n: int) -> float:
-    """By how large a share of n pairs they are ahead of us for certain: one exact bound less the other, below 0: none.
+    """Fraction of n pairs by which they are ahead of us for certain: one exact bound less the other, below 0: none.
 
     Args:
         theirs_alone: pairs that only they have.

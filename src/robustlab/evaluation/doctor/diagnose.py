@@ -1,9 +1,8 @@
-"""The evaluation doctor: looks for signs that the attacks failed rather than the model held.
+"""Evaluation doctor: probes for signs that the attacks failed although the model is not robust.
 
-It has three sources: how the model answers (``inputs``, ``probes_behaviour``), what gradients and other attacks do on
-a few examples (``probes_gradients``, ``probes_search``), and the recorded outcomes (``probes_records``). Each says
-something only where exact statistics leave no room for chance, and one cause is one serious finding: what another
-finding explains is no more than a warning.
+It has three sources: answers of the model (``inputs``, ``behaviour``), gradients and other attacks on a few examples
+(``gradients``, ``search``), and the recorded outcomes (``records``). Each makes a finding only where exact statistics
+exclude chance, and one cause is one serious finding: a finding that another explains is a warning.
 """
 
 from __future__ import annotations
@@ -62,13 +61,13 @@ def diagnose(
     settings: Settings | None = None,
     surrogate: Model | None = None,
 ) -> tuple[Finding, ...]:
-    """Looks for signs that an attack says little about a model, on a simple random sample.
+    """Checks on a simple random sample that an attack measures the robustness of a model.
 
     ``evaluate`` does this by itself, for the strongest of its attacks. Thresholds are constants of the modules that
     are named above, and docs/decisions/0008-doctor.md has the reasons.
 
     Args:
-        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        model: from inputs (N, ...) to logits (N, K); its mode is restored.
         data: labelled examples, or what ``robustlab.data.examples`` makes some of.
         attack: at the eps to be trusted.
         n: size of the sample, or all examples if there are fewer.
@@ -88,7 +87,7 @@ def diagnose(
 
 
 def strongest(plan: Sequence[Entry], evaluation: Evaluation) -> int:
-    """Position of the attack whose word counts most: the lowest robust accuracy at its largest eps.
+    """Position of the attack that counts most: the lowest robust accuracy at its largest eps.
 
     Attacks without the model's gradients, or towards a target, count only if there is no other.
     """
@@ -102,9 +101,9 @@ def strongest(plan: Sequence[Entry], evaluation: Evaluation) -> int:
 
 
 def probe_findings(case: Case, before: Sequence[Finding] = ()) -> list[Finding]:
-    """What was found before and what all probes find, each cause serious once.
+    """Findings from before and from all probes, each cause serious once.
 
-    Nothing is said where too few examples are left for a probe. No random search is spent on what is known already.
+    A probe makes no finding on too few examples. The random search is left out where its cause is known already.
     """
     seeing: tuple[Probe, ...] = (gradients, search.unbounded)
     if gradient_free(case.attack) and (hidden := no_gradients(case)) is not None:

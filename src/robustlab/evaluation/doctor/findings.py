@@ -51,7 +51,7 @@ def register_finding(spec: FindingSpec) -> None:
 def explained_by(code: str) -> tuple[str, ...]:
     """Codes that a finding explains; none for one that is not registered.
 
-    Raises: ValueError if the finding is said to explain one that is not registered, with the nearest code.
+    Raises: ValueError if the finding is registered to explain an unknown one, with the nearest code.
     """
     if code not in FINDINGS:
         return ()

@@ -1,4 +1,4 @@
-"""Probes of the gradient that attacks follow: whether there is one, where it is lost, and whether it leads upwards.
+"""Probes of the gradient that attacks follow: its presence, the place where it is lost, and its direction.
 
 Every probe works on clean examples that the model gets right, and follows the user's own model. In this order:
 
@@ -7,7 +7,7 @@ Every probe works on clean examples that the model gets right, and follows the u
 2. Where it is lost, the margin over the spread of the logits, on a scale that neither saturates nor underflows, is
    tried. If its gradient is there, the logits are at fault: "saturated-softmax" where the cross-entropy is exactly 0
    (logits too large, as by a temperature far below 1), "gradient-underflow" where it is not (logits too small).
-3. If that is lost too, the gradient at the input of the first layer with weights is looked at. If it is there,
+3. If that is lost too, the gradient at the input of the first layer with weights is computed. If it is there,
    something in front of the weights destroys it, such as JPEG or fewer bits: "shattered-gradients". If not, something
    among them does, such as a rounding layer: "zero-gradients".
 4. Where it is not lost, it must lead upwards: a short step along it is compared with one of the same size in a random
@@ -26,7 +26,7 @@ from robustlab.attacks.transfer import first_weights
 from robustlab.core import Batch, Model, Score, Streams, cross_entropy, margin, untargeted
 from robustlab.core.gradients import gradient_by
 from robustlab.core.losses import answerable, finite_logits
-from robustlab.evaluation.doctor.case import STANDING, Case, may_be_chance
+from robustlab.evaluation.doctor.case import ROBUST, Case, may_be_chance
 from robustlab.evaluation.record import Evidence, Finding
 
 _SMALLEST = 1e-37  # spread of logits that still has a reciprocal in float32
@@ -60,7 +60,7 @@ class _Slope(NamedTuple):
 
     @property
     def lost(self) -> Tensor:
-        """Where there is nothing to follow, (N,) bool."""
+        """True where the gradient is lost, (N,) bool."""
         kind = torch.finfo(self.grad.dtype)
         least = kind.smallest_normal if kind.bits >= 32 else 0.0
         size = self.grad.flatten(1).abs().amax(dim=1)
@@ -68,12 +68,12 @@ class _Slope(NamedTuple):
 
 
 def gradients(case: Case) -> Finding | None:
-    """Whether gradients can be followed, and if not, why; see the top of this file."""
+    """Finding for gradients that cannot be followed, with the cause; see the top of this file."""
     batch = case.clean
     if batch is None:
         return None
     plain = _slope(case, batch, cross_entropy)
-    if may_be_chance(int(plain.lost.sum()), len(batch.y), STANDING):
+    if may_be_chance(int(plain.lost.sum()), len(batch.y), ROBUST):
         return _astray(case, batch, plain)
     scaled = _slope(case, batch, relative_margin)
     lost, gone = plain.lost, plain.lost & scaled.lost
@@ -85,7 +85,7 @@ def gradients(case: Case) -> Finding | None:
 
 
 def no_gradients(case: Case) -> Finding | None:
-    """Whether the model refuses to give any, as a black box does; to be asked where no attack needed one."""
+    """Finding for a model without gradients, such as a black box; for evaluations whose attacks need none."""
     if case.clean is None:
         return None
     try:
@@ -123,7 +123,7 @@ def _underflow(evidence: Evidence) -> Finding:
         "gradient-underflow",
         "serious",
         f"Logits are so small that gradients underflow at {evidence['zero']} of {evidence['n']} inputs, though the "
-        "logits tell classes apart.",
+        "logits separate the classes.",
         evidence,
         "Do not divide the logits, use double precision, or attack the margin over the spread of the logits, as "
         "robustlab.evaluation.adaptive does.",
@@ -131,7 +131,7 @@ def _underflow(evidence: Evidence) -> Finding:
 
 
 def _destroyed(case: Case, batch: Batch, gone: Tensor, evidence: Evidence) -> Finding:
-    """No score has a gradient at the input; whether it has one at the first weights says where it went."""
+    """No score has a gradient at the input; the gradient at the first weights shows where it is lost."""
     behind = _behind(case.subject.model, batch._replace(x=batch.x[gone], y=batch.y[gone]))
     if behind is not None and 2 * int((~behind.lost).sum()) > len(behind.score):
         return Finding(
@@ -150,8 +150,8 @@ def _destroyed(case: Case, batch: Batch, gone: Tensor, evidence: Evidence) -> Fi
         f"The gradient of every score is exactly 0 at {evidence['zero']} of {evidence['n']} inputs: attacks that "
         "follow it stay there.",
         evidence,
-        "Look for rounding, thresholds and detached parts in the model; attack it without gradients or by transfer, as "
-        "robustlab.evaluation.adaptive does.",
+        "Remove rounding, thresholds and detached parts of the model, or attack it without gradients or by transfer, "
+        "as robustlab.evaluation.adaptive does.",
     )
 
 
@@ -171,7 +171,7 @@ def _behind(model: Model, batch: Batch) -> _Slope | None:
 
 
 def _astray(case: Case, batch: Batch, plain: _Slope) -> Finding | None:
-    """Whether a random direction is often better than the gradient (exact lower bound above 20 %)."""
+    """Finding for a random direction that is often better than the gradient (exact lower bound above 20 %)."""
     norm, (low, high) = case.threat.norm, case.threat.bounds
     eps = case.threat.eps if isinstance(case.threat.eps, float) else max(case.threat.eps)
     drawn = Streams(case.settings.seed, batch.ids).fork(_LABEL).normal(batch.x.shape[1:]).to(batch.x)
@@ -189,6 +189,6 @@ def _astray(case: Case, batch: Batch, plain: _Slope) -> Finding | None:
         "serious",
         f"At {better} of {n} inputs a short step in a random direction gains more than one along the gradient.",
         {"better": better, "n": n, "step": _STEP * eps},
-        "The gradient is not that of the answer: look for preprocessing such as JPEG and for gradients written by hand;"
+        "The gradient is not that of the answer, as with preprocessing such as JPEG or gradients written by hand:"
         " attack through it, by transfer and without gradients, as robustlab.evaluation.adaptive does.",
     )

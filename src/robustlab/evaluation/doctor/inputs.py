@@ -1,4 +1,4 @@
-"""The input doctor: looks at a model and its data before any attack, for faults that would make the numbers wrong."""
+"""Input doctor: checks of a model and its data before any attack, for faults that would make the numbers wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustlab.core.modes import in_training
 from robustlab.core.user_code import asked
 from robustlab.core.words import budget
 from robustlab.data.wrapped import Given
-from robustlab.evaluation.doctor.behaviour import Asked, behaviours
+from robustlab.evaluation.doctor.behaviour import Answered, behaviours
 from robustlab.evaluation.doctor.units import beyond_chance, frequent, other_units
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import (
@@ -32,24 +32,24 @@ from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import whereabouts
 
 PROBED = 128
-"""Examples that are looked at, a simple random sample."""
+"""Examples that are checked, a simple random sample."""
 _PAIRED = 32  # examples whose distances to each other are taken
-_ENOUGH = 20  # examples below which an accuracy says nothing about chance
+_ENOUGH = 20  # examples below which accuracy is not compared with chance
 
 
 @typed
 def inspect_inputs(
     model: Model, data: Given, threat: ThreatModel | None = None, *, ids: Tensor | None = None, seed: int = 0
 ) -> tuple[Finding, ...]:
-    """Looks for faults of model and data that would make a robust accuracy wrong.
+    """Checks model and data for faults that would make a robust accuracy wrong.
 
-    Found are: inputs that are integers, NaN, in 0..255 or normalised outside the model; data that read differently each
-    time; labels that do not fit; a model that returns no logits, probabilities or NaN, that was left in training mode,
-    that answers differently the second time or in other company, that expects other units, or is no better than chance;
+    Findings are: inputs that are integers, NaN, in 0..255 or normalised outside the model; data that differ between two
+    readings; labels that do not fit; a model that returns no logits, probabilities or NaN, that was in training mode,
+    that answers differently the second time or in another batch, that expects other units, or is no better than chance;
     a budget too large to mean anything. Thresholds are the constants of this module.
 
     Args:
-        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        model: from inputs (N, ...) to logits (N, K); its mode is restored.
         data: labelled examples, or what ``robustlab.data.examples`` makes some of.
         threat: norm, eps and bounds; None: bounds (0, 1) and no check of eps.
         ids: the examples to choose from; None: all.
@@ -109,7 +109,7 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int
     if not isinstance(output, Tensor) or faults:
         yield from faults
         return
-    case = Asked(model, batch, output)
+    case = Answered(model, batch, output)
     faults = [*logit_faults(int((~output.amax(dim=1).isfinite()).sum()), len(output))]
     yield from faults
     if any(f.code in FATAL for f in faults):
@@ -119,24 +119,24 @@ def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int
     yield from elsewhere or _chance(case)
 
 
-def _chance(asked: Asked) -> Iterator[Finding]:
-    """Whether accuracy could be that of always giving the most frequent class."""
-    n, correct = len(asked.batch.y), asked.correct()
-    share = frequent(asked.batch.y)
-    if n < _ENOUGH or share == 1 or beyond_chance(correct, asked.batch.y):
+def _chance(answered: Answered) -> Iterator[Finding]:
+    """Finding for accuracy that could be that of always giving the most frequent class."""
+    n, correct = len(answered.batch.y), answered.correct()
+    chance = frequent(answered.batch.y)
+    if n < _ENOUGH or chance == 1 or beyond_chance(correct, answered.batch.y):
         return
     hits = int(correct.sum())
     yield Finding(
         "near-chance",
         "serious",
-        f"Clean accuracy is near chance: {hits} of {n}, where the most frequent class alone gives {share:.0%}.",
-        {"accuracy": hits / n, "chance": share, "n": n},
-        "Check weights, preprocessing and the order of classes: robust accuracy of such a model means nothing.",
+        f"Clean accuracy is near chance: {hits} of {n}, where the most frequent class alone gives {chance:.0%}.",
+        {"accuracy": hits / n, "chance": chance, "n": n},
+        "Check weights, preprocessing and the order of classes: robust accuracy of such a model is meaningless.",
     )
 
 
 def _budget(batch: Batch, threat: ThreatModel | None) -> Iterator[Finding]:
-    """Whether eps is in the units of the inputs, and small beside the distance between classes."""
+    """Finding for an eps in other units than the inputs, or large compared with the distance between classes."""
     if threat is None:
         return
     eps = threat.eps if isinstance(threat.eps, float) else max(threat.eps)

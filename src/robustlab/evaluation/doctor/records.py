@@ -1,4 +1,4 @@
-"""What the recorded outcomes of an evaluation give away by themselves."""
+"""Findings from the recorded outcomes of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of the search: whether other attacks, more of the same, or none at all do better than what was run."""
+"""Probes of the search: other attacks, more of the same, and noise, compared with the attack that was run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustlab.evaluation.doctor.case import (
     LOSS,
     PROBED,
     PROBED_DEEPLY,
-    STANDING,
+    ROBUST,
     Case,
     Rival,
     ahead,
@@ -30,11 +30,11 @@ _AGAIN = 1  # other draws than the evaluation's
 
 
 def above_clean(case: Case) -> Finding | None:
-    """Whether a full-strength attack puts right more examples than it fools (exact bound on the former)."""
+    """Finding for a full-strength attack that corrects more examples than it fools (exact bound on the former)."""
     ids = case.some(~case.correct, PROBED_DEEPLY)
     if not ids.numel():
         return None
-    put_right = int((~case.run(case.lead, ids, "never")).sum())
+    put_right = int((~case.run(case.main, ids, "never")).sum())
     wrong, fooled = int((~case.correct).sum()), int(case.fooled.sum())
     at_least = clopper_pearson(put_right, len(ids)).low * wrong
     if put_right == 0 or at_least <= fooled:
@@ -51,27 +51,27 @@ def above_clean(case: Case) -> Finding | None:
 
 
 def noise(case: Case) -> Finding | None:
-    """Whether random noise fools as many as the attack does (one-sided exact McNemar test, 5 %)."""
+    """Finding for random noise that fools as many as the attack (one-sided exact McNemar test, 5 %)."""
     ids = case.some(case.correct, PROBED)
     if not ids.numel():
         return None
     gradient, by_noise = case.known(ids), case.run(Restarts(RandomNoise(case.threat), _DRAWS), ids)
     better, worse = int((gradient & ~by_noise).sum()), int((by_noise & ~gradient).sum())
     surely_better = better > worse and mcnemar(worse, better) / 2 < 0.05
-    none_fall = may_be_chance(int(by_noise.sum()), len(ids), 0.01)
-    if surely_better or none_fall or may_be_chance(int((~gradient).sum()), len(ids), STANDING):
+    none_fooled = may_be_chance(int(by_noise.sum()), len(ids), 0.01)
+    if surely_better or none_fooled or may_be_chance(int((~gradient).sum()), len(ids), ROBUST):
         return None
     return Finding(
         "noise-as-good",
         "serious",
         f"Random noise fools {int(by_noise.sum())} of {len(ids)} examples, the attack {int(gradient.sum())}.",
         {"noise": int(by_noise.sum()), "attack": int(gradient.sum()), "n": len(ids), "draws": _DRAWS},
-        "Gradients lead nowhere: the model may mask them. Use attacks that need none, or one adapted to the model.",
+        "Gradients do not help the attack: the model may mask them. Use attacks without them, or an adapted one.",
     )
 
 
 def unbounded(case: Case) -> Finding | None:
-    """Whether examples stand even where every valid input is allowed (exact interval above 5 %)."""
+    """Finding for examples that stay robust though every valid input is allowed (exact interval above 5 %)."""
     low, high = case.threat.bounds
     ids = case.some(case.correct, PROBED_DEEPLY)
     if not ids.numel() or not (high - low) < float("inf"):
@@ -79,113 +79,113 @@ def unbounded(case: Case) -> Finding | None:
     widest = torch.full_like(case.subject.load(ids[:1]).x, high - low, dtype=torch.float64)
     eps = float(case.threat.norm.size(widest))
     threat = replace(case.threat, eps=eps)
-    standing = int((~case.run(PGD(threat, _STEPS, random_start=False, score=margin), ids)).sum())
-    if may_be_chance(standing, len(ids), STANDING):
+    robust = int((~case.run(PGD(threat, _STEPS, random_start=False, score=margin), ids)).sum())
+    if may_be_chance(robust, len(ids), ROBUST):
         return None
     return Finding(
         "unbounded-attack-fails",
         "serious",
-        f"With eps as large as the range of the inputs, {standing} of {len(ids)} examples still stand.",
-        {"standing": standing, "n": len(ids), "eps": eps, "steps": _STEPS},
-        "Any class can be reached there, so the attack fails: look for masked gradients (rounding, randomness, NaN).",
+        f"With eps as large as the range of the inputs, {robust} of {len(ids)} examples are still robust.",
+        {"still_robust": robust, "n": len(ids), "eps": eps, "steps": _STEPS},
+        "Any class can be reached there, so the attack fails: remove what masks gradients (rounding, randomness, NaN).",
     )
 
 
 def convergence(case: Case) -> Finding | None:
-    """Whether more steps from another start, or another start alone, cost robust accuracy (exact lower bound).
+    """Finding for more steps from another start, or another start alone, that cost robust accuracy (exact lower bound).
 
-    One run tries both; only if it finds something, a second one tells them apart.
+    One run tries both; only if it fools examples, a second one separates them.
     """
-    ids = case.some(case.standing, PROBED_DEEPLY)
-    if not ids.numel() or gradient_free(case.lead):
+    ids = case.some(case.still_robust, PROBED_DEEPLY)
+    if not ids.numel() or gradient_free(case.main):
         return None
-    longer = _longer(case.lead)
-    hit = case.fell(longer, ids, again=_AGAIN)
-    fell, at_least = int(hit.sum()), case.loss(int(hit.sum()), len(ids))
+    longer = _longer(case.main)
+    hit = case.run_by_halves(longer, ids, again=_AGAIN)
+    fooled, at_least = int(hit.sum()), case.loss(int(hit.sum()), len(ids))
     if at_least <= LOSS[0]:
         return None
-    restarted = int(case.run(case.lead, ids[hit], again=_AGAIN).sum())
+    restarted = int(case.run(case.main, ids[hit], again=_AGAIN).sum())
     if case.loss(restarted, len(ids)) > LOSS[0]:
         return _restarts(case, restarted, len(ids))
     return Finding(
         "more-steps-help",
         _severity(at_least),
-        f"More steps fool {fell} of {len(ids)} examples that stood: robust accuracy falls by at least {at_least:.1%}.",
-        {"fell": fell, "n": len(ids), **_lost(case, at_least), "with": repr(longer)},
+        f"More steps fool {fooled} of {len(ids)} robust examples: robust accuracy falls by at least {at_least:.1%}.",
+        {"fooled": fooled, "n": len(ids), **_lost(case, at_least), "with": repr(longer)},
         "The attack has not converged: give it more steps, or another step size.",
     )
 
 
-def _restarts(case: Case, fell: int, n: int) -> Finding:
-    at_least = case.loss(fell, n)
+def _restarts(case: Case, fooled: int, n: int) -> Finding:
+    at_least = case.loss(fooled, n)
     return Finding(
         "restarts-help",
         _severity(at_least),
-        f"The same attack from another random start fools {fell} of {n} examples that stood: robust accuracy falls by "
+        f"The same attack from another random start fools {fooled} of {n} robust examples: robust accuracy falls by "
         f"at least {at_least:.1%}.",
-        {"fell": fell, "n": n, **_lost(case, at_least)},
-        "What falls is up to chance: give the attack restarts until another one changes nothing.",
+        {"fooled": fooled, "n": n, **_lost(case, at_least)},
+        "The result depends on the start: give the attack restarts until another one changes nothing.",
     )
 
 
 def square(case: Case) -> Finding | None:
-    """Whether a short random search fools what gradients left standing (exact lower bound)."""
-    ids = case.some(case.standing, PROBED_DEEPLY)
+    """Finding for a short random search that fools examples robust to gradients (exact lower bound)."""
+    ids = case.some(case.still_robust, PROBED_DEEPLY)
     if not ids.numel() or gradient_free(case.attack) or str(case.threat.norm) not in {"Linf", "L2", "L1"}:
         return None
     search = Square(case.threat, _QUERIES, rescaled=True)
-    fell = int(case.fell(search, ids).sum())
-    at_least = case.loss(fell, len(ids))
-    return square_improves(fell, len(ids), at_least, repr(search)) if at_least > LOSS[0] else None
+    fooled = int(case.run_by_halves(search, ids).sum())
+    at_least = case.loss(fooled, len(ids))
+    return square_improves(fooled, len(ids), at_least, repr(search)) if at_least > LOSS[0] else None
 
 
-def square_improves(fell: int, n: int, at_least: float, search: str) -> Finding:
-    """A random search fooled ``fell`` of the ``n`` examples that gradients left standing."""
+def square_improves(fooled: int, n: int, at_least: float, search: str) -> Finding:
+    """Finding for a random search that fooled ``fooled`` of the ``n`` examples robust to gradients."""
     return Finding(
         "square-improves",
         _severity(at_least),
-        f"A search without gradients fools {fell} of {n} examples that attacks with gradients left standing: robust "
+        f"A search without gradients fools {fooled} of {n} examples robust to attacks with gradients: robust "
         f"accuracy falls by at least {at_least:.1%}.",
-        {"fell": fell, "n": n, "loss_at_least": at_least, "with": search},
+        {"fooled": fooled, "n": n, "loss_at_least": at_least, "with": search},
         "Gradients mislead: the model masks them. Run robustlab.evaluation.adaptive, or more queries of Square.",
     )
 
 
 def transfer(case: Case) -> Finding | None:
-    """Whether adversarial inputs of the surrogate fool what the attack left standing (exact lower bound)."""
-    ids = case.some(case.standing, PROBED_DEEPLY)
+    """Finding for adversarial inputs of the surrogate that fool examples robust to the attack (exact lower bound)."""
+    ids = case.some(case.still_robust, PROBED_DEEPLY)
     if case.surrogate is None or not ids.numel():
         return None
-    fell = int(case.fell(Transfer(PGD(case.threat, _STEPS, score=margin), case.surrogate), ids).sum())
-    at_least = case.loss(fell, len(ids))
+    fooled = int(case.run_by_halves(Transfer(PGD(case.threat, _STEPS, score=margin), case.surrogate), ids).sum())
+    at_least = case.loss(fooled, len(ids))
     if at_least <= LOSS[0]:
         return None
     return Finding(
         "transfer-beats-white-box",
         _severity(at_least),
-        f"Adversarial inputs of the surrogate fool {fell} of {len(ids)} examples that the attack on the model itself "
-        f"left standing: robust accuracy falls by at least {at_least:.1%}.",
-        {"fell": fell, "n": len(ids), **_lost(case, at_least)},
+        f"Adversarial inputs of the surrogate fool {fooled} of {len(ids)} examples robust to the attack on the model "
+        f"itself: robust accuracy falls by at least {at_least:.1%}.",
+        {"fooled": fooled, "n": len(ids), **_lost(case, at_least)},
         "The model's own gradients are worse than another model's: it masks them. Count the transfer attack as well.",
     )
 
 
 def rivals(case: Case) -> Finding | None:
-    """Whether an attack that cannot see inside the model fooled more than one that can (paired, exact).
+    """Finding for an attack without the model's gradients that fooled more than one with them (paired, exact).
 
-    Compared are the outcomes of the evaluation; it must be ahead by more than 3 % for certain (5 %: serious).
+    It compares the outcomes of the evaluation; the former must be ahead by more than 3 % for certain (5 %: serious).
     """
     blind = [(rival, low) for rival in case.rivals if (low := _ahead(case, rival)) > LOSS[0]]
     if not blind or gradient_free(case.attack):
         return None
     rival, low = max(blind, key=lambda one: one[1])
     handed = transferred(rival.attack)
-    code, what = ("transfer", "made on another model") if handed else ("black-box", "without gradients")
+    code, kind = ("transfer", "made on another model") if handed else ("black-box", "without gradients")
     counts = {"blind": int(rival.fooled.sum()), "white_box": int(case.fooled.sum()), "n": len(case.ids)}
     return Finding(
         f"{code}-beats-white-box",
         _severity(low),
-        f"{rival.name}, {what}, fools {counts['blind']} examples, the best attack with gradients "
+        f"{rival.name}, {kind}, fools {counts['blind']} examples, the best attack with gradients "
         f"{counts['white_box']} of {counts['n']}.",
         {**counts, "more_at_least": low, "attack": rival.name},
         "Attacks with gradients see more and should fool more: the model masks its gradients.",
@@ -193,7 +193,7 @@ def rivals(case: Case) -> Finding | None:
 
 
 def _ahead(case: Case, rival: Rival) -> float:
-    """By how large a share a blind rival is ahead at least; 0 for one that uses the model's gradients."""
+    """Fraction by which a blind rival is ahead at least; 0 for one that uses the model's gradients."""
     if not (gradient_free(rival.attack) or transferred(rival.attack)):
         return 0.0
     fooled = case.fooled & case.correct
@@ -202,7 +202,7 @@ def _ahead(case: Case, rival: Rival) -> float:
 
 
 def blind(attack: Attack) -> bool:
-    """Whether an attack sees nothing of the model's gradients."""
+    """True for an attack without the model's gradients."""
     return gradient_free(attack) or transferred(attack)
 
 
@@ -211,7 +211,7 @@ def _severity(at_least: float) -> Severity:
 
 
 def _lost(case: Case, at_least: float) -> dict[str, float | int | str]:
-    return {"standing": float(case.standing.double().mean()), "loss_at_least": at_least}
+    return {"still_robust": float(case.still_robust.double().mean()), "loss_at_least": at_least}
 
 
 def _longer(attack: Attack) -> Attack:

@@ -1,6 +1,6 @@
-"""Probes of the units that a model expects: whether it does better on inputs in others than it is given.
+"""Probes of the units that a model expects: its accuracy on inputs in other units.
 
-A normalisation that is missing, done twice, or another than the weights were trained with costs accuracy in silence.
+A normalisation that is missing, done twice, or another than in training costs accuracy without an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import Labels
-from robustlab.evaluation.doctor.behaviour import SURE, Asked
+from robustlab.evaluation.doctor.behaviour import SURE, Answered
 from robustlab.evaluation.record import Finding
 from robustlab.statistics.paired import mcnemar
 
@@ -36,7 +36,7 @@ class Units(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Inputs in other units, and what it means if the model does better on them."""
+    """Inputs in other units, and the finding if the model does better on them."""
 
     code: str
     x: Tensor
@@ -44,17 +44,17 @@ class Offer(NamedTuple):
     advice: str
 
 
-def other_units(asked: Asked) -> Iterator[Finding]:
-    """Whether the model does better on inputs in other units."""
-    yield from _published(asked) or _tried(asked)
+def other_units(answered: Answered) -> Iterator[Finding]:
+    """Finding for a model that does better on inputs in other units."""
+    yield from _published(answered) or _tried(answered)
 
 
-def _tried(asked: Asked) -> list[Finding]:
-    """Whether the model is right more often on inputs in usual units (exact McNemar test)."""
+def _tried(answered: Answered) -> list[Finding]:
+    """Finding for a model that is right more often on inputs in usual units (exact McNemar test)."""
     # Where the model answers NaN it is another fault, which other units may well avoid.
-    finite = asked.logits.isfinite().all(dim=1)
-    own = asked.correct()[finite]
-    found = [(asked.correct(offer.x)[finite], offer) for offer in _offers(asked.batch.x)]
+    finite = answered.logits.isfinite().all(dim=1)
+    own = answered.correct()[finite]
+    found = [(answered.correct(offer.x)[finite], offer) for offer in _offers(answered.batch.x)]
     theirs, offer = max(found, key=lambda one: int(one[0].sum()))
     lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
     if gained <= lost or mcnemar(lost, gained) >= SURE:
@@ -88,22 +88,26 @@ def _usual(x: Tensor) -> Units:
     return Units(x.mean(), x.std().clamp_min(1e-6))
 
 
-def _published(asked: Asked) -> list[Finding]:
-    """Whether a timm network has another normalisation in front than that of its own configuration.
+def _published(answered: Answered) -> list[Finding]:
+    """Finding for a timm network with another normalisation in front than that of its own configuration.
 
     Here there is one alternative alone, so that the loss of each example can be compared (sign test): a wrong
     normalisation often costs less accuracy than a few examples can show. One with which the loss is certainly lower
     than with the published one is the network's own, from a later training.
     """
-    if not isinstance(asked.model, nn.Module) or asked.batch.x.ndim != 4 or not bool(asked.logits.isfinite().all()):
+    if (
+        not isinstance(answered.model, nn.Module)
+        or answered.batch.x.ndim != 4
+        or not bool(answered.logits.isfinite().all())
+    ):
         return []
-    wanted, present = _configured(asked.model, asked.batch.x), _present(asked.model, asked.batch.x)
+    wanted, present = _configured(answered.model, answered.batch.x), _present(answered.model, answered.batch.x)
     if wanted is None or all(torch.allclose(a, b, atol=1e-3) for a, b in zip(wanted, present, strict=True)):
         return []
-    y, other = asked.batch.y, asked.answer(present.back(wanted.of(asked.batch.x)))
-    losses = [F.cross_entropy(logits.double(), y, reduction="none") for logits in (asked.logits, other)]
+    y, other = answered.batch.y, answered.answer(present.back(wanted.of(answered.batch.x)))
+    losses = [F.cross_entropy(logits.double(), y, reduction="none") for logits in (answered.logits, other)]
     better, worse = int((losses[1] < losses[0]).sum()), int((losses[1] > losses[0]).sum())
-    own, theirs = asked.correct(), other.argmax(dim=1) == y
+    own, theirs = answered.correct(), other.argmax(dim=1) == y
     lost, gained = int((own & ~theirs).sum()), int((theirs & ~own).sum())
     certain = mcnemar(worse, better) < SURE
     sure = certain and better > worse and gained >= lost and bool(losses[1].mean() < losses[0].mean())
@@ -119,7 +123,7 @@ def _published(asked: Asked) -> list[Finding]:
 def _unpublished(wanted: Units, evidence: dict[str, float], *, sure: bool) -> Finding:
     mean, std = ([round(value, 3) for value in part.flatten().tolist()] for part in wanted)
     n, better = evidence["n"], evidence["better"]
-    seen = f"with those its loss is lower for {better} of {n} examples" if sure else f"{n} examples do not say which"
+    seen = f"with those its loss is lower for {better} of {n} examples" if sure else f"{n} examples do not decide which"
     verdict = "than with the normalisation that it has here" if sure else "is right, those or what it has here"
     return Finding(
         "model-normalises-otherwise",
@@ -154,12 +158,12 @@ def _units_of(x: Tensor, mean: Tensor, std: Tensor) -> Units:
 
 
 def frequent(y: Labels) -> float:
-    """The share of the most frequent class."""
+    """The fraction of the most frequent class."""
     return int(y.bincount().max()) / len(y)
 
 
 def beyond_chance(correct: Tensor, y: Labels) -> bool:
-    """Whether accuracy is above that of always giving the most frequent class (one-sided binomial test)."""
+    """Tests for accuracy above that of always giving the most frequent class (one-sided binomial test)."""
     from scipy.special import bdtrc
 
     hits = int(correct.sum())
