@@ -87,8 +87,8 @@ def test_the_command_writes_and_speaks_once(two: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "several processes share a run directory: say which with out="),
-        ("other", "process 1 evaluates something else than the first (seed 0 there, 1 here)"),
+        ("nowhere", "several processes need a run directory that all of them see: give out="),
+        ("other", "process 1 differs from the first (seed 0 there, 1 here)"),
         ("held", "holds another run"),
         ("inputs", "Divide images by 255"),
     ],

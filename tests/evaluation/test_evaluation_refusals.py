@@ -73,9 +73,9 @@ def test_bad_data_deep_inside_is_refused_too() -> None:
 
 
 def test_nothing_to_evaluate_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"n=0 examples were asked for, the data set has 8"):
+    with pytest.raises(ValueError, match=r"n=0 is out of range, the data set has 8 examples"):
         evaluate(linear, Given(X, Y), attacks=[FAST], n=0)
-    with pytest.raises(ValueError, match=r"n=9 examples were asked for, the data set has 8"):
+    with pytest.raises(ValueError, match=r"n=9 is out of range, the data set has 8 examples"):
         evaluate(linear, Given(X, Y), attacks=[FAST], n=9)
     with pytest.raises(ValueError, match="the data set holds no examples"):
         evaluate(linear, Given(X[:0], Y[:0]), attacks=[FAST])
@@ -135,7 +135,7 @@ def test_bad_settings_are_refused(wrong: dict[str, int], message: str) -> None:
 
 
 def test_another_device_than_the_model_is_on_is_refused(threshold: Threshold, points: type[Points]) -> None:
-    with pytest.raises(ValueError, match=r"device='cuda' was asked for, but the model is on cpu"):
+    with pytest.raises(ValueError, match=r"device='cuda' is not the device of the model, cpu"):
         evaluate(threshold, points(10), attacks=[FAST], settings=Settings(device="cuda"))
     assert evaluate(threshold, points(10), attacks=[FAST], settings=Settings(device="cpu")).run.device == "cpu"
 

@@ -68,7 +68,7 @@ def test_every_kind_is_measured_alike(make: Callable[[], Any]) -> None:
 
 def test_the_model_says_the_classes_where_nothing_else_does() -> None:
     assert for_model(linear(), Silent([0] * 12)).classes == ("0", "1", "2")
-    with pytest.raises(ValueError, match=r"neither the data nor the model .*shape \(1, 4, 4\).* how many classes"):
+    with pytest.raises(ValueError, match=r"neither the data nor the model .*shape \(1, 4, 4\).* number of classes"):
         for_model(nn.Conv2d(3, 2, 3), Silent([0] * 12))
 
 

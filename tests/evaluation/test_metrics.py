@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from robustlab.evaluation.metrics import ClassTally, ConfusionTally, ShareTally, SpreadTally
+from robustlab.evaluation.metrics import ClassTally, ConfusionTally, FractionTally, SpreadTally
 
 
 def test_counters_do_not_care_how_the_examples_are_cut() -> None:
@@ -15,7 +15,7 @@ def test_counters_do_not_care_how_the_examples_are_cut() -> None:
     robust = clean & (rng.random(100) < 0.5)
     sizes = rng.random(100)
     for cuts in ([100], [1, 49, 50]):
-        share, classes, confusion, spread = ShareTally(), ClassTally(), ConfusionTally(), SpreadTally()
+        share, classes, confusion, spread = FractionTally(), ClassTally(), ConfusionTally(), SpreadTally()
         for part in np.split(np.arange(100), np.cumsum(cuts)[:-1]):
             share.update(robust[part])
             classes.update(labels[part], clean[part], robust[part])

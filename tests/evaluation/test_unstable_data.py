@@ -137,7 +137,7 @@ def test_a_run_that_cannot_go_on_blames_the_data(
 
     run(Items(digits, flipped))
     torch.rand(1)  # another process would begin with other draws
-    with pytest.raises(RunError, match=r"cannot be gone on with\. The data read differently each time") as refused:
+    with pytest.raises(RunError, match=r"cannot be resumed\. The data read differently each time") as refused:
         run(Items(digits, flipped))
     assert "model" not in str(refused.value)
     with pytest.raises(RunError, match=r"holds another run \(data \w+ there, \w+ here\)"):

@@ -1,4 +1,4 @@
-"""Two models on the same examples: who is right where the other is wrong."""
+"""Paired comparison of two models on the same examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works on a run, and where each of the processes writes."""
+"""Processes that share a run, and the database that each of them writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from robustlab.core.processes import Processes, joined
-from robustlab.evaluation.manifest import Manifest, check_alike, settle
+from robustlab.evaluation.manifest import Manifest, check_alike, create_or_resume_run
 from robustlab.evaluation.shards import shard, take_in_all
 from robustlab.evaluation.store import Store, opened
 
@@ -23,7 +23,7 @@ def team(out: str | Path | None, *, together: bool) -> Iterator[Processes]:
         return
     with joined() as processes:
         if processes.count > 1 and out is None:
-            raise ValueError("several processes share a run directory: say which with out=, one that all of them see")
+            raise ValueError("several processes need a run directory that all of them see: give out=")
         yield processes
 
 
@@ -42,14 +42,14 @@ def begun(home: Path, own: Manifest, processes: Processes, *, durable: bool) -> 
     """
     with ExitStack() as stack:
         store = processes.each(lambda: stack.enter_context(opened(home, durable=durable)) if processes.first else None)
-        manifest = processes.by_first(lambda: _settled(own, cast(Store, store)))
+        manifest = processes.by_first(lambda: _opened(own, cast(Store, store)))
         processes.each(lambda: check_alike(manifest, own, processes.rank))
         run = manifest.run.id
         yield processes.each(lambda: store or stack.enter_context(shard(home, processes.rank, run))), manifest
 
 
-def _settled(own: Manifest, store: Store) -> Manifest:
-    manifest = settle(own, store)
+def _opened(own: Manifest, store: Store) -> Manifest:
+    manifest = create_or_resume_run(own, store)
     take_in_all(store, manifest.run.id, adopt=manifest.sealed is None)
     return manifest
 

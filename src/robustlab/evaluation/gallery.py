@@ -38,7 +38,7 @@ class _Found(NamedTuple):
     file: str
 
 
-def hang(subject: Subject, manifest: Manifest, store: Store, ids: Tensor) -> tuple[GalleryItem, ...]:
+def select_pictures(subject: Subject, manifest: Manifest, store: Store, ids: Tensor) -> tuple[GalleryItem, ...]:
     """Chooses pictures and writes them into one file of the run directory.
 
     Args:

@@ -1,4 +1,4 @@
-"""The data as a user gives them, made examples for the model that is to be evaluated on them."""
+"""Data of a user as examples for the model under evaluation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from robustlab.evaluation.subject import whereabouts
 
 
 def for_model(model: Model, data: Given) -> Examples:
-    """A data set of what the user gives.
+    """Makes a data set of the data that a user gives.
 
-    Images of Pillow and files get the size and the channels that the model says it takes (timm's published
-    configuration, or the architecture that ``robustlab.models.load`` knows); a data set whose classes nothing else says
-    has as many as the model.
+    Images of Pillow and files get the size and the channels that the model takes (timm's published
+    configuration, or the architecture that ``robustlab.models.load`` knows); a data set without class
+    names has as many classes as the model.
 
     Args:
         model: from inputs (N, ...) to logits (N, K); left as it was found.
         data: labelled examples, or what ``robustlab.data.examples`` makes some of.
 
     Raises:
-        ValueError: it cannot be a data set; says why.
+        ValueError: it cannot be a data set, with the reason.
         DataError: a folder or file cannot be read.
     """
     if isinstance(data, Examples):
@@ -44,6 +44,6 @@ def _width(model: Model, x: Tensor) -> int:
             return int(model(x[None].to(home, dtype)).shape[1])
     except (RuntimeError, AttributeError, IndexError, TypeError) as error:
         raise ValueError(
-            f"neither the data nor the model (asked about an input of shape {tuple(x.shape)}) say how many classes "
-            "there are: give robustlab.data.examples(data, classes=...)"
+            f"neither the data nor the model (called on an input of shape {tuple(x.shape)}) shows the number of "
+            "classes: give robustlab.data.examples(data, classes=...)"
         ) from error

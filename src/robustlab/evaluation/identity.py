@@ -1,4 +1,4 @@
-"""Which model, which examples and which machine: what all runs say of themselves, and compare before they go on."""
+"""Identity of a run: model, examples and machine, recorded by every run and compared before it goes on."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SAMPLED = 256  # examples whose content is compared on resume
 _ANSWERED = "logits:"  # before the digest of a model without weights, which is that of its answers
 
 
-class Asked(Protocol):
-    """What the settings of every kind of run have."""
+class RunSettings(Protocol):
+    """Settings that every kind of run has."""
 
     @property
     def batch_size(self) -> int:
@@ -38,34 +38,34 @@ class Asked(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of every random draw."""
+        """Seed of every random draw."""
 
     @property
     def name(self) -> str:
-        """What reports call the model; empty: its class or function."""
+        """Name of the model in reports; empty: its class or function."""
 
     @property
     def command(self) -> str:
-        """How this was called; empty: the command line of the process."""
+        """Call, as recorded; empty: the command line of the process."""
 
 
 class Identity(NamedTuple):
-    """What is known of a run before its first batch, whatever it measures."""
+    """Facts about a run of any kind that are known before its first batch."""
 
     model: ModelInfo
     data: DataInfo
     """Its sha256 is empty: it is known once all examples were seen."""
     run: RunInfo
     essentials: Evidence
-    """What must be the same for a run to be resumed, by a name that a message can use."""
+    """Values that must be the same for a run to be resumed, by a name that a message can use."""
     unstable: Finding | None = None
-    """That the data read differently each time."""
+    """Finding that two readings of the data differ."""
     weights_v1: str = ""
     """Digest of the model by the rule of older versions."""
 
 
-def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batch_plan: str) -> Identity:
-    """Looks at a model and its examples.
+def identify(subject: Subject, ids: Tensor, drawn: str, settings: RunSettings, *, batch_plan: str) -> Identity:
+    """Records the identity of a model, its examples and the machine.
 
     Args:
         subject: model and data.
@@ -101,13 +101,13 @@ def identify(subject: Subject, ids: Tensor, drawn: str, settings: Asked, *, batc
 def check_same(
     directory: Path, before: Evidence, here: Evidence, unstable: Finding | None = None, weights_v1: str = ""
 ) -> None:
-    """Refuses to go on where a directory holds something else than what is asked for now.
+    """Refuses to go on in a directory that holds a run with other values.
 
     Args:
         directory: of the run.
-        before: what must be the same, as it was.
-        here: the same as it is now.
-        unstable: that the data read differently each time, so that nobody can tell.
+        before: values that must be the same, as recorded.
+        here: the same values of the present call.
+        unstable: finding that two readings of the data differ, so that nothing can be compared.
         weights_v1: digest of the model by the rule of older versions.
 
     Raises: RunError naming the first differences.
@@ -117,26 +117,26 @@ def check_same(
             **here,
             "weights": identity.as_recorded(before.get("weights"), str(here["weights"]), lambda: weights_v1),
         }
-    there, asked_for = _comparable(before, here)
-    if there != asked_for and unstable is not None:
-        raise RunError(f"{directory} cannot be gone on with. {unstable.title} {unstable.advice}")
-    identity.check_same(directory, there, asked_for)
+    there, now_here = _comparable(before, here)
+    if there != now_here and unstable is not None:
+        raise RunError(f"{directory} cannot be resumed. {unstable.title} {unstable.advice}")
+    identity.check_same(directory, there, now_here)
 
 
 def differences(there: Evidence, here: Evidence) -> str:
-    """The first of what is not the same, in words."""
+    """The first differences, in words."""
     return identity.differences(*_comparable(there, here))
 
 
 def _comparable(there: Evidence, here: Evidence) -> tuple[dict[str, object], dict[str, object]]:
-    """What is known today and can be compared: of other inputs a model says something else."""
+    """Values of both that can be compared: on other inputs, answers of the model cannot."""
     other_data = "data" in here and there.get("data") != here["data"]
     names = [name for name, value in here.items() if not (other_data and _by_answers(name, value))]
     return {name: there.get(name) for name in names}, {name: here[name] for name in names}
 
 
 def _by_answers(name: str, value: object) -> bool:
-    """Whether a model is known by what it says of the data."""
+    """Tests whether a value is a digest of the answers of the model."""
     return name == "answers of the model" or (name == "weights" and str(value).startswith(_ANSWERED))
 
 
@@ -147,7 +147,7 @@ def _content(probe: Batch, examples: Examples) -> str:
     return hashlib.sha256(b"".join(identity.row_digests(probe))).hexdigest()
 
 
-def _model(subject: Subject, settings: Asked, classes: int, answers: str) -> ModelInfo:
+def _model(subject: Subject, settings: RunSettings, classes: int, answers: str) -> ModelInfo:
     model = subject.model
     if not isinstance(model, nn.Module):
         name = settings.name or getattr(model, "__name__", type(model).__name__)
@@ -179,7 +179,7 @@ def _data(examples: Examples, n: int, drawn: str, shape: tuple[int, ...]) -> Dat
     )
 
 
-def _run(subject: Subject, settings: Asked, batch_plan: str) -> RunInfo:
+def _run(subject: Subject, settings: RunSettings, batch_plan: str) -> RunInfo:
     return RunInfo(
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         created=now(),

@@ -1,4 +1,4 @@
-"""What no number should be computed from: faults of a batch and of what the model returns for it."""
+"""Faults of a batch and of the output of the model that make every number meaningless."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fetched(examples: Examples, ids: Tensor) -> Batch:
 
 
 def unstable(first: Batch, again: Batch) -> Finding | None:
-    """What is wrong with data if the same examples, read twice, are not the same."""
+    """Finding for examples that differ between two readings; None if they are equal."""
     n = len(first.ids)
     if first.x.shape != again.x.shape or first.y.shape != again.y.shape:
         differ = n
@@ -84,7 +84,7 @@ def _short(examples: Examples, what: str) -> str:
 
 
 def batch_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
-    """What is wrong with inputs and labels, the worst first; later checks rely on the earlier ones."""
+    """Faults of inputs and labels, the worst first; later checks rely on the earlier ones."""
     x, y = batch.x, batch.y
     if not x.is_floating_point():
         title = f"Inputs are {str(x.dtype).removeprefix('torch.')}, expected floating point in {bounds}."
@@ -123,7 +123,7 @@ def _range_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding
 
 
 def label_faults(y: Tensor, classes: int) -> Iterator[Finding]:
-    """Whether labels are classes of the model."""
+    """Fault of labels that are no classes of the model."""
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= classes:
         title = f"Labels run from {low} to {high}, but the model has {classes} classes, 0..{classes - 1}."
@@ -133,7 +133,7 @@ def label_faults(y: Tensor, classes: int) -> Iterator[Finding]:
 
 
 def output_faults(output: object, x: Tensor) -> Iterator[Finding]:
-    """Whether what the model returned for inputs (N, ...) are logits (N, K)."""
+    """Fault of an output for inputs (N, ...) that is no logits (N, K)."""
     if not isinstance(output, Tensor):
         title = f"The model returned a {type(output).__name__}, expected logits (N, K) as a tensor."
         yield _fault("not-logits", title, _advice(output, x))
@@ -143,12 +143,12 @@ def output_faults(output: object, x: Tensor) -> Iterator[Finding]:
 
 
 def _advice(output: object, x: Tensor) -> str:
-    said = output_advice(output, len(x))
-    return f"{said[0].upper()}{said[1:]}."
+    advice = output_advice(output, len(x))
+    return f"{advice[0].upper()}{advice[1:]}."
 
 
 def logit_faults(undefined: int, n: int) -> Iterator[Finding]:
-    """Whether logits of clean inputs were NaN or infinite, and how many."""
+    """Fault of clean inputs whose logits are NaN or infinite, with their number."""
     if undefined:
         code = "only-nan-logits" if undefined == n else "nan-logits"
         title = f"The model returned NaN or infinite logits for {undefined} of {n} clean inputs; they count as wrong."

@@ -1,4 +1,4 @@
-"""Who, what, when and with what: written before the first batch, compared before a run is resumed."""
+"""Manifest of a run: written before the first batch, compared before a run is resumed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from robustlab.runs.resume import create_or_resume
 
 RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json")
 """Results of each kind of run; natural.json is an older name of corruptions.json."""
-NATURAL = "corruptions"
-"""What the manifest of a run over corrupted images says that it measures."""
+CORRUPTIONS_MEASURED = "corruptions"
+"""Value of ``measures`` in the manifest of a run over corrupted images."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a run before its first batch."""
+    """Facts about a run that are known before its first batch."""
 
     model: ModelInfo
     data: DataInfo
@@ -43,13 +43,13 @@ class Manifest:
     parts: tuple[tuple[str, ...], ...]
     """Stages and restarts of each attack."""
     essentials: Evidence
-    """What must be the same for a run to be resumed, by a name that a message can use."""
+    """Values that must be the same for a run to be resumed, by a name that a message can use."""
     level: float
     sealed: dict[str, str] | None = field(default_factory=dict)
-    """SHA-256 of what a finished run consists of, by name; empty: not finished; None: an older version wrote it."""
+    """SHA-256 of the parts of a finished run, by name; empty: not finished; None: an older version wrote it."""
     schema: int = SCHEMA_VERSION
     unstable: Finding | None = field(default=None, compare=False)
-    """That the data read differently each time; not written."""
+    """Finding that two readings of the data differ; not written."""
     weights_v1: str = field(default="", compare=False)
     """Digest of the model by the rule of older versions; not written."""
 
@@ -83,11 +83,11 @@ def describe(subject: Subject, ids: Tensor, drawn: str, plan: Sequence[Entry], s
     )
 
 
-def settle(manifest: Manifest, store: Store) -> Manifest:
+def create_or_resume_run(manifest: Manifest, store: Store) -> Manifest:
     """Writes the manifest of a new run, or reads that of one to be resumed.
 
     Args:
-        manifest: of what is asked for now.
+        manifest: of the present call.
         store: of the run.
 
     Returns: the manifest that counts: on resume the one that the run was begun with.
@@ -118,20 +118,19 @@ def settle(manifest: Manifest, store: Store) -> Manifest:
 
 
 def check_free(directory: Path) -> None:
-    """Whether a directory without a manifest holds no result, which would be anybody's.
+    """Checks that a directory without a manifest holds no result.
 
-    Raises: RunError naming it.
+    Raises: RunError naming the result.
     """
     found = [name for name in RESULTS if (directory / name).exists()]
     if found:
         raise RunError(
-            f"{directory} holds {found[0]} without a manifest, so nobody knows whose result it is: choose another "
-            "directory"
+            f"{directory} holds {found[0]} without a manifest, so its run is unknown: choose another directory"
         )
 
 
 def older(directory: Path, manifest: Manifest) -> RunError:
-    """What is to be said where a run of an older version cannot go on."""
+    """Error for a run of an older version that cannot go on."""
     return RunError(
         f"{directory} holds a run that an older version began (schema {manifest.schema}, now {SCHEMA_VERSION}): "
         "finish it with that version, or choose another directory"
@@ -139,14 +138,14 @@ def older(directory: Path, manifest: Manifest) -> RunError:
 
 
 def check_alike(first: Manifest, own: Manifest, rank: int) -> None:
-    """Whether a process is about to work on the same as the first; only their devices may have other numbers.
+    """Checks that a process works on the same run as the first; only their devices may have other numbers.
 
     Raises: ValueError naming the first differences.
     """
     there, here = ({**one.essentials, "device": one.run.device.partition(":")[0]} for one in (first, own))
     found = differences(there, here)
     if found:
-        raise ValueError(f"process {rank} evaluates something else than the first ({found}): give all of them the same")
+        raise ValueError(f"process {rank} differs from the first ({found}): give all processes the same arguments")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -155,7 +154,7 @@ def read_manifest(directory: Path) -> Manifest:
     Raises: RunError if there is none, or it is damaged or of another version.
     """
     content = read_json(directory / "manifest.json")
-    if content.get("measures") == NATURAL:
+    if content.get("measures") == CORRUPTIONS_MEASURED:
         raise RunError(
             f"{directory} holds a run over corrupted images, not one of attacks: read it with read_corruptions"
         )

@@ -1,4 +1,4 @@
-"""Counters that take a batch at a time: shares, classes, confusions, spreads.
+"""Counters that take a batch at a time: fractions, classes, confusions, spreads.
 
 They hold counts only (``SpreadTally`` one number per example), so that any number of examples streams through.
 """
@@ -20,8 +20,8 @@ Real = NDArray[np.float64]
 
 
 @dataclass
-class ShareTally:
-    """How many of those seen are true."""
+class FractionTally:
+    """Number of examples, and of those for which a verdict is true."""
 
     count: int = 0
     n: int = 0
@@ -32,7 +32,7 @@ class ShareTally:
         self.n += hits.size
 
     def compute(self, level: float = 0.95) -> Interval:
-        """The share so far with its exact interval."""
+        """The fraction so far with its exact interval."""
         return clopper_pearson(self.count, self.n, level)
 
 
@@ -62,7 +62,7 @@ class ClassTally:
 
 @dataclass
 class ConfusionTally:
-    """Which class was given which answer; only pairs that occur are held."""
+    """Counts of (label, prediction) pairs; only pairs that occur are held."""
 
     counts: dict[tuple[int, int], int] = field(default_factory=dict)
 
