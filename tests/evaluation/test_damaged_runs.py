@@ -345,7 +345,7 @@ def test_rows_that_are_changed_while_the_run_goes_on_are_noticed(
 
     settings = Settings(batch_size=20, doctor=False, progress=change)
     attacks, eps = [FGSM(THREAT)], [0.05, 0.1]
-    with pytest.raises(RunError, match="were changed meanwhile: call again"):
+    with pytest.raises(RunError, match="were changed by another program during the run"):
         evaluate(threshold, points(100), attacks=attacks, eps=eps, n=40, out=readable, settings=settings)
     assert not (readable / "report.json").exists()
     run(threshold, points(100), readable)

@@ -1,4 +1,4 @@
-"""What will be run, on whom, in which batches: pure functions of the caller's arguments."""
+"""Plan of an evaluation: attacks, examples and batches as pure functions of the caller's arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robustlab.runs.progress import Report
 
 Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
 Inspected: TypeAlias = Callable[[Sequence[Finding]], None]
-"""Told of what was found before an evaluation."""
+"""Called with the findings of the input doctor, before any attack."""
 Attacks: TypeAlias = Sequence[Attack] | Mapping[str, Attack]
 BATCH_PLAN = "ids ascending, cut into batches; only examples not fooled yet, cut anew for each eps, stage and restart"
 RECHECKED = 32
@@ -29,22 +29,22 @@ _LABELS = {"batch": 1, "recheck": 2, "gallery": 3, "doctor": 4}
 
 
 SearchDtype: TypeAlias = torch.dtype | Literal["auto"] | None
-"""What a search computes in: None is the model's own, "auto" bfloat16 where that is faster."""
+"""Precision of a search: None is the model's own, "auto" bfloat16 where that is faster."""
 
 
 @typed
 @dataclass(frozen=True)
 class Settings:
-    """How to evaluate; what is evaluated are arguments of ``evaluate``.
+    """Settings of an evaluation; model, data and attacks are arguments of ``evaluate``.
 
     Args:
         batch_size: examples per batch; part of what makes results bit-equal.
         seed: of the subset, of all random draws of the attacks, and of a model that draws itself.
         device: "auto": where the model is; otherwise the model must be there.
         search_dtype: precision of the search, torch.bfloat16 say; None: that of the model. "auto" is bfloat16 where it
-            is faster, as in ``training.Settings``; the run says what it took, and keeps it when resumed. Success is
+            is faster, as in ``training.Settings``; the run records its choice, and keeps it when resumed. Success is
             always decided by the model in its own precision.
-        name: what reports call the model; empty: its class or function.
+        name: of the model in reports; empty: its class or function.
         level: of all intervals.
         keep: which x_adv are kept: "all", or those that "gallery" pictures may be taken from; None: all if there is a
             run directory to keep them in.
@@ -55,9 +55,9 @@ class Settings:
             ``progress.Pace``; ``seconds_left`` counts until the doctor's turn, if every example that is still robust
             stays so; ``metrics`` are "eps", "fooled" (in the clean pass: wrong) and "robust", so far, and "rechecked"
             (1 where examples that count as fooled are attacked again as a check).
-        inspected: called with what the input doctor found, serious or not, before anything is attacked, in the first
-            process; what it raises ends the evaluation. None: the evaluation goes on, and the findings are in it.
-        command: how this was called, for the manifest; empty: the command line of the process.
+        inspected: called with the findings of the input doctor, serious or not, before any attack, in the first
+            process; an exception of it ends the evaluation. None: the evaluation goes on, and the findings are in it.
+        command: the call, for the manifest; empty: the command line of the process.
     """
 
     batch_size: int = 128
@@ -83,7 +83,7 @@ class Settings:
 
 
 class Phase(NamedTuple):
-    """One walk over some of the examples; what its rows and batches are filed under."""
+    """One pass over some of the examples; its rows and batches are filed under it."""
 
     attack: int
     """Position in the plan; -1 for the clean pass."""
@@ -119,7 +119,7 @@ class Entry:
 
     @property
     def targeted(self) -> bool:
-        """Whether the attack is finished only at a target; as a stage of a ``WorstOf``, any wrong class will do."""
+        """True for an attack that is finished only at a target; as a stage of a ``WorstOf``, any wrong class counts."""
         return targeted(self.attack)
 
     def at(self, eps: float) -> Attack:
@@ -127,12 +127,12 @@ class Entry:
         return at_eps(self.attack, eps) if self.swept else self.attack
 
     def parts(self, eps: float, seed: int) -> tuple[Part, ...]:
-        """What is run and recorded one by one, in order: stages and restarts, with the seeds that they would use."""
+        """Stages and restarts, run and recorded one by one, in order, with the seeds that they would use."""
         return tuple(parts(self.at(eps), seed))
 
 
 def entries(attacks: Attacks, eps: float | Sequence[float] | None) -> tuple[Entry, ...]:
-    """The plan: which attack at which budgets.
+    """The plan: attacks and their budgets.
 
     Args:
         attacks: in order, or by the names that reports shall use.
@@ -184,7 +184,7 @@ def common_threat(plan: Sequence[Entry]) -> ThreatModel:
 
 
 def drawn(population: int, n: int | None, seed: int) -> tuple[Tensor, str]:
-    """Which examples are evaluated, ascending, and how to say it in a report.
+    """Numbers of the examples to evaluate, ascending, and the phrase for reports.
 
     Raises: ValueError if there are none, or n is not in 1..population.
     """
@@ -193,19 +193,19 @@ def drawn(population: int, n: int | None, seed: int) -> tuple[Tensor, str]:
     if n is None or n == population:
         return torch.arange(population), f"all {population}"
     if not 1 <= n <= population:
-        raise ValueError(f"n={n} examples were asked for, the data set has {population}: choose 1..{population}")
+        raise ValueError(f"n={n} is out of range, the data set has {population} examples: choose 1..{population}")
     return subset(population, n, seed), f"simple random sample without replacement by a hash of the id, seed {seed}"
 
 
 def batches(ids: Tensor, size: int) -> tuple[Tensor, ...]:
-    """The batch plan: ids in the order given, cut into pieces; whole batches are what processes share out."""
+    """The batch plan: ids in the order given, cut into pieces; processes share out whole batches."""
     return torch.split(ids, size) if ids.numel() else ()
 
 
 def chosen(ids: Tensor, size: int, purpose: str, seed: int) -> Tensor:
     """A simple random sample of some ids by their hash, ascending; all of them if there are fewer.
 
-    Whether an id is chosen before another depends on the two, purpose and seed alone.
+    The choice between two ids depends on them, purpose and seed alone.
     """
     return ranked(ids, purpose, seed)[:size].sort().values
 
@@ -217,7 +217,7 @@ def ranked(ids: Tensor, purpose: str, seed: int) -> Tensor:
 
 
 def rechecked(reused: Tensor, entry: int, eps: float, seed: int) -> Tensor:
-    """Which of the reused examples are attacked after all: a tenth, at least ``RECHECKED``."""
+    """Reused examples that are attacked after all: a tenth, at least ``RECHECKED``."""
     count = max(RECHECKED, -(-reused.numel() // 10))
     return chosen(reused, count, "recheck", fold_in(seed, entry, *eps.as_integer_ratio()))
 

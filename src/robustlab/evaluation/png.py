@@ -1,4 +1,4 @@
-"""Whether adversarial images still fool a model after they were saved as PNG and loaded again."""
+"""Test of adversarial images after they were saved as PNG and loaded again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BATCH = 64
 
 
 class Saved(NamedTuple):
-    """Images that were saved and loaded again, and what the model says to them."""
+    """Images that were saved and loaded again, and the verdict of the model."""
 
     fooled: Tensor
-    """Whether the loaded image fools the model (N,) bool; logits that are not finite count as fooled."""
+    """True where the loaded image fools the model (N,) bool; logits that are not finite count as fooled."""
     x: Tensor
     """The loaded images, in the shape and dtype of those that were saved."""
     paths: tuple[Path, ...]
@@ -44,11 +44,11 @@ def verify_saved(
     ids: Tensor | None = None,
     target: Tensor | None = None,
 ) -> Saved:
-    """Saves images as PNG, loads them again, and asks the model.
+    """Saves images as PNG, loads them again, and evaluates the model on them.
 
-    A file holds 256 levels per value. What an attack found between two levels is rounded away, and often with it the
-    success; ``robustlab.attacks.Uint8`` finds images that lose nothing. The model is asked in eval mode and left as it
-    was found.
+    A file holds 256 levels per value. A perturbation between two levels is rounded, and often the success is
+    lost; ``robustlab.attacks.Uint8`` finds images on the levels. The model is called in eval mode and its mode is
+    restored.
 
     Args:
         model: from images (N, ...) to logits (N, K).
@@ -59,7 +59,7 @@ def verify_saved(
         target: classes that count as success (N,); None: any wrong one.
 
     Raises:
-        ValueError: for what is no image in [0, 1], and ids that name two images alike.
+        ValueError: for inputs that are no images in [0, 1], and for repeated ids.
         RunError: if the directory cannot be written.
     """
     names = _checked(x_adv, y, ids)

@@ -45,10 +45,10 @@ class SavedRun(NamedTuple):
 def save_images(
     result: Evaluation, model: Model, data: Given, directory: str | Path, *, eps: float | None = None
 ) -> SavedRun:
-    """Writes a PNG file for every fooled example of a run, and ``index.csv`` with what became of each.
+    """Writes a PNG file for every fooled example of a run, and ``index.csv`` with the outcome of each.
 
     A file holds 256 levels per value; an input between two levels is rounded, which can undo the attack. So each file
-    is loaded again and shown to the model. ``robustlab.attacks.Uint8`` searches inputs that lose nothing.
+    is loaded again and shown to the model. ``robustlab.attacks.Uint8`` searches inputs on the levels.
 
     Args:
         result: of ``evaluate`` with a run directory, on images in [0, 1].

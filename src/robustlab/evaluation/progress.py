@@ -1,4 +1,4 @@
-"""How far an evaluation is and how long the rest may take, told after every batch."""
+"""Progress of an evaluation and the time left, reported after every batch."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _ATTACKS = 0.95  # of the whole; the rest is the doctor's, whose probes are few 
 
 
 class PhaseProgress(NamedTuple):
-    """A walk over some examples, so far."""
+    """Progress of one pass over some examples."""
 
     phase: Phase
     name: str
-    """Of the attack."""
+    """Name of the attack."""
     part: int
     """Position among the attack's parts."""
     done: int
     total: int
-    fallen: int
-    """Of those done."""
+    fooled: int
+    """Fooled among those done."""
 
 
 @dataclass
 class Pace:
-    """Keeps account of what has been spent.
+    """Account of the passes and seconds that were spent.
 
-    The share is by passes of single examples through the model, forward and backward counted alike, since the stages of
-    a suite cost anything between one step and thousands of queries: spent / (spent + left). What is left is an upper
-    bound: every example that still stands goes through all that follows, and fails to fall until its last step
-    (``passes_needed``). So the share only grows, the faster the more fall. Seconds left are the passes left at
-    the speed of the walk that is going on, and for later ones at that of all so far; they are a bound in the same way.
+    The fraction is by passes of single examples through the model, forward and backward counted alike, since the stages
+    of a suite cost between one step and thousands of queries: spent / (spent + left). What is left is an upper
+    bound: every example that is still robust goes through all that follows, to its last step
+    (``passes_needed``). So the fraction only grows, and faster if more are fooled. Seconds left are the passes left at
+    the speed of the present phase, and for later ones at that of all so far; they are a bound in the same way.
 
     Args:
-        plan: what will be run.
+        plan: the attacks that will be run.
         classes: of the model.
         reported: called after every batch; None: nothing is reported.
         doctor: whether the doctor comes at the end.
@@ -56,8 +56,8 @@ class Pace:
     processes: int = 1
     correct: int = field(default=0, init=False)
     """Examples that are attacked at all."""
-    standing: int = field(default=0, init=False)
-    """Of the attack that is going on, after its last walk."""
+    still_robust: int = field(default=0, init=False)
+    """Examples that the present attack has not fooled after its last phase."""
     spent: float = field(default=0.0, init=False)
     seconds: float = field(default=0.0, init=False)
     share: float = field(default=0.0, init=False)
@@ -69,11 +69,11 @@ class Pace:
         self.here = (0.0, 0.0)
 
     def resume(self, reader: Reader) -> None:
-        """Counts what earlier sessions did."""
+        """Counts the passes of earlier sessions."""
         self.spent, self.seconds = spent(reader)
 
     def enter(self) -> None:
-        """Begins a walk."""
+        """Begins a phase."""
         self.here = (0.0, 0.0)
 
     def add(self, phase: Phase, cost: Cost) -> None:
@@ -94,7 +94,7 @@ class Pace:
         self.share = max(self.share, share * (_ATTACKS if self.doctor else 1.0))
         stage = "" if clean or len(self.weights[at.phase.attack]) == 1 else self._stage(at)
         rechecked = at.phase.kind == "recheck"
-        robust = self.standing if rechecked else at.total - at.fallen
+        robust = self.still_robust if rechecked else at.total - at.fooled
         metrics = {} if clean else {"eps": at.phase.eps, "rechecked": float(rechecked)}
         self.reported(
             Progress(
@@ -106,7 +106,7 @@ class Pace:
                 at.name if clean else _detail(at, stage),
                 self.share,
                 math.nan if clean else self._seconds(here, later),
-                {**metrics, "fooled": float(at.fallen), "robust": float(robust)},
+                {**metrics, "fooled": float(at.fooled), "robust": float(robust)},
             )
         )
 
@@ -120,29 +120,29 @@ class Pace:
         return self.plan[at.phase.attack].parts(at.phase.eps, 0)[at.part].name
 
     def _left(self, at: PhaseProgress) -> tuple[float, float]:
-        """Passes that this walk and all later ones may still take."""
+        """Passes that this phase and all later ones may still take."""
         attack, kind = at.phase.attack, at.phase.kind
         if attack < 0:
-            self.correct = at.total - at.fallen
+            self.correct = at.total - at.fooled
         elif kind == "run":
-            self.standing = at.total - at.fallen
+            self.still_robust = at.total - at.fooled
         later = sum(self._whole(number) for number in range(attack + 1, len(self.plan)))
         if attack < 0:
             return 0.0, later
         weights, entry = self.weights[attack], self.plan[attack]
         more = len(entry.eps) - 1 - entry.eps.index(at.phase.eps)
         checks = more + (kind == "run" and entry.eps[0] != at.phase.eps)
-        later += sum(weights[at.part + 1 :]) * (at.total - at.fallen)
-        later += more * sum(weights) * self.standing
-        later += checks * weights[0] * min(RECHECKED, self.correct - self.standing)
+        later += sum(weights[at.part + 1 :]) * (at.total - at.fooled)
+        later += more * sum(weights) * self.still_robust
+        later += checks * weights[0] * min(RECHECKED, self.correct - self.still_robust)
         return float(weights[at.part] * (at.total - at.done)), later
 
     def _whole(self, number: int) -> float:
-        """Passes of an attack at all its eps if nobody falls."""
+        """Passes of an attack at all its eps if it fools no example."""
         return float(sum(self.weights[number]) * len(self.plan[number].eps) * self.correct)
 
     def _seconds(self, here: float, later: float) -> float:
-        """Seconds for so many passes in this walk and in later ones; NaN before anything was measured."""
+        """Seconds for so many passes in this phase and in later ones; NaN before anything was measured."""
         if not self.spent:
             return math.nan
         overall = self.seconds / self.spent
@@ -158,4 +158,4 @@ def _detail(at: PhaseProgress, stage: str) -> str:
         "recheck" if at.phase.kind == "recheck" else "",
         stage,
     ]
-    return f"{', '.join(filter(None, words))}: {at.done}/{at.total}, {at.fallen} fooled"
+    return f"{', '.join(filter(None, words))}: {at.done}/{at.total}, {at.fooled} fooled"

@@ -1,6 +1,6 @@
-"""Named queries on the outcomes of a run while it goes on; those that a result is drawn from are in ``result_queries``.
+"""Named queries on the outcomes of a run while it goes on; those for a result are in ``result_queries``.
 
-SQL text stands here, in ``result_queries``, in ``schema`` and in ``store``, and in no other file.
+SQL text is here, in ``result_queries``, in ``schema`` and in ``store``, and in no other file.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Reader:
 
 
 def has_begun(reader: Reader) -> bool:
-    """Whether a session worked on the run, or left rows of it."""
+    """Tests for sessions that worked on the run, or rows of it."""
     tables = ("sessions", "batches", "examples")
     return bool(reader.count(f"SELECT {' OR '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"))
 

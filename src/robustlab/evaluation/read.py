@@ -8,7 +8,7 @@ from robustlab.core import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.corruptions.manifest import read_corruption_manifest, record_of
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
-from robustlab.evaluation.manifest import NATURAL, read_manifest
+from robustlab.evaluation.manifest import CORRUPTIONS_MEASURED, read_manifest
 from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.sealed import check_file, read_result
 from robustlab.runs.json_files import read_json
@@ -26,9 +26,11 @@ def read_run(directory: str | Path) -> Evaluation:
 
 @typed
 def is_corruption_run(directory: str | Path) -> bool:
-    """Whether a directory holds a run over corrupted images."""
+    """Tests whether a directory holds a run over corrupted images."""
     path = Path(directory)
-    return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get("measures") == NATURAL
+    return (path / "manifest.json").is_file() and read_json(path / "manifest.json").get(
+        "measures"
+    ) == CORRUPTIONS_MEASURED
 
 
 @typed
@@ -49,7 +51,7 @@ def read_corruptions(directory: str | Path) -> CorruptionEvaluation:
         raise RunError(f"{path / name} cannot be used: {error}; delete it and run the evaluation again") from error
     if found.run.id != manifest.run.id:
         raise RunError(
-            f"{path / name} is the result of another run than the manifest.json beside it: run the evaluation again "
-            "with the same arguments to have it written anew"
+            f"{path / name} is the result of another run than the manifest.json next to it: run the evaluation again "
+            "with the same arguments to write it anew"
         )
     return found

@@ -1,4 +1,4 @@
-"""Examples that are read once until the first attack, however many checks look at them before."""
+"""Examples that are read once until the first attack, however many checks use them before."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Row(NamedTuple):
 
 @dataclass(eq=False)
 class Readings:
-    """A data set and what has been read of it.
+    """A data set and the examples that were read.
 
-    The checks before an evaluation look at a few examples several times, and the clean pass looks at them again. They
+    The checks before an evaluation use a few examples several times, and the clean pass uses them again. They
     are kept from the first reading until the clean pass takes them, so that each is read once; only ``steady`` reads a
     few a second time, on purpose.
 
@@ -41,7 +41,7 @@ class Readings:
     _rows: dict[int, _Row] = field(default_factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
     _compared: tuple[Finding | None, ...] = field(default=(), init=False)
-    """What ``steady`` found, once it has looked."""
+    """Finding of ``steady`` after its first call."""
 
     def read(self, ids: Tensor) -> Batch:
         """Examples by id, kept for the next time.
@@ -64,12 +64,12 @@ class Readings:
         return batch
 
     def forget(self) -> None:
-        """Drops what is kept; from now on everything is read when it is asked for."""
+        """Drops all kept examples; from now on each is read when it is needed."""
         self.keeping = False
         self._rows.clear()
 
     def steady(self, ids: Tensor) -> Finding | None:
-        """What is wrong if some examples, ``REREAD`` at most, differ in a second reading; compared the first time only.
+        """Finding if some examples, ``REREAD`` at most, differ in a second reading; compared the first time only.
 
         Raises: DataError if the data set ends early.
         """
@@ -97,7 +97,7 @@ class Readings:
             rows |= _rows(fresh)
         found = [rows[number] for number in numbers]
         if len({(row.x.shape, row.x.dtype, row.x.device, row.y.dtype, row.y.device) for row in found}) > 1:
-            return fetched(self.examples, ids)  # which says what is wrong with them
+            return fetched(self.examples, ids)  # raises for them
         return Batch(torch.stack([row.x for row in found]), torch.stack([row.y for row in found]), ids)
 
     def _keep(self, batch: Batch) -> None:
@@ -112,6 +112,6 @@ def _rows(batch: Batch) -> dict[int, _Row]:
 
 
 def _divisible(batch: Batch) -> bool:
-    """Whether a batch is the rows that it consists of, one after the other, and nothing else."""
+    """Tests that a batch is plain rows, one after the other."""
     x, y = batch.x, batch.y
     return x.layout is torch.strided and x.is_contiguous() and x.ndim > 1 and y.shape == x.shape[:1] == batch.ids.shape

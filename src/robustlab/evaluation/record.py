@@ -1,14 +1,14 @@
-"""What an evaluation says: the result as frozen values, written to and read from ``report.json``.
+"""Record of an evaluation: frozen values, written to and read from ``report.json``.
 
 A run directory holds
 
-    manifest.json                     who, what, when, with what: enough to run it again
+    manifest.json                     model, data, attacks, versions and settings: enough to run it again
     outcomes.sqlite                   a row per example, attack, eps, stage and restart (``schema.SCHEMA``)
     adversarial/*.safetensors         x_adv per batch; adversarial/gallery.safetensors for the pictures of a report
     report.json                       ``Evaluation.to_json()``
 
-All eps and sizes are in input units ([0, 1] for images). Shares are between 0 and 1. A share of nothing is NaN in
-Python and null in JSON.
+All eps and sizes are in input units ([0, 1] for images). Fractions are between 0 and 1. A fraction of no examples
+is NaN in Python and null in JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robustlab.runs.codec import decode, encode
 from robustlab.statistics.intervals import Interval
 
 WORST = "worst case"
-"""What the curve over the worst of all attacks is called."""
+"""Name of the curve over the worst of all attacks."""
 
 Severity: TypeAlias = Literal["info", "warning", "serious"]
 Evidence: TypeAlias = dict[str, float | int | str]
@@ -31,27 +31,27 @@ Evidence: TypeAlias = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a reader must know before believing the numbers."""
+    """A fault, or a sign of one, that changes the meaning of the numbers."""
 
     code: str
     """Stable and machine readable, such as "probabilities-for-logits"."""
     severity: Severity
     title: str
-    """One sentence: what was seen."""
+    """One sentence: the observation."""
     evidence: Evidence
-    """The numbers it rests on."""
+    """Numbers behind the finding."""
     advice: str
-    """One sentence: what to do."""
+    """One sentence: the remedy."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which model was evaluated."""
+    """The model that was evaluated."""
 
     name: str
     parameters: int
     sha256: str
-    """Of parameters and buffers; of the logits on the first batch ("logits:...") if the model is a plain callable."""
+    """Digest of parameters and buffers; of the logits on the first batch ("logits:...") for a plain callable."""
     classes: int
     """Width of the logits."""
     dtype: str
@@ -59,7 +59,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Which examples it was evaluated on."""
+    """The examples that it was evaluated on."""
 
     name: str
     split: str  # empty where the data set does not say
@@ -70,15 +70,15 @@ class DataInfo:
     """One phrase on how they were drawn, such as "simple random sample by a hash of the id, seed 0"."""
     classes: tuple[str, ...]
     sha256: str
-    """Of inputs and labels in the order of their ids."""
+    """Digest of inputs and labels in the order of their ids."""
     shape: tuple[int, ...]
     framing: str = ""
-    """How images got to this shape (of one input), in words; empty: they came with it."""
+    """Preprocessing that gave images this shape, in words; empty: none."""
 
 
 @dataclass(frozen=True)
 class ThreatInfo:
-    """What an attacker may do; eps stands with each result."""
+    """Norm and bounds of the threat model; each result has its eps."""
 
     norm: str
     bounds: tuple[float, float]
@@ -86,13 +86,13 @@ class ThreatInfo:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is needed to run it again."""
+    """Facts that are needed to run it again."""
 
     id: str
     created: str
     """ISO 8601, UTC."""
     command: str
-    """As typed, or how it was called from Python."""
+    """Command as typed, or the call from Python."""
     versions: dict[str, str]
     seed: int
     batch_size: int
@@ -102,7 +102,7 @@ class RunInfo:
     device: str
     dtype: str
     search_dtype: str
-    """Of the search twin; equal to dtype unless asked for otherwise."""
+    """Precision of the search twin; equal to dtype unless another was chosen."""
     hardware: str
     seconds: float
     """Wall seconds of all sessions of the run together."""
@@ -123,7 +123,7 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often examples of one class were given another; only what occurred, so that K may be large."""
+    """Counts of predictions by true class; only pairs that occurred, so that K may be large."""
 
     cells: tuple[tuple[int, int, int], ...]
     """(true, predicted, count), sorted. Predicted is -1 where the logits were not finite."""
@@ -172,7 +172,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class CleanResult:
-    """The model on inputs as they are."""
+    """The model on unmodified inputs."""
 
     accuracy: Interval
     per_class: tuple[ClassResult, ...]
@@ -197,7 +197,7 @@ class AttackResult:
     success: Interval
     """Misclassified on x_adv, among those correct on x."""
     target_reached: Interval | None
-    """Of a targeted attack: at the target, among those correct on x."""
+    """Fraction at the target, for a targeted attack, among those correct on x."""
     attacked: int
     """Examples that the attack was run on: correct on x, and not fooled at a smaller eps already."""
     reused: int
@@ -265,7 +265,7 @@ class AttackInfo:
     """The attack as a value, with its own eps."""
     targeted: bool = False
     left_out: tuple[str, ...] = ()
-    """What a quick look leaves out of the whole suite, so that robust accuracy is an upper bound."""
+    """Stages of the whole suite that a quick evaluation leaves out, so that robust accuracy is an upper bound."""
 
 
 @dataclass(frozen=True)
@@ -296,23 +296,23 @@ class GalleryItem:
 
 @dataclass(frozen=True)
 class TracePoint:
-    """One point that an attack looked at."""
+    """One point that an attack evaluated."""
 
     point: int
     """From 0: the start, then one for each step or query."""
     score: float
-    """What the attack climbs."""
+    """Objective of the attack."""
     margin: float
-    """How far the best wrong class is ahead of the label, in logits; above 0 the example has fallen."""
+    """Logit of the best wrong class minus that of the label; above 0 the example is fooled."""
     size: float
-    """Of the perturbation, in the norm of the threat model."""
+    """Size of the perturbation, in the norm of the threat model."""
     gradient_norm: float
-    """Euclidean, of the score by the input; NaN where no gradient was asked for."""
+    """Euclidean, of the score by the input; NaN where no gradient was computed."""
 
 
 @dataclass(frozen=True)
 class TraceRecord:
-    """What the first stage of the strongest attack saw of one example (``traced.traces`` says of which)."""
+    """Trace of the first stage of the strongest attack on one example (see ``traces.traces``)."""
 
     which: Literal["hardest", "easiest"]
     attack: str
@@ -321,9 +321,9 @@ class TraceRecord:
     id: int
     label: int
     fooled_at: int | None
-    """Number of the first point that was a success; None: it stood."""
+    """Number of the first point that was a success; None: still robust."""
     points_seen: int
-    """Number of points; of many only some are kept."""
+    """Number of points; of many points only some are kept."""
     points: tuple[TracePoint, ...]
 
 
@@ -347,20 +347,20 @@ class Evaluation:
     """Serious first."""
     gallery: tuple[GalleryItem, ...]
     traces: tuple[TraceRecord, ...] = ()
-    """Of the strongest attack at its largest eps: its hardest and its easiest example."""
+    """The hardest and the easiest example of the strongest attack at its largest eps."""
     caveats: tuple[str, ...] = ()
-    """Sentences without which the numbers would say too much, such as what a quick look leaves out."""
+    """Limits of the numbers in sentences, such as the stages that a quick evaluation leaves out."""
     schema: int = SCHEMA_VERSION
     directory: Path | None = field(default=None, compare=False)
-    """Where the run directory is; not written to JSON."""
+    """The run directory; not written to JSON."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        """Plain dicts, lists, strings and finite numbers; NaN becomes None."""
         return encode(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> Evaluation:
-        """Reads what ``to_json`` wrote.
+        """Reads the output of ``to_json``.
 
         Raises: ValueError for another schema version, or where something is missing.
         """

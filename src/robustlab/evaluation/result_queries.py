@@ -46,7 +46,7 @@ def clean_seconds(reader: Reader) -> float:
 
 
 def correct(reader: Reader) -> Tensor:
-    """Whether the model gets each example right, by id, (N,) bool."""
+    """Correctness of each clean example, by id, (N,) bool."""
     return reader.ids("SELECT correct FROM examples ORDER BY id").bool()
 
 
@@ -152,7 +152,7 @@ def worst_case(reader: Reader, eps: float) -> Iterator[tuple[Row, ...]]:
 
 
 def robust(reader: Reader, eps: float, attack: int | None = None) -> Tensor:
-    """Whether each example is right on x and under an attack (None: under all) at one eps, by id, (N,) bool."""
+    """Robustness of each example: right on x and under an attack (None: all) at one eps, by id, (N,) bool."""
     which, values = ("", (eps,)) if attack is None else ("attack = ? AND ", (attack, eps))
     fooled = f"SELECT id FROM outcomes WHERE {which}eps = ? AND {COUNTED} AND fooled = 1"
     return reader.ids(f"SELECT correct AND id NOT IN ({fooled}) FROM examples ORDER BY id", *values).bool()

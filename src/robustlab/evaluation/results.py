@@ -1,4 +1,4 @@
-"""From the rows of a run to its result; the same rows give the same result, in one session or in many."""
+"""Result of a run, computed from its rows; the same rows give the same result, in one session or in many."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustlab.evaluation.manifest import Manifest
-from robustlab.evaluation.metrics import ClassTally, ConfusionTally, ShareTally, SpreadTally
+from robustlab.evaluation.metrics import ClassTally, ConfusionTally, FractionTally, SpreadTally
 from robustlab.evaluation.queries import Reader, undefined_examples
 from robustlab.evaluation.record import (
     WORST,
@@ -71,12 +71,12 @@ def assemble(manifest: Manifest, reader: Reader) -> Evaluation:
 
 
 def _caveats(manifest: Manifest) -> tuple[str, ...]:
-    """What a quick look leaves out."""
+    """Caveats of a quick evaluation."""
     data, found = manifest.data, dict.fromkeys(info.left_out for info in manifest.attacks if info.left_out)
     others = f", and {data.population - data.n} of the {data.population} examples" if data.n < data.population else ""
     return tuple(
-        f"A quick look: it leaves out {' and '.join(left)} of AutoAttack standard{others}. So robust accuracy is an "
-        "upper bound, and its interval speaks of the draw of the examples, not of attacks that were not run."
+        f"A quick evaluation: it leaves out {' and '.join(left)} of AutoAttack standard{others}. So robust accuracy is "
+        "an upper bound, and its interval covers the draw of the examples, not attacks that were not run."
         for left in found
     )
 
@@ -84,7 +84,7 @@ def _caveats(manifest: Manifest) -> tuple[str, ...]:
 def completed(
     evaluation: Evaluation, reader: Reader, findings: Sequence[Finding], gallery: Sequence[GalleryItem]
 ) -> Evaluation:
-    """The result with what came after the last batch: findings, serious first, pictures, and the time it took."""
+    """The result with findings, serious first, pictures, and the time of the run."""
     by_code = {(f.code, str(f.evidence.get("attack")), str(f.evidence.get("eps"))): f for f in findings}
     ordered = sorted(by_code.values(), key=lambda f: _ORDER[f.severity])
     run = replace(evaluation.run, seconds=wall_seconds(reader)[0])
@@ -99,24 +99,24 @@ def _content(reader: Reader) -> str:
 
 
 def _clean(reader: Reader, names: Sequence[str], level: float) -> CleanResult:
-    share, classes, confusion, confidence = ShareTally(), ClassTally(), ConfusionTally(), SpreadTally()
+    fraction, classes, confusion, confidence = FractionTally(), ClassTally(), ConfusionTally(), SpreadTally()
     for label, prediction, correct, sure in clean_answers(reader):
         labels, predictions, hits = _whole(label), _whole(prediction), _flags(correct)
-        share.update(hits)
+        fraction.update(hits)
         classes.update(labels, hits, hits)
         confusion.update(labels, predictions)
         confidence.update(_known(sure))
-    counted = share.compute(level), classes.compute(names), confusion.compute(), confidence.compute().mean
+    counted = fraction.compute(level), classes.compute(names), confusion.compute(), confidence.compute().mean
     return CleanResult(*counted, undefined_examples(reader), clean_seconds(reader))
 
 
 @dataclass
 class _Tallies:
-    """What is counted over the outcomes of one attack at one eps."""
+    """Counts over the outcomes of one attack at one eps."""
 
-    robust: ShareTally = field(default_factory=ShareTally)
-    success: ShareTally = field(default_factory=ShareTally)
-    reached: ShareTally = field(default_factory=ShareTally)
+    robust: FractionTally = field(default_factory=FractionTally)
+    success: FractionTally = field(default_factory=FractionTally)
+    reached: FractionTally = field(default_factory=FractionTally)
     classes: ClassTally = field(default_factory=ClassTally)
     confusion: ConfusionTally = field(default_factory=ConfusionTally)
     confidence: SpreadTally = field(default_factory=SpreadTally)
@@ -173,13 +173,13 @@ def _stages(reader: Reader, names: Sequence[str], attack: int, eps: float) -> tu
         fooled = first.get(tuple(place), 0)
         still_robust -= fooled
         found.append(StageResult(name, n, fooled, still_robust, Queries(forward / n, backward / n), seconds))
-    # A stage that nobody is left for has no rows; those come last.
+    # A stage without examples has no rows; those come last.
     late = [StageResult(name, 0, 0, still_robust, Queries(0.0, 0.0), 0.0) for name in names[len(rows) :]]
     return (*found, *late)
 
 
 def _worst(reader: Reader, manifest: Manifest, eps: float, names: Sequence[str]) -> WorstCase:
-    robust, success, classes = ShareTally(), ShareTally(), ClassTally()
+    robust, success, classes = FractionTally(), FractionTally(), ClassTally()
     for label, correct, fooled in worst_case(reader, eps):
         clean, hit = _flags(correct), _flags(fooled)
         robust.update(clean & ~hit)

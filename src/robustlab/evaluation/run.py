@@ -28,7 +28,7 @@ from robustlab.evaluation.doctor.case import Case, Rival
 from robustlab.evaluation.doctor.diagnose import probe_findings, strongest
 from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.doctor.records import record_findings
-from robustlab.evaluation.gallery import FILE, candidates, hang
+from robustlab.evaluation.gallery import FILE, candidates, select_pictures
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import label_faults, logit_faults, refuse, with_finding
 from robustlab.evaluation.manifest import Manifest, describe, older, searched_in
@@ -66,7 +66,7 @@ from robustlab.runs.provenance import now
 
 
 class Worked(NamedTuple):
-    """What came of one batch."""
+    """Rows, tensors and passes of one batch."""
 
     rows: Columns
     tensors: Mapping[str, Tensor]
@@ -91,30 +91,30 @@ def evaluate(
 ) -> Evaluation:
     """Measures how robust a model is, and how far the measurement can be trusted.
 
-    The model is asked in eval mode and left as it was found. Examples that it gets wrong are not attacked. An example
+    The model is called in eval mode and its mode is restored. Examples that it gets wrong are not attacked. An example
     that an attack fooled at a smaller eps counts as fooled at a larger one, since the larger budget allows the same
     x_adv; a random part of these is attacked all the same, and a disagreement becomes a finding. (A targeted attack
-    reuses only what reached its target.) Suites such as AutoAttack are run stage by stage, each on what still stands;
-    the first stage of the strongest attack is then traced on a few examples, of which the result keeps two.
+    reuses only what reached its target.) Suites such as AutoAttack are run stage by stage, each on the examples still
+    robust; the first stage of the strongest attack is then traced on a few examples; the result keeps two of them.
 
     Args:
         model: from inputs (N, ...) to logits (N, K).
         data: labelled examples, or what ``robustlab.data.examples`` makes some of, such as (x, y) or "folder:photos";
-            images of other sizes than the model says it takes are framed for it, which the result tells.
+            images of other sizes than the model takes are framed for it, and the result records that.
         attacks: in order, or by name; all with the same norm and bounds.
         eps: one or more budgets for all attacks, in input units; None: each attack's own.
         n: size of a simple random sample to be evaluated; None: all examples.
         out: run directory; if it holds the same run, unfinished, the run goes on; if it is finished, it is checked
-            against the digests of what it wrote, and what is missing or damaged is done anew. None: nothing is kept
+            against its digests, and missing or damaged parts are done anew. None: nothing is kept
             beyond this process.
         settings: batch size, seed, device and so on.
 
     Returns: the result; the same in all processes, if several work together.
 
     Raises:
-        ValueError: for what no number should be computed from, with what was seen.
+        ValueError: for inputs, labels or outputs that make every number meaningless, with the fault.
         RunError: the run directory cannot be written, or holds another run.
-        DataError: the data set does not give what it promises.
+        DataError: the data set does not match its length.
     """
     settings, examples, plan = settings or Settings(), for_model(model, data), entries(attacks, eps)
     threat, readings = common_threat(plan), Readings(examples)
@@ -122,8 +122,8 @@ def evaluate(
     settings = replace(settings, keep=settings.keep or ("gallery" if out is None else "all"))
     with torch.inference_mode(mode=False), team(out, together=settings.together) as processes:
         settings = settings if processes.first else replace(settings, progress=None)
-        look = partial(inspected, model, readings, threat, ids=ids, seed=settings.seed)
-        findings = processes.by_first(look) if settings.doctor else ()
+        inspection = partial(inspected, model, readings, threat, ids=ids, seed=settings.seed)
+        findings = processes.by_first(inspection) if settings.doctor else ()
         refuse(findings)
         if settings.inspected is not None:
             processes.by_first(partial(settings.inspected, findings))
@@ -146,7 +146,7 @@ def evaluate(
 
 @dataclass
 class Run:
-    """A run that goes on: what is asked, and how far it is."""
+    """A run in progress: model, plan, store and settings."""
 
     subject: Subject
     store: Store
@@ -157,18 +157,18 @@ class Run:
     pictured: Tensor
     """Ids of the examples whose x_adv may become pictures."""
     processes: Processes = field(default_factory=Processes)
-    """Of which the first alone asks the store, and tells the others."""
+    """Processes that share the run; the first alone reads the store, and sends the answer to the others."""
 
     def __post_init__(self) -> None:
         how, classes = self.settings, self.manifest.model.classes
         self.pace = Pace(self.plan, classes, how.progress, how.doctor, self.processes.count)
 
     def read(self, query: Callable[[Reader], T]) -> T:
-        """What a query finds, the same in all processes."""
+        """Result of a query, the same in all processes."""
         return self.processes.by_first(lambda: query(self.store.reader))
 
     def taken_up(self) -> Evaluation | None:
-        """The result, if the run is finished and whole; else None: what is damaged is dropped, so that it is redone.
+        """The result, if the run is finished and whole; else None: damaged parts are dropped, so that they are redone.
 
         Raises: RunError if an older version began the run, and this one cannot go on with it.
         """
@@ -184,15 +184,15 @@ class Run:
         return None
 
     def whole(self) -> bool:
-        """Whether the run is finished and as it was sealed; pictures are made anew if nothing else is missing."""
+        """Tests that the run is finished and matches its seal; pictures are made anew if nothing else is missing."""
         found = broken(self.manifest, self.store.directory, self.store.reader)
         if found == [FILE]:
-            hang(self.subject, self.manifest, self.store, self.ids)
+            select_pictures(self.subject, self.manifest, self.store, self.ids)
             found = broken(self.manifest, self.store.directory, self.store.reader)
         return not found
 
     def attack_all(self) -> None:
-        """Whatever is not committed yet: the clean pass, then all attacks in order."""
+        """Completes the run: the clean pass, then all attacks in order."""
         self.pace.resume(self.store.reader)
         self.run_phase(PhaseProgress(CLEAN, "clean", 0, 0, len(self.ids), 0), self.ids, self.answer)
         self.subject.readings.forget()
@@ -204,7 +204,7 @@ class Run:
                 self.attack(number, eps, before, correct)
 
     def attack(self, number: int, eps: float, smaller: float | None, correct: Tensor) -> None:
-        """One attack at one eps, on what it did not finish at the smaller one."""
+        """Runs one attack at one eps, on the examples that it did not finish at the smaller one."""
         reused = torch.empty(0, dtype=torch.int64)
         if smaller is not None:
             targeted = self.plan[number].targeted
@@ -215,7 +215,7 @@ class Run:
             self.attack_parts(number, eps, "recheck", rechecked(reused, number, eps, self.settings.seed))
 
     def attack_parts(self, number: int, eps: float, kind: Kind, ids: Tensor) -> None:
-        """Each stage and restart of an attack, on what those before it left standing."""
+        """Runs each stage and restart of an attack, on the examples that those before it left robust."""
         entry = self.plan[number]
         for place, part in enumerate(entry.parts(eps, self.settings.seed)):
             phase = Phase(number, eps, kind, part.stage, part.restart)
@@ -237,11 +237,11 @@ class Run:
                     self.batch(phase, number, part, work)
                     done.update([number], self.taken_in(phase))
                 if number in done:
-                    self.told(at, number)
+                    self.report(at, number)
 
         def rest() -> None:
             if self.taken_in(phase):
-                self.told(at, len(parts) - 1)
+                self.report(at, len(parts) - 1)
 
         self.processes.each(own)
         self.processes.by_first(rest)
@@ -264,14 +264,14 @@ class Run:
             self.pace.add(phase, cost)
         return list(found)
 
-    def told(self, at: PhaseProgress, last: int) -> None:
-        """Says how far a walk is: what is known of its batches up to one."""
+    def report(self, at: PhaseProgress, last: int) -> None:
+        """Reports the progress of a phase from its batches up to one."""
         if self.settings.progress is not None:
             done = queries.examples_done(self.store.reader, at.phase, last)
-            self.pace.report(at._replace(done=done, fallen=self.fallen(at.phase, last)))
+            self.pace.report(at._replace(done=done, fooled=self.fooled(at.phase, last)))
 
-    def fallen(self, phase: Phase, last: int) -> int:
-        """How many fell in a pass up to a batch; in the clean pass, how many are wrong."""
+    def fooled(self, phase: Phase, last: int) -> int:
+        """Number of examples fooled in a pass up to a batch; in the clean pass, number of wrong ones."""
         reader, size = self.store.reader, self.settings.batch_size
         if phase == CLEAN:
             last_id = int(self.ids[: (last + 1) * size][-1])
@@ -305,7 +305,7 @@ class Run:
         return Worked(_rows(ids, judged, target), self.kept(ids, x_adv, judged.fooled) if kept else {}, spent)
 
     def kept(self, ids: Tensor, x_adv: Tensor, fooled: Tensor) -> dict[str, Tensor]:
-        """The x_adv that go to disk: all, or only what may become a picture."""
+        """The x_adv that go to disk: all, or only those that may become pictures."""
         if self.settings.keep == "all":
             return {"ids": ids, "x_adv": x_adv}
         rows = torch.isin(ids, self.pictured) & fooled.cpu()
@@ -314,11 +314,14 @@ class Run:
     def concluded(self, findings: Sequence[Finding]) -> Evaluation:
         """The result, with doctor's findings and pictures, written to the run directory.
 
-        Raises: RunError if somebody else changed what was committed meanwhile.
+        Raises: RunError if another program changed the outcomes meanwhile.
         """
         store = self.store
         if unsound(store.reader):
-            raise RunError(f"the outcomes in {store.directory} were changed meanwhile: call again to have them redone")
+            raise RunError(
+                f"the outcomes in {store.directory} were changed by another program during the run: call "
+                "evaluate again to redo them"
+            )
         evaluation = assemble(self.manifest, store.reader)
         found = [*findings, *record_findings(evaluation, self.plan)]
         if self.settings.doctor:
@@ -328,7 +331,7 @@ class Run:
         evaluation = replace(evaluation, traces=self.traces(evaluation))
         if names := file_names(self.subject.examples, self.ids):
             store.name_files(self.ids, names)
-        pictures = hang(self.subject, self.manifest, store, self.ids)
+        pictures = select_pictures(self.subject, self.manifest, store, self.ids)
         store.close_books()
         evaluation = completed(evaluation, store.reader, found, pictures)
         with disk(store.directory):
@@ -338,13 +341,13 @@ class Run:
         return replace(evaluation, directory=store.directory)
 
     def traces(self, evaluation: Evaluation) -> tuple[TraceRecord, ...]:
-        """A look inside the strongest attack."""
+        """Traces of the strongest attack on a few examples."""
         seed_generators(batch_seed(self.settings.seed, 1, CLEAN))
         number, reader = strongest(self.plan, evaluation), self.store.reader
         return tuple(traces(self.subject, self.plan[number], number, reader, seed=self.settings.seed))
 
     def case(self, evaluation: Evaluation) -> Case:
-        """What the doctor looks at: the strongest attack at its largest eps."""
+        """Case for the doctor: the strongest attack at its largest eps."""
         number = strongest(self.plan, evaluation)
         entry, reader = self.plan[number], self.store.reader
         eps = entry.eps[-1]

@@ -1,6 +1,6 @@
 """Tables of ``outcomes.sqlite``; one transaction per batch, so that what is there is always whole batches.
 
-The conditions and lists of columns that queries are put together from stand here too.
+The conditions and lists of columns that queries are put together from are here too.
 """
 
 SCHEMA = """
@@ -66,18 +66,18 @@ KEY = "attack = ? AND eps = ? AND kind = ? AND stage = ? AND restart = ?"
 PLACE = "attack, eps, kind, stage, restart"
 """The columns of a ``Phase``."""
 BATCH_HEAD = "n, forward, backward, file, digest, seconds"
-"""What a batch's digest covers of its line."""
+"""Columns of the line of a batch that its digest covers."""
 CLEAN_CONTENT = "id, label, prediction, confidence, correct, digest"
-"""What the digest of a clean batch covers of its rows."""
+"""Columns of its rows that the digest of a clean batch covers."""
 OUTCOME_CONTENT = "id, fooled, prediction, confidence, target, inside, linf, l2, l1"
-"""What the digest of an attack batch covers of its rows."""
+"""Columns of its rows that the digest of an attack batch covers."""
 COUNTED = "kind IN ('run', 'reused')"
 """The rows that an accuracy is counted from; a recheck only checks."""
 _RANK = "(4 * (fooled AND target IS prediction) + 2 * fooled) * 1000000 + stage * 1000 + restart"
 
 
 def finished(*, targeted: bool) -> str:
-    """The condition of an outcome that nothing better can be asked for."""
+    """Condition of an outcome that no later stage can improve."""
     return "fooled = 1 AND target IS prediction" if targeted else "fooled = 1"
 
 

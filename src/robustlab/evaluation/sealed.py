@@ -1,4 +1,4 @@
-"""A finished run: what it consists of is sealed in its manifest, and is believed only as it was sealed."""
+"""Finished runs: digests of their parts are sealed in the manifest, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTCOMES = "rows of outcomes.sqlite"
 
 
 def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
-    """Files in the manifest what a run consists of that has just been finished.
+    """Records the digests of a finished run in its manifest.
 
     Args:
         manifest: of the run.
@@ -39,7 +39,7 @@ def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
 
 
 def broken(manifest: Manifest, directory: Path, reader: Reader) -> list[str]:
-    """Names of what is not as it was sealed."""
+    """Names of the parts that differ from their seal."""
     if not manifest.sealed:
         return [REPORT]
     with disk(directory):
@@ -65,26 +65,26 @@ def read_result(directory: Path, manifest: Manifest) -> Evaluation:
         raise RunError(f"{path} cannot be used: {error}; delete it and run evaluate again") from error
     if found.run.id != manifest.run.id:
         raise RunError(
-            f"{path} is the result of another run ({found.run.id}) than the manifest.json beside it "
-            f"({manifest.run.id}): run evaluate again with the same arguments to have it written anew"
+            f"{path} is the result of another run ({found.run.id}) than the manifest.json next to it "
+            f"({manifest.run.id}): run evaluate again with the same arguments to write it anew"
         )
     return found
 
 
 def check_file(directory: Path, name: str, sealed: Mapping[str, str] | None) -> None:
-    """Whether a file of a finished run is as it was sealed; nothing is known of runs of older versions.
+    """Checks a file of a finished run against its seal; runs of older versions have none.
 
     Raises: RunError if it is not.
     """
     if sealed and name in sealed and sha256_of(directory / name) != sealed[name]:
         raise RunError(
-            f"{directory / name} is not what the run wrote: run the evaluation again with the same arguments to have "
-            "it written anew"
+            f"{directory / name} is not what the run wrote: run the evaluation again with the same arguments to write "
+            "it anew"
         )
 
 
 def check_rows(directory: Path, reader: Reader) -> None:
-    """Whether the rows of a run are those that it wrote; nothing is known of runs of older versions.
+    """Checks the rows of a run against their seal; runs of older versions have none.
 
     Raises: RunError if they are not.
     """
@@ -96,12 +96,12 @@ def check_rows(directory: Path, reader: Reader) -> None:
     if not whole:
         raise RunError(
             f"the rows in {directory / 'outcomes.sqlite'} are not those that the run wrote: run evaluate again with "
-            "the same arguments to have them mended"
+            "the same arguments to mend them"
         )
 
 
 def older_result(manifest: Manifest, store: Store) -> Evaluation | None:
-    """The result of a run that an older version finished; None if its rows do not say the same and it must go on.
+    """The result of a run that an older version finished; None if its rows give another result and it must go on.
 
     Raises: RunError if it cannot go on.
     """

@@ -1,7 +1,7 @@
-"""What other processes than the first find out: a database each, whose batches the first takes into the run's own.
+"""Outcomes of the other processes: one database each; the first process takes its batches into the run.
 
 A shard is written in the same way as the run, a whole batch at a time, so that nothing is lost if its process ends.
-Whoever opens the run next takes in what is left of it.
+The next process that opens the run takes in the rest.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _WAIT = 20.0
 
 
 def path_of(directory: Path, rank: int) -> Path:
-    """Where a process keeps its outcomes."""
+    """Path of the outcomes of a process."""
     return directory / "shards" / f"{rank}.sqlite"
 
 
 @contextmanager
 def shard(directory: Path, rank: int, run: str) -> Iterator[Store]:
-    """Opens the shard of a process for writing; when the block ends well, it is taken in already, and is removed.
+    """Opens the shard of a process for writing; at the end of the block, when it was taken in, it is removed.
 
     Args:
         directory: of the run.
@@ -47,12 +47,12 @@ def shard(directory: Path, rank: int, run: str) -> Iterator[Store]:
 
 
 def take_in_all(store: Store, run: str, *, adopt: bool) -> None:
-    """Takes what earlier sessions left in shards into the run, and removes them.
+    """Takes the shards that earlier sessions left into the run, and removes them.
 
     Args:
         store: of the run.
         run: its id.
-        adopt: whether shards that do not say whose they are may be of this run, since an older version wrote them.
+        adopt: whether shards without the id of a run may be of this one, since an older version wrote them.
 
     Raises: RunError if one of their processes is still at work, or they are of another run.
     """
@@ -69,7 +69,7 @@ def take_in_all(store: Store, run: str, *, adopt: bool) -> None:
 def take_in(store: Store, phase: Phase, rank: int) -> dict[int, Cost]:
     """Takes the batches of a pass that a process has committed since the last time into the run.
 
-    Returns: their numbers, and what each took.
+    Returns: their numbers, and the cost of each.
     """
     with store.attached(path_of(store.directory, rank)):
         return store.take_in(phase)

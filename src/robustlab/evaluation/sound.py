@@ -1,4 +1,4 @@
-"""Whether the rows of a run are what its batches committed: every batch keeps a digest of its rows."""
+"""Check that the rows of a run are those that its batches committed, by the digest that every batch keeps."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from robustlab.evaluation.queries import (
 from robustlab.runs.files import digest
 
 Batch: TypeAlias = tuple[Any, ...]
-"""Which batch: its ``Phase``, and its number in it."""
+"""Key of a batch: its ``Phase``, and its number in it."""
 _WIDTH = len(Phase._fields) + 1
 
 
 class Content(NamedTuple):
-    """How many rows there are of a batch, and what stands for them."""
+    """Number of the rows of a batch, and their digest."""
 
     n: int
     digest: bytes
 
 
 def batch_content(reader: Reader, phase: Phase, number: int, ids: Sequence[int], head: tuple[Any, ...]) -> bytes:
-    """What stands for a batch whose rows were just written.
+    """Digest of a batch whose rows were just written.
 
     Args:
         reader: of the database.
@@ -44,7 +44,7 @@ def batch_content(reader: Reader, phase: Phase, number: int, ids: Sequence[int],
 
 
 def unsound(reader: Reader) -> list[Batch]:
-    """The batches whose rows are not those that were committed, and those that rows name and nobody committed.
+    """Batches whose rows are not those that were committed, and batches that rows name but were never committed.
 
     Of batches of an older version only the number of rows is known.
     """
@@ -56,7 +56,7 @@ def unsound(reader: Reader) -> list[Batch]:
 
 
 def fingerprint(reader: Reader) -> str:
-    """What stands for all rows and batches of a run, as they are in the database."""
+    """Digest of all rows and batches of a run in the database."""
     whole, found = hashlib.sha256(), dict(_contents(reader))
     for line in committed(reader):
         whole.update(repr((line, found.pop(line[:_WIDTH], None))).encode())
@@ -81,7 +81,7 @@ def _signed(line: tuple[Any, ...], rows: Content) -> bytes:
 
 
 def _same(key: Batch, line: tuple[Any, ...], rows: Content | None) -> bool:
-    """Whether rows are those of a line in ``batches``."""
+    """Tests that rows are those of a line in ``batches``."""
     if rows is None:
         return False
     content, *head = line

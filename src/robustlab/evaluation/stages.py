@@ -11,7 +11,7 @@ from robustlab.core import Attack
 
 
 class Part(NamedTuple):
-    """One stage or restart of an attack, run only on what those before it left standing."""
+    """One stage or restart of an attack, run only on the examples that those before it left robust."""
 
     name: str
     attack: Attack

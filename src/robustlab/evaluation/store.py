@@ -34,7 +34,7 @@ _NEW = f"{KEY} AND batch NOT IN (SELECT batch FROM main.batches WHERE {KEY})"
 
 
 class Cost(NamedTuple):
-    """What a batch took."""
+    """Cost of a batch."""
 
     forward: int
     backward: int
@@ -60,15 +60,15 @@ class Store:
 
     @property
     def begun(self) -> bool:
-        """Whether a session worked on this run already."""
+        """True once a session has worked on this run."""
         return queries.has_begun(self.reader)
 
     def claim(self, run: str, *, adopt: bool) -> None:
-        """Files which run the rows belong to.
+        """Records the run that the rows belong to.
 
         Args:
             run: its id.
-            adopt: whether rows that do not say it may be of this run, since an older version wrote them.
+            adopt: whether rows without the id of a run may be of this one, since an older version wrote them.
 
         Raises: RunError if they belong to another run.
         """
@@ -80,13 +80,13 @@ class Store:
             path = queries.database_path(self.reader)
             raise RunError(
                 f"{path} belongs to another run than the manifest.json of {self.directory}: choose another directory, "
-                "or delete this file to have its part of the run done anew"
+                "or delete this file to repeat its part of the run"
             )
         with self.transaction():
             self.database.execute("INSERT INTO run VALUES (?)", (run,))
 
     def damaged(self) -> list[Batch]:
-        """The batches whose rows or files are not what was committed."""
+        """Batches whose rows or files differ from those that were committed."""
         with disk(self.directory):
             wrong = [
                 tuple(key)
@@ -98,7 +98,7 @@ class Store:
     def begin(self, started: str, damaged: Sequence[Batch] = ()) -> None:
         """Files the start of a session, and drops damaged batches, so that they are redone.
 
-        What is counted by reuse follows from the rest, and is drawn from it anew.
+        Outcomes by reuse follow from the rest, and are computed anew.
         """
         with self.transaction():
             for key in damaged:
@@ -109,7 +109,7 @@ class Store:
         self._watch.start()
 
     def _drop(self, key: Batch) -> None:
-        """Forgets a batch, its rows, and rows that only say they are of it."""
+        """Deletes a batch, its rows, and rows that only name it."""
         *phase, number = key
         if Phase(*phase) == CLEAN:
             self.database.execute("DELETE FROM examples WHERE batch IS ?", (number,))
@@ -174,7 +174,7 @@ class Store:
             write_tensors(self.directory / name, tensors)
 
     def name_files(self, ids: Tensor, names: Sequence[str]) -> None:
-        """Files which file each example comes from."""
+        """Records the file of each example."""
         with self.transaction():
             self.database.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?)", zip(ids.tolist(), names, strict=True)
@@ -203,7 +203,7 @@ class Store:
         self.database.executemany(statement, ((*place.values(), *row) for row in values))
 
     def reuse(self, attack: int, eps: float, smaller: float, *, targeted: bool) -> None:
-        """Counts what an attack finished at a smaller eps as finished at this one."""
+        """Counts the examples that an attack finished at a smaller eps as finished at this one."""
         columns = "stage, restart, id, fooled, prediction, confidence, target, inside, linf, l2, l1, batch"
         with self.transaction():
             self.database.execute(
@@ -230,7 +230,7 @@ class Store:
                 self.database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM shard.{table}")
 
     def take_in(self, phase: Phase) -> dict[int, Cost]:
-        """Takes the new batches of a pass from the attached shard; returns their numbers, and what each took."""
+        """Takes the new batches of a pass from the attached shard; returns their numbers and costs."""
         with self.transaction():
             columns = "batch, forward, backward, seconds"
             rows = self.reader.all(f"SELECT {columns} FROM shard.batches WHERE {_NEW}", *phase, *phase)
@@ -243,7 +243,7 @@ class Store:
 
     @property
     def reader(self) -> Reader:
-        """For queries."""
+        """Reader of the database, for queries."""
         return Reader(self.database)
 
     @contextmanager
@@ -317,7 +317,9 @@ def _closed(database: sqlite3.Connection) -> None:
     try:
         database.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error:
-        logging.getLogger(__name__).warning("the log of the outcomes stays beside them; the next session merges it")
+        logging.getLogger(__name__).warning(
+            "the log of the outcomes stays in the run directory; the next session merges it"
+        )
     finally:
         database.close()
 

@@ -39,22 +39,22 @@ UNDEFINED = -1
 
 
 class Answers(NamedTuple):
-    """What the user's own model says."""
+    """Predictions of the user's own model."""
 
     prediction: Tensor
     """Classes (N,), int64; ``UNDEFINED`` where logits are not finite."""
     confidence: Tensor
     """Softmax probability of the prediction (N,), float64; NaN where undefined."""
     undefined: Tensor
-    """Whether logits were not finite, (N,) bool."""
+    """True where logits were not finite, (N,) bool."""
 
 
 class Judged(NamedTuple):
-    """What an attack achieved on a batch, all (N,)."""
+    """Outcome of an attack on a batch, all (N,)."""
 
     answers: Answers
     inside: Tensor
-    """Whether x_adv keeps budget and bounds exactly; where it does not, it is refused."""
+    """True where x_adv keeps budget and bounds exactly; elsewhere it is refused."""
     fooled: Tensor
     linf: Tensor
     l2: Tensor
@@ -63,7 +63,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, in eval mode, and the examples that it is asked about.
+    """A model, in eval mode, and the examples that it is evaluated on.
 
     Args:
         model: the user's own.
@@ -90,7 +90,7 @@ class Subject:
         """Examples as the model takes them.
 
         Raises:
-            DataError: the data set does not give what its length promises.
+            DataError: the data set does not match its length.
             ValueError: inputs or labels that cannot be evaluated.
         """
         return self.placed(self.readings.read(ids))
@@ -101,7 +101,7 @@ class Subject:
         return Batch(batch.x.to(self.device, self.dtype), batch.y.to(self.device), batch.ids.to(self.device))
 
     def answers(self, x: Tensor) -> Answers:
-        """What the user's own model says to inputs (N, ...), in pieces that fit the cache."""
+        """Predictions of the user's own model for inputs (N, ...), in pieces that fit the cache."""
         return answers_of(self.logits(x))
 
     def logits(self, x: Tensor) -> Logits:
@@ -124,7 +124,7 @@ class Subject:
         return x_adv.detach().to(batch.x), target
 
     def judged(self, threat: ThreatModel, batch: Batch, x_adv: Tensor) -> Judged:
-        """Looks at x_adv with the user's own model; NaN logits count as fooled, a broken budget does not."""
+        """Evaluates x_adv with the user's own model; NaN logits count as fooled, a broken budget does not."""
         answers = self.answers(x_adv)
         pieces = zip(self.twin.split(batch.x), self.twin.split(x_adv), strict=True)
         inside, linf, l2, l1 = (torch.cat(c) for c in zip(*(_sizes(threat, x, a) for x, a in pieces), strict=True))
@@ -136,24 +136,24 @@ def subject(
 ) -> Subject:
     """Prepares a model, which is in eval mode already; the search twin is built here, once.
 
-    Raises: ValueError if the model is on another device than asked for.
+    Raises: ValueError if the model is on another device than ``device``.
     """
     bare, x = _bare(model, examples, threat.bounds, device)
     return replace(bare, twin=search_twin(model, x, dtype=dtype_of_search(search_dtype, model)))
 
 
-def dtype_of_search(asked: SearchDtype, model: Model) -> torch.dtype | None:
-    """What is searched in; "auto" is bfloat16 for a model of float32 where that is faster, else the model's own."""
-    if asked != "auto":
-        return asked
+def dtype_of_search(wanted: SearchDtype, model: Model) -> torch.dtype | None:
+    """Precision of the search; "auto" is bfloat16 for a model of float32 where that is faster, else the model's own."""
+    if wanted != "auto":
+        return wanted
     home, own = whereabouts(model)
     return torch.bfloat16 if own == torch.float32 and bf16_is_faster(home) else None
 
 
-def asked_only(model: Model, examples: Examples | Readings, *, device: str) -> Subject:
-    """Prepares a model, in eval mode already, that is asked about images in [0, 1] and not searched.
+def without_search(model: Model, examples: Examples | Readings, *, device: str) -> Subject:
+    """Prepares a model, in eval mode already, that is evaluated on images in [0, 1] and not attacked.
 
-    Raises: ValueError if the model is on another device than asked for.
+    Raises: ValueError if the model is on another device than ``device``.
     """
     bare, x = _bare(model, examples, (0.0, 1.0), device)
     return replace(bare, twin=own_twin(model, x))
@@ -165,9 +165,7 @@ def _bare(
     """The subject without twin, and the first inputs."""
     home, dtype = whereabouts(model)
     if device not in ("auto", str(home), home.type):
-        raise ValueError(
-            f"device={device!r} was asked for, but the model is on {home}: move it with model.to({device!r})"
-        )
+        raise ValueError(f"device={device!r} is not the device of the model, {home}: move it with model.to({device!r})")
     readings = examples if isinstance(examples, Readings) else Readings(examples, keeping=False)
     bare = Subject(model, readings, home, dtype, bounds, Twin(model, model))
     x = bare.load(torch.arange(min(8, len(readings.examples)))).x
@@ -175,7 +173,7 @@ def _bare(
 
 
 def first_answer(model: Model, x: Tensor) -> Tensor:
-    """Logits of inputs (N, ...), by which a model shows that it is one.
+    """Logits of inputs (N, ...), checked for shape and type.
 
     Raises: ValueError if it fails on them, or returns something else.
     """
@@ -199,7 +197,7 @@ def whereabouts(model: Model) -> tuple[torch.device, torch.dtype]:
 
 
 def answers_of(logits: Logits) -> Answers:
-    """What logits (N, K) say."""
+    """Predictions of logits (N, K)."""
     undefined = ~logits.amax(dim=1).isfinite()
     prediction = logits.argmax(dim=1)  # of the logits: probabilities of very small or large ones may be equal
     confidence = logits.double().softmax(dim=1).gather(1, prediction[:, None])[:, 0]

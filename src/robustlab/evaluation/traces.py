@@ -1,4 +1,4 @@
-"""A look inside the strongest attack: what it saw, point by point, of the hardest and of the easiest example."""
+"""Traces of the strongest attack, point by point, on the hardest and on the easiest example."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustlab.evaluation.record import TracePoint, TraceRecord
 from robustlab.evaluation.stages import Part
 from robustlab.evaluation.subject import Subject
 
-STANDING, FALLEN = 2, 8
-"""Examples that are traced, of which one is kept; those that stand cost an attack to its end."""
+ROBUST, FOOLED = 2, 8
+"""Examples that are traced, of which one is kept; those still robust cost an attack to its end."""
 POINTS = 200
 """Points of a record at most; of more, every second, third, ... and the last are kept."""
 Which = Literal["hardest", "easiest"]
@@ -26,9 +26,9 @@ def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed:
     """Traces the first stage of an attack at its largest eps, with the draws that it had.
 
     The hardest example is the one whose own class stays farthest ahead of the runner-up at the end, among those
-    ``STANDING`` that no stage fooled and that keep the highest probability of their class under this one. The easiest
-    is the one that falls after the fewest points, and then the farthest, among ``FALLEN`` drawn by their hash from
-    those that this stage fooled. An attack that shows no points, or whose model gives NaN, has no traces.
+    ``ROBUST`` that no stage fooled and that keep the highest probability of their class under this one. The easiest
+    is the one that is fooled after the fewest points, and then by the largest margin, among ``FOOLED``
+    drawn by their hash from those that this stage fooled. An attack without points, or a model with NaN, has none.
 
     Args:
         subject: model and examples.
@@ -42,18 +42,18 @@ def traces(subject: Subject, entry: Entry, number: int, reader: Reader, *, seed:
     eps = entry.eps[-1]
     first = entry.parts(eps, seed)[0]
     phase = Phase(number, eps, "run")
-    standing = robust_in(reader, phase)
-    standing = standing[~torch.isin(standing, fooled_ids(reader, number, eps, counted=False))][:STANDING].sort().values
-    fallen = chosen(fooled_in(reader, phase), FALLEN, "doctor", seed)
-    held = [rows for rows in _looked(subject, first, standing) if not any(row.finished for row in rows)]
+    robust = robust_in(reader, phase)
+    robust = robust[~torch.isin(robust, fooled_ids(reader, number, eps, counted=False))][:ROBUST].sort().values
+    fooled = chosen(fooled_in(reader, phase), FOOLED, "doctor", seed)
+    held = [rows for rows in _traced(subject, first, robust) if not any(row.finished for row in rows)]
     if held:
         yield _record(subject, entry, first, "hardest", min(held, key=lambda rows: rows[-1].margin))
-    fell = [rows for rows in _looked(subject, first, fallen) if rows[-1].finished]
-    if fell:
-        yield _record(subject, entry, first, "easiest", min(fell, key=lambda rows: (len(rows), -rows[-1].margin)))
+    found = [rows for rows in _traced(subject, first, fooled) if rows[-1].finished]
+    if found:
+        yield _record(subject, entry, first, "easiest", min(found, key=lambda rows: (len(rows), -rows[-1].margin)))
 
 
-def _looked(subject: Subject, part: Part, ids: Tensor) -> list[tuple[TraceRow, ...]]:
+def _traced(subject: Subject, part: Part, ids: Tensor) -> list[tuple[TraceRow, ...]]:
     """The points of each example that has at least two."""
     if not ids.numel():
         return []
@@ -73,5 +73,5 @@ def _record(subject: Subject, entry: Entry, part: Part, which: Which, rows: Sequ
     step = -(-len(rows) // POINTS)
     kept = [*rows[:-1:step], rows[-1]]
     points = tuple(TracePoint(r.point, r.score, r.margin, abs(r.size), r.gradient_norm) for r in kept)
-    fell = next((r.point for r in rows if r.finished), None)
-    return TraceRecord(which, entry.name, part.name, entry.eps[-1], rows[0].id, label, fell, len(rows), points)
+    fooled_at = next((r.point for r in rows if r.finished), None)
+    return TraceRecord(which, entry.name, part.name, entry.eps[-1], rows[0].id, label, fooled_at, len(rows), points)
