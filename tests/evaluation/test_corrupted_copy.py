@@ -193,7 +193,7 @@ def read_copy_of_nothing(place: Path) -> None:
 
 
 def test_what_cannot_be_written_is_said_before_anything_is(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="arrays hold all five severities, 1, 2 were asked for: choose folders"):
+    with pytest.raises(ValueError, match="arrays hold all five severities, this copy has 1, 2: choose folders"):
         write_corrupted(
             images(), tmp_path / "c", corruptions=NAMES, severities=[1, 2], settings=CopySettings(layout="arrays")
         )

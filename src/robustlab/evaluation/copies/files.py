@@ -1,4 +1,4 @@
-"""The files of a corrupted copy: what each part of the work writes, whole or not at all."""
+"""Files of a corrupted copy: each part of the work writes its own, whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from robustlab.runs.json_files import read_json
 
 PARTS = ".parts"
 _IMAGES = 256
-"""Of a folder, in one part of the work."""
+"""Images of a folder in one part of the work."""
 _ROWS = 1024
 _JPEG = {".jpg", ".jpeg"}
 
@@ -39,11 +39,11 @@ class Part(NamedTuple):
 
     cell: Cell
     number: int = 0
-    """Of the images of a cell, in the layout "folders"."""
+    """Number of a piece of the images of a cell, in the layout "folders"."""
 
     @property
     def name(self) -> str:
-        """Of the file that says what it wrote."""
+        """Name of the file with the digests of the part."""
         return f"{self.cell[0]}-{self.cell[1]}-{self.number:06d}.json"
 
 
@@ -54,7 +54,7 @@ class Copier:
     Args:
         sets: the images.
         manifest: of the copy.
-        directory: where it goes.
+        directory: of the copy.
         quality: of JPEG.
     """
 
@@ -65,7 +65,7 @@ class Copier:
 
     @property
     def parts(self) -> list[Part]:
-        """All of the work."""
+        """All parts of the work."""
         pieces = 1 if self.manifest.layout == "arrays" else len(self.pieces)
         return [Part(cell, number) for cell in self.sets.cells for number in range(pieces)]
 
@@ -75,7 +75,7 @@ class Copier:
         return batches(torch.arange(self.manifest.n), _IMAGES)
 
     def done(self, part: Part) -> bool:
-        """Whether a part was written by an earlier session, and what it wrote for later is as it was."""
+        """Tests that an earlier session wrote a part, and that its intermediate files are unchanged."""
         if self._joined(part.cell[0]):
             return True
         written = self._written(part.name)
@@ -88,7 +88,7 @@ class Copier:
         return self.manifest.layout == "arrays" and self._written(f"{corruption}.json") is not None
 
     def _written(self, name: str) -> dict[str, str] | None:
-        """Digests of what a part wrote; None if it did not, or nobody can read what it said."""
+        """Digests of the files of a part; None if they were not recorded, or cannot be read."""
         try:
             found = read_json(self.directory / PARTS / name)
         except RunError:
@@ -117,7 +117,7 @@ class Copier:
     def write(self, part: Part) -> Part:
         """Does one part of the work.
 
-        Raises: RunError if it cannot be written; what was done before is kept.
+        Raises: RunError if it cannot be written; earlier parts are kept.
         """
         (self.directory / PARTS).mkdir(exist_ok=True)
         with disk(self.directory):
@@ -185,7 +185,7 @@ class Copier:
             for piece in pieces:
                 piece.unlink()
 
-    def beside(self) -> dict[str, str]:
+    def common_files(self) -> dict[str, str]:
         """Labels and clean images, in the layout "arrays"."""
         if self.manifest.layout != "arrays":
             return {}

@@ -1,4 +1,4 @@
-"""What a corrupted copy of a data set on disk says of itself: ``manifest.json`` first, ``SHA256SUMS`` last."""
+"""Manifest of a corrupted copy of a data set: ``manifest.json`` is written first, ``SHA256SUMS`` last."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from robustlab.runs.progress import Progress, Report
 from robustlab.runs.resume import create_or_resume
 
 COPY = "nothing: a corrupted copy"
-"""What its manifest says that it measures."""
+"""Value of ``measures`` in the manifest of a copy."""
 SUMS = "SHA256SUMS"
 CLEAN = "clean/images.npy"
 """The images before they were corrupted, in the layout "arrays"."""
 _SCHEMA = 1
 
 Layout: TypeAlias = Literal["arrays", "folders"]
-"""As CIFAR-10-C is published, one array per corruption; or as ImageNet-C, folders of image files."""
+"""One array per corruption, as in CIFAR-10-C; or folders of image files, as in ImageNet-C."""
 Format: TypeAlias = Literal["png", "jpeg"]
 
 
 @typed
 @dataclass(frozen=True)
 class CopySettings:
-    """How a corrupted copy is made.
+    """Settings of a corrupted copy.
 
     Args:
         layout: "arrays" (``NAME.npy`` and ``labels.npy``, as CIFAR-10-C), "folders" (``NAME/SEVERITY/CLASS/*``, as
             ImageNet-C); None: folders for a folder of images, arrays for the rest if all five severities are wanted.
-        format: of image files: "png" keeps every value, "jpeg" is what ImageNet-C was published in.
+        format: of image files: "png" keeps every value, "jpeg" is the format of ImageNet-C.
         quality: of JPEG.
         variant: of the corruptions that are given by name.
         seed: of all random draws.
         workers: processes that work at the same time.
         progress: called after every part.
-        command: how this was called, for the manifest; empty: the command line of the process.
+        command: the call, for the manifest; empty: the command line of the process.
     """
 
     layout: Layout | None = None
@@ -76,35 +76,35 @@ class CopySettings:
 
 @dataclass(frozen=True)
 class CopyManifest:
-    """What is known of a copy before its first file."""
+    """Facts about a copy that are known before its first file."""
 
     name: str
-    """Of the data set that it is made of."""
+    """Name of the data set that it is made of."""
     classes: tuple[str, ...]
     folders: tuple[str, ...]
     """Names of the class folders in the order of their numbers; empty: none, or named by ImageNet's synsets."""
     n: int
     shape: tuple[int, ...]
-    """Of one image (C, H, W)."""
+    """Shape of one image (C, H, W)."""
     corruptions: tuple[CorruptionInfo, ...]
     severities: tuple[int, ...]
     variant: str
     seed: int
     layout: Layout
     format: str
-    """Of the files: "npy", "png", or "jpeg" with its quality."""
+    """Format of the files: "npy", "png", or "jpeg" with its quality."""
     created: str
     command: str
     versions: dict[str, str]
     essentials: Evidence
-    """What must be the same for the copy to go on, by a name that a message can use."""
+    """Values that must be the same for the copy to go on, by a name that a message can use."""
     sums: str = ""
     """SHA-256 of ``SHA256SUMS``; empty: not finished, or made by an older version."""
     measures: str = COPY
     schema: int = _SCHEMA
 
 
-def settle(manifest: CopyManifest, directory: Path) -> CopyManifest:
+def create_or_resume_copy(manifest: CopyManifest, directory: Path) -> CopyManifest:
     """Writes the manifest of a new copy, or reads that of one that goes on.
 
     Raises: RunError if the directory holds another copy, naming the first differences, or something else.
@@ -117,12 +117,12 @@ def settle(manifest: CopyManifest, directory: Path) -> CopyManifest:
 
 
 def seal(manifest: CopyManifest, directory: Path, *, whole: bool) -> CopyManifest:
-    """Files in the manifest what the digests of the files are, once all of them were found right; else that none are.
+    """Records the digest of ``SHA256SUMS`` in the manifest once all files were checked, else an empty one.
 
     Args:
         manifest: of the copy.
         directory: of the copy.
-        whole: whether they were found right.
+        whole: whether all files were found intact.
     """
     sealed = replace(manifest, sums=sha256_of(directory / SUMS) if whole else "")
     if sealed != manifest:
@@ -133,7 +133,7 @@ def seal(manifest: CopyManifest, directory: Path, *, whole: bool) -> CopyManifes
 
 @typed
 def is_copy(directory: Path) -> bool:
-    """Whether a directory holds a corrupted copy made here."""
+    """Tests whether a directory holds a corrupted copy of robustlab."""
     path = directory / "manifest.json"
     return path.is_file() and read_json(path).get("measures") == COPY
 
@@ -165,14 +165,14 @@ def write_sums(directory: Path, sums: dict[str, str]) -> None:
 def read_sums(directory: Path) -> dict[str, str]:
     """Digests by file name.
 
-    Raises: RunError if the copy is not finished, or the digests are not those that were written.
+    Raises: RunError if the copy is not finished, or the digests were changed.
     """
     path = directory / SUMS
     if not path.is_file():
         raise RunError(f"the copy in {directory} is not finished: make it with the same arguments to go on")
     sealed = read_copy_manifest(directory).sums
     if sealed and sha256_of(path) != sealed:
-        raise RunError(f"{path} is not what was written: make the copy again with the same arguments to have it mended")
+        raise RunError(f"{path} was changed: make the copy again with the same arguments to mend it")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -182,7 +182,7 @@ def read_sums(directory: Path) -> dict[str, str]:
 
 @typed
 def damaged_files(directory: Path, progress: Report | None = None) -> tuple[str, ...]:
-    """Names of the files of a finished copy that are missing, or not what was written.
+    """Names of the files of a finished copy that are missing or were changed.
 
     Raises: RunError if the copy is not finished.
     """
@@ -199,7 +199,7 @@ def _wrong(directory: Path, sums: dict[str, str], progress: Report | None) -> It
 
 @typed
 def read_copy(directory: str | Path) -> CorruptedSets:
-    """A finished corrupted copy as a data set under corruptions, its classes by name and its clean images beside it.
+    """A finished corrupted copy as a data set under corruptions, with its classes by name and its clean images.
 
     Raises:
         RunError: there is no copy, or it is not finished.
@@ -218,7 +218,7 @@ def read_copy(directory: str | Path) -> CorruptedSets:
     sets = ready_made(copies, clean)
     infos = {info.name: info for info in manifest.corruptions}
     if not infos.keys() >= {info.name for info in sets.corruptions}:
-        raise RunError(f"{root} holds corruptions that its manifest does not know: make the copy again")
+        raise RunError(f"{root} holds corruptions that are not in its manifest: make the copy again")
     known = tuple(infos[info.name] for info in sets.corruptions)
     return CorruptedSets(f"{manifest.name}, corrupted copy", sets.cells, known, manifest.variant, clean)
 

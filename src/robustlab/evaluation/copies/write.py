@@ -30,10 +30,10 @@ from robustlab.evaluation.copies.manifest import (
     CopyManifest,
     CopySettings,
     Layout,
+    create_or_resume_copy,
     damaged_files,
     read_sums,
     seal,
-    settle,
     write_sums,
 )
 from robustlab.evaluation.corruptions.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
@@ -44,7 +44,7 @@ from robustlab.runs.progress import Progress
 from robustlab.runs.provenance import now, versions
 
 _COPIER: list[Copier] = []
-"""What a worker process works with."""
+"""The copier of a worker process."""
 
 
 @typed
@@ -56,9 +56,9 @@ def write_corrupted(
     severities: Sequence[int] | None = None,
     settings: CopySettings | None = None,
 ) -> CopyManifest:
-    """Writes a corrupted copy of a data set, in one of the two layouts that benchmarks are published in.
+    """Writes a corrupted copy of a data set, in one of the two layouts of published benchmarks.
 
-    Killed at any moment, the same call goes on; of a finished copy it writes what is missing or damaged. Images are
+    Killed at any moment, the same call goes on; of a finished copy it writes the missing or damaged files. Images are
     those that ``evaluate_corruptions`` makes in memory with the same seed. In the end every file is read again and
     compared with the digest that was taken when it was written; ``SHA256SUMS`` holds them all.
 
@@ -69,24 +69,24 @@ def write_corrupted(
         severities: of 1 to 5; None: all.
         settings: layout, seed, number of processes and so on.
 
-    Returns: what the copy says of itself.
+    Returns: the manifest of the copy.
 
     Raises:
-        ValueError: for what cannot be corrupted or written in this layout, with what was seen.
-        RunError: the directory cannot be written, holds another copy, or files are not what was written.
-        DataError: the data set does not give what it promises.
+        ValueError: for data that cannot be corrupted or written in this layout, with the fault.
+        RunError: the directory cannot be written, holds another copy, or files change after they were written.
+        DataError: the data set does not match its length.
     """
     settings, root = settings or CopySettings(), Path(out)
     sets = corrupted_sets(data, corruptions, severities, variant=settings.variant, seed=settings.seed)
     shape = tuple(fetched(sets.examples, torch.tensor([0])).x.shape[1:])
     sets.check_sizes(shape)
-    sets = sets.told(shape)
+    sets = sets.with_versions(shape)
     odd = [info.name for info in sets.corruptions if not re.fullmatch(r"\w[\w.-]*", info.name)]
     if odd:
         raise ValueError(f"{odd[0]!r} cannot be the name of a folder: give the corruption another name")
     own = _described(sets, settings)
     with alone(root):
-        manifest = settle(own, root)
+        manifest = create_or_resume_copy(own, root)
         copier = Copier(sets, manifest, root, settings.quality)
         if not _finished(copier):
             (root / SUMS).unlink(missing_ok=True)
@@ -99,15 +99,14 @@ def write_corrupted(
         manifest = manifest if wrong else seal(manifest, root, whole=True)
     if wrong:
         raise RunError(
-            f"{len(wrong)} file{'s' if len(wrong) > 1 else ''} in {root} are not what was written, {wrong[0]} for one, "
-            f"even after they were written anew: is the disk sound? Delete {root / SUMS} and make the copy again to "
-            "have all files written anew"
+            f"{len(wrong)} file{'s' if len(wrong) > 1 else ''} in {root} changed after two writes, {wrong[0]} for "
+            f"one: check the disk, then delete {root / SUMS} and make the copy again to write all files anew"
         )
     return manifest
 
 
 def _finished(copier: Copier) -> bool:
-    """Whether there are digests of all files of a copy, as they were written."""
+    """Tests for recorded digests of all files of a copy."""
     try:
         return set(read_sums(copier.directory)) == copier.files
     except RunError:
@@ -115,9 +114,9 @@ def _finished(copier: Copier) -> bool:
 
 
 def _mended(copier: Copier, files: Sequence[str], settings: CopySettings) -> None:
-    """Writes files anew that are missing, or not what was written."""
+    """Writes missing or changed files anew."""
     if {"labels.npy", CLEAN} & set(files):
-        copier.beside()
+        copier.common_files()
     parts = copier.parts_of(files)
     for _ in _worked(copier, parts, settings.workers):
         pass
@@ -133,7 +132,7 @@ def _described(sets: CorruptedSets, settings: CopySettings) -> CopyManifest:
     layout = settings.layout or _usual(sets)
     if layout == "arrays" and sets.severities != SEVERITIES:
         raise ValueError(
-            f"arrays hold all five severities, {', '.join(map(str, sets.severities))} were asked for: choose folders"
+            f"arrays hold all five severities, this copy has {', '.join(map(str, sets.severities))}: choose folders"
         )
     format = "npy" if layout == "arrays" else "png" if settings.format == "png" else f"jpeg {settings.quality}"
     whole = data_sha256(sets.examples)
@@ -172,8 +171,8 @@ def _usual(sets: CorruptedSets) -> Layout:
 
 
 def _written(copier: Copier, settings: CopySettings) -> None:
-    """Does what is not done yet."""
-    parts, sums = copier.parts, copier.beside()
+    """Writes the parts that are not done yet."""
+    parts, sums = copier.parts, copier.common_files()
     todo = [part for part in parts if not copier.done(part)]
     left = Counter(part.cell[0] for part in todo)
     for name in {name for name, _ in copier.sets.cells} - set(left):
@@ -209,14 +208,14 @@ def _worked(copier: Copier, parts: Sequence[Part], workers: int) -> Iterator[Par
         except BrokenProcessPool as error:
             raise RunError(
                 "a worker process ended before its work was done (was there enough memory, and can the data set be "
-                "pickled?): what was written is kept, the same call goes on, with workers=1 in this process"
+                "pickled?): finished parts are kept; make the same call again, with workers=1 to use this process alone"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _begin(copier: Copier) -> None:
-    """Prepares a worker process: one thread, no word on Ctrl-C, and gone when its parent is."""
+    """Prepares a worker process: one thread, no traceback on Ctrl-C, and an end with its parent."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _COPIER.append(replace(copier))

@@ -1,4 +1,4 @@
-"""What a model said under each corruption, on disk: a small file per batch and cell, and one of all in the end."""
+"""Answers of a model under each corruption, on disk: a small file per batch and cell, and one of all in the end."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ CLEAN = ("clean", 0)
 _PARTS = "answers"
 
 
-class Said(NamedTuple):
-    """What the model said to one batch of one cell."""
+class BatchAnswers(NamedTuple):
+    """Answers of the model to one batch of one cell."""
 
     ids: Tensor
-    """Of the examples (N,), int64."""
+    """Numbers of the examples (N,), int64."""
     prediction: Tensor
     """(N,), int64; -1 where the logits were not finite."""
     confidence: Tensor
     """(N,), float32; NaN where the logits were not finite."""
     seconds: float
-    """To corrupt them and to ask."""
+    """Time to corrupt the batch and to run the model."""
     label: Tensor | None = None
     """(N,), int64; with the first cell only."""
     digest: Tensor | None = None
-    """What stands for each image and its label (N, 24), uint8; with the first cell only."""
+    """Digest of each image and its label (N, 24), uint8; with the first cell only."""
 
 
 @dataclass(frozen=True)
 class Everything:
-    """What the model said to all examples in all cells."""
+    """Answers of the model to all examples in all cells."""
 
     ids: Tensor
     """(N,), int64, ascending."""
@@ -54,7 +54,7 @@ class Everything:
     seconds: Mapping[tuple[str, int], float]
 
     def right(self, cell: tuple[str, int]) -> Tensor:
-        """Whether each example is classified correctly (N,), bool."""
+        """Correctness of each example (N,), bool."""
         return self.prediction[cell] == self.label
 
 
@@ -75,10 +75,10 @@ class Parts:
     run: str
 
     def path(self, cell: tuple[str, int], number: int) -> Path:
-        """Where the answers to one batch of one cell are."""
+        """Path of the answers to one batch of one cell."""
         return self.directory / _PARTS / f"{cell[0]}-{cell[1]}-{number:05d}.safetensors"
 
-    def write(self, cell: tuple[str, int], number: int, found: Said) -> None:
+    def write(self, cell: tuple[str, int], number: int, found: BatchAnswers) -> None:
         """Writes the answers to one batch of one cell, whole or not at all."""
         tensors = {"ids": found.ids, "prediction": found.prediction, "confidence": found.confidence}
         tensors["seconds"] = torch.tensor(found.seconds, dtype=torch.float64)
@@ -86,8 +86,8 @@ class Parts:
             tensors |= {"label": found.label, "digest": found.digest}
         write_tensors(self.path(cell, number), {**tensors, "check": _check(tensors, self.run)})
 
-    def read(self, cell: tuple[str, int], number: int) -> Said | None:
-        """The answers to one batch of one cell; None if they are not there, or damaged, and must be asked for again."""
+    def read(self, cell: tuple[str, int], number: int) -> BatchAnswers | None:
+        """The answers to one batch of one cell; None if they are missing or damaged, and must be computed again."""
         path = self.path(cell, number)
         if not path.is_file():
             return None
@@ -107,10 +107,10 @@ class Parts:
             return None
         if any(len(rows) != len(ids) for name, rows in tensors.items() if name != "seconds"):
             return None
-        return Said(**{**tensors, "seconds": float(tensors["seconds"])})  # type: ignore[arg-type]  # by name
+        return BatchAnswers(**{**tensors, "seconds": float(tensors["seconds"])})  # type: ignore[arg-type]  # by name
 
     def missing(self, cells: Iterable[tuple[str, int]], number: int) -> list[tuple[str, int]]:
-        """The cells whose answers to a batch are still to be asked for."""
+        """The cells without answers to a batch."""
         return [cell for cell in cells if self.read(cell, number) is None]
 
     def everything(self, cells: Sequence[tuple[str, int]]) -> Everything:
@@ -129,10 +129,12 @@ class Parts:
             seconds={cell: sum(one.seconds for one in parts) for cell, parts in found.items()},
         )
 
-    def _known(self, cell: tuple[str, int], number: int) -> Said:
+    def _known(self, cell: tuple[str, int], number: int) -> BatchAnswers:
         found = self.read(cell, number)
         if found is None:
-            raise RunError(f"{self.path(cell, number)} is gone or damaged: run the evaluation again to have it anew")
+            raise RunError(
+                f"{self.path(cell, number)} is missing or damaged: run the evaluation again to write it anew"
+            )
         return found
 
     def remove(self) -> None:
@@ -145,7 +147,7 @@ class Parts:
 
 
 def _check(tensors: Mapping[str, Tensor], run: str) -> Tensor:
-    """What stands for the content of a file of a run (16,), uint8."""
+    """Digest of the content of a file of a run (16,), uint8."""
     content = run.encode() + b"".join(
         name.encode() + tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors)
     )
@@ -167,7 +169,7 @@ def write_everything(directory: Path, found: Everything, run: str) -> None:
 
 
 def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str, *, signed: bool) -> Everything:
-    """Reads what ``write_everything`` wrote, for the cells in the same order.
+    """Reads the output of ``write_everything``, for the cells in the same order.
 
     Args:
         directory: of the run.
@@ -183,14 +185,13 @@ def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str,
     check = tensors.pop("check", None)
     if (check is None and signed) or (check is not None and not torch.equal(check, _check(tensors, run))):
         raise RunError(
-            f"{path} is not what this run wrote: run the evaluation again with the same arguments to have "
-            "it written anew"
+            f"{path} is not what this run wrote: run the evaluation again with the same arguments to write it anew"
         )
     if len(tensors["prediction"]) != len(cells):
         raise RunError(f"{path} holds {len(tensors['prediction'])} cells, the run has {len(cells)}")
     shapes = {"label": shape[1:], "prediction": shape, "confidence": shape, "seconds": shape[:1]}
     if any(tuple(tensors[name].shape) != expected for name, expected in shapes.items()):
-        raise RunError(f"{path} does not fit the run: run the evaluation again to have it written anew")
+        raise RunError(f"{path} does not fit the run: run the evaluation again to write it anew")
     rows = {name: dict(zip(cells, tensors[name], strict=True)) for name in ("prediction", "confidence", "seconds")}
     return Everything(
         ids=tensors["ids"],

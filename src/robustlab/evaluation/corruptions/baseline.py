@@ -1,4 +1,4 @@
-"""The errors that corruption errors are divided by: AlexNet's, as published, or those of any other model."""
+"""Errors that corruption errors are divided by: AlexNet's, as published, or those of any other model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robustlab.core.kinds import typed
 Cell = tuple[str, int]
 """A corruption and its severity."""
 Wrong = NDArray[np.bool_]
-"""Whether each example is misclassified (N,)."""
+"""True where an example is misclassified (N,)."""
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -39,7 +39,7 @@ class Baseline:
     source: str = ""
 
     def total(self, corruption: str, severities: Sequence[int]) -> float:
-        """Sum of the errors over severities, what a corruption error is divided by.
+        """Sum of the errors over severities, the denominator of a corruption error.
 
         Raises: ValueError if one is not known, or all are 0.
         """

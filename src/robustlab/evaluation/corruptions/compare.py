@@ -1,4 +1,4 @@
-"""Two models on the same corrupted images: who is right where the other is wrong."""
+"""Paired comparison of two models on the same corrupted images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CorruptionComparison:
     b: str
     n: int
     mean: Estimate
-    """Of accuracy, averaged over those corruptions and severities that the mean error is over."""
+    """Difference of accuracy, averaged over those corruptions and severities that the mean error is over."""
     corruptions: tuple[CorruptionPair, ...]
     cells: tuple[CellPair, ...]
     """The clean images first, if both saw them."""
@@ -108,7 +108,7 @@ def compare_corruptions(
 
 
 def answers_of(evaluation: CorruptionEvaluation) -> Everything:
-    """What the model said to each example in each cell.
+    """Answers of the model to each example in each cell.
 
     Raises: RunError if the evaluation has no run directory, or its answers are gone or not those of the run.
     """
@@ -121,7 +121,7 @@ def answers_of(evaluation: CorruptionEvaluation) -> Everything:
 
 
 def same_images(a: CorruptionEvaluation, b: CorruptionEvaluation) -> bool:
-    """Whether two evaluations saw the same images, corrupted by the same draws."""
+    """Tests that two evaluations used the same images, corrupted by the same draws."""
     return (a.data.sha256, a.variant, a.run.seed) == (b.data.sha256, b.variant, b.run.seed)
 
 

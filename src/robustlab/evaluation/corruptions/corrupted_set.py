@@ -1,4 +1,4 @@
-"""A data set under corruptions: views that corrupt as they are read, or images that were corrupted before."""
+"""A data set under corruptions: views that corrupt each batch when it is read, or images corrupted before."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _FROST = "frost is made with procedural textures, not with the published photogr
 
 @dataclass(frozen=True, eq=False)
 class Corrupted:
-    """A corrupted view of a data set: nothing is written, each batch is corrupted when it is asked for.
+    """A corrupted view of a data set: nothing is written, each batch is corrupted when it is read.
 
     Draws follow the numbers of the examples, so that an image is always corrupted in the same way.
 
     Args:
         clean: the data set, images in [0, 1].
-        corruption: what is done to them.
+        corruption: of the images.
         severity: 1 to 5.
         seed: of all random draws.
     """
@@ -52,7 +52,7 @@ class Corrupted:
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name in reports."""
         return f"{self.clean.name}, {_called(self.corruption)} at severity {self.severity}"
 
     @property
@@ -76,7 +76,7 @@ class Corrupted:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the data set's content and of what is done to it."""
+        """SHA-256 of the data set's content and of its corruption."""
         whole = data_sha256(self.clean)
         return hashlib.sha256(f"{whole}{self.corruption!r}{self.severity}{self.seed}".encode()).hexdigest()
 
@@ -86,9 +86,9 @@ class CorruptedSets:
     """A data set under several corruptions, each at the same severities.
 
     Args:
-        name: what reports call it.
+        name: in reports.
         cells: the images by corruption and severity; row i is the same picture in all of them.
-        corruptions: what is known of each.
+        corruptions: facts about each.
         variant: of the corruptions.
         clean: the same pictures before they were corrupted; None: there are none.
 
@@ -123,21 +123,21 @@ class CorruptedSets:
 
     @property
     def examples(self) -> Examples:
-        """Those that speak for all: the clean ones, else the first."""
+        """Examples of the first set: the clean one if there is one."""
         return self.clean if self.clean is not None else next(iter(self.cells.values()))
 
     def only(self, corruptions: Corruptions | None, severities: Sequence[int] | None) -> CorruptedSets:
         """Some of the corruptions and severities; None: all of them.
 
-        Raises: ValueError for one that there is not.
+        Raises: ValueError for one that the set does not have.
         """
         infos = {info.name: info for info in self.corruptions}
         names, wanted = list(corruptions or infos), tuple(severities or self.severities)
         unknown = [name for name in names if name not in infos]
         if unknown or not set(wanted) <= set(self.severities):
-            asked = unknown[0] if unknown else f"severity {sorted(set(wanted) - set(self.severities))[0]}"
+            absent = unknown[0] if unknown else f"severity {sorted(set(wanted) - set(self.severities))[0]}"
             known = f"{', '.join(infos)} at severities {', '.join(map(str, self.severities))}"
-            raise ValueError(f"{self.name} has no {asked}; it has {known}")
+            raise ValueError(f"{self.name} has no {absent}; it has {known}")
         cells = {(name, s): self.cells[name, s] for name in names for s in wanted}
         kept = tuple(infos[name] for name in names)
         return CorruptedSets(self.name, cells, kept, self.variant, self.clean)
@@ -159,8 +159,8 @@ class CorruptedSets:
                 "these corruptions out, or give larger images"
             )
 
-    def told(self, shape: tuple[int, ...]) -> CorruptedSets:
-        """The same, whose corruptions are told with the versions that count for images of a shape."""
+    def with_versions(self, shape: tuple[int, ...]) -> CorruptedSets:
+        """The same set, whose corruptions are named with their versions for images of a shape."""
         side = max(shape[1:], default=0)
         made = {name: e.corruption for (name, _), e in self.cells.items() if isinstance(e, Corrupted)}
         infos = (
@@ -192,7 +192,7 @@ def corrupted_sets(
     variant: Variant = "imagenet-c",
     seed: int = 0,
 ) -> CorruptedSets:
-    """A data set under corruptions, as views that corrupt as they are read.
+    """A data set under corruptions, as views that corrupt each batch when it is read.
 
     Args:
         data: labelled images in [0, 1], or what ``robustlab.data.examples`` makes some of.
@@ -250,7 +250,7 @@ def _info(name: str, one: Corruption) -> CorruptionInfo:
 
 
 def _not_comparable(one: Corrupt) -> str:
-    """Why numbers under one of our corruptions cannot be compared with published ones; empty: nothing against it."""
+    """Reason that numbers under one of our corruptions cannot be compared with published ones; empty: none."""
     if one.comparable:
         return ""
     if one.name not in (*CORRUPTIONS, *EXTRA):
@@ -259,7 +259,7 @@ def _not_comparable(one: Corrupt) -> str:
 
 
 def pure(examples: Examples) -> bool:
-    """Whether this is a view by one of our own corruptions, which several threads may ask at a time."""
+    """Tests for a view by one of our own corruptions, which several threads may use at a time."""
     return isinstance(examples, Corrupted) and isinstance(examples.corruption, Corrupt)
 
 

@@ -1,4 +1,4 @@
-"""The evaluation of one model under corruptions: each image is read once, corrupted in memory, and asked about."""
+"""The evaluation of one model under corruptions: each image is read once, corrupted in memory, and classified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustlab.core.user_code import model_called
 from robustlab.data import CorruptedCopies
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets, Corruptions, corrupted_sets, ready_made
-from robustlab.evaluation.corruptions.manifest import describe, settle
+from robustlab.evaluation.corruptions.manifest import create_or_resume_corruptions, describe
 from robustlab.evaluation.corruptions.plan import CorruptionSettings, check_subsets, fitting, normaliser
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.corruptions.run import CorruptionRun
@@ -24,7 +24,7 @@ from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import refuse, with_finding
 from robustlab.evaluation.plan import batches, drawn
 from robustlab.evaluation.readings import Readings
-from robustlab.evaluation.subject import asked_only
+from robustlab.evaluation.subject import without_search
 from robustlab.runs.lock import alone
 
 
@@ -39,15 +39,15 @@ def evaluate_corruptions(
     out: str | Path | None = None,
     settings: CorruptionSettings | None = None,
 ) -> CorruptionEvaluation:
-    """Measures how a model does on images that weather, a camera or a disk has harmed.
+    """Measures the accuracy of a model on images corrupted as by weather, a camera or a file format.
 
-    The model is asked in eval mode and left as it was found. Each image is read once, corrupted in memory and never
+    The model is called in eval mode and its mode is restored. Each image is read once, corrupted in memory and never
     written. Draws follow the numbers of the examples, so that images are the same whatever the batch size.
 
     Args:
         model: from images (N, C, H, W) in [0, 1] to logits (N, K).
         data: labelled images, or what ``robustlab.data.examples`` makes some of; or images that were corrupted before,
-            such as ``load("imagenet-c:PATH")`` (``ready_made`` puts the clean ones beside them).
+            such as ``load("imagenet-c:PATH")`` (``ready_made`` adds the clean ones).
         corruptions: by name, or own ones by the names that reports shall use; None: the 15 of the benchmark, or all
             that there are of those corrupted before.
         severities: of 1 to 5; None: all.
@@ -57,9 +57,9 @@ def evaluate_corruptions(
         settings: batch size, seed, device and so on.
 
     Raises:
-        ValueError: for what no number should be computed from, with what was seen.
+        ValueError: for inputs, labels or outputs that make every number meaningless, with the fault.
         RunError: the run directory cannot be written, or holds another run.
-        DataError: the data set does not give what it promises.
+        DataError: the data set does not match its length.
     """
     settings = settings or CorruptionSettings()
     data = ready_made(data) if isinstance(data, CorruptedCopies) else data
@@ -74,19 +74,19 @@ def evaluate_corruptions(
     check_subsets(settings.subsets, ids)
     readings = Readings(sets.examples)
     sets.check_sizes(readings.shape)
-    sets = sets.told(readings.shape)
+    sets = sets.with_versions(readings.shape)
     findings = inspected(model, readings, ids=ids, seed=settings.seed)
     refuse(findings)
     if settings.inspected is not None:
         settings.inspected(findings)
     with home_of(out) as home, frozen(model, training=False), model_called():
-        one = asked_only(model, readings, device=settings.device)
+        one = without_search(model, readings, device=settings.device)
         settings = replace(settings, batch_size=settings.batch_size or fitting(readings.shape))
         own = describe(one, sets, ids, how, settings)
         findings = with_finding(findings, own.unstable)
         baseline = normaliser(settings.baseline, sets, own.data.shape)
         with alone(home):
-            manifest = settle(own, home, durable=out is not None)
+            manifest = create_or_resume_corruptions(own, home, durable=out is not None)
             run = CorruptionRun(one, sets, manifest, home, batches(ids, settings.batch_size), settings, baseline)
             evaluation = run.concluded(run.answers(), findings)
     if out is None:

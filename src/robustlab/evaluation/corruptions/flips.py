@@ -1,4 +1,4 @@
-"""Flip rates: how often a prediction changes along a sequence of frames that hardly differ, as in ImageNet-P."""
+"""Flip rates: frequency of changed predictions along a sequence of frames that hardly differ, as in ImageNet-P."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from robustlab.statistics.weighted import check_sizes, weighted_sum
 
 @dataclass(frozen=True)
 class FlipRate:
-    """How often one perturbation changes the prediction."""
+    """Flip rate of one perturbation."""
 
     perturbation: str
     probability: Estimate
-    """That the prediction flips from one frame to the next; n counts sequences."""
+    """Probability that the prediction flips from one frame to the next; n counts sequences."""
     rate: Estimate | None
     """The probability over the baseline's; None: no baseline was given."""
 
@@ -35,7 +35,7 @@ class FlipRates:
 
 
 def flips(predictions: NDArray[np.int64], *, first: bool = False, step: int = 1) -> Real:
-    """Share of the frames of each sequence at which the prediction differs from that of an earlier frame.
+    """Fraction of the frames of each sequence at which the prediction differs from that of an earlier frame.
 
     Args:
         predictions: of M sequences of L frames, (M, L).
@@ -74,7 +74,7 @@ def flip_rates(
         predictions: by perturbation, of M sequences of L frames, (M, L).
         baseline: flip probabilities of another model by perturbation (AlexNet's for published mFR; they are not
             shipped), taken as exact; None: only probabilities.
-        noises: perturbations whose frames are compared with the first one, as they are drawn one by one; None: those
+        noises: perturbations whose frames are compared with the first one, being drawn one by one; None: those
             with "noise" in their name.
         step: see ``flips``; 1 for noise always.
         same_images: whether sequence i is made of the same image under all perturbations.

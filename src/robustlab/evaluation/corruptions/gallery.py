@@ -25,16 +25,18 @@ FILE = "gallery.safetensors"
 _USUAL = 3
 
 
-def hang(sets: CorruptedSets, found: Everything, manifest: CorruptionManifest, directory: Path) -> tuple[Shown, ...]:
+def select_pictures(
+    sets: CorruptedSets, found: Everything, manifest: CorruptionManifest, directory: Path
+) -> tuple[Shown, ...]:
     """Writes a few images under every corruption, at one severity, into a file of the run directory.
 
     Args:
         sets: the images.
-        found: what the model said.
+        found: answers of the model.
         manifest: of the run.
         directory: of the run.
 
-    Returns: what the model says to each picture, clean ones first.
+    Returns: an item for each picture, clean ones first.
     """
     ids = ranked(found.ids, "gallery", manifest.run.seed)[:IMAGES]
     severity = _USUAL if _USUAL in manifest.severities else manifest.severities[len(manifest.severities) // 2]

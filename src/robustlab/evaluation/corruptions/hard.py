@@ -1,4 +1,4 @@
-"""Photographs that models get wrong though nobody changed them: ImageNet-A and its like, and ImageNet-O."""
+"""Unmodified photographs that models get wrong: ImageNet-A and similar sets, and ImageNet-O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import label_faults, refuse, refuse_unstable
 from robustlab.evaluation.plan import Settings, batches, drawn
-from robustlab.evaluation.subject import UNDEFINED, Subject, answers_of, asked_only
+from robustlab.evaluation.subject import UNDEFINED, Subject, answers_of, without_search
 from robustlab.runs.codec import encode
 from robustlab.statistics.calibration import Calibration, aurra, calibration
 from robustlab.statistics.estimate import Estimate, Real
@@ -31,12 +31,12 @@ from robustlab.statistics.ranking import Detection, detection
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What a model is worth if its answer is sought among some of its classes."""
+    """Accuracy and calibration of a model on some of its classes."""
 
     protocol: str
-    """As numbers are reported: "200-way, masked" or "1000-way"."""
+    """Name of the protocol: "200-way, masked" or "1000-way"."""
     ways: int
-    """Classes that an answer is sought among."""
+    """Number of classes to choose from."""
     accuracy: Interval
     mean_confidence: float
     calibration: Calibration
@@ -45,7 +45,7 @@ class ProtocolResult:
 
 @dataclass(frozen=True)
 class NaturalAdversarial:
-    """A model on hard photographs, in both protocols that are in use; they give different numbers."""
+    """A model on hard photographs, in both usual protocols; they give different numbers."""
 
     model: str
     data: str
@@ -60,25 +60,25 @@ class NaturalAdversarial:
     """Among all classes of the model; never more accurate."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        """Plain dicts, lists, strings and finite numbers; NaN becomes None."""
         return encode(self)
 
 
 @dataclass(frozen=True)
 class NaturalOutliers:
-    """How well low confidence gives away photographs of what the model has no class for."""
+    """Detection by low confidence of photographs that belong to no class of the model."""
 
     model: str
     unknown: str
     """Name of the data set of outliers."""
     known: str
     detection: Detection
-    """By minus the largest probability among the classes that count."""
+    """Detection by minus the largest probability among the classes that count."""
     ways: int
-    """How many classes count."""
+    """Number of classes that count."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        """Plain dicts, lists, strings and finite numbers; NaN becomes None."""
         return encode(self)
 
 
@@ -94,7 +94,7 @@ def natural_adversarial(
     """Accuracy, RMS calibration error and AURRA on hard photographs such as ImageNet-A, in both protocols.
 
     Args:
-        model: from images (N, C, H, W) in [0, 1] to logits (N, K); asked in eval mode and left as it was found.
+        model: from images (N, C, H, W) in [0, 1] to logits (N, K); called in eval mode; its mode is restored.
         data: labelled images whose labels are the model's class numbers: ``load("imagenet-a:PATH")``, or what
             ``robustlab.data.examples`` makes some of.
         among: class numbers of the masked protocol; None: the 200 of ImageNet-A.
@@ -102,7 +102,7 @@ def natural_adversarial(
         settings: batch size, seed, device and level.
 
     Raises: ValueError if the classes of data and model differ, a label is not among the classes of the masked
-        protocol, or for what no number should be computed from.
+        protocol, or for inputs or outputs that make every number meaningless.
 
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
@@ -110,17 +110,17 @@ def natural_adversarial(
     ids, how = drawn(len(examples), n, settings.seed)
     classes = _numbers(among)
     refuse_unstable(examples, ids)
-    said = _asked(model, examples, ids, classes, settings)
-    right = [(found == said.label).numpy() for found in (said.masked, said.prediction)]
+    answers = _answered(model, examples, ids, classes, settings)
+    right = [(found == answers.label).numpy() for found in (answers.masked, answers.prediction)]
     ways = len(classes), len(examples.classes)
     return NaturalAdversarial(
         model=_named(model, settings),
         data=examples.name,
         n=len(ids),
         drawn=how,
-        nonfinite=int(said.nonfinite.sum()),
-        masked=_result(f"{ways[0]}-way, masked", ways[0], right[0], said.masked_confidence.numpy(), settings),
-        full=_result(f"{ways[1]}-way", ways[1], right[1], said.confidence.numpy(), settings),
+        nonfinite=int(answers.nonfinite.sum()),
+        masked=_result(f"{ways[0]}-way, masked", ways[0], right[0], answers.masked_confidence.numpy(), settings),
+        full=_result(f"{ways[1]}-way", ways[1], right[1], answers.confidence.numpy(), settings),
     )
 
 
@@ -136,14 +136,14 @@ def natural_outliers(
     """Average precision of low confidence on ImageNet-O and its like, with its base rate.
 
     Args:
-        model: from images (N, C, H, W) in [0, 1] to logits (N, K); asked in eval mode and left as it was found.
-        unknown: images of no class of the model, ``load("imagenet-o:PATH")`` say; their labels are not looked at.
+        model: from images (N, C, H, W) in [0, 1] to logits (N, K); called in eval mode; its mode is restored.
+        unknown: images of no class of the model, ``load("imagenet-o:PATH")`` say; their labels are not used.
         known: images of the classes that count: for ImageNet-O the validation images of its 200 classes,
             ``of_classes(load("imagenet:PATH"), unknown.y.unique())``.
         among: class numbers that confidence is measured among; None: those that occur among the labels of ``known``.
         settings: batch size, seed, device and level.
 
-    Raises: ValueError if the classes of data and model differ, or for what no number should be computed from.
+    Raises: ValueError if the classes of data and model differ, or for inputs or outputs that cannot be evaluated.
 
     Source: Hendrycks, Zhao, Basart, Steinhardt, Song, Natural Adversarial Examples, CVPR 2021.
     """
@@ -151,11 +151,11 @@ def natural_outliers(
     for one in (outside, inside):
         refuse_unstable(one, torch.arange(len(one)))
     classes = _numbers(labels_of(inside) if among is None else among)
-    said = [
-        _asked(model, one, torch.arange(len(one)), classes, settings, labelled=one is inside)
+    answers = [
+        _answered(model, one, torch.arange(len(one)), classes, settings, labelled=one is inside)
         for one in (outside, inside)
     ]
-    scores = [-one.masked_confidence.numpy() for one in said]
+    scores = [-one.masked_confidence.numpy() for one in answers]
     return NaturalOutliers(
         model=_named(model, settings),
         unknown=outside.name,
@@ -165,8 +165,8 @@ def natural_outliers(
     )
 
 
-class _Said(NamedTuple):
-    """What a model said about examples, all (N,)."""
+class _Answers(NamedTuple):
+    """Answers of a model to examples, all (N,)."""
 
     label: Tensor
     prediction: Tensor
@@ -179,18 +179,18 @@ class _Said(NamedTuple):
     nonfinite: Tensor
 
 
-def _asked(
+def _answered(
     model: Model, examples: Examples, ids: Tensor, classes: Tensor, settings: Settings, *, labelled: bool = True
-) -> _Said:
-    """Asks a model about examples, in both protocols; the labels mean something if they are ``labelled``."""
+) -> _Answers:
+    """Evaluates a model on examples, in both protocols; ``labelled``: the labels are classes of the model."""
     with frozen(model, training=False), model_called():
-        one = asked_only(model, examples, device=settings.device)
+        one = without_search(model, examples, device=settings.device)
         seed_generators(settings.seed)  # for a model that draws
         parts = [_batch(one, some, classes, labelled=labelled) for some in batches(ids, settings.batch_size)]
-    return _Said(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return _Answers(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Said:
+def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Answers:
     batch = one.load(ids)
     logits = one.logits(batch.x).cpu()
     _check_classes(classes, logits.shape[1])
@@ -201,7 +201,7 @@ def _batch(one: Subject, ids: Tensor, classes: Tensor, *, labelled: bool) -> _Sa
     predictions = (full.prediction, classes[masked.prediction.clamp(min=0)])
     prediction, chosen = (found.masked_fill(nonfinite, UNDEFINED) for found in predictions)
     confidence, sure = (found.confidence.masked_fill(nonfinite, 0.0) for found in (full, masked))
-    return _Said(batch.y.cpu(), prediction, confidence, chosen, sure, nonfinite)
+    return _Answers(batch.y.cpu(), prediction, confidence, chosen, sure, nonfinite)
 
 
 def _check_classes(classes: Tensor, ways: int) -> None:
@@ -222,8 +222,8 @@ def _check_labels(examples: Examples, y: Tensor, classes: Tensor, ways: int) -> 
     absent = y[~torch.isin(y, classes)]
     if len(absent):
         raise ValueError(
-            f"{examples.name} has images of class {int(absent[0])}, which is none of the {len(classes)} classes that "
-            "answers are sought among: give the class numbers of your data with among="
+            f"{examples.name} has images of class {int(absent[0])}, which is none of the {len(classes)} classes to "
+            "choose from: give the class numbers of your data with among="
         )
 
 
@@ -235,7 +235,7 @@ def _numbers(among: Tensor | Sequence[int] | None) -> Tensor:
     """Class numbers, ascending and each once."""
     classes = imagenet_a_classes() if among is None else torch.as_tensor(among).long().unique()
     if len(classes) < 2:
-        raise ValueError(f"answers are sought among at least two classes, got {classes.tolist()}")
+        raise ValueError(f"at least two classes are needed, got {classes.tolist()}")
     return classes
 
 

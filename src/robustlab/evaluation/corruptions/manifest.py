@@ -1,4 +1,4 @@
-"""Who, what, when and with what of a run under corruptions: written first, compared before it is resumed."""
+"""Manifest of a run under corruptions: written first, compared before the run is resumed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from robustlab.core import RunError
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets
 from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionInfo
-from robustlab.evaluation.identity import Asked, check_same, identify
-from robustlab.evaluation.manifest import NATURAL
+from robustlab.evaluation.identity import RunSettings, check_same, identify
+from robustlab.evaluation.manifest import CORRUPTIONS_MEASURED
 from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
@@ -23,12 +23,12 @@ from robustlab.runs.resume import create_or_resume
 RECORD = "corruptions.json"
 RECORD_V1 = "natural.json"
 """Name that older versions gave to the record."""
-BATCH_PLAN = "ids ascending, cut into batches; each read once and asked about under all corruptions"
+BATCH_PLAN = "ids ascending, cut into batches; each read once and classified under all corruptions"
 
 
 @dataclass(frozen=True)
 class CorruptionManifest:
-    """What is known of a run before its first batch."""
+    """Facts about a run that are known before its first batch."""
 
     model: ModelInfo
     data: DataInfo
@@ -38,20 +38,22 @@ class CorruptionManifest:
     severities: tuple[int, ...]
     variant: str
     clean: bool
-    """Whether there are clean images."""
+    """True if there are clean images."""
     essentials: Evidence
-    """What must be the same for a run to be resumed, by a name that a message can use."""
+    """Values that must be the same for a run to be resumed, by a name that a message can use."""
     sealed: dict[str, str] | None = field(default_factory=dict)
     """SHA-256 of the files of a finished run, by name; empty: not finished; None: an older version wrote it."""
-    measures: str = NATURAL
+    measures: str = CORRUPTIONS_MEASURED
     schema: int = CORRUPTION_SCHEMA
     unstable: Finding | None = field(default=None, compare=False)
-    """That the data read differently each time; not written."""
+    """Finding that two readings of the data differ; not written."""
     weights_v1: str = field(default="", compare=False)
     """Digest of the model by the rule of older versions; not written."""
 
 
-def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: Asked) -> CorruptionManifest:
+def describe(
+    subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, settings: RunSettings
+) -> CorruptionManifest:
     """Describes a run that is about to start.
 
     Args:
@@ -83,7 +85,7 @@ def describe(subject: Subject, sets: CorruptedSets, ids: Tensor, drawn: str, set
     )
 
 
-def settle(manifest: CorruptionManifest, directory: Path, *, durable: bool) -> CorruptionManifest:
+def create_or_resume_corruptions(manifest: CorruptionManifest, directory: Path, *, durable: bool) -> CorruptionManifest:
     """Writes the manifest of a new run, or reads that of one to be resumed.
 
     Returns: the manifest that counts: on resume the one that the run was begun with.
@@ -101,7 +103,7 @@ def settle(manifest: CorruptionManifest, directory: Path, *, durable: bool) -> C
 
 
 def seal(manifest: CorruptionManifest, directory: Path, files: Sequence[str]) -> None:
-    """Files in the manifest what the files of a run are that has just been finished.
+    """Records the digests of the files of a finished run in its manifest.
 
     Args:
         manifest: of the run.
@@ -125,7 +127,7 @@ def read_corruption_manifest(directory: Path) -> CorruptionManifest:
     Raises: RunError if there is none, or it is damaged, of another version, or of another kind of run.
     """
     content = read_json(directory / "manifest.json")
-    if content.get("measures") != NATURAL:
+    if content.get("measures") != CORRUPTIONS_MEASURED:
         raise RunError(f"{directory} holds no run over corrupted images: choose another directory")
     try:
         if content.get("schema") != CORRUPTION_SCHEMA:

@@ -26,7 +26,7 @@ CLEAN: Cell = ("", 0)
 
 @dataclass(frozen=True)
 class CorruptionError:
-    """How one corruption harms a model; 1 is as much as it harms the baseline (published numbers are 100 times it)."""
+    """Errors of a model under one corruption; 1 is the error of the baseline (published numbers are 100 times it)."""
 
     corruption: str
     error: Estimate
@@ -48,10 +48,10 @@ class CorruptionErrors:
     baseline: str
     """Its name; empty: none."""
     same_images: bool
-    """Whether all cells hold the same images, in the same order."""
+    """True if all cells hold the same images, in the same order."""
     each: tuple[CorruptionError, ...]
     mean_error: Estimate
-    """What CIFAR-10-C and its like are compared by."""
+    """Usual measure of CIFAR-10-C and similar sets."""
     mce: Estimate | None
     relative_mce: Estimate | None
 
@@ -113,7 +113,7 @@ def corruption_errors(
 
 
 class _Work(NamedTuple):
-    """What all numbers are computed from."""
+    """Data that all numbers are computed from."""
 
     cells: dict[Cell, Wrong]
     severities: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""How an evaluation under corruptions is done, how far it is, and what its errors are divided by."""
+"""Settings of an evaluation under corruptions, and the denominators of its errors."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _IMAGENET = (3, 224, 224)
 
 
 Normaliser: TypeAlias = Baseline | CorruptionEvaluation | str | Path | None
-"""Whose errors corruption errors are divided by."""
+"""Source of the errors that corruption errors are divided by."""
 
 
 @typed
 @dataclass(frozen=True)
 class CorruptionSettings:
-    """How to evaluate under corruptions; what is evaluated are arguments of ``evaluate_corruptions``.
+    """Settings of an evaluation under corruptions; model and data are arguments of ``evaluate_corruptions``.
 
     Args:
         batch_size: images that are held in memory at a time; 0: as many as make 64 MiB, at most 1,024.
         seed: of the subset, of all random draws of the corruptions, and of a model that draws itself.
         device: "auto": where the model is; otherwise the model must be there.
-        name: what reports call the model; empty: its class or function.
+        name: of the model in reports; empty: its class or function.
         variant: of the corruptions that are given by name: "imagenet-c", "corrected", "cifar-c" or
             "imagecorruptions".
-        baseline: whose errors corruption errors are divided by: a finished evaluation of another model, its run
-            directory, or a ``Baseline``; None: AlexNet's, for images of ImageNet at 224 x 224 alone, else nothing.
+        baseline: source of the errors that corruption errors are divided by: a finished evaluation of another model,
+            its run directory, or a ``Baseline``; None: AlexNet's for images of ImageNet at 224 x 224, else nothing.
         subsets: numbers of examples that get a line of their own, by name, such as those that were mined.
         level: of all intervals.
         progress: called after every batch under every corruption; its ``metrics`` are "severity" and "accuracy".
-        inspected: called with what the input doctor found before anything else; what it raises ends the evaluation.
-        command: how this was called, for the manifest; empty: the command line of the process.
+        inspected: called with the findings of the input doctor first; an exception of it ends the evaluation.
+        command: the call, for the manifest; empty: the command line of the process.
     """
 
     batch_size: int = 0
@@ -79,7 +79,7 @@ def fitting(shape: tuple[int, ...]) -> int:
 
 
 def normaliser(given: Normaliser, sets: CorruptedSets, shape: tuple[int, ...]) -> tuple[Baseline | None, str]:
-    """What corruption errors are divided by, and how to say it in a report.
+    """The errors that corruption errors are divided by, and the phrase for reports.
 
     Args:
         given: see ``CorruptionSettings.baseline``; a run directory is read.
@@ -116,8 +116,8 @@ def numbers_of(part: Given, whole: Given) -> Tensor:
     """Numbers, in a data set, of the examples of another one: the same images with the same labels.
 
     Args:
-        part: the examples that are looked for, such as mined ones.
-        whole: where they are looked for.
+        part: the examples to find, such as mined ones.
+        whole: the data set to search.
 
     Returns: ascending (M,), int64; of equal examples the first.
     Raises: ValueError if none of them is there.
@@ -134,7 +134,7 @@ def numbers_of(part: Given, whole: Given) -> Tensor:
 
 
 def _digests(examples: Examples) -> Iterator[tuple[int, bytes]]:
-    """What stands for each example."""
+    """Digest of each example."""
     shape = tuple(fetched(examples, torch.tensor([0])).x.shape[1:])
     for ids in batches(torch.arange(len(examples)), fitting(shape)):
         yield from zip(ids.tolist(), row_digests(fetched(examples, ids)), strict=True)

@@ -2,13 +2,13 @@
 
 A run directory holds
 
-    manifest.json           who, what, when, with what: enough to run it again
-    answers/*.safetensors   while it goes on: what the model said, a file per batch and cell (corruption and severity)
+    manifest.json           model, data, versions and settings: enough to run it again
+    answers/*.safetensors   while it goes on: answers of the model, a file per batch and cell (corruption and severity)
     answers.safetensors     once it is finished: all of them
     gallery.safetensors     the same few images under every corruption
     corruptions.json        ``CorruptionEvaluation.to_json()``
 
-Shares are between 0 and 1. A number over nothing is NaN in Python and null in JSON.
+Fractions are between 0 and 1. A number over no examples is NaN in Python and null in JSON.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class CorruptionInfo:
     family: str
     """noise, blur, weather, digital or extra; "own" for one that is not ours."""
     repr: str
-    """The corruption as a value; of ready-made images, where they came from."""
+    """The corruption as a value; of ready-made images, their source."""
     not_comparable: str = ""
-    """Why its numbers are not comparable with published ones, as a sentence; empty: nothing is known against it."""
+    """Reason that its numbers are not comparable with published ones, as a sentence; empty: none is known."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CellResult:
 
 @dataclass(frozen=True)
 class SeverityResult:
-    """All corruptions of one severity, those of which means are made (``CorruptionErrors.over``)."""
+    """All corruptions of one severity, those that means are over (``CorruptionErrors.over``)."""
 
     severity: int
     accuracy: Estimate
@@ -99,7 +99,7 @@ class SubsetResult:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the model says to one picture of the gallery."""
+    """Answer of the model to one picture of the gallery."""
 
     corruption: str
     """Empty: the clean image."""
@@ -111,7 +111,7 @@ class Shown:
     prediction: int
     confidence: float
     row: int
-    """Of the tensor ``x``, uint8 (R, C, H, W), in the file of the gallery."""
+    """Row of the tensor ``x``, uint8 (R, C, H, W), in the file of the gallery."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class CorruptionEvaluation:
     run: RunInfo
     corruptions: tuple[CorruptionInfo, ...]
     variant: str
-    """Of the corruptions: "imagenet-c", "corrected", "cifar-c", "imagecorruptions"; "ready-made": corrupted before."""
+    """Variant of the corruptions: "imagenet-c", "corrected", "cifar-c", "imagecorruptions", "ready-made"."""
     clean: CleanResult | None
     """None: there were no clean images."""
     cells: tuple[CellResult, ...]
@@ -131,7 +131,7 @@ class CorruptionEvaluation:
     errors: CorruptionErrors
     """Mean error, and with a baseline corruption errors, mCE and relative mCE."""
     normalised_by: str
-    """What corruption errors are divided by, in words; empty: by nothing, only mean errors are given."""
+    """Denominator of corruption errors, in words; empty: none, only mean errors are given."""
     severities: tuple[SeverityResult, ...]
     families: tuple[FamilyResult, ...]
     per_class: tuple[CorruptedClass, ...]
@@ -139,18 +139,18 @@ class CorruptionEvaluation:
     findings: tuple[Finding, ...]
     gallery: tuple[Shown, ...]
     caveats: tuple[str, ...]
-    """Sentences without which the numbers would say too much, such as that frost is not comparable."""
+    """Limits of the numbers in sentences, such as that frost is not comparable."""
     schema: int = CORRUPTION_SCHEMA
     directory: Path | None = field(default=None, compare=False)
-    """Where the run directory is; not written to JSON."""
+    """The run directory; not written to JSON."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and finite numbers; None stands for NaN."""
+        """Plain dicts, lists, strings and finite numbers; NaN becomes None."""
         return encode(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], directory: Path | None = None) -> CorruptionEvaluation:
-        """Reads what ``to_json`` wrote.
+        """Reads the output of ``to_json``.
 
         Raises: ValueError for another schema version, or where something is missing.
         """
@@ -180,9 +180,9 @@ class CorruptionEvaluation:
 
 
 def _check_whole(found: CorruptionEvaluation) -> None:
-    """Looks whether every corruption was measured at every severity.
+    """Checks that every corruption was measured at every severity.
 
-    Raises: ValueError if not: somebody changed the file.
+    Raises: ValueError if not: the file was changed.
     """
     names = {info.name for info in found.corruptions}
     expected = {(name, severity) for name in names for severity in found.errors.severities}

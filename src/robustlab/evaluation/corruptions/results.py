@@ -1,4 +1,4 @@
-"""From the answers of a model under corruptions to the result; the same answers give the same result."""
+"""Result of a run under corruptions, computed from the answers; the same answers give the same result."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def assemble(
 
     Args:
         manifest: of the run.
-        found: what the model said.
-        baseline: what corruption errors are divided by, and how to say it in a report.
+        found: answers of the model.
+        baseline: the errors that corruption errors are divided by, and the phrase for reports.
         subsets: ids of examples that get a line of their own, by name.
         level: of the intervals.
     """
@@ -77,7 +77,7 @@ def assemble(
 
 
 def _wrong(found: Everything) -> Wrong:
-    """Whether each example is misclassified, by corruption and severity."""
+    """Misclassified examples, by corruption and severity."""
     return {cell: ~found.right(cell).numpy() for cell in found.prediction if cell != CLEAN}
 
 
@@ -129,9 +129,9 @@ def _families(wrong: Wrong, infos: Sequence[CorruptionInfo], level: float) -> li
 
 
 def _classes(found: Everything, manifest: CorruptionManifest, cells: Sequence[Cell]) -> list[CorruptedClass]:
-    """How each class fares, the corruption that harms it most among it."""
+    """Accuracy of each class, and the corruption that harms it most."""
     names = [info.name for info in manifest.corruptions]
-    rights = {name: _share_right(found, [c for c in cells if c[0] == name]) for name in names}
+    rights = {name: _fraction_right(found, [c for c in cells if c[0] == name]) for name in names}
     every = torch.stack(list(rights.values())).mean(dim=0)
     results = []
     for label in found.label.unique().tolist():
@@ -153,8 +153,8 @@ def _classes(found: Everything, manifest: CorruptionManifest, cells: Sequence[Ce
     return results
 
 
-def _share_right(found: Everything, cells: Sequence[Cell]) -> Tensor:
-    """Of each example, the share of the cells in which it is classified correctly (N,), float64."""
+def _fraction_right(found: Everything, cells: Sequence[Cell]) -> Tensor:
+    """Fraction of the cells in which each example is classified correctly (N,), float64."""
     return torch.stack([found.right(cell) for cell in cells]).double().mean(dim=0)
 
 
@@ -172,7 +172,7 @@ def _subset(
 
 
 def _caveats(manifest: CorruptionManifest, baseline: tuple[Baseline | None, str]) -> list[str]:
-    """What a reader must know before comparing the numbers with others."""
+    """Limits of a comparison of the numbers with others."""
     against: dict[str, list[str]] = {}
     for info in manifest.corruptions:
         if info.not_comparable:
@@ -192,7 +192,7 @@ def _caveats(manifest: CorruptionManifest, baseline: tuple[Baseline | None, str]
 
 
 def _unlike_published(manifest: CorruptionManifest) -> list[str]:
-    """What tells these images from those that AlexNet's errors are of."""
+    """Differences between these images and those of AlexNet's errors."""
     found = []
     if manifest.variant != READY:
         found.append("Corrupted in memory: the published images were saved as JPEG at quality 85 after corruption.")

@@ -1,4 +1,4 @@
-"""A run under corruptions that goes on: what is asked, how far it is, and what comes of it."""
+"""A run under corruptions in progress: its batches, its answers and its result."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from robustlab.core.modes import seed_generators
 from robustlab.evaluation.corruptions.answers import (
     CLEAN,
     FILE,
+    BatchAnswers,
     Everything,
     Parts,
-    Said,
     read_everything,
     write_everything,
 )
 from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
 from robustlab.evaluation.corruptions.gallery import FILE as PICTURES
-from robustlab.evaluation.corruptions.gallery import hang
+from robustlab.evaluation.corruptions.gallery import select_pictures
 from robustlab.evaluation.corruptions.manifest import RECORD, RECORD_V1, CorruptionManifest, seal
 from robustlab.evaluation.corruptions.plan import CorruptionSettings
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
@@ -50,28 +50,28 @@ _BYTES = 64 << 20  # of images that wait for the model, at least one cell for ea
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
 
-class Made(NamedTuple):
-    """Images of one batch in one cell, ready to be asked about."""
+class Images(NamedTuple):
+    """Images of one batch in one cell, ready for the model."""
 
     x: Tensor
     ids: Tensor
     seconds: float
-    """That it took to make them."""
+    """Time to make the images."""
 
 
-class Hands(Protocol):
+class Workers(Protocol):
     """Calls a function for each of several cells, in their order; perhaps several at a time."""
 
-    def __call__(self, work: Callable[[Cell], Made], cells: Sequence[Cell], /) -> Iterable[Made]:
+    def __call__(self, work: Callable[[Cell], Images], cells: Sequence[Cell], /) -> Iterable[Images]:
         """The results, in the order of the cells."""
 
 
 @contextmanager
-def hands(sets: CorruptedSets, device: torch.device) -> Iterator[Hands]:
+def workers(sets: CorruptedSets, device: torch.device) -> Iterator[Workers]:
     """As many threads as torch has, one cell each, where images are made by our own corruptions on a CPU.
 
     Corruptions are many small operations: threads inside each of them would wait for each other most of the time.
-    What is not ours may not stand several threads, and is called by one.
+    Corruptions of users may not be safe in several threads, and are called in one.
     """
     count, ours = torch.get_num_threads(), all(map(pure, sets.cells.values()))
     if count == 1 or device.type != "cpu" or not ours:
@@ -89,13 +89,13 @@ class CorruptionRun:
     """A run that goes on.
 
     Args:
-        subject: the model in eval mode, and the examples that speak for all.
+        subject: the model in eval mode, and the examples of the first set.
         sets: the corrupted images.
         manifest: of the run.
         home: its directory.
         batches: ids of each batch.
         settings: how to evaluate.
-        baseline: what corruption errors are divided by, and how to say it.
+        baseline: the errors that corruption errors are divided by, and the phrase for reports.
     """
 
     subject: Subject
@@ -113,12 +113,12 @@ class CorruptionRun:
         self.clock = Clock(self.home)
 
     def answers(self) -> Everything:
-        """What the model says in all cells: read, or asked for where it is not known yet."""
+        """Answers of the model in all cells: read, or computed where they are missing."""
         if (known := self.known()) is not None:
             return known
         self.clock.start()
         pace = Pace(self.settings.progress, sum(map(len, self.batches)), len(self.cells))
-        with hands(self.sets, self.subject.device) as work:
+        with workers(self.sets, self.subject.device) as work:
             for number, ids in enumerate(self.batches):
                 missing = self.parts.missing(self.cells, number)
                 pace.known((len(self.cells) - len(missing)) * len(ids))
@@ -146,10 +146,10 @@ class CorruptionRun:
             return None
         return found
 
-    def batch(self, number: int, cells: Sequence[Cell], pace: Pace, work: Hands) -> None:
-        """Asks about one batch in some cells; each cell is filed by itself.
+    def batch(self, number: int, cells: Sequence[Cell], pace: Pace, work: Workers) -> None:
+        """Classifies one batch in some cells; each cell is written by itself.
 
-        First images of several cells are made, by all threads; then the model is asked, which has all threads, too.
+        First images of several cells are made, by all threads; then the model runs, with all threads, too.
         """
         clean = self.subject.readings.take(self.batches[number])
         refuse([*batch_faults(clean, _BOUNDS), *label_faults(clean.y, self.manifest.model.classes)])
@@ -157,7 +157,7 @@ class CorruptionRun:
         together = max(torch.get_num_threads(), _BYTES // max(1, placed.x.numel() * placed.x.element_size()))
         for some in (cells[start : start + together] for start in range(0, len(cells), together)):
             for cell, made in zip(some, work(partial(self.made, placed), some), strict=True):
-                found = self.ask(cell, number, made)
+                found = self.classify(cell, number, made)
                 if cell == self.cells[0]:
                     digests = torch.frombuffer(bytearray(b"".join(row_digests(clean))), dtype=torch.uint8)
                     found = found._replace(label=clean.y, digest=digests.view(len(clean.y), -1))
@@ -166,21 +166,21 @@ class CorruptionRun:
                     self.clock.keep()
                 pace.add(cell, float((found.prediction == clean.y).double().mean()), len(clean.y))
 
-    def made(self, clean: Batch, cell: Cell) -> Made:
+    def made(self, clean: Batch, cell: Cell) -> Images:
         """The images of one batch in one cell."""
         start = perf_counter()
         batch = clean if cell == CLEAN else self.sets.batch(cell, clean)
         if batch is not clean:
             refuse(batch_faults(batch, _BOUNDS))
-        return Made(batch.x, clean.ids.cpu(), perf_counter() - start)
+        return Images(batch.x, clean.ids.cpu(), perf_counter() - start)
 
-    def ask(self, cell: Cell, number: int, made: Made) -> Said:
-        """What the model says to one batch in one cell."""
+    def classify(self, cell: Cell, number: int, made: Images) -> BatchAnswers:
+        """Answers of the model to one batch in one cell."""
         start = perf_counter()
         seed_generators(fold_in(self.settings.seed, crc32(cell[0].encode()), cell[1], number))
         answers = self.subject.answers(made.x.to(self.subject.device, self.subject.dtype))
         seconds = made.seconds + perf_counter() - start
-        return Said(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
+        return BatchAnswers(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
 
     def concluded(self, found: Everything, findings: Sequence[Finding]) -> CorruptionEvaluation:
         """The result, with findings and pictures, written to the run directory."""
@@ -189,7 +189,7 @@ class CorruptionRun:
         first = found.prediction[self.cells[0]]
         every = [*findings, *logit_faults(int((first == UNDEFINED).sum()), len(first))]
         refuse(every)
-        gallery = hang(self.sets, found, manifest, self.home)
+        gallery = select_pictures(self.sets, found, manifest, self.home)
         with disk(self.home):
             seconds, sessions = self.clock.keep()
             result = replace(
@@ -206,26 +206,26 @@ class CorruptionRun:
 
 
 def _counted(result: CorruptionEvaluation) -> list[object]:
-    """What follows from the answers alone."""
+    """Numbers that follow from the answers alone."""
     clean = result.clean.confusion if result.clean is not None else None
     return [clean, *((cell.accuracy.count, cell.mean_confidence) for cell in result.cells)]
 
 
 @dataclass
 class Pace:
-    """How far a run is, and how long the rest may take.
+    """Progress of a run, and the time left.
 
     Args:
         report: called after every batch of every cell; None: nothing is reported.
         images: to be evaluated.
-        cells: that each is asked about in.
+        cells: that each image is classified in.
     """
 
     report: Report | None
     images: int
     cells: int
-    asked: int = field(default=0, init=False)
-    """Answers that are there, those of earlier sessions among them."""
+    answered: int = field(default=0, init=False)
+    """Answers so far, those of earlier sessions among them."""
     here: int = field(default=0, init=False)
     """Answers of this session."""
 
@@ -234,16 +234,16 @@ class Pace:
 
     def known(self, answers: int) -> None:
         """Counts answers of earlier sessions."""
-        self.asked += answers
+        self.answered += answers
 
     def add(self, cell: Cell, accuracy: float, answers: int) -> None:
         """Counts answers, and reports the progress."""
-        self.asked, self.here = self.asked + answers, self.here + answers
+        self.answered, self.here = self.answered + answers, self.here + answers
         whole = self.images * self.cells
-        left = (whole - self.asked) * (perf_counter() - self.start) / self.here if self.here else math.nan
+        left = (whole - self.answered) * (perf_counter() - self.start) / self.here if self.here else math.nan
         if self.report is not None:
-            done, (name, severity) = self.asked // self.cells, cell
+            done, (name, severity) = self.answered // self.cells, cell
             where = f"{name} {severity}" if severity else name
             detail = f"{where}: {accuracy:.0%} right, {done}/{self.images} images"
-            share, metrics = self.asked / whole, {"severity": float(severity), "accuracy": accuracy}
-            self.report(Progress(name, done, self.images, "images", "", detail, share, left, metrics))
+            fraction, metrics = self.answered / whole, {"severity": float(severity), "accuracy": accuracy}
+            self.report(Progress(name, done, self.images, "images", "", detail, fraction, left, metrics))
