@@ -112,7 +112,7 @@ def kill_and_resume(found: dict[str, int]) -> None:
 
 
 def refused(act: Callable[[], object]) -> str:
-    """What is said instead of a result."""
+    """Message instead of a result."""
     try:
         act()
     except (ValueError, RobustlabError) as error:
@@ -150,7 +150,7 @@ def alone(folder: Path) -> None:
 
 
 def differences() -> dict[str, list[str]]:
-    """What of each run is not as one process makes it, and what is left lying about."""
+    """Differences of each run from that of one process, and files that are left."""
     alone(FOLDER)
     found = {}
     for out in sorted(FOLDER.glob("*/outcomes.sqlite")):

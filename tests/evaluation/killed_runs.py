@@ -154,7 +154,7 @@ def content(out: Path) -> dict[str, object]:
 
 
 def differences(out: Path, expected: dict[str, object]) -> list[str]:
-    """What differs after a run was resumed."""
+    """Differences after a run was resumed."""
     run(out)
     found = content(out)
     return [name for name, value in expected.items() if found[name] != value]

@@ -41,7 +41,7 @@ def evaluated(value: float, data: object, **kwargs: object) -> Evaluation:
 
 
 def right(value: float, data: Points, eps: float) -> Tensor:
-    """Whether the closed form is right on each point, also when it moves by eps."""
+    """Correctness by the closed form on each point, also when it moves by eps."""
     batch = data.batch(torch.arange(len(data)))
     x = batch.x[:, 0].double()
     correct = (x > value) == (batch.y == 1)

@@ -35,7 +35,7 @@ Given = tuple[Tensor, Tensor]
 
 
 class Digits(Protocol):
-    """What the fixture gives."""
+    """Data set of the fixture."""
 
     x_test: Tensor
     y_test: Tensor

@@ -49,7 +49,7 @@ def twice(work: Callable[[], R]) -> tuple[R, R]:
 
 
 def following() -> list[object]:
-    """What each generator draws next."""
+    """Next draw of each generator."""
     return [
         torch.get_rng_state().tolist(),
         random.getstate(),

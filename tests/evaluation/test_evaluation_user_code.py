@@ -1,4 +1,4 @@
-"""What code of the user's gets to see: arrays behind a black box, tensors inside a module; never anything else."""
+"""Inputs of code of users: arrays behind a black box, tensors inside a module; never anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model a run is of: one digest for what a state dict can hold, the same in any wrapper."""
+"""Identity of the model of a run: one digest for what a state dict can hold, the same in any wrapper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATA = (torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torc
 
 
 def info(model: nn.Module) -> ModelInfo:
-    """What a run says of its model."""
+    """Digests of the model in the manifest of a run."""
     attack = RandomNoise(ThreatModel(Linf(), 0.1))
     return evaluate(model, DATA, attacks=[attack], settings=QUIET).model
 
