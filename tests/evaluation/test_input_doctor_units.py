@@ -117,4 +117,4 @@ def test_where_examples_do_not_decide_the_configuration_is_a_warning(
     grey = ((0.5,) * 3, (0.3,) * 3)
     (found,) = inspect_inputs(normalised(Standardised(standard, *HALF, published=True), *grey).eval(), few)
     assert (found.code, found.severity) == ("model-normalises-otherwise", "warning")
-    assert "60 examples do not say which is right" in found.title
+    assert "60 examples do not decide which is right" in found.title

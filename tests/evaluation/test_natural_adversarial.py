@@ -93,7 +93,7 @@ def test_classes_that_do_not_match_are_refused() -> None:
         natural_adversarial(lambda x: Written()(x)[:, :5], FEW, among=[0, 1, 2])
     with pytest.raises(ValueError, match=r"among classes 0 to 6, the model has 0\.\.5: give class numbers"):
         natural_adversarial(Written(), FEW, among=[0, 6])
-    with pytest.raises(ValueError, match=r"among at least two classes, got \[3\]"):
+    with pytest.raises(ValueError, match=r"at least two classes are needed, got \[3\]"):
         natural_adversarial(Written(), FEW, among=[3, 3])
     with pytest.raises(ValueError, match=r"among classes 6 to 988, the model has 0\.\.5: .* it is the 200"):
         natural_adversarial(Written(), FEW)
