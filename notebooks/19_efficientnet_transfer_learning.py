@@ -212,7 +212,7 @@ def look(_at):
 
 # %%
 body = training.Settings(3, 32, training.adamw(2e-3), seed=SEED, best="accuracy")
-plan = training.Plan(head=None, body=body, decay=0.7, share=0.3)
+plan = training.Plan(head=None, body=body, decay=0.7, fraction=0.3)
 done = training.finetune(tuned, training.standard(), train, plan, out=rooms / "body", held=held, progress=look).body
 print("held-out images right after each epoch:", *(f"{value:.0%}" for value in done["validation_accuracy"]))
 

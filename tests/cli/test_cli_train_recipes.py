@@ -114,8 +114,8 @@ def of_two_routes() -> Expected:
             },
         ),
         "fast-advprop": (
-            training.fast_advprop(AT, share=0.5, step_size=0.04, smoothing=0.1),
-            {"share": 0.5, "step_size": 0.04, "label_smoothing": 0.1},
+            training.fast_advprop(AT, fraction=0.5, step_size=0.04, smoothing=0.1),
+            {"fraction": 0.5, "step_size": 0.04, "label_smoothing": 0.1},
         ),
     }
 

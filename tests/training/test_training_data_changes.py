@@ -81,26 +81,26 @@ def test_a_data_set_perturbed_once_holds_the_attack_on_the_model_as_it_was(
     squares: InMemory, make_net: MakeNet
 ) -> None:
     model = make_net(dropout=0.5)
-    stale = perturbed_once(model, squares, FGSM(THREAT), batch_size=20)
+    outdated = perturbed_once(model, squares, FGSM(THREAT), batch_size=20)
     assert {part.training for part in model.modules()} == {True}
     model.eval()
     clean = squares.batch(torch.arange(50))
     leaf = clean.x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(nn.functional.cross_entropy(model(leaf), clean.y), leaf)
     expected = (clean.x + 0.1 * slope.sign()).clamp(0, 1)
-    found = stale.batch(torch.arange(50))
+    found = outdated.batch(torch.arange(50))
     torch.testing.assert_close(found.x, expected, rtol=0.0, atol=1e-6)
     assert torch.equal(found.y, clean.y)
-    assert "FGSM" in stale.source
+    assert "FGSM" in outdated.source
 
 
 def test_a_share_of_the_examples_stays_clean(squares: InMemory, make_net: MakeNet) -> None:
     clean = squares.batch(torch.arange(50)).x
-    for share, count in ((0.0, 0), (0.3, 15), (1.0, 50)):
-        stale = perturbed_once(make_net(), squares, FGSM(THREAT), share=share)
-        assert int((stale.x != clean).flatten(1).any(dim=1).sum()) == count
+    for fraction, count in ((0.0, 0), (0.3, 15), (1.0, 50)):
+        outdated = perturbed_once(make_net(), squares, FGSM(THREAT), fraction=fraction)
+        assert int((outdated.x != clean).flatten(1).any(dim=1).sum()) == count
     with pytest.raises(ValueError, match=r"fraction of the examples that are perturbed, in \[0, 1\], got 1\.5"):
-        perturbed_once(make_net(), squares, FGSM(THREAT), share=1.5)
+        perturbed_once(make_net(), squares, FGSM(THREAT), fraction=1.5)
 
 
 def test_training_on_stale_examples_learns_them_and_not_robustness(squares: InMemory, make_net: MakeNet) -> None:
@@ -108,9 +108,9 @@ def test_training_on_stale_examples_learns_them_and_not_robustness(squares: InMe
     attack = FGSM(ThreatModel(Linf(), 0.2))
     model = make_net(dropout=0.0)
     fit(model, standard(), squares, Settings(10, batch_size=25))
-    stale = perturbed_once(model, squares, attack)
-    fit(model, standard(), stale, Settings(20, batch_size=25))
-    found = stale.batch(torch.arange(50))
+    outdated = perturbed_once(model, squares, attack)
+    fit(model, standard(), outdated, Settings(20, batch_size=25))
+    found = outdated.batch(torch.arange(50))
     fresh = attack(model, squares.batch(torch.arange(50)).x, found.y, stop="never")
     right = [(model(x).argmax(dim=1) == found.y).float().mean().item() for x in (found.x, fresh)]
     assert right[0] > 0.9

@@ -109,7 +109,7 @@ def test_it_learns(squares: InMemory) -> None:
 
 def test_what_it_cannot_do_it_says(make_net: MakeNet) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"share": 1.0}, "share is the fraction of each batch"),
+        ({"fraction": 1.0}, "fraction of each batch"),
         ({"step_size": 0.0}, "step_size must be > 0"),
         ({"weights": (1.0, -1.0, 0.0)}, "weights are three numbers >= 0"),
         ({"smoothing": 1.0}, "smoothing"),

@@ -86,11 +86,11 @@ def test_statistics_can_be_kept_while_the_weights_beside_them_learn(
 ) -> None:
     net = make_net()
     before = state(net)
-    finetune(net, standard(), squares, Plan(None, BODY, share=0.0), out=tmp_path)
+    finetune(net, standard(), squares, Plan(None, BODY, fraction=0.0), out=tmp_path)
     for norm in ("1", "5"):
         assert torch.equal(before[f"{norm}.running_mean"], net.state_dict()[f"{norm}.running_mean"])
         assert not torch.equal(before[f"{norm}.weight"], net.state_dict()[f"{norm}.weight"])
-    finetune(net, standard(), squares, Plan(None, BODY, share=0.0, keep_statistics=False), out=tmp_path / "new")
+    finetune(net, standard(), squares, Plan(None, BODY, fraction=0.0, keep_statistics=False), out=tmp_path / "new")
     for norm in ("1", "5"):
         assert not torch.equal(before[f"{norm}.running_mean"], net.state_dict()[f"{norm}.running_mean"])
 
@@ -112,7 +112,7 @@ def test_groups_open_from_the_top_with_their_norm_layers_also_within_an_epoch(
 ) -> None:
     net, recipe = make_net(), Watched()
     vars(recipe)["seen"] = []
-    finetune(net, recipe, squares, Plan(None, BODY, share=0.6, keep_statistics=False), out=tmp_path)
+    finetune(net, recipe, squares, Plan(None, BODY, fraction=0.6, keep_statistics=False), out=tmp_path)
     assert len(recipe.seen) == 20
     for progress, trained, training in recipe.seen:
         assert trained == training == [progress >= 0.6] * 2 + [True] * 2
@@ -155,7 +155,7 @@ def test_a_resumed_run_ends_with_the_same_bits(make_net: MakeNet, squares: InMem
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"share": 0.1}, "share=0.1"),
+        ({"fraction": 0.1}, "fraction=0.1"),
         ({"decay": 0.9}, "decay=0.9"),
         ({"groups": 2}, "2 of 3 groups"),
         ({"keep_statistics": False}, "keep_statistics=False"),
@@ -229,7 +229,7 @@ def test_main_norms_keep_their_statistics_and_auxiliary_ones_follow_adversarial_
 ) -> None:
     net = split_bn(make_net())
     before = state(net)
-    plan = Plan(HEAD, replace(BODY, epochs=1), share=0.0, groups=2, keep_statistics=keep)
+    plan = Plan(HEAD, replace(BODY, epochs=1), fraction=0.0, groups=2, keep_statistics=keep)
     finetune(net, make(ThreatModel(Linf(), 4 / 255)), squares, plan, out=tmp_path)
     after = state(net)
     moved = [not torch.equal(before[f"5.{name}"], after[f"5.{name}"]) for name in BESIDE]
@@ -301,7 +301,7 @@ def test_bad_input_is_said_in_one_sentence(make_net: MakeNet, squares: InMemory,
         finetune(make_net(), standard(), squares, plan, out=tmp_path, held=few)
     with pytest.raises(ValueError, match="without head and body trains nothing"):
         Plan(None, None)
-    with pytest.raises(ValueError, match=r"decay must be in \(0, 1\] and share in \[0, 1\], got 0 and 0.5"):
+    with pytest.raises(ValueError, match=r"decay must be in \(0, 1\] and fraction in \[0, 1\], got 0 and 0.5"):
         Plan(HEAD, None, decay=0)
     with pytest.raises(ValueError, match="groups counts layers from the head down, at least 1, got 0"):
         Plan(HEAD, None, groups=0)

@@ -135,12 +135,12 @@ def test_rates_fall_from_the_top_down_by_group(make_net: MakeNet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "openings"),
+    ("fraction", "openings"),
     [(0.5, {0.0: 2, 0.16: 2, 0.17: 3, 0.33: 3, 0.34: 4, 0.49: 4, 0.5: 5, 0.99: 5}), (1.0, {0.33: 2, 0.34: 3, 0.99: 4})],
 )
-def test_groups_open_from_the_top_at_equal_distances(share: float, openings: dict[float, int]) -> None:
+def test_groups_open_from_the_top_at_equal_distances(fraction: float, openings: dict[float, int]) -> None:
     groups = layer_groups(nn.Sequential(*(nn.Linear(2, 2) for _ in range(5))))
-    recipe = Unfreezing(standard(), groups, share=share)
+    recipe = Unfreezing(standard(), groups, fraction=fraction)
     for progress, opened in openings.items():
         assert recipe.opened(progress) == opened
         recipe.arrange(progress)
@@ -150,5 +150,5 @@ def test_groups_open_from_the_top_at_equal_distances(share: float, openings: dic
 
 def test_all_groups_are_open_from_the_start_if_asked_for() -> None:
     groups = layer_groups(nn.Sequential(*(nn.Linear(2, 2) for _ in range(5))))
-    assert Unfreezing(standard(), groups, share=0.0).opened(0.0) == 5
-    assert Unfreezing(standard(), groups[-1:], share=0.5).opened(0.0) == 1
+    assert Unfreezing(standard(), groups, fraction=0.0).opened(0.0) == 5
+    assert Unfreezing(standard(), groups[-1:], fraction=0.5).opened(0.0) == 1

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 NAMES: dict[str, str] = {"WithGraph": "BesideGraph"}
 """Today's name of a class or function to the recorded one: {"Divergence": "Distance"}."""
-FIELDS: dict[str, dict[str, str]] = {"Crafting": {"bn_mode": "norm_mode"}}
+FIELDS: dict[str, dict[str, str]] = {
+    "Crafting": {"bn_mode": "norm_mode"},
+    "FastAdvProp": {"fraction": "share"},
+}
 """Today's class or function, then its fields or arguments: {"Adversarial": {"bn_statistics": "norm_mode"}}."""
 VALUES: dict[str, dict[str, str]] = {}
 """Today's class and field, then values that are texts: {"Network.architecture": {"small-cnn": "tiny-cnn"}}."""

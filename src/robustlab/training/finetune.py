@@ -42,7 +42,7 @@ class Plan:
         body: of the second stage, where the network is opened from the top down; its learning rate is that of the head;
             None: no such stage.
         decay: learning rate of a group of layers relative to that of the group above it, in (0, 1].
-        share: of the second stage, in [0, 1], after which all groups are open; 0: from the start.
+        fraction: of the second stage, in [0, 1], after which all groups are open; 0: from the start.
         groups: number of topmost groups that are opened at all, the head being the first; None: all.
         keep_statistics: normalisation layers keep the pretrained running statistics, which the head was trained with;
             False: open ones use those of the batch and adapt to the data, which takes many images. Auxiliary
@@ -55,7 +55,7 @@ class Plan:
     head: Settings | None
     body: Settings | None
     decay: float = 0.7
-    share: float = 0.5
+    fraction: float = 0.5
     groups: int | None = None
     keep_statistics: bool = True
     cache: Path | None = field(default=None, repr=False, compare=False)
@@ -63,8 +63,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.head is None and self.body is None:
             raise ValueError("a plan without head and body trains nothing: give the settings of one at least")
-        if not (0 < self.decay <= 1 and 0 <= self.share <= 1):
-            raise ValueError(f"decay must be in (0, 1] and share in [0, 1], got {self.decay} and {self.share}")
+        if not (0 < self.decay <= 1 and 0 <= self.fraction <= 1):
+            raise ValueError(f"decay must be in (0, 1] and fraction in [0, 1], got {self.decay} and {self.fraction}")
         if self.groups is not None and self.groups < 1:
             raise ValueError(f"groups counts layers from the head down, at least 1, got {self.groups}")
 
@@ -226,7 +226,7 @@ class _Run:
         with trainable(opened, closed):
             depths = _depths(self.model, opened)
             start = f"{count} of {len(every)} groups, {key_of(self.model, examples, '')[:16]}"
-            recipe = Unfreezing(self.recipe, opened, closed, plan.share, plan.keep_statistics, start)
+            recipe = Unfreezing(self.recipe, opened, closed, plan.fraction, plan.keep_statistics, start)
             return fit(
                 self.model,
                 recipe,

@@ -12,7 +12,7 @@ from robustlab.data import InMemory
 
 @typed
 def perturbed_once(
-    model: nn.Module, examples: Examples, attack: Attack, *, share: float = 1.0, batch_size: int = 256, seed: int = 0
+    model: nn.Module, examples: Examples, attack: Attack, *, fraction: float = 1.0, batch_size: int = 256, seed: int = 0
 ) -> InMemory:
     """A data set of adversarial inputs against the present weights of a model, to be trained on by ``standard``.
 
@@ -25,20 +25,22 @@ def perturbed_once(
         model: whose gradients are used, in eval mode; it is left as it was.
         examples: the clean data; all of the result is held in memory.
         attack: at full strength, such as FGSM.
-        share: of the examples, in [0, 1], drawn at random, that are perturbed.
+        fraction: of the examples, in [0, 1], drawn at random, that are perturbed.
         batch_size: examples in a call of the attack.
         seed: of the attack and of the draw.
 
     Returns: the same examples in the same order, inputs float, some of them perturbed.
-    Raises: ValueError for a share outside [0, 1].
+    Raises: ValueError for a fraction outside [0, 1].
     """
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"fraction of the examples that are perturbed, in [0, 1], got {share}")
+    if not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"fraction of the examples that are perturbed, in [0, 1], got {fraction}")
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     batch = examples.batch(torch.arange(len(examples)))
-    x, chosen = batch.x.clone(), subset(len(examples), round(share * len(examples)), seed)
+    x, chosen = batch.x.clone(), subset(len(examples), round(fraction * len(examples)), seed)
     with frozen(model, training=False):
         for ids in chosen.split(batch_size) if len(chosen) else ():
             inputs, labels = batch.x[ids].to(device), batch.y[ids].to(device)
             x[ids] = attack(model, inputs, labels, stop="never", seed=seed, ids=ids.to(device)).to(x)
-    return InMemory(f"{examples.name} perturbed once", examples.classes, x, batch.y, f"{attack!r}, share {share:g}")
+    return InMemory(
+        f"{examples.name} perturbed once", examples.classes, x, batch.y, f"{attack!r}, fraction {fraction:g}"
+    )

@@ -150,5 +150,5 @@ class Cyclic:
     def __call__(self, step: int, steps: int) -> float:
         """The factor at one step."""
         place = step * self.cycles / steps % 1
-        share = place / self.peak if place < self.peak else (1 - place) / (1 - self.peak)
-        return self.start + (1 - self.start) * share
+        fraction = place / self.peak if place < self.peak else (1 - place) / (1 - self.peak)
+        return self.start + (1 - self.start) * fraction

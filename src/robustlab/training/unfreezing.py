@@ -61,7 +61,7 @@ class Unfreezing:
         recipe: defines the step on each batch.
         groups: those that are opened at some time, from the bottom to the top.
         closed: those below them.
-        share: of the training, in [0, 1], after which all are open; 0: from the start.
+        fraction: of the training, in [0, 1], after which all are open; 0: from the start.
         keep_statistics: normalisation layers use their running statistics throughout, and keep them; auxiliary ones
             never do.
         start: identity of the weights at the start, as text.
@@ -72,7 +72,7 @@ class Unfreezing:
     recipe: Recipe
     groups: tuple[Group, ...] = field(repr=False, compare=False)
     closed: tuple[Group, ...] = field(default=(), repr=False, compare=False)
-    share: float = 0.5
+    fraction: float = 0.5
     keep_statistics: bool = False
     start: str = ""
 
@@ -97,7 +97,7 @@ class Unfreezing:
             progress: fraction of the training that is done, in [0, 1].
         """
         every, first = len(self.groups), min(2, len(self.groups))
-        return every if progress >= self.share else first + int((every - first) * progress / self.share)
+        return every if progress >= self.fraction else first + int((every - first) * progress / self.fraction)
 
     def arrange(self, progress: float) -> None:
         """Opens the groups that are due, and closes all others."""

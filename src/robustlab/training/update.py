@@ -120,8 +120,8 @@ class Updater:
         batch_seed = seeds.of_batch(settings.seed, place.epoch, place.step, place.replay)
         for number, part in parts.items():
             self.reseed(seeds.of_step(settings.seed, place.epoch, place.step, number, place.replay))
-            share = len(part.x) / examples
-            means.add(self.part(part._replace(seed=batch_seed, progress=done / total), share, place), share)
+            fraction = len(part.x) / examples
+            means.add(self.part(part._replace(seed=batch_seed, progress=done / total), fraction, place), fraction)
         metrics = self.processes.total(means.values(), sum(len(p.x) for p in parts.values()) / examples, self.device)
         if not math.isfinite(metrics["loss"]):
             raise self.diverged(f"the loss is {metrics['loss']}", place)
@@ -133,10 +133,10 @@ class Updater:
             hook(done)
         return metrics
 
-    def part(self, batch: Batch, share: float, place: Place) -> Metrics:
+    def part(self, batch: Batch, fraction: float, place: Place) -> Metrics:
         """Adds the gradients of one part of a batch, weighted by its fraction of the examples."""
         accelerator = self.accelerator
-        backward = accelerator.backward if share == 1 else lambda loss: accelerator.backward(loss * share)
+        backward = accelerator.backward if fraction == 1 else lambda loss: accelerator.backward(loss * fraction)
         try:
             with accelerator.autocast():
                 return self.recipe.step(self.model, batch, self.state, backward)

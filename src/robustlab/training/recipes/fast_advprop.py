@@ -34,7 +34,7 @@ class FastAdvPropOptions:
     """Options of ``fast_advprop``."""
 
     threat: Annotated[ThreatModel, Budget(eps="1/255")]
-    share: Annotated[float, Option("Fraction of each batch that becomes adversarial.")] = 0.2
+    fraction: Annotated[float, Option("Fraction of each batch that becomes adversarial.")] = 0.2
     step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
     smoothing: o.Smoothing = 0.0
 
@@ -47,7 +47,7 @@ class FastAdvPropOptions:
 def fast_advprop(
     threat: ThreatModel,
     *,
-    share: float = FastAdvPropOptions.share,
+    fraction: float = FastAdvPropOptions.fraction,
     step_size: float | None = FastAdvPropOptions.step_size,
     weights: tuple[float, float, float] = (1.0, 0.5, 0.5),
     smoothing: float = FastAdvPropOptions.smoothing,
@@ -57,11 +57,11 @@ def fast_advprop(
         loss = (w_0 sum_clean CE(main(x), y) + sum_rest [w_1 CE(aux(x + u), y) + w_2 CE(aux(x_adv), y)]) / N
         x_adv = project(x + u + step_size * steepest(grad_u)),   u uniform in the ball
 
-    It costs (1 + share) plain steps. The model is one that ``robustlab.models.split_bn`` has made.
+    It costs (1 + fraction) plain steps. The model is one that ``robustlab.models.split_bn`` has made.
 
     Args:
         threat: norm, eps and bounds; the paper's eps is 1/255.
-        share: of the examples that are perturbed, in (0, 1); they are not passed clean.
+        fraction: of the examples that are perturbed, in (0, 1); they are not passed clean.
         step_size: None: eps.
         weights: of the clean examples, of the starting points and of the adversarial examples.
         smoothing: fraction of each label, in [0, 1), that is spread evenly over all classes.
@@ -69,9 +69,9 @@ def fast_advprop(
     Source: Mei, Han, Bai, Zhang, Li, Li, Yuille, Xie, Fast AdvProp, ICLR 2022, section 3, with 4 : 1, weights 1, 1/2,
     1/2 as released: the step is untargeted, its pass is in training mode and moves the auxiliary statistics, and
     BatchNorm weights get the mean gradient of the examples on their own route. The order of the adversarial examples is
-    not shuffled before their pass, as released: that changes the statistics only where several devices share a batch.
+    not shuffled before their pass, as released: that changes the statistics only where several devices split a batch.
     """
-    return FastAdvProp(threat, share, step_size, weights, smoothing)
+    return FastAdvProp(threat, fraction, step_size, weights, smoothing)
 
 
 @typed
@@ -79,12 +79,12 @@ def fast_advprop(
 class FastAdvProp:
     """The recipe that ``fast_advprop`` makes.
 
-    Raises: ValueError for a share outside (0, 1), a step size that is not positive, weights that are not three numbers
-        >= 0, or a smoothing outside [0, 1).
+    Raises: ValueError for a fraction outside (0, 1), a step size that is not positive, weights that are not three
+        numbers >= 0, or a smoothing outside [0, 1).
     """
 
     threat: ThreatModel
-    share: float = 0.2
+    fraction: float = 0.2
     step_size: float | None = None
     weights: tuple[float, float, float] = (1.0, 0.5, 0.5)
     smoothing: float = 0.0
@@ -93,10 +93,8 @@ class FastAdvProp:
 
     def __post_init__(self) -> None:
         one_eps(self.threat)
-        if not 0.0 < self.share < 1.0:
-            raise ValueError(
-                f"share is the fraction of each batch that becomes adversarial, in (0, 1), got {self.share}"
-            )
+        if not 0.0 < self.fraction < 1.0:
+            raise ValueError(f"fraction of each batch that becomes adversarial must be in (0, 1), got {self.fraction}")
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size must be > 0 in input units, got {self.step_size}")
         if len(self.weights) != 3 or not all(weight >= 0 for weight in self.weights):
@@ -114,7 +112,7 @@ class FastAdvProp:
     def step(self, model: nn.Module, batch: Batch, state: RecipeState, backward: Backward) -> Metrics:
         """A pass over the clean part, one over the starting points of the rest and one over its adversarial inputs."""
         del state
-        clean, rest = divided(batch, self.share)
+        clean, rest = divided(batch, self.fraction)
         found = self.learned(model, clean, len(batch.x), 0, backward)
         if not len(rest.x):
             return found
@@ -127,10 +125,10 @@ class FastAdvProp:
 
     def learned(self, model: nn.Module, part: Batch, whole: int, kind: int, backward: Backward) -> Metrics:
         """A pass over a part of a batch of ``whole`` examples: clean ones (0), starting points (1), moved ones (2)."""
-        share = len(part.x) / whole
-        with taking(model, MAIN if kind == 0 else 1), _norms_per_own_example(model, share):
+        fraction = len(part.x) / whole
+        with taking(model, MAIN if kind == 0 else 1), _bn_per_own_example(model, fraction):
             logits, loss = passed(model, part.x, part.y, self.smoothing)
-            loss = self.weights[kind] * share * loss
+            loss = self.weights[kind] * fraction * loss
             backward(loss)
         return measured(logits, loss, part.y)
 
@@ -143,9 +141,9 @@ class FastAdvProp:
         return self.threat.project(x, start + size * self.threat.norm.steepest(own_gradient(start.grad, start)))
 
 
-def divided(batch: Batch, share: float) -> tuple[Batch, Batch]:
+def divided(batch: Batch, fraction: float) -> tuple[Batch, Batch]:
     """A batch in two: the clean part, and a fraction of the examples at its end, or none if those would be too few."""
-    count = round(share * len(batch.x))
+    count = round(fraction * len(batch.x))
     cut = len(batch.x) - (count if count >= _LEAST and len(batch.x) - count >= _LEAST else 0)
     parts = ((part[:cut], part[cut:]) for part in (batch.x, batch.y, batch.ids))
     x, y, ids = parts
@@ -153,14 +151,14 @@ def divided(batch: Batch, share: float) -> tuple[Batch, Batch]:
 
 
 @contextmanager
-def _norms_per_own_example(model: nn.Module, share: float) -> Iterator[None]:
+def _bn_per_own_example(model: nn.Module, fraction: float) -> Iterator[None]:
     """Scales gradients of the BatchNorm layers of a pass to its own examples, not to the whole batch.
 
     Without it auxiliary BatchNorm, which gets a fifth of the examples, would learn at a fifth of the rate.
     """
 
     def scaled(gradient: Tensor) -> Tensor:
-        return gradient / share
+        return gradient / fraction
 
     weights = [weight for part in routed_parts(model) for weight in part.taken.parameters() if weight.requires_grad]
     hooks = [weight.register_hook(scaled) for weight in weights]
