@@ -142,7 +142,7 @@ def test_another_device_than_the_model_is_on_is_refused(threshold: Threshold, po
 
 @pytest.mark.parametrize("settings", BOTH, ids=["plain", "with doctor"])
 def test_a_data_set_that_ends_early_is_refused(threshold: Threshold, points: type[Points], settings: Settings) -> None:
-    with pytest.raises(DataError, match=r"points ends early: it says that it has 300 examples, but of .* it gave"):
+    with pytest.raises(DataError, match=r"points ends early: its length is 300 examples, but of .* it gave"):
         evaluate(threshold, points(300, ends=200), attacks=[FAST], settings=settings)
 
 

@@ -31,7 +31,7 @@ from robustlab.evaluation import (
     read_run,
     write_corrupted,
 )
-from robustlab.evaluation.corruptions.answers import read_everything
+from robustlab.evaluation.corruptions.answers import read_answers
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\u202e\r"
 NET = nn.Sequential(nn.Flatten(), nn.Linear(1024, 3)).eval()
@@ -216,4 +216,4 @@ def test_answers_that_do_not_fit_a_run_are_refused(theirs: Path) -> None:
     ):
         save_file(broken, path)
         with pytest.raises(RobustlabError, match=r"answers\.safetensors (lacks|holds|does not fit)"):
-            read_everything(path.parent, cells, "", signed=False)
+            read_answers(path.parent, cells, "", signed=False)

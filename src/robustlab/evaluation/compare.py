@@ -61,7 +61,7 @@ def compare(a: Evaluation | str | Path, b: Evaluation | str | Path) -> tuple[Com
 
     Raises:
         ValueError: other examples, or another threat.
-        RunError: the outcomes of one are gone, or not those of the finished run.
+        RunError: the outcomes of one are missing, or differ from those of the finished run.
     """
     first, second = (run if isinstance(run, Evaluation) else read_run(run) for run in (a, b))
     _same_examples(first, second)

@@ -31,8 +31,8 @@ _PER_CELL = 8
 _BYTES = 64 << 20  # of all pictures together
 
 
-class _Found(NamedTuple):
-    """A fooled example and where its x_adv lies."""
+class _Candidate(NamedTuple):
+    """A fooled example and the file of its x_adv."""
 
     item: GalleryItem
     file: str
@@ -69,14 +69,14 @@ def candidates(ids: Tensor, manifest: Manifest) -> Tensor:
     return order if manifest.essentials["kept"] == "all" else order[:CANDIDATES]
 
 
-def _cell(reader: Reader, manifest: Manifest, cell: tuple[int, float], order: dict[int, int]) -> list[_Found]:
+def _cell(reader: Reader, manifest: Manifest, cell: tuple[int, float], order: dict[int, int]) -> list[_Candidate]:
     """The first fooled examples of one attack and eps whose x_adv was kept."""
     rows = [row for row in fooled_rows(reader, *cell) if row[0] in order]
     name, found = manifest.attacks[cell[0]].name, []
     for number, stage, restart, *values in sorted(rows, key=lambda row: order[row[0]])[:_PER_CELL]:
         file = file_of(reader, (*cell, number, stage, restart))
         if file is not None:
-            found.append(_Found(_item(name, cell[1], number, values), file))
+            found.append(_Candidate(_item(name, cell[1], number, values), file))
     return found
 
 
@@ -106,7 +106,7 @@ def _item(attack: str, eps: float, number: int, values: list[Any]) -> GalleryIte
 def pictures(evaluation: Evaluation, items: Sequence[GalleryItem]) -> tuple[Tensor, Tensor]:
     """Clean and adversarial inputs of gallery items, both (G, ...).
 
-    Raises: RunError if the evaluation has no run directory, or the pictures are gone or others.
+    Raises: RunError if the evaluation has no run directory, or the pictures are missing or of another run.
     """
     if evaluation.directory is None:
         raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_run(directory)")

@@ -17,11 +17,11 @@ def for_model(model: Model, data: Given) -> Examples:
     """Makes a data set of the data that a user gives.
 
     Images of Pillow and files get the size and the channels that the model takes (timm's published
-    configuration, or the architecture that ``robustlab.models.load`` knows); a data set without class
+    configuration, or the architecture of ``robustlab.models.load``); a data set without class
     names has as many classes as the model.
 
     Args:
-        model: from inputs (N, ...) to logits (N, K); left as it was found.
+        model: from inputs (N, ...) to logits (N, K); its mode is restored.
         data: labelled examples, or what ``robustlab.data.examples`` makes some of.
 
     Raises:

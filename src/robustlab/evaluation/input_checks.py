@@ -80,7 +80,7 @@ def with_finding(findings: Iterable[Finding], one: Finding | None) -> tuple[Find
 
 
 def _short(examples: Examples, what: str) -> str:
-    return f"{examples.name} ends early: it says that it has {len(examples)} examples, but {what}; check its files"
+    return f"{examples.name} ends early: its length is {len(examples)} examples, but {what}; check its files"
 
 
 def batch_faults(batch: Batch, bounds: tuple[float, float]) -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def logit_faults(undefined: int, n: int) -> Iterator[Finding]:
     if undefined:
         code = "only-nan-logits" if undefined == n else "nan-logits"
         title = f"The model returned NaN or infinite logits for {undefined} of {n} clean inputs; they count as wrong."
-        yield _fault(code, title, "Find out why before you trust any number here.", nan=undefined, n=n)
+        yield _fault(code, title, "Find the cause before you use any number of this evaluation.", nan=undefined, n=n)
 
 
 def _fault(code: str, title: str, advice: str, **evidence: float) -> Finding:

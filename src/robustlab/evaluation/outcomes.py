@@ -55,7 +55,7 @@ def outcomes_of(directory: str | Path) -> Iterator[Outcome]:
         directory: of the run.
 
     Yields: a row per example, attack and eps: by attack, then eps, then id.
-    Raises: RunError if the directory holds no run, or its outcomes are gone or not those that it wrote.
+    Raises: RunError if the directory holds no run, or its outcomes are missing or were changed.
     """
     home = Path(directory)
     manifest = read_manifest(home)

@@ -41,8 +41,8 @@ class Settings:
         batch_size: examples per batch; part of what makes results bit-equal.
         seed: of the subset, of all random draws of the attacks, and of a model that draws itself.
         device: "auto": where the model is; otherwise the model must be there.
-        search_dtype: precision of the search, torch.bfloat16 say; None: that of the model. "auto" is bfloat16 where it
-            is faster, as in ``training.Settings``; the run records its choice, and keeps it when resumed. Success is
+        search_dtype: precision of the search, such as torch.bfloat16; None: that of the model. "auto" is bfloat16 where
+            it is faster, as in ``training.Settings``; the run records its choice, and keeps it when resumed. Success is
             always decided by the model in its own precision.
         name: of the model in reports; empty: its class or function.
         level: of all intervals.

@@ -61,7 +61,7 @@ def save_images(
 
     Raises:
         ValueError: the inputs are no images in [0, 1], or nothing was measured at this eps.
-        RunError: the run directory is gone, or the new one cannot be written.
+        RunError: the run directory is missing, or the new one cannot be written.
     """
     home, place = _run_directory(result), Path(directory)
     budget = result.worst[-1].eps if eps is None else eps

@@ -137,7 +137,7 @@ def uncommitted_rows(reader: Reader) -> Iterator[Row]:
 
 
 def unnumbered_examples(reader: Reader) -> int:
-    """Examples whose rows do not say their batch, as an older version wrote them."""
+    """Examples whose rows have no batch number, written by an older version."""
     return reader.count("SELECT count(*) FROM examples WHERE batch IS NULL")
 
 

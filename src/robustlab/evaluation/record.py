@@ -370,7 +370,7 @@ class Evaluation:
         """A row per example, attack and eps: the fields of ``evaluation.Outcome``.
 
         Returns: a pandas frame; a list of dicts where pandas is not installed.
-        Raises: RunError if the run directory is gone.
+        Raises: RunError if the run directory is missing.
         """
         from robustlab.evaluation.outcomes import frame_of
 

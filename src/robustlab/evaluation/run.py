@@ -65,7 +65,7 @@ from robustlab.runs.json_files import write_json
 from robustlab.runs.provenance import now
 
 
-class Worked(NamedTuple):
+class BatchResult(NamedTuple):
     """Rows, tensors and passes of one batch."""
 
     rows: Columns
@@ -74,7 +74,7 @@ class Worked(NamedTuple):
     passes: Passes
 
 
-Work: TypeAlias = Callable[[Tensor], Worked]
+Work: TypeAlias = Callable[[Tensor], BatchResult]
 T = TypeVar("T")
 
 
@@ -278,7 +278,7 @@ class Run:
             return queries.wrong_examples(reader, last_id)
         return queries.finished_count(reader, phase, last, targeted=self.plan[phase.attack].targeted)
 
-    def answer(self, ids: Tensor) -> Worked:
+    def answer(self, ids: Tensor) -> BatchResult:
         """The rows of a clean batch."""
         raw = self.subject.readings.take(ids)
         batch = self.subject.placed(raw)
@@ -292,9 +292,9 @@ class Run:
             "correct": (answers.prediction == batch.y).int().tolist(),
             "digest": list(row_digests(raw)),
         }
-        return Worked(rows, {}, Passes(forward=len(ids)))
+        return BatchResult(rows, {}, Passes(forward=len(ids)))
 
-    def fool(self, part: Part, ids: Tensor, *, kept: bool) -> Worked:
+    def fool(self, part: Part, ids: Tensor, *, kept: bool) -> BatchResult:
         """The rows and the x_adv of a batch under attack."""
         batch = self.subject.load(ids)
         before = replace(self.subject.twin.passes)
@@ -302,7 +302,7 @@ class Run:
         passes = self.subject.twin.passes
         spent = Passes(passes.forward - before.forward, passes.backward - before.backward)
         judged = self.subject.judged(threat_of(part.attack), batch, x_adv)
-        return Worked(_rows(ids, judged, target), self.kept(ids, x_adv, judged.fooled) if kept else {}, spent)
+        return BatchResult(_rows(ids, judged, target), self.kept(ids, x_adv, judged.fooled) if kept else {}, spent)
 
     def kept(self, ids: Tensor, x_adv: Tensor, fooled: Tensor) -> dict[str, Tensor]:
         """The x_adv that go to disk: all, or only those that may become pictures."""

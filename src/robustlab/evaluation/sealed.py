@@ -29,7 +29,7 @@ def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
     Args:
         manifest: of the run.
         store: of the run.
-        files: names of its files, relative to the run directory, without those that the database knows.
+        files: names of its files, relative to the run directory, without those that the database lists.
     """
     with disk(store.directory):
         found = {name: sha256_of(store.directory / name) for name in files}

@@ -76,7 +76,7 @@ def take_in(store: Store, phase: Phase, rank: int) -> dict[int, Cost]:
 
 
 def _tidied(path: Path) -> None:
-    """Removes the lock of a shard that is gone, and the folder after the last."""
+    """Removes the lock of a removed shard, and the folder after the last."""
     with suppress(OSError):
         path.with_suffix(".lock").unlink(missing_ok=True)
         path.parent.rmdir()

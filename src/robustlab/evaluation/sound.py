@@ -89,7 +89,7 @@ def _same(key: Batch, line: tuple[Any, ...], rows: Content | None) -> bool:
 
 
 def _older_clean(reader: Reader, lines: Sequence[tuple[Any, ...]]) -> set[Batch]:
-    """Clean batches of an older version, whose rows do not say which batch is theirs, if there are as many as should.
+    """Clean batches of an older version, whose rows have no batch number, if their number is right.
 
     Among them is the batch without a number that such rows seem to belong to.
     """

@@ -136,7 +136,7 @@ class Store:
         return found.difference(strange)
 
     def _batches(self, phase: Phase, parts: Sequence[Tensor]) -> Iterator[tuple[int, list[int]]]:
-        """The ids in each batch of a pass; where an older version's rows do not say their batch, that of the plan."""
+        """The ids in each batch of a pass; for rows of older versions without a batch number, that of the plan."""
         rows = queries.ids_by_batch(self.reader, phase)
         if phase == CLEAN:
             places = {i: number for number, part in enumerate(parts) for i in part.tolist()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from robustlab.evaluation.corruptions.compare import same_images
 from robustlab.evaluation.corruptions.gallery import corruption_pictures
-from robustlab.evaluation.corruptions.record import CorruptionEvaluation, Shown
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, CorruptionPicture
 from robustlab.report.confusion import class_name
 from robustlab.report.heat import spoken
 from robustlab.report.pictures import is_image_shape, png
@@ -57,7 +57,7 @@ def cards(evaluations: Sequence[CorruptionEvaluation]) -> list[Card]:
     return cards
 
 
-def _shot(e: CorruptionEvaluation, item: Shown, uri: str, predictions: Sequence[Shown]) -> Shot:
+def _shot(e: CorruptionEvaluation, item: CorruptionPicture, uri: str, predictions: Sequence[CorruptionPicture]) -> Shot:
     alt = f"image {item.id}, {class_name(e, item.label)}" + (f", under {item.corruption}" if item.corruption else "")
     words = tuple(
         (class_name(e, one.prediction), percent(one.confidence, 0), one.prediction == one.label) for one in predictions

@@ -38,7 +38,7 @@ class BatchAnswers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Everything:
+class AllAnswers:
     """Answers of the model to all examples in all cells."""
 
     ids: Tensor
@@ -113,14 +113,14 @@ class Parts:
         """The cells without answers to a batch."""
         return [cell for cell in cells if self.read(cell, number) is None]
 
-    def everything(self, cells: Sequence[tuple[str, int]]) -> Everything:
+    def everything(self, cells: Sequence[tuple[str, int]]) -> AllAnswers:
         """All answers together.
 
         Raises: RunError if a file was removed or damaged meanwhile.
         """
         found = {cell: [self._known(cell, number) for number in range(len(self.batches))] for cell in cells}
         first = found[self.first]
-        return Everything(
+        return AllAnswers(
             ids=torch.cat(list(self.batches)),
             label=torch.cat([one.label for one in first if one.label is not None]),
             digest=torch.cat([one.digest for one in first if one.digest is not None]),
@@ -154,7 +154,7 @@ def _check(tensors: Mapping[str, Tensor], run: str) -> Tensor:
     return torch.frombuffer(bytearray(digest(content)), dtype=torch.uint8)
 
 
-def write_everything(directory: Path, found: Everything, run: str) -> None:
+def write_answers(directory: Path, found: AllAnswers, run: str) -> None:
     """Writes all answers into one file of the run directory, cells as rows, signed with the id of the run."""
     cells = list(found.prediction)
     tensors = {
@@ -168,8 +168,8 @@ def write_everything(directory: Path, found: Everything, run: str) -> None:
     write_tensors(directory / FILE, {**tensors, "check": _check(tensors, run)})
 
 
-def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str, *, signed: bool) -> Everything:
-    """Reads the output of ``write_everything``, for the cells in the same order.
+def read_answers(directory: Path, cells: Sequence[tuple[str, int]], run: str, *, signed: bool) -> AllAnswers:
+    """Reads the output of ``write_answers``, for the cells in the same order.
 
     Args:
         directory: of the run.
@@ -193,7 +193,7 @@ def read_everything(directory: Path, cells: Sequence[tuple[str, int]], run: str,
     if any(tuple(tensors[name].shape) != expected for name, expected in shapes.items()):
         raise RunError(f"{path} does not fit the run: run the evaluation again to write it anew")
     rows = {name: dict(zip(cells, tensors[name], strict=True)) for name in ("prediction", "confidence", "seconds")}
-    return Everything(
+    return AllAnswers(
         ids=tensors["ids"],
         label=tensors["label"],
         digest=tensors["digest"],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.corruptions.answers import CLEAN, Everything, read_everything
+from robustlab.evaluation.corruptions.answers import CLEAN, AllAnswers, read_answers
 from robustlab.evaluation.corruptions.corrupted_set import Cell
 from robustlab.evaluation.corruptions.manifest import read_corruption_manifest
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
@@ -85,7 +85,7 @@ def compare_corruptions(
 
     Raises:
         ValueError: other examples or other corruptions, or none in common.
-        RunError: the answers of one are gone.
+        RunError: the answers of one are missing.
     """
     first, second = (run if isinstance(run, CorruptionEvaluation) else read_corruptions(run) for run in (a, b))
     cells = _common(first, second)
@@ -107,17 +107,17 @@ def compare_corruptions(
     )
 
 
-def answers_of(evaluation: CorruptionEvaluation) -> Everything:
+def answers_of(evaluation: CorruptionEvaluation) -> AllAnswers:
     """Answers of the model to each example in each cell.
 
-    Raises: RunError if the evaluation has no run directory, or its answers are gone or not those of the run.
+    Raises: RunError if the evaluation has no run directory, or its answers are missing or those of another run.
     """
     if evaluation.directory is None:
         raise RunError(f"the evaluation of {evaluation.model.name} has no run directory: give the directory itself")
     cells = [(cell.corruption, cell.severity) for cell in evaluation.cells]
     known = [CLEAN, *cells] if evaluation.clean is not None else cells
     sealed = read_corruption_manifest(evaluation.directory).sealed
-    return read_everything(evaluation.directory, known, evaluation.run.id, signed=sealed is not None)
+    return read_answers(evaluation.directory, known, evaluation.run.id, signed=sealed is not None)
 
 
 def same_images(a: CorruptionEvaluation, b: CorruptionEvaluation) -> bool:
@@ -142,14 +142,14 @@ def _common(a: CorruptionEvaluation, b: CorruptionEvaluation) -> list[Cell]:
     return found
 
 
-def _mean(a: Everything, b: Everything, cells: Sequence[Cell], level: float) -> Estimate:
+def _mean(a: AllAnswers, b: AllAnswers, cells: Sequence[Cell], level: float) -> Estimate:
     """The difference of accuracy averaged over cells; its interval is that of a mean over images."""
     each = torch.stack([b.right(cell).double() - a.right(cell).double() for cell in cells]).mean(dim=0)
     n = len(each)
     return mean_interval(float(each.mean()), float(each.var(correction=0)) / n, n, 1.0, level=level)
 
 
-def _pair(a: Everything, b: Everything, cell: Cell, level: float) -> CellPair:
+def _pair(a: AllAnswers, b: AllAnswers, cell: Cell, level: float) -> CellPair:
     one, two = a.right(cell), b.right(cell)
     only_a, only_b = _count(one & ~two), _count(two & ~one)
     difference, low, high = paired_difference(only_a, only_b, len(one), level)

@@ -219,7 +219,7 @@ def ready_made(copies: CorruptedCopies, clean: Given | None = None) -> Corrupted
     """Images that were corrupted before, as ImageNet-C and CIFAR-C are published.
 
     Args:
-        copies: ``load("imagenet-c:PATH")``, say.
+        copies: for example ``load("imagenet-c:PATH")``.
         clean: the same images, in the same order, before they were corrupted; None: there are none.
 
     Raises: DataError if ``clean`` has other classes, or another number of images.

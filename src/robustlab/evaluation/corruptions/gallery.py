@@ -10,10 +10,10 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.core.kinds import typed
-from robustlab.evaluation.corruptions.answers import CLEAN, Everything
+from robustlab.evaluation.corruptions.answers import CLEAN, AllAnswers
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets
 from robustlab.evaluation.corruptions.manifest import CorruptionManifest, read_corruption_manifest
-from robustlab.evaluation.corruptions.record import CorruptionEvaluation, Shown
+from robustlab.evaluation.corruptions.record import CorruptionEvaluation, CorruptionPicture
 from robustlab.evaluation.input_checks import fetched
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.sealed import check_file
@@ -26,8 +26,8 @@ _USUAL = 3
 
 
 def select_pictures(
-    sets: CorruptedSets, found: Everything, manifest: CorruptionManifest, directory: Path
-) -> tuple[Shown, ...]:
+    sets: CorruptedSets, found: AllAnswers, manifest: CorruptionManifest, directory: Path
+) -> tuple[CorruptionPicture, ...]:
     """Writes a few images under every corruption, at one severity, into a file of the run directory.
 
     Args:
@@ -46,15 +46,15 @@ def select_pictures(
     with disk(directory):
         write_tensors(directory / FILE, {"x": x.mul(255).round().to(torch.uint8)})
     return tuple(
-        _shown(found, cell, place, number, len(ids) * row + place)
+        _picture(found, cell, place, number, len(ids) * row + place)
         for row, cell in enumerate(cells)
         for place, number in enumerate(ids.tolist())
     )
 
 
-def _shown(found: Everything, cell: Cell, place: int, number: int, row: int) -> Shown:
+def _picture(found: AllAnswers, cell: Cell, place: int, number: int, row: int) -> CorruptionPicture:
     at = int((found.ids == number).nonzero()[0, 0])
-    return Shown(
+    return CorruptionPicture(
         corruption="" if cell == CLEAN else cell[0],
         severity=cell[1],
         image=place,
@@ -67,10 +67,10 @@ def _shown(found: Everything, cell: Cell, place: int, number: int, row: int) -> 
 
 
 @typed
-def corruption_pictures(evaluation: CorruptionEvaluation, items: Sequence[Shown]) -> Tensor:
+def corruption_pictures(evaluation: CorruptionEvaluation, items: Sequence[CorruptionPicture]) -> Tensor:
     """The images of gallery items, float32 (G, C, H, W) in [0, 1].
 
-    Raises: RunError if the evaluation has no run directory, or the pictures are gone or others.
+    Raises: RunError if the evaluation has no run directory, or the pictures are missing or of another run.
     """
     if evaluation.directory is None:
         raise RunError("this evaluation has no run directory, so it has no pictures: read it with read_corruptions")

@@ -137,7 +137,7 @@ def natural_outliers(
 
     Args:
         model: from images (N, C, H, W) in [0, 1] to logits (N, K); called in eval mode; its mode is restored.
-        unknown: images of no class of the model, ``load("imagenet-o:PATH")`` say; their labels are not used.
+        unknown: images of no class of the model, such as ``load("imagenet-o:PATH")``; their labels are not used.
         known: images of the classes that count: for ImageNet-O the validation images of its 200 classes,
             ``of_classes(load("imagenet:PATH"), unknown.y.unique())``.
         among: class numbers that confidence is measured among; None: those that occur among the labels of ``known``.

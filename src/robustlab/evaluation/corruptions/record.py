@@ -98,7 +98,7 @@ class SubsetResult:
 
 
 @dataclass(frozen=True)
-class Shown:
+class CorruptionPicture:
     """Answer of the model to one picture of the gallery."""
 
     corruption: str
@@ -137,7 +137,7 @@ class CorruptionEvaluation:
     per_class: tuple[CorruptedClass, ...]
     subsets: tuple[SubsetResult, ...]
     findings: tuple[Finding, ...]
-    gallery: tuple[Shown, ...]
+    gallery: tuple[CorruptionPicture, ...]
     caveats: tuple[str, ...]
     """Limits of the numbers in sentences, such as that frost is not comparable."""
     schema: int = CORRUPTION_SCHEMA

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustlab.evaluation.corruptions.answers import CLEAN, Everything
+from robustlab.evaluation.corruptions.answers import CLEAN, AllAnswers
 from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import READY, Cell
 from robustlab.evaluation.corruptions.manifest import CorruptionManifest
@@ -37,7 +37,7 @@ Wrong = dict[Cell, NDArray[np.bool_]]
 
 def assemble(
     manifest: CorruptionManifest,
-    found: Everything,
+    found: AllAnswers,
     *,
     baseline: tuple[Baseline | None, str],
     subsets: Mapping[str, Tensor],
@@ -76,12 +76,12 @@ def assemble(
     )
 
 
-def _wrong(found: Everything) -> Wrong:
+def _wrong(found: AllAnswers) -> Wrong:
     """Misclassified examples, by corruption and severity."""
     return {cell: ~found.right(cell).numpy() for cell in found.prediction if cell != CLEAN}
 
 
-def _clean(found: Everything, names: Sequence[str], level: float) -> CleanResult:
+def _clean(found: AllAnswers, names: Sequence[str], level: float) -> CleanResult:
     labels, answers = found.label.numpy(), found.prediction[CLEAN].numpy()
     right = labels == answers
     classes, confusion = ClassTally(), ConfusionTally()
@@ -97,7 +97,7 @@ def _clean(found: Everything, names: Sequence[str], level: float) -> CleanResult
     )
 
 
-def _cell(found: Everything, cell: Cell, level: float) -> CellResult:
+def _cell(found: AllAnswers, cell: Cell, level: float) -> CellResult:
     right = found.right(cell)
     return CellResult(
         corruption=cell[0],
@@ -128,7 +128,7 @@ def _families(wrong: Wrong, infos: Sequence[CorruptionInfo], level: float) -> li
     return results
 
 
-def _classes(found: Everything, manifest: CorruptionManifest, cells: Sequence[Cell]) -> list[CorruptedClass]:
+def _classes(found: AllAnswers, manifest: CorruptionManifest, cells: Sequence[Cell]) -> list[CorruptedClass]:
     """Accuracy of each class, and the corruption that harms it most."""
     names = [info.name for info in manifest.corruptions]
     rights = {name: _fraction_right(found, [c for c in cells if c[0] == name]) for name in names}
@@ -153,13 +153,13 @@ def _classes(found: Everything, manifest: CorruptionManifest, cells: Sequence[Ce
     return results
 
 
-def _fraction_right(found: Everything, cells: Sequence[Cell]) -> Tensor:
+def _fraction_right(found: AllAnswers, cells: Sequence[Cell]) -> Tensor:
     """Fraction of the cells in which each example is classified correctly (N,), float64."""
     return torch.stack([found.right(cell) for cell in cells]).double().mean(dim=0)
 
 
 def _subset(
-    found: Everything, wrong: Wrong, errors: CorruptionErrors, subset: tuple[str, Tensor], level: float
+    found: AllAnswers, wrong: Wrong, errors: CorruptionErrors, subset: tuple[str, Tensor], level: float
 ) -> SubsetResult:
     """Some examples by themselves."""
     name, ids = subset

@@ -21,11 +21,11 @@ from robustlab.core.modes import seed_generators
 from robustlab.evaluation.corruptions.answers import (
     CLEAN,
     FILE,
+    AllAnswers,
     BatchAnswers,
-    Everything,
     Parts,
-    read_everything,
-    write_everything,
+    read_answers,
+    write_answers,
 )
 from robustlab.evaluation.corruptions.baseline import Baseline
 from robustlab.evaluation.corruptions.corrupted_set import Cell, CorruptedSets, pure
@@ -112,7 +112,7 @@ class CorruptionRun:
         self.parts = Parts(self.home, self.batches, self.cells[0], self.manifest.run.id)
         self.clock = Clock(self.home)
 
-    def answers(self) -> Everything:
+    def answers(self) -> AllAnswers:
         """Answers of the model in all cells: read, or computed where they are missing."""
         if (known := self.known()) is not None:
             return known
@@ -127,16 +127,16 @@ class CorruptionRun:
         self.subject.readings.forget()
         found = self.parts.everything(self.cells)
         with disk(self.home):
-            write_everything(self.home, found, self.manifest.run.id)
+            write_answers(self.home, found, self.manifest.run.id)
         return found
 
-    def known(self) -> Everything | None:
+    def known(self) -> AllAnswers | None:
         """The answers of a run that has all of them; None if they are not there, damaged, or of another run."""
         sealed = self.manifest.sealed
         if not (self.home / FILE).exists():
             return None
         try:
-            found = read_everything(self.home, self.cells, self.manifest.run.id, signed=sealed is not None)
+            found = read_answers(self.home, self.cells, self.manifest.run.id, signed=sealed is not None)
             if sealed is None:  # an older version's: the result must follow from it
                 before = read_corruptions(self.home)
                 drawn = assemble(self.manifest, found, baseline=(None, ""), subsets={}, level=self.settings.level)
@@ -182,7 +182,7 @@ class CorruptionRun:
         seconds = made.seconds + perf_counter() - start
         return BatchAnswers(made.ids, answers.prediction.cpu(), answers.confidence.float().cpu(), seconds)
 
-    def concluded(self, found: Everything, findings: Sequence[Finding]) -> CorruptionEvaluation:
+    def concluded(self, found: AllAnswers, findings: Sequence[Finding]) -> CorruptionEvaluation:
         """The result, with findings and pictures, written to the run directory."""
         settings, manifest = self.settings, self.manifest
         result = assemble(manifest, found, baseline=self.baseline, subsets=settings.subsets, level=settings.level)

@@ -70,7 +70,7 @@ def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: M
     random-outputs                                expectation over 20 draws of the model's randomness, PGD-40
     shattered-gradients, zero-gradients,          PGD-40 straight through what comes before the first weights
     optimisation-at-inference
-    anything that says that gradients are masked  Square, 1,000 queries
+    every sign of masked gradients                Square, 1,000 queries
     (with a surrogate)                            transfer of PGD-40 on its margin
     ============================================  =====================================================================
 
@@ -79,7 +79,7 @@ def adaptive(threat: ThreatModel, findings: Collection[Finding], *, surrogate: M
         findings: of ``diagnose`` or an evaluation; the serious ones count, or if there are none the warnings.
         surrogate: another model for the same task without the suspected fault, in [0, 1] inputs as well.
 
-    Returns: an attack like any other, for ``evaluate`` say.
+    Returns: an attack like any other, for example for ``evaluate``.
     """
     counted = [f for f in findings if f.severity == "serious"] or [f for f in findings if f.severity == "warning"]
     codes = {f.code for f in counted}

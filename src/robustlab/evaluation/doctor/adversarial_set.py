@@ -92,7 +92,7 @@ def check_adversarial_run(model: Model, directory: str | Path) -> tuple[Finding,
 
     The pictures are those of the run's report, each with the budget that it was made for.
 
-    Raises: RunError if there is no finished run, or its pictures are gone.
+    Raises: RunError if there is no finished run, or its pictures are missing.
     """
     evaluation = read_run(directory)
     items = evaluation.gallery

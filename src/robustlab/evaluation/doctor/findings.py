@@ -11,7 +11,7 @@ from robustlab.evaluation.doctor.case import Case
 from robustlab.evaluation.record import Finding
 
 Probe = Callable[[Case], Finding | None]
-"""Looks at an attack and its outcomes; None: nothing to report."""
+"""Checks an attack and its outcomes; None: no finding."""
 
 
 @dataclass(frozen=True)
