@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import DataError, UserCodeError
-from robustlab.core.user_code import asked, batch_of, called, model_called, output_advice, plain, reason
+from robustlab.core.user_code import batch_of, called, model_called, model_output, output_advice, plain, reason
 
 
 class OwnError(BaseException):
@@ -60,7 +60,7 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_any_error_of_a_model_becomes_one_sentence_from_the_original(error: BaseException) -> None:
     with pytest.raises(UserCodeError) as caught:
-        asked(Raises(error), torch.zeros(2, 1, 8, 8))
+        model_output(Raises(error), torch.zeros(2, 1, 8, 8))
     said = str(caught.value)
     assert caught.value.__cause__ is error
     assert said.startswith("the model (Raises) cannot take inputs of shape (2, 1, 8, 8) torch.float32: ")
@@ -81,13 +81,13 @@ class Unwritten(Speechless):
 @pytest.mark.parametrize("error", [Speechless(), Unwritten()], ids=lambda error: type(error).__name__)
 def test_an_error_without_a_message_is_named_by_its_kind(error: Exception) -> None:
     with pytest.raises(UserCodeError, match=rf"float32: {type(error).__name__} \(test_user_code.py") as caught:
-        asked(Raises(error), torch.zeros(2, 1, 8, 8))
+        model_output(Raises(error), torch.zeros(2, 1, 8, 8))
     assert caught.value.__cause__ is error
 
 
 def test_an_interrupt_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
-        asked(Raises(KeyboardInterrupt()), torch.zeros(2, 1))
+        model_output(Raises(KeyboardInterrupt()), torch.zeros(2, 1))
     with pytest.raises(KeyboardInterrupt), model_called():
         Raises(KeyboardInterrupt())(torch.zeros(2, 1))
 
@@ -96,7 +96,7 @@ def test_messages_of_our_own_code_pass_but_not_its_faults() -> None:
     from robustlab.models import adapted
 
     with pytest.raises(ValueError, match=r"^the model returned a tuple; give field="):
-        asked(adapted(lambda x: (x, x)), torch.zeros(2, 3))
+        model_output(adapted(lambda x: (x, x)), torch.zeros(2, 3))
     with pytest.raises(UserCodeError, match=r"'mask'"), called("theirs"):
         _calls(lambda mask: mask)
 
@@ -116,14 +116,14 @@ def _calls(theirs: object) -> None:
 )
 def test_objects_that_cannot_be_called_are_no_models(model: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        asked(model, torch.zeros(2, 3))  # type: ignore[arg-type]
+        model_output(model, torch.zeros(2, 3))  # type: ignore[arg-type]
 
 
 def test_the_message_for_a_scikit_learn_model_names_the_adapter() -> None:
     from sklearn.linear_model import LogisticRegression
 
     with pytest.raises(ValueError, match=r"a LogisticRegression, .*wrap its predict_proba with .*black_box"):
-        asked(LogisticRegression(), torch.zeros(2, 3))
+        model_output(LogisticRegression(), torch.zeros(2, 3))
 
 
 class Broken(torch.autograd.Function):

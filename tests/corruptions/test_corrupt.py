@@ -89,11 +89,11 @@ def test_corruptions_that_the_other_library_defines_otherwise_are_refused(name: 
 
 def test_a_change_has_a_version_where_images_have_changed() -> None:
     snow = corruption("snow")
-    assert snow.told(33) == snow.told(224) == "Corrupt(name='snow', variant='imagenet-c', version=2)"
-    assert snow.told(28) == snow.told(32) == repr(snow)
-    assert corruption("snow", "cifar-c").told(28).endswith("version=2)")
+    assert snow.described(33) == snow.described(224) == "Corrupt(name='snow', variant='imagenet-c', version=2)"
+    assert snow.described(28) == snow.described(32) == repr(snow)
+    assert corruption("snow", "cifar-c").described(28).endswith("version=2)")
     for one in (corruption("snow", "corrected"), corruption("snow", "imagecorruptions"), corruption("pixelate")):
-        assert one.told(224) == repr(one)
+        assert one.described(224) == repr(one)
 
 
 def test_there_are_constants_for_everything_in_both_tables() -> None:

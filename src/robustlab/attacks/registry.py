@@ -74,7 +74,7 @@ def _unknown(name: str) -> ValueError:
 
 def no_option(name: str, word: str, options: Mapping[str, object]) -> ValueError:
     """Error for an unknown option of an attack, with the nearest known one."""
-    rest = choice(word, options, told="it has ") if options else ": it has none"
+    rest = choice(word, options, intro="it has ") if options else ": it has none"
     return ValueError(f"{name} has no option {word!r}{rest}")
 
 

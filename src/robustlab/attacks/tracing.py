@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustlab.attacks.call import prepared
 from robustlab.attacks.parts import threat_of
-from robustlab.core import Attack, Look, Model, Norm, Stop, margin
+from robustlab.core import Attack, Model, Norm, Observation, Stop, margin
 from robustlab.core.kinds import typed
 
 
@@ -100,7 +100,7 @@ class _Notes:
     def __post_init__(self) -> None:
         self.order = self.ids.argsort()
 
-    def write(self, seen: Look) -> None:
+    def write(self, seen: Observation) -> None:
         at = self.order[torch.searchsorted(self.ids[self.order], seen.ids)]
         size = self.norm.size(seen.x_adv.detach().double() - self.x[at].double())
         negative_margin = margin(seen.logits.detach(), self.y[at])

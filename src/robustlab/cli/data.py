@@ -40,13 +40,13 @@ def _where(place: str | None, source: str) -> str:
 def _fetch(name: str, *, json: bool) -> None:
     """Reads a data set through, and tells what is in it."""
     from robustlab.core.errors import DataError
-    from robustlab.data.check import look_through
+    from robustlab.data.check import check_examples
     from robustlab.runs.progress import Progress
 
     got = [parse.data(name, split) for split in _splits(name)]
     with show.bars() as bar:
         looked = [
-            look_through(e, lambda done, n, e=e: bar(Progress(f"read {e.name}", done, n, "examples")))  # type: ignore[misc]
+            check_examples(e, lambda done, n, e=e: bar(Progress(f"read {e.name}", done, n, "examples")))  # type: ignore[misc]
             for e in got
         ]
     faults = [fault for one in looked for fault in one.faults]

@@ -20,7 +20,7 @@ from robustlab.core.random import Streams, fold_in, subset
 from robustlab.core.routes import Routed, taking
 from robustlab.core.smooth import SmoothGradient, smooth_gradients
 from robustlab.core.threat import Region, ThreatModel
-from robustlab.core.twin import Look, Passes, Twin, as_twin, own_twin, search_twin
+from robustlab.core.twin import Observation, Passes, Twin, as_twin, own_twin, search_twin
 from robustlab.core.types import (
     Attack,
     Batch,
@@ -39,7 +39,7 @@ from robustlab.core.types import (
 
 __all__ = [
     "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
-    "Logits", "Look", "Metrics", "Model", "Norm", "Objective", "Passes", "Recipe", "RecipeState", "Region",
+    "Logits", "Metrics", "Model", "Norm", "Objective", "Observation", "Passes", "Recipe", "RecipeState", "Region",
     "RobustlabError", "Routed", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "ThreatModel",
     "Twin", "UserCodeError", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in", "frozen", "kl", "margin",
     "misclassified", "own_twin", "search_twin", "smooth_gradients", "subset", "taking", "targeted", "unfinished",

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from robustlab.core.gradients import gradient_by
 from robustlab.core.kinds import typed
 from robustlab.core.names import class_numbers, seen
-from robustlab.core.twin import Look, Twin, as_twin
+from robustlab.core.twin import Observation, Twin, as_twin
 from robustlab.core.types import Logits, Model, Scores, Stop
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -268,7 +268,7 @@ class Objective:
             seen = _Evaluated(logits, score, finished, grad)
         if self.twin.watch is not None and self.ids is not None:
             grad_seen = seen.grad if with_gradient else None
-            self.twin.watch(Look(self.ids, self.truth, x, seen.logits, seen.score, seen.finished, grad_seen))
+            self.twin.watch(Observation(self.ids, self.truth, x, seen.logits, seen.score, seen.finished, grad_seen))
         return seen.score, seen.finished, seen.grad
 
     def _averaged(self, x: Tensor, truth: Tensor, *, with_gradient: bool, confirm: bool) -> _Evaluated:

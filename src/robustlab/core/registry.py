@@ -81,7 +81,7 @@ class Registry(Generic[T]):
         Raises: ValueError for an unknown name, with the nearest one and all there are.
         """
         if name not in self:
-            raise ValueError(f"no {self.kind} is called {name!r}{choice(name, self.names(), told='there are ')}")
+            raise ValueError(f"no {self.kind} is called {name!r}{choice(name, self.names(), intro='there are ')}")
         return self._members[name]
 
     def members(self) -> tuple[T, ...]:

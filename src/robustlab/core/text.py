@@ -32,12 +32,12 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {plain[found[0]]}?" if found else ""
 
 
-def choice(word: str, known: Iterable[str], *, told: str = "choose ") -> str:
+def choice(word: str, known: Iterable[str], *, intro: str = "choose ") -> str:
     """End of a message about an unknown name: the closest known one and the list of all.
 
     >>> choice("sqash", ["crop", "squash"])
     '; did you mean squash? Choose crop, squash'
     """
     names = list(dict.fromkeys(known))
-    near, listed = meant(word, names), f"{told}{', '.join(names)}"
+    near, listed = meant(word, names), f"{intro}{', '.join(names)}"
     return f"{near} {listed[0].upper()}{listed[1:]}" if near else f": {listed}"

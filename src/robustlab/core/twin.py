@@ -21,7 +21,7 @@ from robustlab.core.fold import folded, pairs_of
 from robustlab.core.kinds import typed
 from robustlab.core.modes import in_training, random_state
 from robustlab.core.types import Logits, Model
-from robustlab.core.user_code import asked, called, output_advice
+from robustlab.core.user_code import called, model_output, output_advice
 from robustlab.core.witness import Recording, listening
 
 _PROBED_ROWS = 2
@@ -38,7 +38,7 @@ class Passes:
     backward: int = 0
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """State of a search: one point for each of some examples."""
 
     ids: Tensor
@@ -76,7 +76,7 @@ class Twin:
     rows: int | None = None
     passes: Passes = field(default_factory=Passes, compare=False)
     draws: int = 1
-    watch: Callable[[Look], None] | None = field(default=None, compare=False)
+    watch: Callable[[Observation], None] | None = field(default=None, compare=False)
 
     @property
     def distinct(self) -> bool:
@@ -109,7 +109,7 @@ def _logits(model: Model, x: Tensor, classes: int = 0) -> Logits:
 
     Raises: ValueError if the model writes over its input, which is the attack's only copy.
     """
-    return checked_logits(asked(model, x, untouched=True), x, classes)
+    return checked_logits(model_output(model, x, untouched=True), x, classes)
 
 
 def checked_logits(logits: object, x: Tensor, classes: int = 0) -> Logits:

@@ -85,7 +85,7 @@ def spoken(error: BaseException) -> bool:
     return isinstance(error, ValueError | TypeError) and _raised_by_us(error.__traceback__)
 
 
-def asked(model: Model, x: Tensor, *, untouched: bool = False) -> object:
+def model_output(model: Model, x: Tensor, *, untouched: bool = False) -> object:
     """Output of a model for inputs (N, ...), unchecked.
 
     The model gets a copy of the inputs, as it may write over them without torch noticing (``x.data``, a NumPy view,

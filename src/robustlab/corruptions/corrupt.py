@@ -128,14 +128,14 @@ class Corrupt:
         own = {"corrected": self.kind.corrected, **dict(self.kind.others)}
         return own.get(self.variant) or self.kind.apply
 
-    def told(self, side: int) -> str:
+    def described(self, side: int) -> str:
         """Text of the corruption in results on images of a side: with its version, if that is not the first.
 
         Args:
             side: the longer one, in pixels.
 
         Example:
-            >>> corruption("snow").told(224)
+            >>> corruption("snow").described(224)
             "Corrupt(name='snow', variant='imagenet-c', version=2)"
         """
         version = self.kind.version(self.variant, side)

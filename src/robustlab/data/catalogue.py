@@ -48,7 +48,7 @@ def load(
     """
     word, colon, path = name.partition(":")
     if word not in DATA_SETS or bool(DATA_SETS[word].fill_in) != bool(colon):
-        raise ValueError(f"no data set is called {name!r}{choice(name, names(), told='there are ')}")
+        raise ValueError(f"no data set is called {name!r}{choice(name, names(), intro='there are ')}")
     request = Request(path, split, Path(root) if root else None, size, channels, fallback, progress)
     return DATA_SETS[word].read(request)
 

@@ -29,7 +29,7 @@ class Checked(NamedTuple):
     """One sentence for each that could not."""
 
 
-def look_through(data: Examples, progress: Callable[[int, int], None] | None = None) -> Checked:
+def check_examples(data: Examples, progress: Callable[[int, int], None] | None = None) -> Checked:
     """Reads and decodes every example.
 
     Args:

@@ -28,7 +28,7 @@ from robustlab.core import (
 )
 from robustlab.core.speed import bf16_is_faster
 from robustlab.core.twin import checked_logits
-from robustlab.core.user_code import asked
+from robustlab.core.user_code import model_output
 from robustlab.core.weights import check_values
 from robustlab.evaluation.input_checks import batch_faults, output_faults, refuse
 from robustlab.evaluation.plan import SearchDtype
@@ -178,7 +178,7 @@ def first_answer(model: Model, x: Tensor) -> Tensor:
     Raises: ValueError if it fails on them, or returns something else.
     """
     with torch.no_grad():
-        output = asked(model, x)
+        output = model_output(model, x)
     refuse(output_faults(output, x))
     return cast(Tensor, output)
 
@@ -235,7 +235,7 @@ def _with_undefined(model: Model, seen: list[int]) -> Callable[[Tensor], Tensor]
     """The model with one more class, the answer where its logits are undefined and far below all others elsewhere."""
 
     def answer(x: Tensor) -> Tensor:
-        logits = checked_logits(asked(model, x), x)
+        logits = checked_logits(model_output(model, x), x)
         undefined = ~logits.detach().amax(dim=1, keepdim=True).isfinite()
         seen.append(int(undefined.sum()))
         defined = torch.where(undefined, torch.zeros_like(logits), logits)

@@ -113,7 +113,7 @@ def named(claims: Sequence[str] = ()) -> tuple[Claim, ...]:
     there = (*CLAIMS, *added())
     unknown = [name for name in claims if name not in {claim.name for claim in there}]
     if unknown:
-        near = choice(unknown[0], (claim.name for claim in there), told="there are ")
+        near = choice(unknown[0], (claim.name for claim in there), intro="there are ")
         raise ValueError(f"no claim is called {unknown[0]!r}{near}")
     return tuple(claim for claim in there if claim.name in claims) if claims else tuple(CLAIMS)
 

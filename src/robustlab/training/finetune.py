@@ -14,7 +14,7 @@ from robustlab.core import Examples, Recipe, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.routes import routed_parts
 from robustlab.core.twin import checked_logits
-from robustlab.core.user_code import asked
+from robustlab.core.user_code import model_output
 from robustlab.data.splits import Part
 from robustlab.runs.progress import Report
 from robustlab.training.feature_cache import Features, cached_features, key_of
@@ -147,7 +147,7 @@ def check_data(model: nn.Module, examples: Examples, held: Examples | None = Non
     x = fetched(examples, torch.tensor([0]), 0).x
     home = next((p.device for p in model.parameters()), x.device)
     with frozen(model, training=False), torch.no_grad():
-        logits = checked_logits(asked(model, x.to(home)), x)
+        logits = checked_logits(model_output(model, x.to(home)), x)
     if logits.shape[1] != len(examples.classes):
         raise ValueError(
             f"the model has {logits.shape[1]} classes, {examples.name} has {len(examples.classes)}: "

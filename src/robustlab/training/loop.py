@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustlab.core import DataError, Examples, Metrics, Recipe, RunError, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.twin import checked_logits
-from robustlab.core.user_code import asked, model_called
+from robustlab.core.user_code import model_called, model_output
 from robustlab.core.weights import check_plain, check_values, state_of
 from robustlab.data import examples as as_examples
 from robustlab.data.wrapped import Given
@@ -254,7 +254,7 @@ class _Run:
 def _check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """Checks the model's logits before anything is changed."""
     with frozen(model, training=False), torch.no_grad():
-        checked_logits(asked(model, x), x, classes)
+        checked_logits(model_output(model, x), x, classes)
 
 
 def _reached(settings: Settings, place: tuple[int, int, int], metrics: Metrics, started: float) -> Progress:

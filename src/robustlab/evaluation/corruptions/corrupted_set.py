@@ -164,7 +164,7 @@ class CorruptedSets:
         side = max(shape[1:], default=0)
         made = {name: e.corruption for (name, _), e in self.cells.items() if isinstance(e, Corrupted)}
         infos = (
-            replace(info, repr=one.told(side)) if isinstance(one := made.get(info.name), Corrupt) else info
+            replace(info, repr=one.described(side)) if isinstance(one := made.get(info.name), Corrupt) else info
             for info in self.corruptions
         )
         return replace(self, corruptions=tuple(infos))

@@ -47,7 +47,7 @@ class Answered:
 
         Raises: UserCodeError if it fails.
         """
-        return checked_logits(user_code.asked(self.model, x), x)
+        return checked_logits(user_code.model_output(self.model, x), x)
 
     def correct(self, x: Tensor | None = None) -> Tensor:
         """Correctness of the batch's examples, or of other inputs for them, (N,) bool."""

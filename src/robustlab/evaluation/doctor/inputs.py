@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
 from robustlab.core.kinds import typed
 from robustlab.core.modes import in_training
-from robustlab.core.user_code import asked
+from robustlab.core.user_code import model_output
 from robustlab.core.words import budget
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.doctor.behaviour import Answered, behaviours
@@ -98,7 +98,7 @@ def _mode_matters(module: nn.Module) -> bool:
 
 def _answers(model: Model, batch: Batch, bounds: tuple[float, float], names: int) -> Iterator[Finding]:
     try:
-        output = asked(model, batch.x)
+        output = model_output(model, batch.x)
     except UserCodeError as error:
         title = f"{str(error)[0].upper()}{str(error)[1:]}."
         yield Finding("inputs-not-accepted", "serious", title, {}, "Give inputs of the shape that the model is for.")

@@ -39,7 +39,7 @@ class UnderCorruptions:
 
     def __post_init__(self) -> None:
         made = [corruption(name) for name in self.names]
-        versions = tuple(one.told(_SIDE) for one in made if one.told(_SIDE) != repr(one))
+        versions = tuple(one.described(_SIDE) for one in made if one.described(_SIDE) != repr(one))
         object.__setattr__(self, "versions", versions)
 
     def __call__(self, model: nn.Module, lab: Site) -> Metrics:

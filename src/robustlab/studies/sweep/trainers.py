@@ -161,7 +161,7 @@ def named(name: str) -> Regime:
     for one in REGIMES:
         if one.name == name:
             return one
-    near = choice(name, (regime.name for regime in REGIMES), told="there are ")
+    near = choice(name, (regime.name for regime in REGIMES), intro="there are ")
     raise ValueError(f"no recipe of this sweep is called {name!r}{near}")
 
 
