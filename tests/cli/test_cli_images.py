@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 
 from robustlab.cli import parse
-from robustlab.cli.images import Asker, Images, framed
+from robustlab.cli.images import Images, NamedModel, framed
 from robustlab.cli.main import main
 from robustlab.data import Framing
 from robustlab.data.framing import PublishedFraming
@@ -79,26 +79,26 @@ def test_the_order_of_classes_comes_from_a_file(photos: Path, tmp_path: Path) ->
     [
         (Images(resize="stretch", size=8), "there is no --resize 'stretch': choose crop, squash, pad"),
         (Images(interpolation="cubic", size=8), "there is no --interpolation 'cubic'"),
-        (Images(resize="pad"), "--resize and --interpolation go with --size"),
+        (Images(resize="pad"), "--resize and --interpolation need --size"),
     ],
 )
 def test_words_that_say_nothing_are_refused(images: Images, message: str) -> None:
     with pytest.raises(typer.BadParameter, match=message):
         framed(images, None)
-    with pytest.raises(typer.BadParameter, match="digits has its own way"):
+    with pytest.raises(typer.BadParameter, match="digits has a size of its own"):
         parse.data("digits", "test", size=Images(8, "pad"))
 
 
 def test_what_is_typed_wins_over_what_was_published(tmp_path: Path) -> None:
     net = load("timm:test_resnet", classes=2, pretrained=False)
     own = PublishedFraming(160, 0.95, "bilinear")
-    asker = Asker("timm:test_resnet", net)
-    assert asker.framing() == own
+    named_model = NamedModel("timm:test_resnet", net)
+    assert named_model.framing() == own
     assert framed(Images(), own) == own
     assert framed(Images(64), own) == Framing(64)
     assert framed(Images(resize="pad"), own) == Framing(160, resize="pad")
     (tmp_path / "model.safetensors").touch()
-    assert Asker(str(tmp_path / "model.safetensors"), net).framing() == Framing(160)
+    assert NamedModel(str(tmp_path / "model.safetensors"), net).framing() == Framing(160)
 
 
 @pytest.mark.parametrize("side", [32, 192])
@@ -118,9 +118,9 @@ def test_the_command_data_decodes_every_image(photos: Path, capsys: pytest.Captu
         (photos / "ant" / name).write_bytes((photos / "ant" / name).read_bytes()[:400])
     (photos / "bee" / "text.png").write_text("no image")
     assert run("data", str(photos)) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.count("cannot be read as an image") == 3
-    assert "3 of 8 examples of" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert output.count("cannot be read as an image") == 3
+    assert "3 of 8 examples of" in output
 
 
 def test_the_command_data_looks_at_all_parts_of_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

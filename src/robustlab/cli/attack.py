@@ -1,4 +1,4 @@
-"""robustlab attack: make adversarial examples of some images."""
+"""robustlab attack: adversarial examples of some images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 EXAMPLE = "robustlab attack runs/standard --data fashion-mnist --attack targeted-pgd --eps 0.1 --limit 8"
 Ids = Annotated[
     str | None,
-    typer.Option("--ids", help="Numbers of examples, by commas; default: a random sample.", rich_help_panel=o.WHAT),
+    typer.Option("--ids", help="Numbers of examples, by commas; default: a random sample.", rich_help_panel=o.INPUT),
 ]
 Png = Annotated[
     bool,
     typer.Option(
-        "--png", help="Only images of 8 bits; each is saved as PNG, loaded and checked.", rich_help_panel=o.OUTPUT
+        "--png",
+        help="Restrict the attack to images of 8 bits; each is saved as PNG, loaded and checked.",
+        rich_help_panel=o.OUTPUT,
     ),
 ]
 
@@ -39,7 +41,7 @@ Png = Annotated[
 class Attacking:
     """The attack and its budget."""
 
-    attack: Annotated[str, typer.Option("--attack", help="One of {attacks}.", rich_help_panel=o.WHAT)] = "pgd"
+    attack: Annotated[str, typer.Option("--attack", help="One of {attacks}.", rich_help_panel=o.INPUT)] = "pgd"
     eps: o.OneEps = None
     norm: o.Norm = "linf"
     steps: o.OwnSteps = None
@@ -48,9 +50,9 @@ class Attacking:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Numbers of the examples, or how many are drawn."""
+    """Numbers of the examples, or the size of a random sample."""
 
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many examples.", rich_help_panel=o.WHAT)] = 8
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of examples.", rich_help_panel=o.INPUT)] = 8
     ids: Ids = None
     seed: o.Seed = 0
 
@@ -65,12 +67,12 @@ def attack(
     device: o.Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
     png: Png = False,
-    list_attacks: List = False,  # noqa: ARG001 -- it works by being there
+    list_attacks: List = False,  # noqa: ARG001 -- its callback lists them
     json: o.Json = False,
 ) -> None:
-    """Makes adversarial examples of some images: adversarial.safetensors, and a sheet of pictures as PNG.
+    """Makes adversarial examples of some images; writes adversarial.safetensors and a sheet of images as PNG.
 
-    The file holds x, x_adv, y, ids, prediction and prediction_adv. Images in [0, 1].
+    The file holds x, x_adv, y, ids, prediction and prediction_adv; images are in [0, 1].
     """
     from robustlab.attacks.uint8 import in_8_bits
     from robustlab.core import frozen
@@ -82,31 +84,31 @@ def attack(
     threat = parse.threat(
         attacking.norm, parse.budgets([attacking.eps] if attacking.eps else parse.usual_eps(attacking.norm))[-1]
     )
-    way = parse.attack(attacking.attack, threat, steps=attacking.steps, restarts=attacking.restarts)
-    way = in_8_bits(way) if png else way
+    method = parse.attack(attacking.attack, threat, steps=attacking.steps, restarts=attacking.restarts)
+    method = in_8_bits(method) if png else method
     model, seed = measured.model, chosen.seed
     loaded = parse.model(model, measured.architecture, measured.classes, place, size=images.size)
-    examples = parse.data(measured.data, measured.split, size=images, asker=(model, loaded))
+    examples = parse.data(measured.data, measured.split, size=images, named_model=(model, loaded))
     subject = parse.fitting(loaded, examples)
     batch = examples.batch(_chosen(chosen.ids, len(examples), chosen.limit, seed))
     x, y = batch.x.to(place), batch.y.to(place)
     with frozen(subject, training=False):
         seed_generators(seed)  # for a model that draws
-        x_adv = way(subject, x, y, seed=seed, ids=batch.ids.to(place))
-        made = Made(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
+        x_adv = method(subject, x, y, seed=seed, ids=batch.ids.to(place))
+        crafted = Crafted(batch, x_adv.cpu(), _probabilities(subject, x), _probabilities(subject, x_adv))
     home = directory(out, attacking.attack, model)
-    _write(made, home)
+    _write(crafted, home)
     saved = verify_saved(subject, x_adv, y, home / "png", ids=batch.ids) if png else None
     if is_image_shape(x.shape[1:]):
-        sheet(_rows(made, examples.classes), home / "sheet.png")
-    _shown(made, examples.classes, json=json)
+        sheet(_rows(crafted, examples.classes), home / "sheet.png")
+    _print(crafted, examples.classes, json=json)
     if saved is not None:
         show.say(f"{int(saved.fooled.sum())} of the {len(y)} images in {home / 'png'} fool the model when loaded again")
     show.say(f"Written to {home}", "good")
 
 
-class Made(NamedTuple):
-    """Adversarial examples and what the model says to them."""
+class Crafted(NamedTuple):
+    """Adversarial examples, and the model's probabilities before and after."""
 
     batch: Batch
     x_adv: Tensor
@@ -135,12 +137,12 @@ def _probabilities(model: nn.Module, x: Tensor) -> Tensor:
         return torch.softmax(model(x), dim=1).cpu()
 
 
-def _write(made: Made, home: Path) -> None:
+def _write(crafted: Crafted, home: Path) -> None:
     from robustlab.core import RunError
     from robustlab.runs.tensors import save_tensors
 
-    tensors = {"x": made.batch.x, "x_adv": made.x_adv, "y": made.batch.y, "ids": made.batch.ids}
-    tensors |= {"prediction": made.before.argmax(1), "prediction_adv": made.after.argmax(1)}
+    tensors = {"x": crafted.batch.x, "x_adv": crafted.x_adv, "y": crafted.batch.y, "ids": crafted.batch.ids}
+    tensors |= {"prediction": crafted.before.argmax(1), "prediction_adv": crafted.after.argmax(1)}
     try:
         plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_tensors(home / "adversarial.safetensors", plain)
@@ -148,28 +150,30 @@ def _write(made: Made, home: Path) -> None:
         raise RunError(f"cannot write to {home}: {error.strerror}; choose another directory with --out") from error
 
 
-def _rows(made: Made, classes: Sequence[str]) -> list[Row]:
+def _rows(crafted: Crafted, classes: Sequence[str]) -> list[Row]:
     from robustlab.report import Row
 
     return [
-        Row(x, x_adv, _said(before, classes), _said(after, classes))
-        for x, x_adv, before, after in zip(made.batch.x, made.x_adv, made.before, made.after, strict=True)
+        Row(x, x_adv, _label(before, classes), _label(after, classes))
+        for x, x_adv, before, after in zip(crafted.batch.x, crafted.x_adv, crafted.before, crafted.after, strict=True)
     ]
 
 
-def _said(probabilities: Tensor, classes: Sequence[str]) -> str:
+def _label(probabilities: Tensor, classes: Sequence[str]) -> str:
     """The predicted class and its probability."""
     number = int(probabilities.argmax())
     name = classes[number] if number < len(classes) else f"class {number}"
     return f"{name} {float(probabilities[number]):.0%}"
 
 
-def _shown(made: Made, classes: Sequence[str], *, json: bool) -> None:
-    """A line per example."""
+def _print(crafted: Crafted, classes: Sequence[str], *, json: bool) -> None:
+    """Prints a line per example."""
     head = ("example", "label", "before", "after")
     rows = [
-        (str(int(number)), classes[int(label)], _said(before, classes), _said(after, classes))
-        for number, label, before, after in zip(made.batch.ids, made.batch.y, made.before, made.after, strict=True)
+        (str(int(number)), classes[int(label)], _label(before, classes), _label(after, classes))
+        for number, label, before, after in zip(
+            crafted.batch.ids, crafted.batch.y, crafted.before, crafted.after, strict=True
+        )
     ]
     if json:
         show.machine([dict(zip(head, row, strict=True)) for row in rows])

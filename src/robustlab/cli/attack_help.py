@@ -17,14 +17,14 @@ NAMES = "{attacks}"
 
 
 class Registered(NamedTuple):
-    """What the help says of an attack."""
+    """Name of an attack, and whether it can be targeted."""
 
     name: str
     targeted: bool = False
 
 
 def fill_in(command: object) -> None:
-    """Writes the names of all attacks where the help of a typer command, or of those inside it, asks for them."""
+    """Writes the names of all attacks into the help of a Typer command and of the commands inside it."""
     for one in getattr(command, "commands", {}).values():
         fill_in(one)
     for option in getattr(command, "params", []):
@@ -37,10 +37,10 @@ def names() -> str:
     """All attacks by name, in a sentence."""
     ours = list(registered())
     others = sorted({point.name for point in entry_points(group="robustlab.attacks")})
-    said = [", ".join(one.name for one in ours)]
-    said += [f"of other packages {', '.join(others)}"] if others else []
-    said += [f"targeted- in front of {', '.join(one.name for one in ours if one.targeted)}: to a random wrong class"]
-    return "; ".join(said) + ". With options as in square:queries=1000, see robustlab attack --list"
+    parts = [", ".join(one.name for one in ours)]
+    parts += [f"of other packages {', '.join(others)}"] if others else []
+    parts += [f"targeted- in front of {', '.join(one.name for one in ours if one.targeted)}: to a random wrong class"]
+    return "; ".join(parts) + ". With options as in square:queries=1000, see robustlab attack --list"
 
 
 def registered() -> Iterator[Registered]:
@@ -56,8 +56,8 @@ def _calls(tree: ast.Module) -> Iterator[Registered]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "ATTACKS.register":
             name, spec = node.args
             if isinstance(name, ast.Constant):
-                told = [ast.unparse(one.value) for one in getattr(spec, "keywords", []) if one.arg == "targeted"]
-                yield Registered(str(name.value), told == ["True"])
+                targeted = [ast.unparse(one.value) for one in getattr(spec, "keywords", []) if one.arg == "targeted"]
+                yield Registered(str(name.value), targeted == ["True"])
 
 
 def _listed(wanted: bool) -> None:

@@ -42,7 +42,7 @@ Clean = Annotated[
     typer.Option(
         "--clean",
         help="For data that are corrupted already: the data set that they were made from.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=o.INPUT,
     ),
 ]
 Subsets = Annotated[
@@ -50,7 +50,7 @@ Subsets = Annotated[
     typer.Option(
         "--subset",
         help="Data set whose examples get a line of their own, such as fashion-mnist-a; can be repeated.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=o.INPUT,
     ),
 ]
 Baseline = Annotated[
@@ -72,7 +72,7 @@ Attacked = Annotated[
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        "--batch-size", min=1, help="Examples at a time; default: as many as fill 64 MiB.", rich_help_panel=o.HOW
+        "--batch-size", min=1, help="Examples at a time; default: as many as fill 64 MiB.", rich_help_panel=o.EXECUTION
     ),
 ]
 FailUnder = Annotated[

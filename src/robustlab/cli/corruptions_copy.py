@@ -26,7 +26,7 @@ LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")
 
 @dataclass(frozen=True)
 class Original:
-    """The data that are copied, and where the copy goes."""
+    """The data that are copied, and the directory of the copy."""
 
     data: Annotated[str, typer.Argument(help="Name of a data set, or a folder with one folder per class.")] = (
         "fashion-mnist"
@@ -52,29 +52,38 @@ class Files:
         ),
     ] = None
     image_format: Annotated[
-        str, typer.Option("--format", help="Of image files: png keeps every value, or jpeg.", rich_help_panel=o.OUTPUT)
+        str,
+        typer.Option(
+            "--format", help="Format of image files: png keeps every value, or jpeg.", rich_help_panel=o.OUTPUT
+        ),
     ] = "png"
-    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEG.", rich_help_panel=o.OUTPUT)] = 85
+    quality: Annotated[
+        int, typer.Option("--quality", min=1, max=100, help="Quality of JPEG.", rich_help_panel=o.OUTPUT)
+    ] = 85
 
 
 @dataclass(frozen=True)
-class How:
-    """Draws, processes and output of the command."""
+class Execution:
+    """Seed, processes and output of the command."""
 
     seed: o.Seed = 0
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes; default: as many as cores.", rich_help_panel=o.HOW),
+        typer.Option("--workers", min=1, help="Processes; default: as many as cores.", rich_help_panel=o.EXECUTION),
     ] = None
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only read a finished copy again and compare digests.", rich_help_panel=o.HOW),
+        typer.Option(
+            "--check",
+            help="Read a finished copy again and compare digests; write nothing.",
+            rich_help_panel=o.EXECUTION,
+        ),
     ] = False
     json: o.Json = False
 
 
 @from_fields
-def copy(original: Original, images: i.Images, corrupting: c.Corrupting, files: Files, how: How) -> None:
+def copy(original: Original, images: i.Images, corrupting: c.Corrupting, files: Files, execution: Execution) -> None:
     """Writes a corrupted copy of a data set: 15 corruptions at five severities, by default Fashion-MNIST-C.
 
     Ctrl-C or a crash loses nothing that is written: the same command resumes. At the end all files are read again and
@@ -84,49 +93,49 @@ def copy(original: Original, images: i.Images, corrupting: c.Corrupting, files: 
     from robustlab.evaluation import CopySettings, write_corrupted
 
     place = original.out or Path(f"{Path(original.data).name}-c")
-    if how.check:
-        _checked(place)
+    if execution.check:
+        _check(place)
         return
     names, severities = c.names(corrupting.corruptions), c.severities(corrupting.severities)
-    _one_of("layout", files.layout, LAYOUTS)
-    _one_of("format", files.image_format, FORMATS)
+    _check_word("layout", files.layout, LAYOUTS)
+    _check_word("format", files.image_format, FORMATS)
     variant = c.variant(corrupting.variant)
-    examples = parse.data(original.data, original.split, size=images, limit=original.limit, seed=how.seed)
+    examples = parse.data(original.data, original.split, size=images, limit=original.limit, seed=execution.seed)
     with resumable(place), show.bars() as bar:
         settings = CopySettings(
             layout=cast("Layout | None", files.layout),
             format=cast("Format", files.image_format),
             quality=files.quality,
             variant=variant,
-            seed=how.seed,
-            workers=how.workers or os.cpu_count() or 1,
+            seed=execution.seed,
+            workers=execution.workers or os.cpu_count() or 1,
             progress=lambda at: bar(at._replace(task=f"{at.task} {place}")),
         )
         manifest = write_corrupted(examples, place, corruptions=names, severities=severities, settings=settings)
-    _told(manifest, place, json=how.json)
+    _print(manifest, place, json=execution.json)
 
 
-def _one_of(what: str, typed: str | None, known: tuple[str, ...]) -> None:
+def _check_word(option: str, typed: str | None, known: tuple[str, ...]) -> None:
     if typed is not None and typed not in known:
         from robustlab.core.text import choice
 
-        raise typer.BadParameter(f"there is no {what} {typed!r}{choice(typed, known)}")
+        raise typer.BadParameter(f"there is no {option} {typed!r}{choice(typed, known)}")
 
 
-def _checked(place: Path) -> None:
-    """Reads a copy again."""
+def _check(place: Path) -> None:
+    """Reads a copy again and compares its digests."""
     from robustlab.evaluation import damaged_files
 
     with show.bars() as bar:
         wrong = damaged_files(place, lambda at: bar(at._replace(task=f"{at.task} {place}")))
     if wrong:
         for name in wrong[:10]:
-            show.say(f"{place / name} is missing, or not what was written", "error")
+            show.say(f"{place / name} is missing, or differs from what was written", "error")
         raise typer.Exit(2)
     show.say(f"All files of {place} are what was written", "good")
 
 
-def _told(manifest: CopyManifest, place: Path, *, json: bool) -> None:
+def _print(manifest: CopyManifest, place: Path, *, json: bool) -> None:
     from robustlab.runs.codec import encode
 
     if json:

@@ -30,7 +30,7 @@ EXAMPLE = "robustlab corruptions evaluate my_package.models:classifier --data fo
 
 @dataclass(frozen=True)
 class References:
-    """Data sets and runs that stand beside the model's accuracy in the report."""
+    """Data sets and runs that are reported with the model's accuracy."""
 
     clean: c.Clean = None
     subsets: c.Subsets = None
@@ -120,7 +120,7 @@ def _sets(measured: o.Measured, images: Images, clean: str | None, subject: nn.M
     kind, _, path = measured.data.partition(":")
     if kind == "corrupted" and clean is None and is_copy(Path(path)):
         return read_copy(path)
-    examples = parse.data(measured.data, measured.split, size=images, asker=(measured.model, subject))
+    examples = parse.data(measured.data, measured.split, size=images, named_model=(measured.model, subject))
     if isinstance(examples, CorruptedCopies):
         return ready_made(examples, None if clean is None else parse.data(clean, measured.split))
     if clean is not None:

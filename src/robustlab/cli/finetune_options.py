@@ -1,4 +1,4 @@
-"""The options of ``robustlab finetune`` beside those that other commands have, too, by what they are about."""
+"""Options of ``robustlab finetune`` that no other command has, by subject."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STAGES, LAYERS = "Stages", "Layers"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The network, as it comes."""
+    """The pretrained network."""
 
     model: Annotated[
         str,
@@ -25,7 +25,7 @@ class Pretrained:
             "--model",
             help="Pretrained: efficientnet-lite0, a timm name, package.module:function, a checkpoint or a training "
             "run.",
-            rich_help_panel=o.WHAT,
+            rich_help_panel=o.INPUT,
         ),
     ] = "efficientnet-lite0"
     architecture: o.Architecture = None
@@ -33,8 +33,8 @@ class Pretrained:
         bool,
         typer.Option(
             "--keep-head",
-            help="Keep the last layer, of weights that know these classes already.",
-            rich_help_panel=o.WHAT,
+            help="Keep the last layer, if the weights are trained on these classes already.",
+            rich_help_panel=o.INPUT,
         ),
     ] = False
 
@@ -48,10 +48,10 @@ class Images:
         typer.Option(
             "--size",
             min=1,
-            help="Side in pixels that images are brought to inside the model, those of a folder or torchvision when "
+            help="Side in pixels that images are resized to inside the model, those of a folder or torchvision when "
             "they are read: the shorter side is scaled to SIZE / 0.875, then the centre is cut out. "
             "Default: their own, at least 64 for published networks.",
-            rich_help_panel=o.WHAT,
+            rich_help_panel=o.INPUT,
         ),
     ] = None
     resize: i.Resize = None
@@ -64,15 +64,15 @@ class Stages:
     """Lengths of the two stages."""
 
     quick: Annotated[
-        bool, typer.Option("--quick", help="A first look: 2,000 images, 5 and 1 epochs.", rich_help_panel=STAGES)
+        bool, typer.Option("--quick", help="A first result: 2,000 images, 5 and 1 epochs.", rich_help_panel=STAGES)
     ] = False
     hold_out: Annotated[
         int | None,
         typer.Option(
             "--hold-out",
             min=0,
-            help="Images that are kept apart, by whose accuracy the best weights are kept; default a tenth, at most "
-            "5000.",
+            help="Images that are held out; the weights with the best accuracy on them are kept. Default: a tenth, "
+            "at most 5000.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -81,8 +81,8 @@ class Stages:
         typer.Option(
             "--head-epochs",
             min=0,
-            help="Of the last layers, on features of the frozen network that are made once; default 20; 0: leave it "
-            "out.",
+            help="Epochs of the last layers, on features of the frozen network that are computed once; default 20; "
+            "0: leave this stage out.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -91,21 +91,24 @@ class Stages:
         typer.Option(
             "--epochs",
             min=0,
-            help="Of the network, opened from the top down; default 5; 0: leave it out.",
+            help="Epochs of the network, unfrozen from the top down; default 5; 0: leave this stage out.",
             rich_help_panel=STAGES,
         ),
     ] = None
     patience: Annotated[
         int,
         typer.Option(
-            "--patience", min=1, help="End a stage after so many epochs without a better one.", rich_help_panel=STAGES
+            "--patience",
+            min=1,
+            help="End a stage after this number of epochs without a better one.",
+            rich_help_panel=STAGES,
         ),
     ] = 3
     features: Annotated[
         Path | None,
         typer.Option(
             "--features",
-            help="Folder of the features, which runs may share; default: in the directory of the run.",
+            help="Folder of the features, which several runs can share; default: in the directory of the run.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -115,39 +118,44 @@ class Stages:
 
 @dataclass(frozen=True)
 class Layers:
-    """Rates of the layers, and when they are opened."""
+    """Learning rates of the layers, and the order in which they are unfrozen."""
 
     head_rate: Annotated[
         float, typer.Option("--head-rate", min=0.0, help="Learning rate of the first stage.", rich_help_panel=LAYERS)
     ] = 1e-3
     learning_rate: Annotated[
         float,
-        typer.Option("--learning-rate", min=0.0, help="Of the head in the second stage.", rich_help_panel=LAYERS),
+        typer.Option(
+            "--learning-rate", min=0.0, help="Learning rate of the head in the second stage.", rich_help_panel=LAYERS
+        ),
     ] = 1e-3
     decay: Annotated[
         float,
-        typer.Option("--decay", help="Rate of a group of layers beside that of the one above.", rich_help_panel=LAYERS),
+        typer.Option("--decay", help="Rate of a group of layers relative to the group above.", rich_help_panel=LAYERS),
     ] = 0.7
     open_by: Annotated[
         float,
         typer.Option(
             "--open-by",
-            help="Share of the second stage after which all groups are open, in 0..1.",
+            help="Fraction of the second stage, 0..1, after which all groups are unfrozen.",
             rich_help_panel=LAYERS,
         ),
     ] = 0.5
     groups: Annotated[
         int | None,
         typer.Option(
-            "--groups", min=1, help="Only so many groups from the top are ever opened.", rich_help_panel=LAYERS
+            "--groups",
+            min=1,
+            help="Number of groups, from the top, that are unfrozen; default: all.",
+            rich_help_panel=LAYERS,
         ),
     ] = None
     keep_statistics: Annotated[
         bool,
         typer.Option(
             "--keep-statistics/--new-statistics",
-            help="Norm layers keep the running statistics of the weights, or follow the data, which takes many images. "
-            "The auxiliary ones of advprop always follow theirs.",
+            help="BatchNorm keeps the running statistics of the weights, or follows the data, which takes many "
+            "images. The auxiliary BatchNorm of advprop always follows the data.",
             rich_help_panel=LAYERS,
         ),
     ] = True

@@ -1,4 +1,4 @@
-"""Images on the command line: how those of folders get their size, and which class has which number."""
+"""Images on the command line: their size, and the order of classes of folders."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ Resize = Annotated[
     str | None,
     typer.Option(
         "--resize",
-        help="How images of a folder or torchvision get to --size: crop (the shorter side to SIZE / 0.875, then the "
+        help="Resizing of images of a folder or torchvision to --size: crop (the shorter side to SIZE / 0.875, then "
+        "the "
         "centre), squash (both sides to SIZE) or pad (the longer side to SIZE, the rest black). Default: crop.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=o.INPUT,
     ),
 ]
 Interpolation = Annotated[
     str | None,
     typer.Option(
         "--interpolation",
-        help="Of Pillow, with --size: bicubic, bilinear, nearest, lanczos, box or hamming. Default: bicubic.",
-        rich_help_panel=o.WHAT,
+        help="Interpolation of Pillow, with --size: bicubic, bilinear, nearest, lanczos, box or hamming. Default: "
+        "bicubic.",
+        rich_help_panel=o.INPUT,
     ),
 ]
 ClassesFrom = Annotated[
@@ -42,8 +44,8 @@ ClassesFrom = Annotated[
     typer.Option(
         "--classes-from",
         help="Order of the classes of a folder: a text file with a name per line, JSON, or the folder that the model "
-        "learned from. Default: by alphabet, ImageNet's for synsets.",
-        rich_help_panel=o.WHAT,
+        "was trained on. Default: by alphabet, ImageNet's for synsets.",
+        rich_help_panel=o.INPUT,
     ),
 ]
 
@@ -58,7 +60,7 @@ class Images:
     classes_from: ClassesFrom = None
 
 
-class Asker(NamedTuple):
+class NamedModel(NamedTuple):
     """The model that the images are for."""
 
     name: str
@@ -75,52 +77,54 @@ class Asker(NamedTuple):
         return found
 
 
-def read(name: str, split: str, images: Images, progress: Report | None = None, asker: Asker | None = None) -> Examples:
-    """A data set by name, its images of the size that was typed, else of the one that the model says.
+def read(
+    name: str, split: str, images: Images, progress: Report | None = None, named_model: NamedModel | None = None
+) -> Examples:
+    """A data set by name, its images of the size that was typed, else of the model's.
 
-    Raises: BadParameter for an option that this data set has no use for, or that says nothing.
+    Raises: BadParameter for an option that this data set does not use, or that has no effect.
     """
     from robustlab.data import Framing, load
     from robustlab.data.folder import image_folder
     from robustlab.data.ready_made import corrupted_folders
 
     split = _part(name, split)
-    framing = framed(images, None if asker is None else asker.framing())
+    framing = framed(images, None if named_model is None else named_model.framing())
     kind = f"{name.partition(':')[0]}:"
     if images.classes_from is not None:
         if kind == CORRUPTED:
             path = name.removeprefix(CORRUPTED)
             return corrupted_folders(path, size=images.size, classes=images.classes_from)
         if kind != FOLDER:
-            raise typer.BadParameter(f"--classes-from is for folders: {name} says the order of its classes itself")
+            raise typer.BadParameter(f"--classes-from is for folders: {name} has an order of classes of its own")
         return image_folder(name.removeprefix(FOLDER), split=split, classes=images.classes_from, framing=framing)
     if kind in (FOLDER, TORCHVISION):
-        if kind == TORCHVISION and asker is None and isinstance(framing, Framing):
+        if kind == TORCHVISION and named_model is None and isinstance(framing, Framing):
             framing = replace(framing, channels=None)
         return load(name, split=split, size=framing, progress=progress)
     if images.resize is not None or images.interpolation is not None:
         raise typer.BadParameter(
-            f"--resize and --interpolation are for folders and torchvision: {name} has its own way"
+            f"--resize and --interpolation are for folders and torchvision: {name} has a size of its own"
         )
     size = framing.size if framing is not None and kind[:-1] in _AS_PUBLISHED else images.size
     return load(name, split=split, size=size, progress=progress)
 
 
 def _part(name: str, split: str) -> str:
-    """The split; all of a folder that is not divided, where one would learn from it."""
+    """The split; all of a folder without splits, where the split for training is typed."""
     from robustlab.data.folder import splits_of
 
     folder = Path(name.removeprefix(FOLDER)).expanduser()
     if split != "train" or not name.startswith(FOLDER) or not folder.is_dir() or splits_of(folder):
         return split
-    show.say(f"{folder} is not divided into train and val: all of it is taken; evaluate on other images.", "warning")
+    show.say(f"{folder} is not divided into train and val, so all of it is used; evaluate on other images.", "warning")
     return "all"
 
 
 def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | PublishedFraming | None:
     """The framing that was typed; if none was, the model's own.
 
-    Raises: BadParameter for words that there are not, or if nothing says the size.
+    Raises: BadParameter for an unknown word, or without a size.
     """
     from robustlab.core.text import choice
     from robustlab.data import Framing
@@ -136,7 +140,7 @@ def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | 
         return own
     size = images.size or (None if own is None else own.size)
     if size is None:
-        raise typer.BadParameter("--resize and --interpolation go with --size")
-    made = Framing(size, channels=3 if own is None else own.channels)
+        raise typer.BadParameter("--resize and --interpolation need --size: add it")
+    framing = Framing(size, channels=3 if own is None else own.channels)
     typed = {"resize": images.resize, "interpolation": images.interpolation}
-    return replace(made, **{name: word for name, word in typed.items() if word is not None})  # type: ignore[arg-type]
+    return replace(framing, **{name: word for name, word in typed.items() if word is not None})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The options of ``robustlab noisy-student`` beside those that other commands have, too, by what they are about."""
+"""Options of ``robustlab noisy-student`` that no other command has, by subject."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ STUDENT, LABELS, STAGES = "Student", "Pseudo-labels", "Stages"
 
 @dataclass(frozen=True)
 class Images:
-    """The images that have labels, and those that are used without."""
+    """Images with labels, and those that are used without."""
 
     model: Annotated[
         str,
         typer.Argument(
             help="Name of the network (batchnorm-cnn, timm:efficientnet_b0,stride=1,dropout=0.2,drop_path=0.2), or "
-            "package.module:function: of the teacher, and of the students unless --student says something else.",
+            "package.module:function: for the teacher, and for the students unless --student is given.",
         ),
     ] = "batchnorm-cnn"
     data: o.Data = "fashion-mnist"
@@ -33,8 +33,8 @@ class Images:
         typer.Option(
             "--labels",
             min=1,
-            help="Only so many examples keep their label; the others are used without.",
-            rich_help_panel=o.WHAT,
+            help="Number of examples that keep their label; the others are used without.",
+            rich_help_panel=o.INPUT,
         ),
     ] = None
     unlabelled: Annotated[
@@ -42,30 +42,31 @@ class Images:
         typer.Option(
             "--unlabelled",
             help="Name of a data set, or a folder of folders of images, that is used without labels; instead of "
-            "--labels. Of the data that the labels are from it has the labelled images, too, and a warning says so.",
-            rich_help_panel=o.WHAT,
+            "--labels. If it contains the labelled images, a warning is printed.",
+            rich_help_panel=o.INPUT,
         ),
     ] = None
     unlabelled_split: Annotated[
         str | None,
         typer.Option(
             "--unlabelled-split",
-            help="Which part of --unlabelled; default train, or all where it is not divided; all has test images, too.",
-            rich_help_panel=o.WHAT,
+            help="Split of --unlabelled; default train, or all where it is not divided; all includes test images.",
+            rich_help_panel=o.INPUT,
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Teacher, students and fine-tuning, and how long each is trained."""
+    """Teacher, students and fine-tuning, and the lengths of their trainings."""
 
     teacher: Annotated[
         str | None,
         typer.Option(
             "--teacher",
-            help="A trained one: a checkpoint (NAME=CHECKPOINT if it does not say its architecture), a training run, "
-            "or package.module:function. Default: it is trained on the labels.",
+            help="A trained teacher: a checkpoint (NAME=CHECKPOINT if it does not name its architecture), a training "
+            "run, "
+            "or package.module:function. Default: a new one, trained on the labels.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -73,7 +74,8 @@ class Stages:
         bool,
         typer.Option(
             "--quick",
-            help="A first look: 2,500 images, of which a fifth keep their label, one student, 10 epochs each, batches "
+            help="A first result: 2,500 images, of which a fifth keep their label, one student, 10 epochs each, "
+            "batches "
             "of 32.",
             rich_help_panel=STAGES,
         ),
@@ -81,13 +83,19 @@ class Stages:
     rounds: Annotated[
         int | None,
         typer.Option(
-            "--rounds", min=1, help="Students; each is the teacher of the next; default 3.", rich_help_panel=STAGES
+            "--rounds",
+            min=1,
+            help="Number of students; each is the teacher of the next; default 3.",
+            rich_help_panel=STAGES,
         ),
     ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
-            "--epochs", min=1, help="Passes of the first teacher over them; default 5.", rich_help_panel=STAGES
+            "--epochs",
+            min=1,
+            help="Passes of the first teacher over the labelled images; default 5.",
+            rich_help_panel=STAGES,
         ),
     ] = None
     student_epochs: Annotated[
@@ -104,8 +112,8 @@ class Stages:
         typer.Option(
             "--tune-epochs",
             min=0,
-            help="Of the last student at the end, on labelled images, without noise and at a tenth of the rate; "
-            "0: none.",
+            help="Epochs of fine-tuning of the last student on labelled images, without noise, at a tenth of the "
+            "rate; 0: none.",
             rich_help_panel=STAGES,
         ),
     ] = 1
@@ -114,8 +122,8 @@ class Stages:
         typer.Option(
             "--tune-size",
             min=1,
-            help="Side in pixels at which the last student sees the images while it is fine-tuned, and from then on; "
-            "it enlarges them itself. Default: as before.",
+            help="Side in pixels at which the last student sees the images during fine-tuning and afterwards; "
+            "it resizes them itself. Default: unchanged.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -124,8 +132,8 @@ class Stages:
         typer.Option(
             "--hold-out",
             min=1,
-            help="Keep so many labelled images apart; of each training the epoch with the best accuracy on them is "
-            "kept.",
+            help="Number of labelled images that are held out; of each training the epoch with the best accuracy on "
+            "them is kept.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -139,16 +147,22 @@ class Student:
 
     student: Annotated[
         str | None,
-        typer.Option("--student", help="Name of the students' network, equal or larger.", rich_help_panel=STUDENT),
+        typer.Option(
+            "--student", help="Name of the students' network, of equal size or larger.", rich_help_panel=STUDENT
+        ),
     ] = None
     magnitude: Annotated[
         int,
         typer.Option(
-            "--magnitude", min=0, max=30, help="Of the two operations of RandAugment, 0..30.", rich_help_panel=STUDENT
+            "--magnitude",
+            min=0,
+            max=30,
+            help="Magnitude of the two operations of RandAugment, 0..30.",
+            rich_help_panel=STUDENT,
         ),
     ] = 9
     no_noise: Annotated[
-        bool, typer.Option("--no-noise", help="Leave the images of students as they are.", rich_help_panel=STUDENT)
+        bool, typer.Option("--no-noise", help="Train students on unchanged images.", rich_help_panel=STUDENT)
     ] = False
     average: Annotated[
         float,
@@ -160,13 +174,13 @@ class Student:
 
 @dataclass(frozen=True)
 class Labels:
-    """Pseudo-labels: which images get one, and of what kind."""
+    """Pseudo-labels: their number, threshold and kind."""
 
     ratio: Annotated[
         int,
         typer.Option(
             "--ratio",
-            help="Pseudo-labelled images with each labelled one; they come on top of the batch.",
+            help="Pseudo-labelled images for each labelled one, in addition to the batch.",
             rich_help_panel=LABELS,
         ),
     ] = 4
@@ -174,7 +188,7 @@ class Labels:
         float,
         typer.Option(
             "--threshold",
-            help="Images are left out of which the teacher is not more confident.",
+            help="Images on which the teacher's confidence is not above this value are left out.",
             rich_help_panel=LABELS,
         ),
     ] = 0.3
@@ -182,8 +196,8 @@ class Labels:
         str,
         typer.Option(
             "--per-class",
-            help="Images of each class: a number, mean (of what there is), or all, as many as there are. The most "
-            "confident are kept, classes with fewer repeat theirs.",
+            help="Images of each class: a number, mean (the mean over classes), or all. The most confident are kept; "
+            "classes with fewer repeat theirs.",
             rich_help_panel=LABELS,
         ),
     ] = "mean"

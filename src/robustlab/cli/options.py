@@ -1,4 +1,4 @@
-"""Options that several commands have, said once."""
+"""Options of several commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from robustlab.cli.parse import EPS
 
-WHAT, HOW, OUTPUT = "What", "How", "Output"
+INPUT, EXECUTION, OUTPUT = "Input", "Execution", "Output"
 
 Model = Annotated[
     str,
@@ -23,13 +23,15 @@ Architecture = Annotated[
     str | None,
     typer.Option(
         "--architecture",
-        help="Name of the architecture, for a checkpoint that does not say; or type NAME=CHECKPOINT.",
-        rich_help_panel=WHAT,
+        help="Name of the architecture, for a checkpoint that does not name it; or type NAME=CHECKPOINT.",
+        rich_help_panel=INPUT,
     ),
 ]
 Classes = Annotated[
     int | None,
-    typer.Option("--classes", min=2, help="Number of classes, where the model can have any.", rich_help_panel=WHAT),
+    typer.Option(
+        "--classes", min=2, help="Number of classes, for a model that takes any number.", rich_help_panel=INPUT
+    ),
 ]
 Data = Annotated[
     str,
@@ -37,19 +39,18 @@ Data = Annotated[
         "--data",
         help="Name of a data set (robustlab data lists them; torchvision:Flowers102), or a folder with one folder per "
         "class.",
-        rich_help_panel=WHAT,
+        rich_help_panel=INPUT,
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="Which part of the data set.", rich_help_panel=WHAT)]
+Split = Annotated[str, typer.Option("--split", help="Split of the data set.", rich_help_panel=INPUT)]
 Size = Annotated[
     int | None,
     typer.Option(
         "--size",
         min=1,
-        help="Side N in pixels that images of a folder or torchvision are brought to: the shorter side is scaled to "
-        "N / 0.875, then the centre is cut out. Default: as the model was published with, else as they "
-        "are.",
-        rich_help_panel=WHAT,
+        help="Side N in pixels that images of a folder or torchvision are resized to: the shorter side is scaled to "
+        "N / 0.875, then the centre is cropped. Default: the size of the published model, else unchanged.",
+        rich_help_panel=INPUT,
     ),
 ]
 Attacks = Annotated[
@@ -57,15 +58,15 @@ Attacks = Annotated[
     typer.Option(
         "--attack",
         help="One or more, by commas or repeated: {attacks}. Default: autoattack, the standard suite.",
-        rich_help_panel=WHAT,
+        rich_help_panel=INPUT,
     ),
 ]
 Quick = Annotated[
     bool,
     typer.Option(
         "--quick",
-        help="A first look: APGD-CE and APGD-T on a random sample of 500 (or --limit): an upper bound.",
-        rich_help_panel=WHAT,
+        help="A first result: APGD-CE and APGD-T on a random sample of 500 (or --limit): an upper bound.",
+        rich_help_panel=INPUT,
     ),
 ]
 _USUAL = "; default by norm: " + ", ".join(f"{norm} {eps}" for norm, eps in EPS.items())
@@ -74,50 +75,53 @@ Eps = Annotated[
     typer.Option(
         "--eps",
         help=f"Budget in units of [0, 1], as 0.1 or 8/255, several by commas or repeated{_USUAL}.",
-        rich_help_panel=WHAT,
+        rich_help_panel=INPUT,
     ),
 ]
-OneEps = Annotated[str | None, typer.Option("--eps", help=f"Budget, as 0.1 or 8/255{_USUAL}.", rich_help_panel=WHAT)]
-Norm = Annotated[str, typer.Option("--norm", help="linf, l2 or l1.", rich_help_panel=WHAT)]
-Steps = Annotated[int, typer.Option("--steps", min=1, help="Of iterated attacks.", rich_help_panel=WHAT)]
+OneEps = Annotated[str | None, typer.Option("--eps", help=f"Budget, as 0.1 or 8/255{_USUAL}.", rich_help_panel=INPUT)]
+Norm = Annotated[str, typer.Option("--norm", help="linf, l2 or l1.", rich_help_panel=INPUT)]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps of iterated attacks.", rich_help_panel=INPUT)]
 OwnSteps = Annotated[
     int | None,
     typer.Option(
         "--steps",
         min=1,
-        help="Of attacks that take steps; default 40, for apgd and fab 100.",
-        rich_help_panel=WHAT,
+        help="Steps of iterated attacks; default 40, for apgd and fab 100.",
+        rich_help_panel=INPUT,
     ),
 ]
 Restarts = Annotated[
-    int, typer.Option("--restarts", min=1, help="Runs of attacks that start at random.", rich_help_panel=WHAT)
+    int, typer.Option("--restarts", min=1, help="Runs of attacks that start at random.", rich_help_panel=INPUT)
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples at a time.", rich_help_panel=HOW)]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random draw.", rich_help_panel=HOW)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples at a time.", rich_help_panel=EXECUTION)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", rich_help_panel=EXECUTION)]
 Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda or mps; auto takes cuda, mps or cpu.", rich_help_panel=HOW)
+    str,
+    typer.Option("--device", help="auto, cpu, cuda or mps; auto takes cuda, mps or cpu.", rich_help_panel=EXECUTION),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, help="Only so many examples, a simple random sample.", rich_help_panel=WHAT),
+    typer.Option(
+        "--limit", min=1, help="Number of examples, a simple random sample; default: all.", rich_help_panel=INPUT
+    ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel=OUTPUT)
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "--out", help="Directory of the run; if it holds this run unfinished, it goes on.", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--out", help="Directory of the run; an unfinished run in it is resumed.", rich_help_panel=OUTPUT),
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--name", help="What reports call the model; default: as it was typed.", rich_help_panel=OUTPUT),
+    typer.Option("--name", help="Name of the model in reports; default: as typed.", rich_help_panel=OUTPUT),
 ]
 Png = Annotated[
     bool,
     typer.Option(
-        "--png", help="Also write what fooled the model as PNG, each loaded again and checked.", rich_help_panel=OUTPUT
+        "--png",
+        help="Also write the images that fool the model as PNG; each is loaded again and checked.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Runs = Annotated[list[Path], typer.Argument(help="Directories of runs.", show_default=False)]
@@ -128,7 +132,7 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Go on although something serious was found about model or data beforehand.",
+        help="Go on although the doctor has a serious finding about model or data beforehand.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -146,7 +150,7 @@ FailUnder = Annotated[
 
 @dataclass(frozen=True)
 class Learned:
-    """Data that are learned from."""
+    """Data for training."""
 
     data: Data = "fashion-mnist"
     split: Split = "train"
@@ -166,7 +170,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Run:
-    """Draws, device and output of a run that goes on where it stopped."""
+    """Draws, device and output of a run that can be resumed."""
 
     seed: Seed = 0
     device: Device = "auto"

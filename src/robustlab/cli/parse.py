@@ -1,4 +1,4 @@
-"""From words on the command line to values: eps, norms, attacks, models, data sets, devices."""
+"""Values of words on the command line: eps, norms, attacks, models, data sets, devices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 EPS = {"linf": "8/255", "l2": "0.5", "l1": "12"}
-"""Budgets where none is given: those that CIFAR-10 models are compared at, by norm."""
+"""Default budgets by norm: those of comparisons on CIFAR-10."""
 
 
 def budgets(values: Sequence[str]) -> tuple[float, ...]:
@@ -48,7 +48,7 @@ def _number(word: str, what: str = "eps") -> float:
 
 
 def usual_eps(norm: str) -> list[str]:
-    """The budget where none was typed."""
+    """The default budget."""
     return [EPS.get(norm.lower(), EPS["linf"])]
 
 
@@ -142,31 +142,31 @@ def data(
     size: int | Images | None = None,
     limit: int | None = None,
     seed: int = 0,
-    asker: tuple[str, nn.Module] | None = None,
+    named_model: tuple[str, nn.Module] | None = None,
 ) -> Examples:
     """A data set by name, or the folder of images per class at a path; a random sample of it with a limit.
 
     Args:
         name: of the data set, or a path.
         split: of it.
-        size: of images, or all that was typed about them.
+        size: of images, or all options about them.
         limit: size of the sample; None: all.
         seed: of the sample.
-        asker: name of the model that the images are for, and the model.
+        named_model: name of the model that the images are for, and the model.
     """
-    from robustlab.cli.images import Asker, Images, read
+    from robustlab.cli.images import Images, NamedModel, read
     from robustlab.cli.show import bars
     from robustlab.data import sample
 
     known = f"folder:{name}" if Path(name).is_dir() else name
     with bars() as report:
         images = size if isinstance(size, Images) else Images(size)
-        found = read(known, split, images, report, None if asker is None else Asker(*asker))
+        found = read(known, split, images, report, None if named_model is None else NamedModel(*named_model))
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 
 def learned_part(name: str) -> str:
-    """The split of a data set that is there to learn from; "all" where nothing is divided."""
+    """The split of a data set for training; "all" where nothing is divided."""
     from robustlab.data.named import DATA_SETS
 
     folder = Path(name.removeprefix("folder:")).expanduser()
@@ -177,24 +177,26 @@ def learned_part(name: str) -> str:
 
 
 def overlapping(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Whether two data sets, by name and split, have images in common because they are of one set."""
+    """True if two data sets, by name and split, share images because they are splits of one set."""
     names = [Path(name.removeprefix("folder:")).expanduser().resolve() for name, _ in (one, other)]
     return names[0] == names[1] and (one[1] == other[1] or "all" in (one[1], other[1]))
 
 
 def apart(flag: str, size: int, examples: Examples, seed: int) -> tuple[Examples, Examples]:
-    """A random sample of so many examples as an option asks for, and the rest."""
+    """A random sample of the size of an option, and the rest."""
     from robustlab import data
 
     if size >= len(examples):
-        raise typer.BadParameter(f"{flag} {size} takes all there is: {examples.name} has {len(examples)} examples")
+        raise typer.BadParameter(
+            f"{flag} {size} leaves no other examples: {examples.name} has {len(examples)} examples"
+        )
     return data.apart(examples, size, seed=seed)
 
 
 def reachable(name: str) -> str:
-    """The name of a model; if it is one of a function, Python finds modules where the user stands from now on.
+    """The name of a model; for a function, adds the working directory to the path of Python's modules.
 
-    Never before: nothing that lies there by chance, or came there with somebody's files, is imported unasked.
+    Not earlier: no module that is there by chance, or came with downloaded files, is imported unless it is named.
     """
     if ":" in name and not name.startswith("timm:") and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -219,16 +221,16 @@ def model(
 
     Args:
         name: of the model, or a path.
-        architecture: of a checkpoint that does not say it.
-        classes: how many; None: as published, or as the checkpoint says.
-        place: where it goes.
+        architecture: of a checkpoint that does not name it.
+        classes: their number; None: as published, or of the checkpoint.
+        place: device of the model.
         size: of the images, for networks by name; None: as published.
     """
     from robustlab.models import load
 
-    said, file = named_file(name, architecture)
-    if said is not None:
-        return load(reachable(said), classes=classes, checkpoint=file, size=size).to(place)
+    named, file = named_file(name, architecture)
+    if named is not None:
+        return load(reachable(named), classes=classes, checkpoint=file, size=size).to(place)
     return load(reachable(file), classes=classes, size=None if Path(file).exists() else size).to(place)
 
 
@@ -263,17 +265,17 @@ def fitting(model: nn.Module, examples: Examples) -> nn.Module:
     home = next((p.device for p in model.parameters()), x.device)
     with frozen(model, training=False), torch.no_grad():
         wrong = _channels(model, x)
-        advice = f"{f'{wrong}; ' if wrong else ''}is --data or --size right for it?"
+        advice = f"{f'{wrong}; ' if wrong else ''}check --data and --size"
         with called("the model", inputs(x, examples.name), advice=advice):
             checked_logits(model(x.to(home)), x)
     return model
 
 
 def _channels(model: nn.Module, x: Tensor) -> str:
-    """What is wrong if the images have other channels than the first layer takes."""
+    """A sentence if the images do not have the channels of the first layer, else nothing."""
     from torch import nn
 
     first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
     if first is None or x.ndim != 4 or first.in_channels == x.shape[1]:
         return ""
-    return f"it was made for images with {first.in_channels} channels, these have {x.shape[1]}"
+    return f"it takes images with {first.in_channels} channels, these have {x.shape[1]}"

@@ -1,4 +1,4 @@
-"""The options of commands that train beside those of their recipes, by what they are about."""
+"""Options of commands that train, those of recipes left out, by subject."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Network:
     ] = None
     activation: Annotated[
         str | None,
-        typer.Option("--activation", help="Smooth one in place of ReLU, such as silu.", rich_help_panel=o.WHAT),
+        typer.Option("--activation", help="Smooth activation in place of ReLU, such as silu.", rich_help_panel=o.INPUT),
     ] = None
 
 
@@ -46,20 +46,22 @@ class Corrupting:
         list[str] | None,
         typer.Option(
             "--corruptions",
-            help="Any recipe, on corrupted images: names, several by commas or repeated; all: those of ImageNet-C with "
-            "the 4 extra ones.",
+            help="Train any recipe on corrupted images: names, several by commas or repeated; all: the 15 of "
+            "ImageNet-C and its 4 extra ones.",
             rich_help_panel=PANEL,
         ),
     ] = None
     severities: Annotated[
         str | None,
-        typer.Option("--severities", help="Of --corruptions, as 1-3 or 1,3,5; default 1-3.", rich_help_panel=PANEL),
+        typer.Option(
+            "--severities", help="Severities of --corruptions, as 1-3 or 1,3,5; default 1-3.", rich_help_panel=PANEL
+        ),
     ] = None
     variant: Annotated[
         str | None,
         typer.Option(
             "--variant",
-            help="Of --corruptions: imagenet-c (the default), corrected, cifar-c (for small images) or "
+            help="Variant of --corruptions: imagenet-c (the default), corrected, cifar-c (for small images) or "
             "imagecorruptions.",
             rich_help_panel=PANEL,
         ),
@@ -68,31 +70,33 @@ class Corrupting:
 
 @dataclass(frozen=True)
 class Length:
-    """Length and order of a run; None: what the preset of the recipe says."""
+    """Length of a run; None: the value of the preset."""
 
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Passes over the data; default 5.", rich_help_panel=RUN)
     ] = None
     batch_size: BatchSize = None
     accumulate: Annotated[
-        int, typer.Option("--accumulate", min=1, help="Parts that a batch is cut into.", rich_help_panel=RUN)
+        int,
+        typer.Option(
+            "--accumulate", min=1, help="Number of parts of a batch whose gradients are added.", rich_help_panel=RUN
+        ),
     ] = 1
     clip: Annotated[
         float | None,
-        typer.Option("--clip", help="The largest length of the gradient of all weights.", rich_help_panel=UPDATES),
+        typer.Option("--clip", help="Largest L2 norm of the gradient of all weights.", rich_help_panel=UPDATES),
     ] = None
     average: Annotated[
         float | None,
         typer.Option(
             "--average",
-            help="Decay of a moving average of the weights, such as 0.999, which is then what is measured and comes "
-            "back.",
+            help="Decay of a moving average of the weights, such as 0.999; the average is evaluated and saved.",
             rich_help_panel=UPDATES,
         ),
     ] = None
     patience: Annotated[
         int | None,
-        typer.Option("--patience", help="End after so many epochs without a better one.", rich_help_panel=RUN),
+        typer.Option("--patience", help="End after this number of epochs without a better one.", rich_help_panel=RUN),
     ] = None
     precision: Annotated[
         str | None, typer.Option("--precision", help=f"{PRECISIONS}, with --robust auto.", rich_help_panel=RUN)
@@ -102,7 +106,7 @@ class Length:
         typer.Option(
             "--hold-out",
             min=1,
-            help="Keep so many examples apart, attack them with PGD-10 after each epoch; the best weights are kept.",
+            help="Number of held-out examples, attacked with PGD-10 after each epoch; the best weights are kept.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -115,7 +119,9 @@ class Rule:
     optimizer: Annotated[
         str | None,
         typer.Option(
-            "--optimizer", help="sgd (the default), adamw, or any other of torch by its name.", rich_help_panel=UPDATES
+            "--optimizer",
+            help="sgd (the default), adamw, or any other optimizer of torch by its name.",
+            rich_help_panel=UPDATES,
         ),
     ] = None
     learning_rate: Annotated[
@@ -123,17 +129,21 @@ class Rule:
         typer.Option(
             "--learning-rate",
             min=0.0,
-            help="Highest rate; default 0.1 for sgd, 0.001 for adamw, for others torch's.",
+            help="Highest learning rate; default 0.1 for sgd, 0.001 for adamw, torch's default for others.",
             rich_help_panel=UPDATES,
         ),
     ] = None
     momentum: Annotated[
         float | None,
-        typer.Option("--momentum", help="Of optimizers that have it; default 0.9 for sgd.", rich_help_panel=UPDATES),
+        typer.Option(
+            "--momentum", help="Momentum, for optimizers that have it; default 0.9 for sgd.", rich_help_panel=UPDATES
+        ),
     ] = None
     weight_decay: Annotated[
         float | None,
-        typer.Option("--weight-decay", help="Default 5e-4 for sgd, 0.01 for adamw.", rich_help_panel=UPDATES),
+        typer.Option(
+            "--weight-decay", help="Weight decay; default 5e-4 for sgd, 0.01 for adamw.", rich_help_panel=UPDATES
+        ),
     ] = None
     schedule: Annotated[
         str | None,
@@ -143,10 +153,11 @@ class Rule:
         str | None,
         typer.Option(
             "--drops",
-            help="Shares of the training where multi-step drops to a tenth; default 0.5,0.75.",
+            help="Fractions of the training after which multi-step drops to a tenth; default 0.5,0.75.",
             rich_help_panel=UPDATES,
         ),
     ] = None
     cycles: Annotated[
-        int | None, typer.Option("--cycles", help="Of the cyclic schedule; default 4.", rich_help_panel=UPDATES)
+        int | None,
+        typer.Option("--cycles", help="Number of cycles of the cyclic schedule; default 4.", rich_help_panel=UPDATES),
     ] = None
