@@ -13,7 +13,7 @@ __all__ = ["app"]
 
 
 def __getattr__(name: str) -> object:
-    """Fetches the command on first use: interrupts are taken before it is loaded."""
+    """Fetches the command on first use: interrupts are handled before it is loaded."""
     if name != "app":
         raise AttributeError(f"module 'robustlab.cli' has no attribute {name!r}")
     from robustlab.cli.main import built

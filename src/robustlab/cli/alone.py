@@ -10,7 +10,7 @@ from typing import TextIO
 
 
 class _Kept:
-    """Where results go while standard output is kept for them."""
+    """Destination of results while standard output is reserved for them."""
 
     put: Callable[[str], object] | None = None
 
@@ -25,7 +25,7 @@ def put(text: str) -> None:
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """Inside the block nothing gets to standard output but what is ``put``, so that it can be parsed.
+    """Keeps standard output for what is ``put`` inside the block, so that it can be parsed.
 
     Prints of Python go to standard error, and where standard output is the process's own, so does what other languages
     and child processes write.

@@ -1,4 +1,4 @@
-"""Exit codes of the command, said once: the help, the guide and the commands take them from here."""
+"""Exit codes of the command: the help, the guide and the commands use these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """How a command ended; 0 is said only where everything that was asked for was done, verdict included."""
+    """End of a command; 0 only if everything that was requested is done, the verdict included."""
 
     DONE = 0
     FAULT = 1
@@ -20,17 +20,17 @@ class Code(IntEnum):
 
 
 MEANINGS = {
-    Code.DONE: "done, and what `--fail-under` or `--strict` asks for is so",
+    Code.DONE: "done, and the conditions of `--fail-under` and `--strict` hold",
     Code.FAULT: "a fault of robustlab itself; please report what it printed",
-    Code.WRONG: "wrong use, a failure of the model, its function, data or files (whatever they raise, `sys.exit(0)` "
-    "included), or something that the machine lacks; one line says what, `--debug` shows the traceback",
+    Code.WRONG: "wrong use, a failure of the model, its function, data or files (any exception, `sys.exit(0)` too), "
+    "or a resource that the machine lacks; one line names the cause, `--debug` shows the traceback",
     Code.BELOW: "the lower bound of robust accuracy, or of mean accuracy under corruption, is below `--fail-under`",
     Code.SERIOUS: "a serious finding, with `--strict` or before an attack that it makes meaningless",
-    Code.DIVERGED: "training diverged: the loss is no number any more; the last complete epoch is kept, one line says "
-    "where",
-    Code.STOPPED: "interrupted (Ctrl-C, SIGINT), at whatever moment; a run says how to go on",
-    Code.CLOSED: "nobody reads standard output any more (`robustlab ... | head`), so not all was said",
-    Code.TERMINATED: "ended from outside (SIGTERM); a run goes on with the same command, like after every other end",
+    Code.DIVERGED: "training diverged: the loss is not a number; the last complete epoch is kept, one line names its "
+    "place",
+    Code.STOPPED: "interrupted (Ctrl-C, SIGINT) at any moment; a run prints the command that resumes it",
+    Code.CLOSED: "standard output was closed (`robustlab ... | head`), so the output is incomplete",
+    Code.TERMINATED: "ended from outside (SIGTERM); the same command resumes a run, as after every other end",
 }
 """In Markdown, by code."""
 

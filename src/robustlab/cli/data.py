@@ -1,4 +1,4 @@
-"""robustlab data: which data sets there are, and fetch them."""
+"""robustlab data: a list of the data sets, and their download."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ EXAMPLE = "robustlab data fashion-mnist"
 
 
 def data(
-    name: Annotated[str | None, typer.Argument(help="Data set to fetch, or folder to look at; none: list all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Data set to fetch, or folder to read; none: list all.")] = None,
     json: o.Json = False,
 ) -> None:
-    """Lists the data sets, where each is or would come from; with a name, fetches it and decodes every image of it.
+    """Lists the data sets and their places; with a name, fetches the data set and decodes every image of it.
 
-    Images that cannot be used are listed, one line each, and the command ends with 2.
+    Images that cannot be read are listed, one line each, and the exit code is then 2.
     """
     if name is not None:
         _fetch(name, json=json)
@@ -34,29 +34,31 @@ def data(
 
 
 def _where(place: str | None, source: str) -> str:
-    return f"here: {place} (from: {source})" if place else f"would come from: {source}"
+    return f"here: {place} (from: {source})" if place else f"not here; source: {source}"
 
 
 def _fetch(name: str, *, json: bool) -> None:
-    """Reads a data set through, and tells what is in it."""
+    """Reads all images of a data set and prints its contents."""
     from robustlab.core.errors import DataError
     from robustlab.data.check import check_examples
     from robustlab.runs.progress import Progress
 
     got = [parse.data(name, split) for split in _splits(name)]
     with show.bars() as bar:
-        looked = [
+        contents = [
             check_examples(e, lambda done, n, e=e: bar(Progress(f"read {e.name}", done, n, "examples")))  # type: ignore[misc]
             for e in got
         ]
-    faults = [fault for one in looked for fault in one.faults]
+    faults = [fault for one in contents for fault in one.faults]
     for fault in faults:
         show.say(fault)
     if faults:
-        raise DataError(f"{len(faults)} of {sum(map(len, got))} examples of {name} cannot be used: mend or remove them")
+        raise DataError(
+            f"{len(faults)} of {sum(map(len, got))} examples of {name} cannot be read: repair or remove them"
+        )
     rows = [
         (e.name, len(e), len(e.classes), _sizes(one.shapes), str(getattr(e, "sha256", "")))
-        for e, one in zip(got, looked, strict=True)
+        for e, one in zip(got, contents, strict=True)
     ]
     if json:
         keys = ("name", "n", "classes", "sizes", "sha256")
@@ -80,8 +82,8 @@ def _splits(name: str) -> tuple[str, ...]:
 
 
 def _sizes(shapes: dict[tuple[int, ...], int]) -> str:
-    """Height and width of all, or of the smallest and the largest; which are grey."""
+    """Height and width of all, or of the smallest and the largest, and the number of grey images."""
     grey = sum(count for shape, count in shapes.items() if len(shape) == 3 and shape[0] == 1)
     order = sorted({shape[-2:] for shape in shapes}, key=lambda side: (side[0] * side[-1], side))
-    said = " to ".join("x".join(map(str, side)) for side in dict.fromkeys((order[0], order[-1])))
-    return said + (f", {grey} of them grey" if 0 < grey < sum(shapes.values()) else "")
+    sides = " to ".join("x".join(map(str, side)) for side in dict.fromkeys((order[0], order[-1])))
+    return sides + (f", {grey} of them grey" if 0 < grey < sum(shapes.values()) else "")

@@ -1,4 +1,4 @@
-"""robustlab demo: the whole story on Fashion-MNIST."""
+"""robustlab demo: training, attacks and a report on Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ EXAMPLE = "robustlab demo --out runs/demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Directory; if it holds this demo unfinished, it goes on.")] = HOME
-    / "demo",
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory; if it holds this demo unfinished, the demo is resumed.")
+    ] = HOME / "demo",
     budget: Annotated[
         str,
-        typer.Option("--budget", help="full (two minutes on two cores of an Intel Xeon), or quick for a first look."),
+        typer.Option(
+            "--budget", help="full (two minutes on two cores of an Intel Xeon), or quick for a first impression."
+        ),
     ] = "full",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Test images, a simple random sample.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of weights, training, sample and attacks.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     json: o.Json = False,
 ) -> None:
-    """Trains one network on Fashion-MNIST as usual and adversarially, attacks all, and writes a report.
+    """Trains a network on Fashion-MNIST with and without adversarial examples, attacks it, and writes a report.
 
     Three networks (standard, FGSM-trained, PGD-trained), three attacks (FGSM, PGD-40, targeted PGD-40), a range of eps.
-    Ctrl-C keeps what was done; the same command goes on.
+    Ctrl-C keeps what is finished; the same command resumes.
     """
     from robustlab.evaluation import WORST
     from robustlab.studies import demo as story
 
     with resumable(out), show.bars() as report:
-        made = story(out, seed=seed, n=limit, budget=cast("Budget", budget), device=device, progress=report)
+        result = story(out, seed=seed, n=limit, budget=cast("Budget", budget), device=device, progress=report)
     if json:
-        show.machine([e.to_json() for e in made.evaluations])
+        show.machine([e.to_json() for e in result.evaluations])
     else:
-        show.evaluations(made.evaluations)
-        show.comparisons([c for c in made.comparisons if c.eps == made.eps and c.attack == WORST])
-        show.findings(made.evaluations)
-    show.say(f"Report: {made.report}", "good")
+        show.evaluations(result.evaluations)
+        show.comparisons([c for c in result.comparisons if c.eps == result.eps and c.attack == WORST])
+        show.findings(result.evaluations)
+    show.say(f"Report: {result.report}", "good")

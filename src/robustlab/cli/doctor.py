@@ -1,4 +1,4 @@
-"""robustlab doctor: can the numbers be trusted."""
+"""robustlab doctor: faults that make a robust accuracy wrong."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EXAMPLE = "robustlab doctor my_package.models:classifier --data folder:photos --
 
 @dataclass(frozen=True)
 class Attacking:
-    """The attack whose word is to be trusted, and its budget."""
+    """The attack that is examined, and its budget."""
 
     attack: Annotated[
-        str, typer.Option("--attack", help="Whose word is to be trusted: {attacks}.", rich_help_panel=o.WHAT)
+        str, typer.Option("--attack", help="The attack that is examined: {attacks}.", rich_help_panel=o.INPUT)
     ] = "pgd"
-    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.WHAT)] = "8/255"
+    eps: Annotated[str, typer.Option("--eps", help="Budget, as 0.1 or 8/255.", rich_help_panel=o.INPUT)] = "8/255"
     norm: o.Norm = "linf"
     steps: o.Steps = 40
 
@@ -38,15 +38,15 @@ def doctor(
     images: i.Images,
     attacking: Attacking,
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Size of the sample.", rich_help_panel=o.WHAT)] = 128,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Size of the sample.", rich_help_panel=o.INPUT)] = 128,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     adapt: Annotated[
         bool,
         typer.Option(
             "--adaptive",
-            help="Also run the attack that the findings ask for; prints both accuracies.",
-            rich_help_panel=o.HOW,
+            help="Also run the attack that the findings call for; prints both accuracies.",
+            rich_help_panel=o.EXECUTION,
         ),
     ] = False,
     surrogate: Annotated[
@@ -54,39 +54,39 @@ def doctor(
         typer.Option(
             "--surrogate",
             help="Another model for the same task, named like the first or NAME=CHECKPOINT; its adversarial images "
-            "are tried too.",
-            rich_help_panel=o.HOW,
+            "are tried on the model, too.",
+            rich_help_panel=o.EXECUTION,
         ),
     ] = None,
     strict: o.Strict = False,
     json: o.Json = False,
 ) -> None:
-    """Looks for faults of a model, its data and an attack that would make a robust accuracy wrong.
+    """Finds faults of a model, its data and an attack that would make a robust accuracy wrong.
 
-    With --adaptive, robust accuracy is measured before and after the attack that fits what was found.
+    With --adaptive, robust accuracy is also measured under the attack that fits the findings.
     """
     from robustlab.evaluation import Settings, diagnose, run_adaptive
 
     threat = parse.threat(attacking.norm, parse.budgets([attacking.eps])[-1])
     place, settings = parse.device(device), Settings(seed=seed)
-    way = parse.attack(attacking.attack, threat, steps=attacking.steps)
+    attack = parse.attack(attacking.attack, threat, steps=attacking.steps)
     model, classes, size = measured.model, measured.classes, images.size
     subject = parse.model(model, measured.architecture, classes, place, size=size)
     other = parse.model(surrogate, None, classes, place, size=size) if surrogate else None
-    examples = parse.data(measured.data, measured.split, size=images, asker=(model, subject))
-    found = diagnose(subject, examples, attack=way, n=limit, settings=settings, surrogate=other)
+    examples = parse.data(measured.data, measured.split, size=images, named_model=(model, subject))
+    found = diagnose(subject, examples, attack=attack, n=limit, settings=settings, surrogate=other)
     adapted = (
-        run_adaptive(subject, examples, attack=way, findings=found, n=limit, settings=settings, surrogate=other)
+        run_adaptive(subject, examples, attack=attack, findings=found, n=limit, settings=settings, surrogate=other)
         if adapt
         else None
     )
-    _told(found, adapted, json=json)
+    _print(found, adapted, json=json)
     if strict and any(f.severity == "serious" for f in found):
         raise typer.Exit(Code.SERIOUS)
 
 
-def _told(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> None:
-    """Findings, and what was left under the adaptive attack."""
+def _print(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> None:
+    """Prints the findings, and robust accuracy under the adaptive attack."""
     if json:
         plain = [asdict(finding) for finding in found]
         show.machine(plain if adapted is None else {"findings": plain, "adaptive": adapted.to_json()})
@@ -96,6 +96,6 @@ def _told(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> N
         from robustlab.report.words import p_value, points
 
         rows = [["the attack", show.share(adapted.before)], ["and the adaptive attack", show.share(adapted.after)]]
-        show.table(["robust accuracy under", "share"], rows, title=f"Adaptive attack: {adapted.name}")
+        show.table(["robust accuracy under", "accuracy"], rows, title=f"Adaptive attack: {adapted.name}")
         span = f"[{points(adapted.low)}, {points(adapted.high)}]"
         show.paragraph(f"Difference {points(adapted.difference)} points {span}, p {p_value(adapted.p_value)}.", [])

@@ -1,4 +1,4 @@
-"""robustlab evaluate: how robust is a model."""
+"""robustlab evaluate: clean and robust accuracy of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255 --limit 1000"
 QUICK = 500
-"""Examples of a quick look: half the width of an interval at 95 % is then 4.5 points at most."""
+"""Examples that --quick evaluates: half the width of an interval at 95 % is then 4.5 points at most."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Attacking:
 
     @property
     def names(self) -> list[str]:
-        """The attacks asked for."""
+        """Names of the attacks."""
         if self.quick and self.attack:
             raise typer.BadParameter("--quick chooses the attacks itself: leave out --attack or --quick")
         return self.attack or ["autoattack-quick" if self.quick else "autoattack"]
 
 
 @dataclass(frozen=True)
-class How:
-    """How many examples, how many at a time and in which precision; and the name in reports."""
+class Sample:
+    """Number of examples, batch size and precision, and the name of the model in reports."""
 
     limit: o.Limit = None
     batch_size: o.BatchSize = 128
@@ -55,7 +55,7 @@ class How:
         typer.Option(
             "--bf16",
             help="Search in bfloat16 where that is faster; success is decided in the model's own precision.",
-            rich_help_panel=o.HOW,
+            rich_help_panel=o.EXECUTION,
         ),
     ] = False
     name: o.Name = None
@@ -63,7 +63,7 @@ class How:
 
 @dataclass(frozen=True)
 class Gate:
-    """What ends the command with an exit code of its own."""
+    """Conditions that end the command with an exit code of its own."""
 
     fail_under: o.FailUnder = None
     force: o.Force = False
@@ -75,37 +75,37 @@ def evaluate(
     measured: o.Measured,
     images: i.Images,
     attacking: Attacking,
-    how: How,
+    sample: Sample,
     exports: x.Exports,
     gate: Gate,
     run: o.Run,
 ) -> None:
     """Measures clean and robust accuracy of a model, with intervals and the doctor's findings.
 
-    The attack is AutoAttack standard, stage by stage on what still stands, unless --attack or --quick says otherwise.
+    The default attack is AutoAttack standard, each stage on the examples that are still robust; see --attack, --quick.
     Writes report.html, report.json, report.md and report.csv into the run's directory (default: a new one under
-    runs/). Ctrl-C keeps what was done; the same command with --out DIRECTORY goes on. Several processes share the work
-    if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
+    runs/). Ctrl-C keeps what is finished; the same command with --out DIRECTORY resumes. Several processes share the
+    work if torchrun starts them: torchrun --nproc-per-node 2 -m robustlab evaluate ... --out DIRECTORY.
     """
     from robustlab.evaluation import Settings
     from robustlab.evaluation import evaluate as measure
 
-    processes, model = _sharing(run.out), measured.model
+    processes, model = _processes(run.out), measured.model
     found = parse.budgets(attacking.eps or parse.usual_eps(attacking.norm))
     threat = parse.threat(attacking.norm, found[-1])
     attacks = parse.attacks(attacking.names, threat, steps=attacking.steps, restarts=attacking.restarts)
     device = parse.device(run.device)
     subject = parse.model(model, measured.architecture, measured.classes, device, size=images.size)
-    examples = parse.data(measured.data, measured.split, size=images, asker=(model, subject))
+    examples = parse.data(measured.data, measured.split, size=images, named_model=(model, subject))
     parse.fitting(subject, examples)
-    n = min(QUICK, len(examples)) if attacking.quick and how.limit is None else how.limit
+    n = min(QUICK, len(examples)) if attacking.quick and sample.limit is None else sample.limit
     place = directory(run.out, model, measured.data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(
-            batch_size=how.batch_size,
+            batch_size=sample.batch_size,
             seed=run.seed,
-            search_dtype="auto" if how.bf16 else None,
-            name=how.name or model,
+            search_dtype="auto" if sample.bf16 else None,
+            name=sample.name or model,
             together=processes.count > 1,
             progress=progress,
             inspected=inspected(model, force=gate.force),
@@ -116,12 +116,12 @@ def evaluate(
         page = _written(result, place)
         exports.pictures(result, subject, examples)
     exports.write([result], fail_under=gate.fail_under, strict=gate.strict)
-    _told(result, page, json=run.json)
+    _print(result, page, json=run.json)
     verdict(result, gate.fail_under, strict=gate.strict)
 
 
 def _written(result: Evaluation, place: Path) -> Path:
-    """The report, and the numbers in TensorBoard and MLflow."""
+    """Writes the report, and the numbers to TensorBoard and MLflow; returns the page."""
     from robustlab.report import write
 
     page = write([result], place)
@@ -129,8 +129,8 @@ def _written(result: Evaluation, place: Path) -> Path:
     return page
 
 
-def _sharing(out: Path | None) -> Processes:
-    """The processes that were started together; each of a machine gets a GPU of its own, if there are any."""
+def _processes(out: Path | None) -> Processes:
+    """The processes that were started together; each of them on a machine gets a GPU of its own, if there is one."""
     import torch
 
     from robustlab.core.processes import launched
@@ -139,14 +139,14 @@ def _sharing(out: Path | None) -> Processes:
     if processes.count == 1:
         return processes
     if out is None:
-        raise typer.BadParameter("several processes share a directory: say which with --out")
+        raise typer.BadParameter("several processes need one directory: name it with --out")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return processes
 
 
-def _told(result: Evaluation, page: Path, *, json: bool) -> None:
-    """The result on standard output, and where its report is."""
+def _print(result: Evaluation, page: Path, *, json: bool) -> None:
+    """Prints the result, and the path of its report."""
     if json:
         show.marked(result)
     else:

@@ -37,7 +37,7 @@ Card = Annotated[
 
 @dataclass(frozen=True)
 class Exports:
-    """Files that were asked for; None: not this one."""
+    """Files for other tools; None: not this one."""
 
     png: o.Png = False
     junit: Junit = None
@@ -45,18 +45,18 @@ class Exports:
     card: Card = None
 
     def pictures(self, result: Evaluation, model: nn.Module, examples: Examples) -> None:
-        """Writes what fooled the model as PNG files, into ``png`` of the run's directory, if that was asked for."""
+        """Writes the images that fool the model as PNG files into ``png`` of the run's directory, with ``--png``."""
         from robustlab.evaluation import save_images
 
         if self.png and result.directory is not None:
-            saved = save_images(result, model, examples, result.directory / "png")
+            images = save_images(result, model, examples, result.directory / "png")
             words = (
-                f"{saved.fooled} of the {saved.written} images in {saved.directory} fool the model when loaded again"
+                f"{images.fooled} of the {images.written} images in {images.directory} fool the model when loaded again"
             )
-            show.say(f"{words}; index.csv says which")
+            show.say(f"{words}; index.csv lists them")
 
     def write(self, results: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> None:
-        """Writes each file that was asked for.
+        """Writes each requested file.
 
         Raises: RunError if one cannot be written.
         """

@@ -4,7 +4,7 @@
     def command(model: Model, images: Images) -> None: ...
 
 has the options of all fields of ``Images``, and gets them as one value. A field is
-``Annotated[type, typer.Option(...)]``, and the only place where the option, its default and its help stand.
+``Annotated[type, typer.Option(...)]``, and the only place of the option, its default and its help.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def from_fields(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Typed:
-    """Values of options that are known only when their command is asked for, by name; those not typed are left out."""
+    """Values, by name, of options that are found only when their command is typed; those not typed are left out."""
 
     values: Mapping[str, object]
 
@@ -46,7 +46,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class Late:
-    """A command some options of which take a moment to be found, so that this waits until somebody asks for it.
+    """A command with options that take a moment to find, so that they are found only when it is typed.
 
     Args:
         command: takes the values of these options as an argument of type ``Typed``, in the place where they are listed.
@@ -63,7 +63,7 @@ class Late:
 
 @contextmanager
 def flagged(flags: Mapping[str, str]) -> Iterator[None]:
-    """Lets a sentence of the library about an argument, whose name is in front, be about the option that sets it.
+    """Turns an error of the library about an argument, whose name comes first, into one about its option.
 
     Args:
         flags: options by the names of arguments.
@@ -71,11 +71,11 @@ def flagged(flags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        said = str(error)
-        name = next((name for name in flags if said.startswith(f"{name} ")), None)
+        message = str(error)
+        name = next((name for name in flags if message.startswith(f"{name} ")), None)
         if name is None:
             raise
-        raise typer.BadParameter(flags[name] + said.removeprefix(name)) from error
+        raise typer.BadParameter(flags[name] + message.removeprefix(name)) from error
 
 
 def option(name: str, kind: object, default: object) -> Parameter:

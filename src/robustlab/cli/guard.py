@@ -1,4 +1,4 @@
-"""A gate passes only with a verdict: nothing ends the process with another code than the command's own.
+"""Guard of the exit code: nothing ends the process with another code than the command's own.
 
 ``os._exit`` passes every ``except``; whatever else user code can do in Python comes out of ``main`` as an exception.
 """
@@ -15,7 +15,7 @@ from robustlab.cli.show import say
 
 @contextmanager
 def verdict_first() -> Iterator[None]:
-    """Inside the block, ``os._exit`` ends this process with 2 and a sentence; forked ones end as they like."""
+    """Makes ``os._exit`` end this process with 2 and a sentence inside the block; forked ones are not changed."""
     end, home = os._exit, os.getpid()
 
     def ended(code: int) -> None:
@@ -32,7 +32,7 @@ def verdict_first() -> Iterator[None]:
 
 
 def keep(code: int) -> int:
-    """From now on the process ends with this code or another failure, whatever ``atexit`` handlers do; returns it."""
+    """Makes the process end with this code or another failure, whatever ``atexit`` handlers do; returns the code."""
     end, home = os._exit, os.getpid()
 
     def ended(other: int) -> None:

@@ -1,4 +1,4 @@
-"""robustlab hard: a model on photographs that models get wrong though nobody changed them."""
+"""robustlab hard: a model on unmodified photographs that models misclassify."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OUTLIERS, _HARD = "imagenet-o:", "imagenet-a:"
 
 @dataclass(frozen=True)
 class Photographs:
-    """A trained model, and the photographs that it is asked about."""
+    """A trained model, and the photographs that it classifies."""
 
     model: o.Model
     architecture: o.Architecture = None
@@ -35,9 +35,9 @@ class Photographs:
         str | None,
         typer.Option(
             "--known",
-            help="Images of classes that the model knows; --data are then outliers to be told from them. For "
-            "imagenet-o:PATH give imagenet:PATH, of which the 200 classes that count are taken.",
-            rich_help_panel=o.WHAT,
+            help="Images of classes that the model knows; --data are then outliers to detect among them. For "
+            "imagenet-o:PATH give imagenet:PATH, of which the 200 classes of ImageNet-O are used.",
+            rich_help_panel=o.INPUT,
         ),
     ] = None
 
@@ -51,10 +51,10 @@ def hard(
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """Asks a model about hard photographs, such as ImageNet-A, or about outliers, such as ImageNet-O.
+    """Evaluates a model on hard photographs, such as ImageNet-A, or on outliers, such as ImageNet-O.
 
     Prints accuracy among the classes that the data has (of imagenet-a:PATH: the 200 of ImageNet-A) and among all
-    classes, with RMS calibration error and AURRA; or, with --known, how well low confidence gives outliers away.
+    classes, with RMS calibration error and AURRA; or, with --known, how well low confidence detects outliers.
     """
     from robustlab.data import of_classes, sample
     from robustlab.data.natural_sets import labels_of
@@ -64,15 +64,15 @@ def hard(
     if known is None and data.startswith(_OUTLIERS):
         raise typer.BadParameter("images of ImageNet-O show no class of ImageNet: give --known imagenet:PATH as well")
     subject = parse.model(model, photographs.architecture, photographs.classes, parse.device(device), size=size)
-    examples = parse.data(data, photographs.split, size=size, asker=(model, subject))
+    examples = parse.data(data, photographs.split, size=size, named_model=(model, subject))
     parse.fitting(subject, examples)
     settings = Settings(batch_size=batch_size, seed=seed, name=model)
     n = None if limit is None else min(limit, len(examples))
     if known is None:
-        found = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
-        show.machine(found.to_json()) if json else _protocols(found)
+        result = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
+        show.machine(result.to_json()) if json else _protocols(result)
         return
-    inside = parse.data(known, photographs.split, size=size, asker=(model, subject))
+    inside = parse.data(known, photographs.split, size=size, named_model=(model, subject))
     outliers = natural_outliers(
         subject,
         examples if n is None else sample(examples, n, seed=seed),
@@ -89,16 +89,16 @@ def _among(data: str, examples: Examples) -> Tensor | None:
     return None if data.startswith(_HARD) else labels_of(examples)
 
 
-def _protocols(found: NaturalAdversarial) -> None:
-    both = (found.masked, found.full)
+def _protocols(result: NaturalAdversarial) -> None:
+    protocols = (result.masked, result.full)
     rows = zip(
-        ("accuracy", "mean confidence", "AURRA", "RMS calibration error", "  by chance alone", "  as published"),
-        *(_column(one) for one in both),
+        ("accuracy", "mean confidence", "AURRA", "RMS calibration error", "  expected by chance", "  as published"),
+        *(_column(one) for one in protocols),
         strict=True,
     )
-    title = f"{found.model} on {found.data}, {found.n} images"
-    show.table(["answers sought", *(one.protocol for one in both)], list(rows), title=title)
-    if any(one.calibration.published is None for one in both):
+    title = f"{result.model} on {result.data}, {result.n} images"
+    show.table(["protocol", *(one.protocol for one in protocols)], list(rows), title=title)
+    if any(one.calibration.published is None for one in protocols):
         show.say("The published calibration error leaves out the last bin of 100: it needs 200 images.")
 
 
@@ -116,15 +116,15 @@ def _column(one: ProtocolResult) -> list[str]:
     ]
 
 
-def _outliers(found: NaturalOutliers) -> None:
+def _outliers(result: NaturalOutliers) -> None:
     from robustlab.report.words import percent
 
-    told = found.detection
+    detection = result.detection
     rows = [
-        ["average precision (AUPR)", show.share(told.aupr)],
-        ["base rate", percent(told.base_rate)],
-        [f"outliers: {found.unknown}", str(told.unknown)],
-        [f"known: {found.known}", str(told.known)],
-        ["classes that count", str(found.ways)],
+        ["average precision (AUPR)", show.share(detection.aupr)],
+        ["base rate", percent(detection.base_rate)],
+        [f"outliers: {result.unknown}", str(detection.unknown)],
+        [f"known: {result.known}", str(detection.known)],
+        ["classes that count", str(result.ways)],
     ]
-    show.table([f"outliers told by low confidence, {found.model}", ""], rows)
+    show.table([f"outliers detected by low confidence, {result.model}", ""], rows)

@@ -19,19 +19,19 @@ _STOPPED = 130
 
 
 class _Seen:
-    """What is known of interrupts in this process."""
+    """State of interrupts in this process."""
 
     interrupted = False
     last_words = ""
 
 
 def interrupted() -> bool:
-    """Whether somebody has interrupted the command."""
+    """True if the command was interrupted."""
     return _Seen.interrupted
 
 
 def install() -> None:
-    """Takes interrupts, unless they are ignored (``nohup``), or somebody else takes them already."""
+    """Handles interrupts, unless they are ignored (``nohup``) or have another handler already."""
     if threading.current_thread() is threading.main_thread() and (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):
@@ -40,7 +40,7 @@ def install() -> None:
 
 @contextmanager
 def taken() -> Iterator[None]:
-    """Takes interrupts inside the block; then they are as before, and none has been seen."""
+    """Handles interrupts inside the block; afterwards the former handler is back, and no interrupt is recorded."""
     before = signal.getsignal(signal.SIGINT)
     install()
     try:
@@ -53,7 +53,7 @@ def taken() -> Iterator[None]:
 
 @contextmanager
 def parting(words: str) -> Iterator[None]:
-    """Inside the block, this is said if an interrupt ends the process at once."""
+    """Sets the words that are printed if an interrupt ends the process inside the block."""
     _Seen.last_words = words
     try:
         yield
@@ -64,8 +64,8 @@ def parting(words: str) -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raises KeyboardInterrupt; ends the process at once where modules are being loaded.
 
-    A module that is left half loaded answers the next import with errors of all kinds, from which nobody could tell
-    that there was an interrupt. Nothing is lost: a run can be resumed after any end.
+    A module that is left half loaded answers the next import with errors of all kinds, which hide the interrupt.
+    Nothing is lost: a run can be resumed after any end.
     """
     _Seen.interrupted = True
     if _loading(frame):
@@ -83,7 +83,7 @@ def _loading(frame: FrameType | None) -> bool:
 
 def _end() -> NoReturn:
     words = f"Warning: {_Seen.last_words}\n" if _Seen.last_words else "Stopped.\n"
-    with suppress(Exception):  # it may be in the middle of a line
+    with suppress(Exception):  # the interrupt may come in the middle of a line
         sys.stdout.flush()
     os.write(2, words.encode())
     _leave(_STOPPED)

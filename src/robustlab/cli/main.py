@@ -1,4 +1,4 @@
-"""The command itself: which commands there are, and what becomes of errors."""
+"""The command ``robustlab``: its commands, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ Version = Annotated[
     bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only results, warnings and errors; works anywhere.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Also what the library logs; works anywhere.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only results, warnings and errors; works anywhere.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print the log of the library, too; works anywhere.")]
 _ANYWHERE = ("--debug", "--quiet", "--verbose")
 
 
 def robustlab(
-    version: Version = False,  # noqa: ARG001 -- they work by being there
+    version: Version = False,  # noqa: ARG001 -- _run and main read them
     debug: Debug = False,  # noqa: ARG001
     quiet: Quiet = False,  # noqa: ARG001
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """The options that belong to no command."""
+    """Options of no single command."""
     keep_freed_memory()
 
 
@@ -55,27 +55,29 @@ def built(words: Container[str] = COMMANDS) -> typer.Typer:
     """The whole command.
 
     Args:
-        words: as typed; a command that is not among them is there to be listed, and may lack options.
+        words: as typed; a command that is not among them is only listed, and may lack options.
     """
-    made = typer.Typer(
+    app = typer.Typer(
         name="robustlab",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         epilog="Example: robustlab evaluate my_package.models:classifier --data folder:photos --eps 8/255",
     )
-    purpose = "Measures how robust a classifier is, how far the number can be trusted, and what breaks it."
-    made.callback(help=f"{purpose}\n\n{codes.listed()}")(robustlab)
+    purpose = (
+        "Measures the robustness of a classifier, tests whether the number can be trusted, and trains robust models."
+    )
+    app.callback(help=f"{purpose}\n\n{codes.listed()}")(robustlab)
     for name in COMMANDS:
         word = name.replace("-", "_")
         module = importlib.import_module(f"robustlab.cli.{word}")
         command: Callable[..., None] | typer.Typer | Late = getattr(module, word)
         if isinstance(command, typer.Typer):
-            made.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
+            app.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
             continue
         command = command.built(complete=name in words) if isinstance(command, Late) else command
-        made.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
-    return made
+        app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
+    return app
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -84,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: as typed, without the name of the program; None: those of the process.
 
-    Returns: the exit code, see ``cli.codes``; errors that a user can do something about are one line on standard error.
+    Returns: the exit code, see ``cli.codes``; errors that a user can correct are one line on standard error.
     """
     typed = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in typed
@@ -95,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             code = Code.STOPPED
         except BaseException as error:
-            code = Code.STOPPED if interrupt.interrupted() else failures.told(error, debug=debug)
+            code = Code.STOPPED if interrupt.interrupted() else failures.report(error, debug=debug)
         return code
 
 

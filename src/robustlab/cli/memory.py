@@ -1,4 +1,4 @@
-"""Keeping freed memory: on Linux, giving big tensors back and asking for them again costs more than some passes do."""
+"""Reuse of freed memory: on Linux, to return and allocate big tensors again costs more than some passes do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NEVER = (1 << 31) - 1
 
 
 def keep_freed_memory() -> None:
-    """Tells the C library of this process to use freed memory again; does nothing where it is not glibc.
+    """Makes the C library of this process use freed memory again; does nothing where it is not glibc.
 
-    For a process that is ours, such as the command; a library must not decide this for its caller.
+    For a process of our own, such as the command; a library must not decide this for its caller.
     """
     if not sys.platform.startswith("linux"):
         return

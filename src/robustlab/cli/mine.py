@@ -1,4 +1,4 @@
-"""robustlab mine: the real examples of a data set that a whole committee gets wrong."""
+"""robustlab mine: the examples of a data set that a whole committee misclassifies."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Committee:
-    """Networks that vote and networks that are asked, and how they are trained."""
+    """Networks that vote, networks that are held out, and their training."""
 
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
             help="Architecture that votes, repeated; default: shallow-cnn, batchnorm-cnn, residual-cnn.",
-            rich_help_panel=o.WHAT,
+            rich_help_panel=o.INPUT,
             show_default=False,
         ),
     ] = None
@@ -48,23 +48,35 @@ class Committee:
         list[str] | None,
         typer.Option(
             "--held-out",
-            help="Architecture that is asked and has no vote, repeated; default: inverted-cnn, patch-mixer.",
-            rich_help_panel=o.WHAT,
+            help="Architecture that is evaluated but has no vote, repeated; default: inverted-cnn, patch-mixer.",
+            rich_help_panel=o.INPUT,
             show_default=False,
         ),
     ] = None
     folds: Annotated[
         int,
-        typer.Option("--folds", min=2, help="Networks trained on the others judge each.", rich_help_panel=o.HOW),
+        typer.Option(
+            "--folds",
+            min=2,
+            help="Parts of the data; each is judged by networks trained on the others.",
+            rich_help_panel=o.EXECUTION,
+        ),
     ] = 5
     below: Annotated[
         float,
-        typer.Option("--below", help="Voters give the label of a hard example less.", rich_help_panel=o.HOW),
+        typer.Option(
+            "--below",
+            help="Largest probability that voters give the label of a hard example.",
+            rich_help_panel=o.EXECUTION,
+        ),
     ] = 0.15
     epochs: Annotated[
         int | None,
         typer.Option(
-            "--epochs", min=1, help="Of each training; default by architecture, 6 to 10.", rich_help_panel=o.HOW
+            "--epochs",
+            min=1,
+            help="Epochs of each training; default by architecture, 6 to 10.",
+            rich_help_panel=o.EXECUTION,
         ),
     ] = None
 
@@ -76,13 +88,13 @@ def mine(
     *,
     seed: o.Seed = 0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A dry run in seconds: 600 images, 1 epoch; its numbers mean nothing.")
+        bool, typer.Option("--quick", help="A dry run in seconds: 600 images, 1 epoch; its numbers are not results.")
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Directory; what is done there is not done again. Default: runs/mining, or runs/mining-quick.",
+            help="Directory; finished parts in it are not computed again. Default: runs/mining, or runs/mining-quick.",
             rich_help_panel=o.OUTPUT,
             show_default=False,
         ),
@@ -90,12 +102,12 @@ def mine(
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """Mines a data set for natural adversarial examples: real ones that a whole committee gets wrong with confidence.
+    """Mines a data set for natural adversarial examples: unmodified ones that a whole committee misclassifies.
 
-    Every network is trained once per fold on the other folds, and judges this one: none judges what it was trained on.
-    Hard examples whose label confident learning suspects are listed apart. Networks that are held out have no vote:
-    they say whether the set is hard for others too, against other examples with the same labels. Ctrl-C loses nothing;
-    the same command goes on.
+    Every network is trained once per fold on the other folds and judges this fold, so that no network judges its own
+    training images. Hard examples whose label confident learning doubts are listed apart. Networks that are held out
+    have no vote: they show whether the set is hard for other networks, compared with other examples of the same labels.
+    Ctrl-C loses nothing; the same command resumes.
     """
     from robustlab.studies import FULL, Budget, mining
 
@@ -109,13 +121,13 @@ def mine(
         work = mining.Work(seed, budget, device, report)
         folds, below = committee.folds, committee.below
         found = mining.mine(voting, chosen, held_out=outside, folds=folds, below=below, out=home, work=work)
-    _told(found, home, json=json)
+    _print(found, home, json=json)
     if quick:
-        show.say("These numbers are of a dry run and mean nothing.", "warning")
+        show.say("These numbers are of a dry run and are not results.", "warning")
 
 
-def _told(found: Mined, home: Path, *, json: bool) -> None:
-    """What was found, on standard output."""
+def _print(found: Mined, home: Path, *, json: bool) -> None:
+    """Prints the result."""
     if json:
         show.machine(found.to_json())
         return
