@@ -1,4 +1,4 @@
-"""robustlab compare: two models on the same examples."""
+"""robustlab compare: a paired test of two models on the same examples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Run = Annotated[Path, typer.Argument(help="Directory of a finished run.", show_d
 
 
 def compare(first: Run, second: Run, json: o.Json = False) -> None:
-    """Compares two finished runs pair by pair (exact McNemar test), clean and at each eps that both have.
+    """Compares two finished runs by the exact McNemar test, on clean examples and at each eps that both have.
 
-    Both must have evaluated the same examples. The difference is the second minus the first. Runs of
-    robustlab corruptions evaluate are compared corruption by corruption.
+    Both runs must have evaluated the same examples. The difference is the second minus the first. Two runs of
+    robustlab corruptions evaluate are compared by corruption and severity.
     """
     from robustlab.evaluation import compare as measure
     from robustlab.evaluation import compare_corruptions, is_corruption_run

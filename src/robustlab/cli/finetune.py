@@ -1,4 +1,4 @@
-"""robustlab finetune: bring a pretrained model to other data."""
+"""robustlab finetune: fine-tuning of a pretrained model on other data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TITLES: dict[str, str] = {
     "body": "train from the top down",
 }
 MOST_HELD = 5000
-"""Images that are held out where nobody says how many: a tenth, but no more."""
+"""Most images that are held out by default, which is a tenth of the data."""
 
 
 class Epochs(NamedTuple):
@@ -51,7 +51,7 @@ class Epochs(NamedTuple):
     head: int
     body: int
     images: int | None
-    """How many are used; None: all."""
+    """Images that are used; None: all."""
 
 
 USUAL, QUICK = Epochs(20, 5, None), Epochs(5, 1, 2000)
@@ -66,16 +66,16 @@ def _finetune(
     recipe: Typed,
     run: o.Run,
 ) -> None:
-    """Brings a pretrained model to other data: first its last layer, then the network from the top down.
+    """Fine-tunes a pretrained model on other data: first its last layer, then all layers from the top.
 
-    The network is frozen at first, and what it makes of the images is computed once and kept on disk, so that an epoch
-    takes seconds. Then groups of layers are opened one after the other, each at a lower learning rate than the one
-    above. Ctrl-C keeps what is done; the same command with --out DIRECTORY goes on. The weights that did best on what
-    was held out are in model.safetensors, which robustlab evaluate reads.
+    At first the network is frozen, and its features are computed once and kept on disk, so that an epoch takes seconds.
+    Then groups of layers are unfrozen one after the other, each at a lower learning rate than the one above. Ctrl-C
+    keeps what is finished; the same command with --out DIRECTORY resumes. The weights with the best accuracy on
+    held-out images are in model.safetensors, which robustlab evaluate reads.
     """
     usual, name = QUICK if stages.quick else USUAL, recipe.get("recipe") or recipes.USUAL
     recipes.checked(name, recipe)
-    made = recipes.made(name, recipe)
+    made = recipes.build(name, recipe)
     framed = i.Images(images.size, images.resize, images.interpolation, images.classes_from)
     found = parse.data(source.data, source.split, size=framed, limit=source.limit or usual.images, seed=run.seed)
     held, rest = _divided(found, stages.hold_out, run.seed)
@@ -84,8 +84,8 @@ def _finetune(
         raise typer.BadParameter(f"--recipe {name} is for the second stage, which --epochs 0 leaves out")
     net = training.split(_network(network, found, size=images.size, seed=run.seed), made)
     place = directory(run.out, "finetune", network.model)
-    settled = [training.taken(one, place / "body") for one in (plan.body or plan.head,) if one is not None]
-    show.say(f"Recipe: {made!r}; layers: {_layers(net)}; precision: {', '.join(settled)}")
+    precisions = [training.taken(one, place / "body") for one in (plan.body or plan.head,) if one is not None]
+    show.say(f"Recipe: {made!r}; layers: {_layers(net)}; precision: {', '.join(precisions)}")
     _finished(net, _tuned(net, made, rest, plan, held=held, place=place), place, json=run.json)
 
 
@@ -93,12 +93,14 @@ finetune = Late(_finetune, partial(recipes.parameters, data=False))
 
 
 def _divided(examples: Examples, held: int | None, seed: int) -> tuple[Examples | None, Examples]:
-    """What is held out, if anything, and the rest."""
+    """Held-out examples, if there are any, and the rest."""
     from robustlab.data import apart
 
     count = min(MOST_HELD, len(examples) // 10) if held is None else held
     if count >= len(examples):
-        raise typer.BadParameter(f"--hold-out {count} takes all there is: {examples.name} has {len(examples)} examples")
+        raise typer.BadParameter(
+            f"--hold-out {count} leaves nothing to train on: {examples.name} has {len(examples)} examples"
+        )
     return apart(examples, count, seed=seed) if count else (None, examples)
 
 
@@ -113,12 +115,12 @@ def _plan(stages: f.Stages, layers: f.Layers, run: o.Run, usual: Epochs, *, held
     head = settings(stages.head_epochs, usual.head, layers.head_rate)
     body = settings(stages.epochs, usual.body, layers.learning_rate)
     if head is None and body is None:
-        raise typer.BadParameter("--head-epochs 0 and --epochs 0 leave nothing to do: say one of them")
+        raise typer.BadParameter("--head-epochs 0 and --epochs 0 leave nothing to train: set one of them")
     return Plan(head, body, layers.decay, layers.open_by, layers.groups, layers.keep_statistics, stages.features)
 
 
 def _settings(stages: f.Stages, epochs: int, rate: float, run: o.Run, *, held: bool) -> Settings:
-    """Settings of a stage; the best epoch is kept if something is held out."""
+    """Settings of a stage; the best epoch is kept if examples are held out."""
     patience = stages.patience if held else None
     length = t.Length(epochs, stages.batch_size, patience=patience, precision=stages.precision)
     rule, best = t.Rule("adamw", rate, schedule="one-cycle"), "accuracy" if patience else None
@@ -130,11 +132,11 @@ def _network(network: f.Pretrained, examples: Examples, *, size: int | None, see
     """The pretrained model, made ready for the data."""
     from robustlab.studies import pretrained
 
-    said, file = parse.named_file(network.model, network.architecture)
+    architecture, file = parse.named_file(network.model, network.architecture)
     made = pretrained(
-        parse.reachable(said or file),
+        parse.reachable(architecture or file),
         examples,
-        checkpoint=file if said else None,
+        checkpoint=file if architecture else None,
         side=size,
         keep_head=network.keep_head,
         seed=seed,
@@ -151,7 +153,7 @@ def _layers(network: nn.Module) -> str:
 def _tuned(
     network: nn.Module, recipe: Recipe, examples: Examples, plan: Plan, *, held: Examples | None, place: Path
 ) -> FineTuned:
-    """Does both stages; exits with a code of its own if the loss is no number any more."""
+    """Runs both stages; exits with a code of its own if training diverges."""
     from robustlab.training import DivergedError
     from robustlab.training import finetune as tune
 
@@ -179,7 +181,7 @@ def _watching(place: Path) -> Iterator[Report]:
 
 
 def _finished(network: nn.Module, done: FineTuned, place: Path, *, json: bool) -> None:
-    """Writes the weights, without auxiliary norms, and says what came of it."""
+    """Writes the weights, without auxiliary BatchNorm, and prints the results."""
     from robustlab.core.processes import launched
 
     if not launched().first:
@@ -187,19 +189,19 @@ def _finished(network: nn.Module, done: FineTuned, place: Path, *, json: bool) -
     weights = training.kept(network, place)
     stages = {"head": done.head, "body": done.body}
     if json:
-        told = {name: {"best": h.best, "epochs": h.epochs} for name, h in stages.items() if h is not None}
-        show.machine({"model": str(weights), "kept": done.kept, **told})
+        trained = {name: {"best": h.best, "epochs": h.epochs} for name, h in stages.items() if h is not None}
+        show.machine({"model": str(weights), "kept": done.kept, **trained})
     else:
         for name, history in stages.items():
             if history is not None:
-                _shown(_TITLES[name], history)
+                _print(_TITLES[name], history)
     best = getattr(stages[done.kept], "best", None)
     if best is not None:
-        show.say(f"Best on what was held out: epoch {best} of '{_TITLES[done.kept]}', whose weights are kept.")
+        show.say(f"Best on held-out images: epoch {best} of '{_TITLES[done.kept]}', whose weights are kept.")
     show.say(f"Model: {weights}", "good")
 
 
-def _shown(title: str, history: History) -> None:
+def _print(title: str, history: History) -> None:
     there = {name: head for name, head in _COLUMNS.items() if name in history.epochs[0]}
     rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
     show.table(list(there.values()), rows, title=title.capitalize())

@@ -1,4 +1,4 @@
-"""robustlab noisy-student: learn from images without labels, by what a teacher says of them."""
+"""robustlab noisy-student: training on images without labels, which a teacher labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXAMPLE = "robustlab noisy-student batchnorm-cnn --data fashion-mnist --labels 2
 
 
 class Lengths(NamedTuple):
-    """What counts where nothing is typed."""
+    """Defaults of options."""
 
     rounds: int
     teacher: int
@@ -41,7 +41,7 @@ class Lengths(NamedTuple):
     student: int
     """Epochs of each student."""
     images: int | None
-    """How many are used, and how many of those without labels if they are a data set of their own; None: all."""
+    """Images that are used, and unlabelled ones if they are a data set of their own; None: all."""
     batch: int | None
     """Few images need small batches for enough updates; None: the usual ones."""
 
@@ -54,12 +54,12 @@ _LABELLED = 5  # one image in so many keeps its label in a first look
 def noisy_student(
     images: n.Images, stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, run: o.Run
 ) -> None:
-    """Noisy Student: a teacher names images without labels, a student learns from them with noise, and is next teacher.
+    """Noisy Student: a teacher labels images, a student learns from them with noise and becomes the next teacher.
 
-    The teacher sees the images as they are; the student sees them changed by RandAugment, with the dropout and
-    stochastic depth of its network, on labelled and pseudo-labelled images together. Labels of the images without
-    labels are never read, also where they exist. Ctrl-C keeps what is done; the same command with --out DIRECTORY goes
-    on in the stage where it was. The last student is in model.safetensors, which robustlab evaluate reads.
+    The teacher sees the unchanged images; the student is trained on labelled and pseudo-labelled images together,
+    changed by RandAugment, with the dropout and stochastic depth of its network. Labels of the unlabelled images are
+    never read, even if they exist. Ctrl-C keeps what is finished; the same command with --out DIRECTORY resumes in the
+    same stage. The last student is in model.safetensors, which robustlab evaluate reads.
     """
     from robustlab.core.processes import launched
 
@@ -97,10 +97,10 @@ def _plan(stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, 
         length = t.Length(epochs, stages.batch_size or usual.batch, precision=stages.precision)
         return training.settings(length, rule, training.PLAIN, seed=run.seed, device=place, best=best)
 
-    way = settings(stages.student_epochs or stages.epochs or usual.student)
+    student_settings = settings(stages.student_epochs or stages.epochs or usual.student)
     with flagged({name: f"--{name}" for name in ("average", "ratio", "threshold")}):
         return SelfTraining(
-            replace(way, average=student.average or None),
+            replace(student_settings, average=student.average or None),
             settings(stages.epochs or usual.teacher) if stages.teacher is None else None,
             settings(stages.tune_epochs, _gentle(rule)) if stages.tune_epochs else None,
             rounds=stages.rounds or usual.rounds,
@@ -113,13 +113,13 @@ def _plan(stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, 
         )
 
 
-def _precision(way: Settings, place: Path) -> str:
-    """What students, and the teacher if it is trained here, are trained in."""
-    return "; precision: " + training.taken(way, place / "teacher", place / "round-1" / "student")
+def _precision(settings: Settings, place: Path) -> str:
+    """The precision of students, and of the teacher if it is trained here."""
+    return "; precision: " + training.taken(settings, place / "teacher", place / "round-1" / "student")
 
 
 def _enlarged(side: int | None, epochs: int) -> Enlarge | None:
-    """What lets the last student see images at another size."""
+    """A function that fits the last student to images of another size."""
     from robustlab.models import at_size
 
     if side is None:
@@ -153,8 +153,8 @@ def _pool(images: n.Images, limit: int | None) -> Examples | None:
     pool = (name, images.unlabelled_split or parse.learned_part(name))
     if parse.overlapping((images.data, images.split), pool) and launched().first:
         show.say(
-            f"--unlabelled {name} is where the labels are from: images with labels, and what --hold-out keeps "
-            "apart, are used without labels, too; say --labels N in its place to use only the others",
+            f"--unlabelled {name} contains the labelled images: they, and the images of --hold-out, are also used "
+            "without labels; give --labels N instead to use only the others",
             "warning",
         )
     return parse.data(*pool, size=images.size, limit=limit)
@@ -163,16 +163,18 @@ def _pool(images: n.Images, limit: int | None) -> Examples | None:
 def _divided(
     examples: Examples, images: n.Images, limit: int | None, seed: int, *, quick: bool
 ) -> tuple[Examples, Examples]:
-    """What has labels, and what has none: at most so many from data of their own."""
+    """Labelled and unlabelled examples; at most ``limit`` from a data set of their own."""
     other, labels = _pool(images, limit), images.labels
     if other is not None:
         if labels is not None:
-            raise typer.BadParameter("--labels takes the labels from the rest of the data: leave out --unlabelled")
+            raise typer.BadParameter(
+                "--labels uses the rest of --data without labels: leave out --unlabelled or --labels"
+            )
         return examples, other
     labels = labels or (len(examples) // _LABELLED if quick else None)
     if labels is None:
         raise typer.BadParameter(
-            "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many of these "
+            "there are no unlabelled data: name them with --unlabelled, or set with --labels how many of these "
             "examples keep their label"
         )
     return parse.apart("--labels", labels, examples, seed)
@@ -186,7 +188,7 @@ def _trained(
     held: Examples | None,
     place: Path,
 ) -> SelfTrained:
-    """Does all stages; exits with a code of its own if the loss is no number any more."""
+    """Runs all stages; exits with a code of its own if training diverges."""
     from robustlab.training import DivergedError, self_train
     from robustlab.training.pseudo_labels import UnsureError
 
@@ -201,9 +203,9 @@ def _trained(
 
 
 def _ways_out(plan: SelfTraining, place: Path) -> str:
-    """What to do about a teacher that is not sure of anything; a student that there is keeps its threshold."""
+    """Remedies for a teacher that is sure of no image; a student that is there already keeps its threshold."""
     student = (place / "round-1" / "student").exists()
-    going_on = "" if student else f", which goes on with --out {place}"
+    going_on = "" if student else f", which resumes with --out {place}"
     better = "give a better --teacher" if plan.teacher is None else "train longer with more --epochs"
     return f"lower --threshold (0 takes all{going_on}), or {better}"
 
@@ -216,39 +218,39 @@ def _watching() -> Iterator[Report]:
 
 
 def _finished(done: SelfTrained, place: Path, data: Sequence[str], *, json: bool) -> None:
-    """Writes the last student's weights and says what came of it, and how to measure it on data."""
+    """Writes the last student's weights, and prints the results and the command that evaluates it."""
     from robustlab.core.processes import launched
 
     if not launched().first:
         return
     weights = training.kept(done.model, place)
     if json:
-        show.machine({"model": str(weights), **_told(done)})
+        show.machine({"model": str(weights), **_record(done)})
     else:
-        _shown(done)
+        _print(done)
     show.say(f"Model: {weights}", "good")
     show.say(f"On test images: {shlex.join(['robustlab', 'evaluate', str(place), *data])}")
 
 
 def _stages(done: SelfTrained) -> dict[str, History]:
-    """The trainings by what they are called."""
+    """The trainings by name."""
     rounds = {f"student {number}": one.student for number, one in enumerate(done.rounds, start=1)}
     stages = {"teacher": done.teacher, **rounds, "fine-tuned": done.tuning}
     return {name: history for name, history in stages.items() if history is not None}
 
 
-def _told(done: SelfTrained) -> dict[str, object]:
+def _record(done: SelfTrained) -> dict[str, object]:
     trained = {name: {"best": h.best, "epochs": h.epochs} for name, h in _stages(done).items()}
     return {"stages": trained, "pseudo_labels": [one.pseudo.summary() for one in done.rounds], "seconds": done.seconds}
 
 
-def _shown(done: SelfTrained) -> None:
-    """What students learned from, and how far each training came."""
+def _print(done: SelfTrained) -> None:
+    """Prints the pseudo-labels of each round, and the last epoch of each training."""
     for number, one in enumerate(done.rounds, start=1):
-        told = one.pseudo.summary()
+        pseudo = one.pseudo.summary()
         show.say(
-            f"Round {number}: the teacher is sure enough of {told['confident']} of {told['examples']} images; "
-            f"the student learned from {told['chosen']}, {told['different']} of them different"
+            f"Round {number}: the teacher is confident enough on {pseudo['confident']} of {pseudo['examples']} images; "
+            f"the student learned from {pseudo['chosen']}, {pseudo['different']} of them distinct"
         )
     stages = _stages(done)
     names = [name for name in ("accuracy", "validation_accuracy") if all(name in h.epochs[-1] for h in stages.values())]

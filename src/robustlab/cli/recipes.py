@@ -1,4 +1,4 @@
-"""Recipes on the command line: their options, from the dataclasses of the recipes, and what is made of them."""
+"""Recipes on the command line: options from the dataclasses of the recipes, and the recipes made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANEL = "Recipe"
 USUAL = "standard"
-"""The recipe where none is typed."""
+"""The default recipe."""
 
 
 class Taken(NamedTuple):
@@ -38,7 +38,7 @@ class Taken(NamedTuple):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Options that set it, as they are typed; of a switch the first."""
+        """Options that set it, as typed; of a switch the first."""
         from robustlab.core import Norm
         from robustlab.training.recipes.options import Budget
 
@@ -85,7 +85,7 @@ def specs() -> Mapping[str, RecipeSpec]:
 def _taken(spec: RecipeSpec, recipe: str) -> tuple[Taken, ...]:
     """The fields of a recipe.
 
-    Raises: ValueError for a field that does not say what it is for.
+    Raises: ValueError for a field without help.
     """
     from robustlab.training.recipes.options import Budget, Option
 
@@ -122,7 +122,7 @@ def parameters(*, data: bool = True) -> list[Parameter]:
     """Options of a command that takes any recipe: ``--recipe`` and those of all recipes.
 
     Args:
-        data: whether the command can set examples apart for a recipe.
+        data: True if the command can set examples apart for a recipe.
 
     Raises: ValueError if recipes give one option different types.
     """
@@ -139,8 +139,8 @@ def parameters(*, data: bool = True) -> list[Parameter]:
 
 
 def _typer(kind: type, flag: str, text: str, least: float | None = None) -> object:
-    made = typer.Option(flag, help=text, min=least, rich_help_panel=PANEL, show_default=False)
-    return Annotated[kind | None, made]
+    declared = typer.Option(flag, help=text, min=least, rich_help_panel=PANEL, show_default=False)
+    return Annotated[kind | None, declared]
 
 
 def _budget(known: Sequence[Taken]) -> list[Parameter]:
@@ -159,17 +159,17 @@ def _budget(known: Sequence[Taken]) -> list[Parameter]:
 
 
 def _merged(switch: str, several: Sequence[Taken]) -> Parameter:
-    """One option of several recipes: what it does, and in brackets who takes it and what it is by default."""
+    """One option of several recipes: its help, and in brackets the recipes that take it and their defaults."""
     kinds = {one.plain: one.recipe for one in several}
     if len(kinds) > 1:
-        said = ", ".join(f"{kind.__name__} in {recipe}" for kind, recipe in kinds.items())
-        raise ValueError(f"recipes disagree on {switch}: {said}; give one of them another flag")
+        types = ", ".join(f"{kind.__name__} in {recipe}" for kind, recipe in kinds.items())
+        raise ValueError(f"recipes disagree on {switch}: {types}; give one of them another flag")
     texts: dict[str, dict[str, list[str]]] = {}
     for one in several:
         texts.setdefault(one.mark.help, {}).setdefault(one.usual, []).append(one.recipe)  # type: ignore[union-attr]
     least = min((one.mark.min for one in several), key=lambda n: -1 if n is None else n)  # type: ignore[union-attr]
-    said = " ".join(f"{text} [{_takers(defaults)}]" for text, defaults in texts.items())
-    return option(_name(several[0].flags[0]), _typer(several[0].plain, switch, said, least), None)
+    text = " ".join(f"{text} [{_takers(defaults)}]" for text, defaults in texts.items())
+    return option(_name(several[0].flags[0]), _typer(several[0].plain, switch, text, least), None)
 
 
 def _takers(defaults: Mapping[str, Sequence[str]]) -> str:
@@ -187,9 +187,9 @@ def checked(name: str, typed: Typed, *, also: tuple[str, ...] = ()) -> RecipeSpe
     Args:
         name: as typed.
         typed: options of recipes.
-        also: names of options that something else than the recipe takes.
+        also: names of options that are not for the recipe alone.
 
-    Raises: typer.BadParameter for a name that there is not, or an option that it does not take.
+    Raises: typer.BadParameter for an unknown name, or an option that the recipe does not take.
     """
     found = specs()
     if name not in found:
@@ -204,13 +204,13 @@ def checked(name: str, typed: Typed, *, also: tuple[str, ...] = ()) -> RecipeSpe
     return found[name]
 
 
-def made(name: str, typed: Typed, unlabelled: Examples | None = None) -> Recipe:
+def build(name: str, typed: Typed, unlabelled: Examples | None = None) -> Recipe:
     """The recipe of a name, with the options that were typed and its own defaults.
 
     Args:
         name: of a recipe.
         typed: options of recipes.
-        unlabelled: examples without labels, if some were set apart.
+        unlabelled: examples without labels, if there are some.
 
     Raises: typer.BadParameter for an option that is missing, or a value that the recipe cannot have.
     """
@@ -220,7 +220,7 @@ def made(name: str, typed: Typed, unlabelled: Examples | None = None) -> Recipe:
     values = {field: value for field, value in values.items() if value is not None}
     for one in taken:
         if one.default is MISSING and one.field not in values:
-            raise typer.BadParameter(f"the recipe {name} needs {one.flags[0]}: say it, too")
+            raise typer.BadParameter(f"the recipe {name} needs {one.flags[0]}: add it")
     with flagged({one.field: one.flags[0] for one in taken}):
         return spec.options(**values).recipe()
 
@@ -249,7 +249,7 @@ def _attack(name: str, threat: ThreatModel, steps: int) -> Attack:
 
 
 def _balls(name: str, typed: Typed) -> list[ThreatModel]:
-    """A ball for each eps that was typed, the smallest first; the recipe's own, or the usual one, where none was."""
+    """A ball for each eps that was typed, the smallest first; by default the recipe's own, or the usual one."""
     from robustlab.training.recipes.options import Budget
 
     marks = [one.mark for one in _taken(specs()[name], name) if isinstance(one.mark, Budget)]
@@ -261,7 +261,7 @@ def _balls(name: str, typed: Typed) -> list[ThreatModel]:
 
 
 def ball(name: str, typed: Typed) -> ThreatModel:
-    """The ball that a recipe is for, in which held-out examples are attacked, too; the largest, if it takes several.
+    """The ball of a recipe, in which held-out examples are attacked, too; the largest of several.
 
     Raises: typer.BadParameter for several where it takes one.
     """
@@ -278,9 +278,9 @@ def ball(name: str, typed: Typed) -> ThreatModel:
 def on_corrupted(
     recipe: Recipe, corruptions: Sequence[str] | None, severities: str | None, variant: str | None
 ) -> Recipe:
-    """The recipe on corrupted images, or itself where no corruption was typed.
+    """The recipe on corrupted images, or the recipe itself if no corruption was typed.
 
-    Raises: typer.BadParameter for words that say nothing without corruptions; ValueError for an unknown corruption.
+    Raises: typer.BadParameter for options that need --corruptions; ValueError for an unknown corruption.
     """
     from robustlab.corruptions import corruption
     from robustlab.training import corrupted
@@ -288,7 +288,7 @@ def on_corrupted(
     names, levels = c.names(corruptions), c.severities(severities)
     if names is None:
         if severities is not None or variant is not None:
-            raise typer.BadParameter("--severities and --variant say how images are corrupted: add --corruptions")
+            raise typer.BadParameter("--severities and --variant need --corruptions: add it")
         return recipe
     values = [corruption(name, c.variant(variant or c.VARIANTS[0])) for name in names]
     return corrupted(recipe, values) if levels is None else corrupted(recipe, values, levels)

@@ -1,4 +1,4 @@
-"""robustlab report: draw reports again."""
+"""robustlab report: reports of finished runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def report(
         typer.Option("--out", help="Directory to write to; default: the run's own, or runs/report for several."),
     ] = None,
     headline: Annotated[
-        str | None, typer.Option("--headline", help="Eps that the headline speaks of; default: the largest.")
+        str | None, typer.Option("--headline", help="Eps of the headline; default: the largest.")
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Of the page.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
     junit: x.Junit = None,
     sarif: x.Sarif = None,
     model_card: x.Card = None,
 ) -> None:
-    """Writes the report of finished runs again, several side by side on the same axes.
+    """Writes the report of finished runs again; several runs are drawn on the same axes.
 
     Runs of robustlab corruptions evaluate give the report on corruptions; runs of attacks on the same
     models are shown in the same table.
@@ -43,7 +43,7 @@ def report(
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
     if under_corruptions:
         if junit or sarif or model_card:
-            raise typer.BadParameter("--junit, --sarif and --model-card are of runs under attack alone")
+            raise typer.BadParameter("--junit, --sarif and --model-card take runs of attacks only: leave them out")
         page = write_corruptions(
             under_corruptions, place, comparisons=compared_corruptions(under_corruptions), attacked=results, title=title
         )

@@ -1,4 +1,4 @@
-"""robustlab reproduce: do again what papers claim."""
+"""robustlab reproduce: claims of papers, reproduced in small."""
 
 from __future__ import annotations
 
@@ -22,43 +22,44 @@ EXAMPLE = "robustlab reproduce fgsm-training --seeds 3"
 def reproduce(
     claims: Annotated[list[str] | None, typer.Argument(help="Names; default: all.", show_default=False)] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Say what is claimed and what is known so far; compute nothing.")
+        bool, typer.Option("--list", help="List the claims and the results so far; compute nothing.")
     ] = False,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="How many; default: as many as each claim says, 3 or more.")
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds; default: as each claim states, 3 or more.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A dry run in seconds to minutes, kept apart: its numbers mean nothing.")
+        bool, typer.Option("--quick", help="A dry run in seconds to minutes, kept apart: its numbers are not results.")
     ] = False,
     out: Annotated[
-        Path, typer.Option("--out", help="Directory; what is done there is not done again.", rich_help_panel=o.OUTPUT)
+        Path,
+        typer.Option("--out", help="Directory; finished parts in it are not computed again.", rich_help_panel=o.OUTPUT),
     ] = HOME / "claims",
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """Does again in small what papers claim, and says whether it comes out.
+    """Repeats experiments of papers in small, and prints whether each claim is reproduced.
 
-    Direction and smallest effect of each claim were written down before it was run. Reproduced: the 95 % t-interval
-    over the seeds holds nothing smaller; not reproduced: it excludes the effect; else there is not enough evidence.
-    Each result is kept as JSON as soon as it is there. Ctrl-C loses nothing; the same command goes on.
+    Direction and smallest effect of each claim were fixed before it was run. Reproduced: the 95 % t-interval over the
+    seeds contains no smaller effect; not reproduced: it excludes the effect; otherwise the evidence is not sufficient.
+    Each result is saved as JSON as soon as it is computed. Ctrl-C loses nothing; the same command resumes.
     """
     from robustlab.studies import FULL, QUICK, known
     from robustlab.studies import reproduce as again
 
     names = claims or ()
     if listed:
-        _told(known(names, out=out), json=json)
+        _print(known(names, out=out), json=json)
         return
     budget = QUICK if quick else FULL
     with resumable(out), show.bars("reproduce") as report:
         found = again(names, out=out, seeds=seeds, budget=budget, device=device, progress=report)
-    _told(found, json=json)
+    _print(found, json=json)
     if quick:
-        show.say("These numbers are of a dry run and mean nothing.", "warning")
+        show.say("These numbers are of a dry run and are not results.", "warning")
 
 
-def _told(found: Sequence[Outcome], *, json: bool) -> None:
-    """What is known of each claim, on standard output."""
+def _print(found: Sequence[Outcome], *, json: bool) -> None:
+    """Prints the results of each claim."""
     if json:
         show.machine([one.to_json() for one in found])
         return

@@ -1,4 +1,4 @@
-"""Run directories: their default names, and what to say when a run is stopped."""
+"""Run directories: their default names, the words after an interrupt, and exit codes of build gates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOME = Path("runs")
 
 
 def directory(out: Path | None, *words: str) -> Path:
-    """The directory asked for, else one under runs/ with time and words in its name."""
+    """The directory that was typed, else one under runs/ with time and words in its name."""
     if out is not None:
         return out
     plain = [re.sub(r"[^\w.-]+", "-", Path(word).stem if "/" in word else word).strip("-.") for word in words]
@@ -34,8 +34,8 @@ def directory(out: Path | None, *words: str) -> Path:
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Turns Ctrl-C into exit code 130 and a line that says how to go on."""
-    words = f"Stopped. What was done is kept; to go on: {_again(out)}"
+    """Turns Ctrl-C into exit code 130 and a line with the command that resumes."""
+    words = f"Stopped. Finished work is kept; resume with: {_again(out)}"
     try:
         with parting(words):
             yield
@@ -64,7 +64,7 @@ def tracked(result: Evaluation, place: Path) -> None:
 
 
 def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> None:
-    """Ends with the exit code that a build gate looks at."""
+    """Ends with the exit code that a build gate reads."""
     serious(result.findings, strict=strict)
     from robustlab.core.words import budget
 
@@ -76,27 +76,31 @@ def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> No
 
 
 def inspected(name: str, *, force: bool) -> Callable[[Sequence[Finding]], None]:
-    """Says what was found about a model and its data before they are attacked, and ends there if it is serious.
+    """Prints the findings about a model and its data before they are evaluated, and ends there if one is serious.
 
     Args:
         name: of the model.
-        force: go on.
+        force: go on after a serious finding.
     """
 
-    def told(findings: Sequence[Finding]) -> None:
+    def report(findings: Sequence[Finding]) -> None:
         for one in findings:
-            said = f"{name}: {one.title.removesuffix('.')} ({one.code}). {one.advice}"
-            say(said, "plain" if one.severity == "info" else "warning")
+            text = f"{name}: {one.title.removesuffix('.')} ({one.code}). {one.advice}"
+            say(text, "plain" if one.severity == "info" else "warning")
         codes = [f.code for f in findings if f.severity == "serious"]
         if codes and not force:
-            say(f"nothing was evaluated: the numbers would mean nothing ({', '.join(codes)}); --force goes on", "error")
+            say(
+                f"nothing was evaluated: the numbers would be meaningless ({', '.join(codes)}); --force evaluates "
+                f"anyway",
+                "error",
+            )
             raise typer.Exit(Code.SERIOUS)
 
-    return told
+    return report
 
 
 def serious(findings: Sequence[Finding], *, strict: bool) -> None:
-    """Ends with an exit code of its own if there is a serious finding and one is not to be let pass."""
+    """Ends with an exit code of its own if a finding is serious and ``strict`` is set."""
     found = [f for f in findings if f.severity == "serious"]
     if strict and found:
         say(f"{len(found)} serious finding{'s' if len(found) > 1 else ''}: {found[0].title}", "error")

@@ -1,4 +1,4 @@
-"""robustlab runs: what was evaluated so far."""
+"""robustlab runs: a list of evaluations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EXAMPLE = "robustlab runs runs"
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look, at any depth.")] = HOME, json: o.Json = False
+    folder: Annotated[Path, typer.Argument(help="Folder that is searched, at any depth.")] = HOME, json: o.Json = False
 ) -> None:
-    """Lists run directories with their headline."""
+    """Lists the runs in a folder, with model, data, accuracy and findings."""
     if not folder.is_dir():
         raise typer.BadParameter(f"there is no folder {folder}")
     found = [_line(manifest.parent) for manifest in sorted(folder.rglob("manifest.json"))]

@@ -1,4 +1,4 @@
-"""What the commands put on the terminal: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     piped = not stderr and not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    width = _WIDE if piped else None  # nobody's lines are too long where there is no terminal
+    width = _WIDE if piped else None  # without a terminal no line is too long
     return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, width=width)
 
 
-class _Said(logging.Handler):
-    """Puts what the library logs on standard error."""
+class _LogHandler(logging.Handler):
+    """Prints the log of the library on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record, a line."""
+        """Prints a record as a line."""
         say(record.getMessage())
 
 
-_LOGGED = _Said()
+_LOGGED = _LogHandler()
 
 
 class _Volume:
-    """How much is said beside results: 0 errors and warnings, 1 remarks and progress, 2 also what the library logs."""
+    """Amount of output besides results: 0 errors and warnings, 1 remarks and progress, 2 also the library's log."""
 
     level = 1
 
 
 def volume(level: int) -> None:
-    """Sets how much is said, see ``_Volume``."""
+    """Sets the amount of output, see ``_Volume``."""
     _Volume.level = level
     ours = logging.getLogger("robustlab")
     ours.setLevel(logging.DEBUG if level > 1 else logging.NOTSET)
@@ -69,7 +69,7 @@ def notes() -> Console:
 
 
 def say(text: str, tone: Tone = "plain") -> None:
-    """A remark on standard error."""
+    """Prints a remark on standard error."""
     head = {"error": "Error: ", "warning": "Warning: "}.get(tone, "")
     if not head and not _Volume.level:
         return
@@ -78,7 +78,7 @@ def say(text: str, tone: Tone = "plain") -> None:
 
 
 def _printable(text: str) -> str:
-    """A text without what a terminal would obey; what is harmless costs no import."""
+    """A text without control characters of a terminal; harmless text costs no import."""
     if text.replace("\n", "").isprintable():
         return text
     from robustlab.core.text import printable
@@ -87,22 +87,22 @@ def _printable(text: str) -> str:
 
 
 def marked(result: Evaluation | CorruptionEvaluation) -> None:
-    """A result as JSON on standard output, with the codes of what it is not to be trusted for."""
+    """Prints a result as JSON on standard output, with the codes of findings that make it doubtful."""
     from robustlab.report.words import doubts
 
     machine({**result.to_json(), "not_to_be_trusted": list(doubts(result.findings))})
 
 
 def machine(record: object) -> None:
-    """A result as JSON on standard output."""
+    """Prints a result as JSON on standard output."""
     alone.put(json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-    """A result as a table on standard output; columns after the first are numbers.
+    """Prints a result as a table on standard output; columns after the first are numbers.
 
-    No cell is ever cut: where a terminal is too narrow, headings stand word below word, then cells are folded between
-    words, and if that is not enough, each row is a list of its cells. What is no terminal is as wide as the table.
+    No cell is cut: on a narrow terminal headings are folded at each word, then cells are folded between words, and if
+    that is not enough, each row is a list of its cells. Without a terminal the output is as wide as the table.
     """
     if title:
         paragraph(title, [])
@@ -120,10 +120,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | No
 def _widths(
     head: Sequence[str], rows: Sequence[Sequence[str]], least: Callable[[str], int], whole: int
 ) -> list[int] | None:
-    """How wide each column is, so that the table fits; None if it does not.
+    """Widths of the columns, so that the table fits; None if it does not.
 
-    The first column needs no more than its longest word, the others what ``least`` says of their cells; what is left
-    goes to those that would like more, from the left.
+    The first column needs the width of its longest word, the others ``least`` of their cells; the space that is left
+    goes to columns that can use it, from the left.
     """
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(least if number else _longest, cells)) for number, cells in enumerate(columns)]
@@ -140,12 +140,12 @@ def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD)
+    drawn = Table(box=box.SIMPLE_HEAD)
     for number, (heading, width) in enumerate(zip(head, widths, strict=True)):
-        made.add_column(Text(heading), justify="right" if number else "left", overflow="fold", width=width)
+        drawn.add_column(Text(heading), justify="right" if number else "left", overflow="fold", width=width)
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def _widest(text: str) -> int:
@@ -177,7 +177,7 @@ def evaluating(title: str) -> Iterator[Report]:
 
 @contextmanager
 def bars(title: str = "") -> Iterator[Report]:
-    """A bar for each task, or one with a title for all of them, on standard error; none if it is to be quiet."""
+    """A bar for each task, or one with a title for all of them, on standard error; none with ``--quiet``."""
     from robustlab.runs.progress import progress_bars
 
     if not _Volume.level:
@@ -188,7 +188,7 @@ def bars(title: str = "") -> Iterator[Report]:
 
 
 def evaluations(results: Sequence[Evaluation]) -> None:
-    """Clean accuracy and the worst case at each eps, a column per model, marked where they are not to be trusted."""
+    """Prints clean accuracy and the worst case at each eps, a column per model, marked if not to be trusted."""
     from robustlab.report.words import budget, mark, percent, sample
 
     first = results[0]
@@ -207,10 +207,10 @@ def evaluations(results: Sequence[Evaluation]) -> None:
 
 
 def stages(result: Evaluation) -> None:
-    """Who fell where, a table for each attack that has stages, at each eps."""
+    """Prints the examples that each stage fooled, a table for each attack with stages, at each eps."""
     from robustlab.report.words import budget, duration, number
 
-    head = ["stage", "attacked", "fell", "stand", "passes each", "time"]
+    head = ["stage", "attacked", "fooled", "still robust", "passes each", "time"]
     for one in result.results:
         rows = [
             [
@@ -224,11 +224,15 @@ def stages(result: Evaluation) -> None:
             for s in one.stages
         ]
         if rows:
-            table(head, rows, title=f"{one.attack}, {result.threat.norm} eps {budget(one.eps)}: who fell where")
+            table(
+                head,
+                rows,
+                title=f"{one.attack}, {result.threat.norm} eps {budget(one.eps)}: examples fooled by each stage",
+            )
 
 
 def comparisons(found: Sequence[Comparison]) -> None:
-    """Paired comparisons, a table for each pair of models."""
+    """Prints paired comparisons, a table for each pair of models."""
     from robustlab.report.words import budget, p_value, points
 
     for a, b in dict.fromkeys((c.a, c.b) for c in found):
@@ -247,7 +251,7 @@ def comparisons(found: Sequence[Comparison]) -> None:
 
 
 def findings(results: Sequence[Evaluation | CorruptionEvaluation]) -> None:
-    """What the doctors found, a line each; what to do about it stands in the report."""
+    """Prints the findings of the doctors, a line each; the report has the advice."""
     tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
     for e in results:
         for one in e.findings:
@@ -256,14 +260,14 @@ def findings(results: Sequence[Evaluation | CorruptionEvaluation]) -> None:
 
 
 def share(value: Interval | Estimate) -> str:
-    """A share with its interval."""
+    """A fraction in percent, with its interval."""
     from robustlab.report.words import interval, percent
 
     return f"{percent(value.value)} {interval(value)}"
 
 
 def paragraph(title: str, lines: Sequence[str]) -> None:
-    """A result in words on standard output."""
+    """Prints a result in words on standard output."""
     out = _console(stderr=False)
     out.print(_printable(title), style="bold", markup=False)
     for line in lines:
@@ -271,7 +275,7 @@ def paragraph(title: str, lines: Sequence[str]) -> None:
 
 
 def diagnosis(found: Sequence[Finding]) -> None:
-    """Findings as the result of a command, on standard output."""
+    """Prints findings as the result of a command on standard output."""
     for one in found:
         evidence = ", ".join(f"{key} {value}" for key, value in one.evidence.items())
         paragraph(f"{one.severity}: {one.title}", [one.advice, f"{one.code}: {evidence}"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def corruption_table(e: CorruptionEvaluation) -> None:
-    """Accuracy by corruption and severity; then what must be known."""
+    """Prints accuracy by corruption and severity; then the caveats."""
     from robustlab.report.words import mark, percent, sample
 
     severities = e.errors.severities
@@ -38,7 +38,7 @@ def corruption_table(e: CorruptionEvaluation) -> None:
 
 
 def corruption_comparisons(found: Sequence[CorruptionComparison]) -> None:
-    """Paired comparisons, a table for each pair of models; marked where the corrected test tells them apart."""
+    """Prints paired comparisons, a table for each pair of models; marked if significant after correction."""
     from robustlab.report.words import points
 
     for one in found:
@@ -46,15 +46,17 @@ def corruption_comparisons(found: Sequence[CorruptionComparison]) -> None:
         rows = []
         for pair in one.corruptions:
             cells = [one.cell(pair.corruption, s) for s in severities]
-            said = ["" if c is None else f"{points(c.difference, 0)}{_star(c.corrected, one.level)}" for c in cells]
+            differences = [
+                "" if c is None else f"{points(c.difference, 0)}{_star(c.corrected, one.level)}" for c in cells
+            ]
             d = pair.difference
-            rows.append([pair.corruption, *said, f"{points(d.value)} [{points(d.low)}, {points(d.high)}]"])
+            rows.append([pair.corruption, *differences, f"{points(d.value)} [{points(d.low)}, {points(d.high)}]"])
         clean = one.cell("clean", 0)
         mean = f"{points(one.mean.value)} [{points(one.mean.low)}, {points(one.mean.high)}]"
         first = "" if clean is None else f"; clean {points(clean.difference)}{_star(clean.corrected, one.level)}"
         title = (
             f"{one.b} over {one.a}, {one.n} images, in points: mean {mean}{first}. "
-            "*: told apart by the exact McNemar test, corrected for all cells (Holm)."
+            "*: significant by the exact McNemar test, corrected for all cells (Holm)."
         )
         show.table(["severity", *map(str, severities), "mean"], rows, title=title)
 

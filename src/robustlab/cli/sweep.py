@@ -1,4 +1,4 @@
-"""robustlab sweep: how much optimizers matter, as attackers and as trainers."""
+"""robustlab sweep: comparison of optimizers, in attacks and in training."""
 
 from __future__ import annotations
 
@@ -21,29 +21,32 @@ if TYPE_CHECKING:
 
 EXAMPLE = "robustlab sweep attackers --quick"
 sweep = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="How much optimizers matter: as attackers, and as trainers."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Compares optimizers: as step rules of attacks (attackers), and in training (trainers).",
 )
-_DRY = "These numbers are of a dry run and mean little."
+_DRY = "These numbers are of a dry run and are not results."
 
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="How many, each with images of its own.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, each with images of its own.")]
 Quick = Annotated[
-    bool, typer.Option("--quick", help="A dry run in a minute or two, kept apart: its numbers mean little.")
+    bool, typer.Option("--quick", help="A dry run in a minute or two, kept apart: its numbers are not results.")
 ]
 Home = Annotated[
-    Path, typer.Option("--out", help="Directory; what is done there is not done again.", rich_help_panel=o.OUTPUT)
+    Path,
+    typer.Option("--out", help="Directory; finished parts in it are not computed again.", rich_help_panel=o.OUTPUT),
 ]
 Listed = Annotated[bool, typer.Option("--list", help="Show the results that come with the package; compute nothing.")]
 
 
 @dataclass(frozen=True)
 class Own:
-    """Models of the user's, and what they are attacked with."""
+    """Models of the user, their data and threat."""
 
     models: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="As robustlab evaluate takes them; none: two small networks that are trained for this.",
+            help="Models, named as for robustlab evaluate; none: two small networks that are trained for this.",
             show_default=False,
         ),
     ] = None
@@ -51,17 +54,17 @@ class Own:
     classes: o.Classes = None
     data: Annotated[
         str | None,
-        typer.Option("--data", help="For models of your own; default: fashion-mnist.", rich_help_panel=o.WHAT),
+        typer.Option("--data", help="For models of your own; default: fashion-mnist.", rich_help_panel=o.INPUT),
     ] = None
     split: o.Split = "test"
     size: o.Size = None
     eps: Annotated[
         str | None,
-        typer.Option("--eps", help="For models of your own, as 0.1 or 8/255; default 8/255.", rich_help_panel=o.WHAT),
+        typer.Option("--eps", help="For models of your own, as 0.1 or 8/255; default 8/255.", rich_help_panel=o.INPUT),
     ] = None
     norm: Annotated[
         str | None,
-        typer.Option("--norm", help="For models of your own: linf or l2; default linf.", rich_help_panel=o.WHAT),
+        typer.Option("--norm", help="For models of your own: linf or l2; default linf.", rich_help_panel=o.INPUT),
     ] = None
 
 
@@ -74,7 +77,7 @@ def attackers(
     *,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Images reported for each seed; default 600.", rich_help_panel=o.WHAT),
+        typer.Option("--limit", min=1, help="Images reported for each seed; default 600.", rich_help_panel=o.INPUT),
     ] = None,
     seeds: Seeds = 3,
     quick: Quick = False,
@@ -83,11 +86,11 @@ def attackers(
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """PGD driven by the sign rule, SGD, momentum, Adam, RMSprop and Adagrad: which breaks a model with least budget?
+    """Compares step rules of PGD: sign, SGD, momentum, Adam, RMSprop and Adagrad.
 
-    Same threat, same starts, as many passes. Each rule has the learning rate that is best for it on some images, and is
-    reported on others, with exact intervals and paired tests. Every run is kept as JSON as soon as it is there. Ctrl-C
-    loses nothing; the same command goes on.
+    All rules have the same threat, starts and number of passes. The learning rate of each rule is selected on some
+    images and reported on others, with exact intervals and paired tests. Every run is saved as JSON as soon as it is
+    computed. Ctrl-C loses nothing; the same command resumes.
     """
     from robustlab.studies.sweep import SUBJECTS, known_attackers
     from robustlab.studies.sweep import attackers as swept
@@ -96,21 +99,21 @@ def attackers(
     if own.models:
         subjects: Sequence[Subject] = _given(own, device)
     elif replace(own, models=None, split=Own.split) != Own():
-        raise typer.BadParameter("--data, --eps and the like are for models of your own: name one")
+        raise typer.BadParameter("--data, --eps and the like are for models of your own: add the name of one")
     else:
         subjects = SUBJECTS
     if listed:
         known = [known_attackers(one.name) for one in SUBJECTS]
-        _tell([one for one in known if one], json=json, dry=False)
+        _print([one for one in known if one], json=json, dry=False)
         return
     with resumable(out), show.bars() as bar:
         found = [swept(one, out=out, seeds=seeds, spend=spend, device=device, progress=bar) for one in subjects]
-    _tell(found, json=json, dry=quick)
+    _print(found, json=json, dry=quick)
 
 
 @sweep.command(epilog="Example: robustlab sweep trainers --recipe standard --seeds 3")
 def trainers(
-    recipe: Annotated[str, typer.Option("--recipe", help="standard or fast, how networks are trained.")] = "standard",
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe of the training: standard or fast.")] = "standard",
     seeds: Seeds = 3,
     quick: Quick = False,
     listed: Listed = False,
@@ -118,11 +121,11 @@ def trainers(
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """The same network trained by eight optimizers, each at a rate that suits it, and attacked in several ways.
+    """Trains the same network with eight optimizers, each at its best learning rate, and attacks it.
 
-    Rates are chosen on training images that are held out; then each trains with several seeds, and the table has
-    t-intervals over these. Every run is kept as JSON as soon as it is there. Ctrl-C loses nothing; the same command
-    goes on.
+    Rates are selected on held-out training images; then each optimizer trains with several seeds, and the table has
+    t-intervals over the seeds. Every run is saved as JSON as soon as it is computed. Ctrl-C loses nothing; the same
+    command resumes.
     """
     from robustlab.studies import FULL, QUICK
     from robustlab.studies.sweep import known_trainers
@@ -130,17 +133,17 @@ def trainers(
 
     if listed:
         known = known_trainers(recipe)
-        _tell([known] if known else [], json=json, dry=False)
+        _print([known] if known else [], json=json, dry=False)
         return
     parse.device(device)
     with resumable(out), show.bars() as bar:
         budget = QUICK if quick else FULL
         found = trained(recipe, out=out, seeds=seeds, budget=budget, device=device, progress=bar)
-    _tell([found], json=json, dry=quick)
+    _print([found], json=json, dry=quick)
 
 
 def _spend(limit: int | None, *, quick: bool) -> Spend:
-    """How much may be used."""
+    """Number of images and passes."""
     from robustlab.studies.sweep import QUICK_SPEND, Spend
 
     amount = QUICK_SPEND if quick else Spend()
@@ -159,12 +162,12 @@ def _given(own: Own, device: str) -> list[Subject]:
         raise typer.BadParameter("with eps 0 there is nothing to compare: write --eps 8/255")
     examples = parse.data(own.data or "fashion-mnist", own.split, size=own.size)
     threat = parse.threat(norm, eps)
-    made = [(name, parse.model(name, own.architecture, own.classes, place)) for name in own.models or ()]
-    return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in made]
+    models = [(name, parse.model(name, own.architecture, own.classes, place)) for name in own.models or ()]
+    return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in models]
 
 
-def _tell(found: Sequence[Attackers | Trainers], *, json: bool, dry: bool) -> None:
-    """The results, on standard output."""
+def _print(found: Sequence[Attackers | Trainers], *, json: bool, dry: bool) -> None:
+    """Prints the results."""
     if json:
         show.machine([one.to_json() for one in found])
     else:
@@ -186,4 +189,4 @@ def _tables(found: Attackers | Trainers) -> None:
         sentences, tables = table.trainers_sentences(found), table.trainers_tables(found)
     for one in tables:
         show.table(one.head, one.rows, title=one.title)
-    show.paragraph("What comes out", sentences)
+    show.paragraph("Results", sentences)

@@ -1,4 +1,4 @@
-"""robustlab train: train a model, on clean or on adversarial examples."""
+"""robustlab train: training of a model, on clean or on adversarial examples."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ _COLUMNS = {
     "learning_rate": "rate",
     "seconds": "seconds",
 }
-"""What is shown of each epoch: short enough for a narrow terminal."""
+"""Columns of the table of epochs, narrow enough for a small terminal."""
 WATCHED_STEPS = 10
-"""Of PGD on the examples that are held out."""
+"""Steps of PGD on held-out examples."""
 Robust = Annotated[
     bool,
     typer.Option(
-        "--robust", help="What we found to be best for its time: pgd with 2 steps.", rich_help_panel=recipes.PANEL
+        "--robust",
+        help="The best recipe for its time in our benchmarks: pgd with 2 steps.",
+        rich_help_panel=recipes.PANEL,
     ),
 ]
 
@@ -59,82 +61,80 @@ def _train(
     rule: t.Rule,
     run: o.Run,
 ) -> None:
-    """Trains a model; a checkpoint after each epoch, the weights that came out best in model.safetensors.
+    """Trains a model; writes a checkpoint after each epoch, and the best weights to model.safetensors.
 
-    An option that the recipe does not use is refused; brackets say who uses it, and what it is where it is not typed.
-    Curves go to DIRECTORY/tensorboard where TensorBoard is installed, and to MLflow where that is. Ctrl-C keeps the
-    epochs that are complete; the same command with --out DIRECTORY goes on.
+    An option that the recipe does not use is refused; brackets name the recipes that use it, with their defaults.
+    Curves are written to DIRECTORY/tensorboard if TensorBoard is installed, and to MLflow if that is installed. Ctrl-C
+    keeps the complete epochs; the same command with --out DIRECTORY resumes.
     """
     name = _recipe_name(recipe.get("recipe"), robust=robust)
     spec = recipes.checked(name, recipe, also=("eps", "norm") if length.hold_out else ())
     examples = parse.data(source.data, source.split, size=images, limit=source.limit, seed=run.seed)
     preset = training.robust(examples) if robust else training.PLAIN
-    parts = _divided(examples, length.hold_out, recipe.get("labels"), run.seed)
+    division = _divided(examples, length.hold_out, recipe.get("labels"), run.seed)
     typed = training.filled(recipe, preset)
-    made = recipes.made(name, typed, parts.unlabelled)
-    watch = _watch(parts.held, recipes.ball(name, typed), run.seed) if parts.held else None
+    built = recipes.build(name, typed, division.unlabelled)
+    watch = _watch(division.held, recipes.ball(name, typed), run.seed) if division.held else None
     place, best = parse.device(run.device).type, spec.best if watch else None
     settings = training.settings(length, rule, preset, seed=run.seed, device=place, best=best)
     model = network.model or preset.model
     net = parse.fitting(_network(model, examples, run.seed, network.activation or spec.activation), examples)
-    net = training.split(net, made)
-    made = recipes.on_corrupted(made, corrupting.corruptions, corrupting.severities, corrupting.variant)
+    net = training.split(net, built)
+    built = recipes.on_corrupted(built, corrupting.corruptions, corrupting.severities, corrupting.variant)
     here = Run(directory(run.out, model, name), name, run.json)
-    here.told(f"Recipe: {made!r}; epochs: {settings.epochs}; precision: {training.taken(settings, here.place)}")
-    here.finished(net, here.fitted(net, made, parts.train, settings, watch))
+    here.note(f"Recipe: {built!r}; epochs: {settings.epochs}; precision: {training.taken(settings, here.place)}")
+    here.finished(net, here.fitted(net, built, division.train, settings, watch))
 
 
 train = Late(_train, recipes.parameters)
 
 
-class Parts(NamedTuple):
-    """The data, divided."""
+class Division(NamedTuple):
+    """Training, held-out and unlabelled examples."""
 
     train: Examples
     held: Examples | None
-    """What training is watched on."""
+    """Examples on which each epoch is evaluated."""
     unlabelled: Examples | None
-    """What is used without its labels."""
+    """Examples that are used without labels."""
 
 
 class Run(NamedTuple):
-    """A run of the command: where it writes, and what it says."""
+    """A run of the command: its directory, title and kind of output."""
 
     place: Path
     title: str
     json: bool
 
-    def told(self, text: str) -> None:
-        """A remark of the first process; others train along in silence."""
+    def note(self, text: str) -> None:
+        """Prints a remark in the first process; the other processes print nothing."""
         if _first():
             show.say(text)
 
     def fitted(
-        self, network: nn.Module, made: Recipe, examples: Examples, settings: Settings, watch: Watch | None
+        self, network: nn.Module, built: Recipe, examples: Examples, settings: Settings, watch: Watch | None
     ) -> History:
-        """Trains the network; exits with a code of its own if the loss is no number any more."""
+        """Trains the network; exits with a code of its own if training diverges."""
         from robustlab.training import DivergedError, fit
 
         try:
             with resumable(self.place), _progress(self.title, self.place) as progress:
-                return fit(network, made, examples, settings, out=self.place, validate=watch, progress=progress)
+                return fit(network, built, examples, settings, out=self.place, validate=watch, progress=progress)
         except DivergedError as error:
             show.say(str(error), "error")
             raise typer.Exit(Code.DIVERGED) from error
 
     def finished(self, network: nn.Module, history: History) -> None:
-        """Writes the weights, without auxiliary norms, and says what came of it."""
+        """Writes the weights, without auxiliary BatchNorm, and prints the results."""
         if not _first():
             return
         weights = training.kept(network, self.place)
         if self.json:
             show.machine({"model": str(weights), "best": history.best, "epochs": history.epochs})
         else:
-            _shown(history)
+            _print(history)
         if history.best is not None:
-            show.say(
-                f"Best on what was held out: epoch {history.best} of {len(history.epochs)}, whose weights are kept."
-            )
+            show.say(f"Best on held-out images: epoch {history.best} of {len(history.epochs)}, whose weights are kept.")
         show.say(f"Model: {weights}", "good")
 
 
@@ -144,19 +144,21 @@ def _recipe_name(typed: str | None, *, robust: bool) -> str:
     return training.ROBUST_RECIPE if robust else typed or training.PLAIN.recipe
 
 
-def _divided(examples: Examples, held: int | None, labels: int | None, seed: int) -> Parts:
-    """Sets apart what is held out, then what goes without labels."""
+def _divided(examples: Examples, held: int | None, labels: int | None, seed: int) -> Division:
+    """Sets apart held-out examples, then unlabelled ones."""
     watched, rest = (None, examples) if held is None else parse.apart("--hold-out", held, examples, seed)
     if labels is None:
-        return Parts(rest, watched, None)
+        return Division(rest, watched, None)
     if labels == len(rest):
-        raise typer.BadParameter(f"--labels {labels} are all examples: none is left without label, so leave it out")
+        raise typer.BadParameter(
+            f"--labels {labels} are all examples: none is left without label; lower it or leave it out"
+        )
     labelled, unlabelled = parse.apart("--labels", labels, rest, seed)
-    return Parts(labelled, watched, unlabelled)
+    return Division(labelled, watched, unlabelled)
 
 
 def _watch(held: Examples, threat: ThreatModel, seed: int) -> Watch:
-    """PGD on what is held out."""
+    """PGD on held-out examples."""
     from robustlab.attacks import PGD
     from robustlab.studies import Watch
 
@@ -181,13 +183,13 @@ def _progress(title: str, place: Path) -> Iterator[Report]:
 
 
 def _first() -> bool:
-    """Whether this is the only process, or the first of those that train together."""
+    """True in the only process, or the first of those that train together."""
     from robustlab.core.processes import launched
 
     return launched().first
 
 
-def _shown(history: History) -> None:
+def _print(history: History) -> None:
     there = {name: title for name, title in _COLUMNS.items() if name in history.epochs[0]}
     rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
     show.table(list(there.values()), rows)

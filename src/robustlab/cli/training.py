@@ -1,6 +1,6 @@
-"""From the words of commands that train to settings: optimizers, schedules, precision, what ``--robust`` is.
+"""Settings of commands that train: optimizers, schedules, precision, the preset of ``--robust``.
 
-And what is done to a network before it is trained and after.
+Also the steps before and after training: splitting BatchNorm and saving weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from robustlab.training.settings import Precision
 
 _UNFIT = {
-    "lbfgs": "asks for the loss again and again",
+    "lbfgs": "evaluates the loss several times per step",
     "sparseadam": "needs sparse gradients",
     "muon": "takes matrices",
 }
@@ -41,7 +41,7 @@ _RULE = Rule("sgd", schedule="one-cycle")
 
 @dataclass(frozen=True)
 class Preset:
-    """What counts where nothing was typed.
+    """Defaults of a command that trains.
 
     Args:
         model: its name.
@@ -53,7 +53,7 @@ class Preset:
         eps: of the recipe; None: the usual one.
         bn_mode: of the recipe; None: its own.
         steps: of the recipe; None: its own.
-        stride: length of a step, as a share of eps, for that number of steps; None: the recipe's own.
+        stride: length of a step, as a fraction of eps, for that number of steps; None: the recipe's own.
     """
 
     model: str = "shallow-cnn"
@@ -70,9 +70,9 @@ class Preset:
 
 PLAIN = Preset()
 ROBUST_RECIPE = "pgd"
-"""What ``--robust`` takes, with two steps: the most robust in equal time in ``benchmarks/time_to_robustness.py``."""
+"""The recipe of ``--robust``, with two steps: the most robust in equal time in ``benchmarks/time_to_robustness.py``."""
 ROBUST_IMAGES = 300_000
-"""Images that ``--robust`` trains on, counted as often as they come: 5 epochs of Fashion-MNIST."""
+"""Images that ``--robust`` trains on, over all epochs: 5 epochs of Fashion-MNIST."""
 
 
 def robust(examples: Examples) -> Preset:
@@ -96,13 +96,13 @@ def robust(examples: Examples) -> Preset:
 
 
 def filled(typed: Typed, preset: Preset) -> Typed:
-    """Options of the recipe as typed, and as the preset says where they were not."""
+    """Options of the recipe as typed, filled from the preset."""
     linf = (typed.get("norm") or "linf").lower() == "linf"
     found = typed.filled(eps=preset.eps if linf else None, bn_mode=preset.bn_mode, steps=preset.steps)
     if preset.stride is None or typed.get("steps") is not None:
         return found
     eps = cast("float", ball(preset.recipe, found).eps)
-    return found.filled(step_size=round(preset.stride * eps, 6))  # as people would type it
+    return found.filled(step_size=round(preset.stride * eps, 6))  # rounded as one would type it
 
 
 def _channels(examples: Examples) -> int:
@@ -118,7 +118,7 @@ def settings(length: Length, rule: Rule, preset: Preset, *, seed: int, device: s
     Args:
         length: as typed.
         rule: as typed.
-        preset: fills what was not typed.
+        preset: defaults of what was not typed.
         seed: of the run.
         device: its type.
         best: name of the validation's number by which the best epoch is kept, if there is a validation.
@@ -126,7 +126,7 @@ def settings(length: Length, rule: Rule, preset: Preset, *, seed: int, device: s
     from robustlab.training import Settings
 
     if length.patience is not None and best is None:
-        raise typer.BadParameter("--patience counts epochs without better robust accuracy: say --hold-out N, too")
+        raise typer.BadParameter("--patience counts epochs without better robust accuracy: add --hold-out N")
     return Settings(
         epochs=length.epochs or preset.epochs,
         batch_size=length.batch_size or preset.batch_size,
@@ -145,14 +145,14 @@ def settings(length: Length, rule: Rule, preset: Preset, *, seed: int, device: s
 
 
 def precision(name: str) -> Precision:
-    """The precision by name; what "auto" comes to is decided where the run begins or goes on."""
+    """The precision by name; "auto" is decided when the run begins or is resumed."""
     if name not in ("auto", "fp32", "bf16", "fp16"):
         raise typer.BadParameter(f"there is no precision {name!r}: choose fp32, bf16, fp16 or auto")
     return cast("Precision", name)
 
 
 def taken(settings: Settings, *places: Path) -> Precision:
-    """The precision that a run takes: what the first of these directories with a checkpoint says, or what is faster."""
+    """The precision of a run: that of the first of these directories with a checkpoint, or the faster one."""
     from robustlab.training.precision import chosen, recorded
 
     return chosen(settings.precision, settings.device, map(recorded, places))
@@ -171,7 +171,7 @@ def optimizer(rule: Rule, preset: Rule) -> MakeOptimizer:
     kind = _kind(name)
     for option in options:
         if option not in inspect.signature(kind).parameters:
-            raise typer.BadParameter(f"--{option.replace('_', '-')} says nothing to {name}, which has none")
+            raise typer.BadParameter(f"--{option.replace('_', '-')} has no effect on {name}: leave it out")
     makers: dict[str, Callable[..., MakeOptimizer]] = {"sgd": sgd, "adamw": adamw}
     if name not in makers:
         return tuned(kind, **options) if rate is None else tuned(kind, lr=rate, **options)
@@ -188,7 +188,9 @@ def _kind(name: str) -> type[torch.optim.Optimizer]:
         if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
     }
     if name in _UNFIT:
-        raise typer.BadParameter(f"{name} does not fit the training loop, it {_UNFIT[name]}: choose sgd or adamw")
+        raise typer.BadParameter(
+            f"{name} does not fit the training loop, because it {_UNFIT[name]}: choose sgd or adamw"
+        )
     if name not in found:
         from robustlab.core.text import choice
 
@@ -204,7 +206,7 @@ def schedule(rule: Rule, preset: Rule) -> Schedule:
         "one-cycle": OneCycle,
         "cosine": Cosine,
         "constant": Constant,
-        "multi-step": lambda: MultiStep() if rule.drops is None else MultiStep(_shares(rule.drops)),
+        "multi-step": lambda: MultiStep() if rule.drops is None else MultiStep(_fractions(rule.drops)),
         "cyclic": lambda: Cyclic() if rule.cycles is None else Cyclic(rule.cycles),
     }
     name = rule.schedule or preset.schedule or "one-cycle"
@@ -218,11 +220,11 @@ def schedule(rule: Rule, preset: Rule) -> Schedule:
     return schedules[name]()
 
 
-def _shares(words: str) -> tuple[float, ...]:
+def _fractions(words: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in words.split(","))
     except ValueError:
-        raise typer.BadParameter(f"--drops are shares of all steps, as 0.5,0.75, got {words!r}") from None
+        raise typer.BadParameter(f"--drops are fractions of all steps, as 0.5,0.75, got {words!r}") from None
 
 
 def split(network: nn.Module, recipe: Recipe) -> nn.Module:
@@ -235,7 +237,7 @@ def split(network: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def kept(network: nn.Module, place: Path) -> Path:
-    """Writes the weights of a network, without auxiliary norms; returns where they are."""
+    """Writes the weights of a network, without auxiliary BatchNorm; returns the path."""
     from robustlab.core.routes import routed_parts
     from robustlab.models import merged, save
 
