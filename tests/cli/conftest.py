@@ -1,4 +1,4 @@
-"""A folder to stand in, with models that need no training, and a way to run the command there."""
+"""A working directory with models that need no training, and the command in it."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ def nothing():
 '''
 
 
-class Said(NamedTuple):
-    """What a command did."""
+class Done(NamedTuple):
+    """Exit code and outputs of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Done]
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def command(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     """Runs ``robustlab`` with words, in ``place``."""
     assert place.is_dir()
 
-    def run(*words: str) -> Said:
+    def run(*words: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["robustlab", *words])
         capsys.readouterr()
         code = main(list(words))
-        return Said(code, *capsys.readouterr())
+        return Done(code, *capsys.readouterr())
 
     return run

@@ -29,9 +29,9 @@ print("after")
 
 def test_nothing_but_the_result_gets_out() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True)
-    said = done.stderr.decode()
+    message = done.stderr.decode()
     for what in ("from Python", "from a library", "from a child", "past the redirection"):
-        assert what in said, what
+        assert what in message, what
     result, _, rest = done.stdout.partition(b"}\n")
     assert json.loads(result.decode("utf-8", "surrogateescape") + "}") == {"name": "\u00fc\udcff", "n": 3}
     assert rest.split() == [b"after"]

@@ -108,7 +108,7 @@ def test_a_registered_attack_is_evaluated_doubted_and_reported_in_python(toys: P
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ("toys:ABSENT", "the attack 'corner' (toys:ABSENT) is left out: AttributeError"),
         ("nowhere:CORNER", "the attack 'corner' (nowhere:CORNER) is left out: ModuleNotFoundError: No module named"),
@@ -116,11 +116,11 @@ def test_a_registered_attack_is_evaluated_doubted_and_reported_in_python(toys: P
 )
 @pytest.mark.filterwarnings("default")
 def test_a_broken_package_is_one_sentence_and_leaves_the_others_alone(
-    entry: str, said: str, toys: Path, command: Command
+    entry: str, message: str, toys: Path, command: Command
 ) -> None:
     installed(toys, corner=entry)
     err = command("evaluate", "tiny:means", "--attack", "corner").err
-    assert f"Warning: {said}" in err
+    assert f"Warning: {message}" in err
     assert "there is no attack 'corner'" in err
 
 
@@ -135,7 +135,7 @@ def test_a_package_cannot_take_the_name_of_an_attack_of_ours(toys: Path, command
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("pgd:steps", "'steps' is no option of pgd: write pgd:steps=10"),
         ("pgd:steps=many", "steps of pgd 'many' is no number"),
@@ -146,8 +146,8 @@ def test_a_package_cannot_take_the_name_of_an_attack_of_ours(toys: Path, command
         ("autoattack:steps=3", "autoattack has no option 'steps': it has none"),
     ],
 )
-def test_options_of_an_attack_that_make_no_sense_are_refused(typed: str, said: str, command: Command) -> None:
-    assert said in command("evaluate", "tiny:means", "--attack", typed).err
+def test_options_of_an_attack_that_make_no_sense_are_refused(typed: str, message: str, command: Command) -> None:
+    assert message in command("evaluate", "tiny:means", "--attack", typed).err
 
 
 def test_options_of_an_attack_count_before_those_of_the_command() -> None:

@@ -21,17 +21,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 
-class Said(NamedTuple):
+class Done(NamedTuple):
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Done]
 SMALL = ("--data", "digits", "--limit", "40", "--steps", "3", "--eps", "0.02,0.1", "--batch-size", "20")
 
 
-def evaluate(command: Command, out: str, *words: str, model: str = "tiny:means") -> Said:
+def evaluate(command: Command, out: str, *words: str, model: str = "tiny:means") -> Done:
     chosen = words if {"--attack", "--quick"} & set(words) else ("--attack", "fgsm,pgd", *words)
     return command("evaluate", model, *SMALL, "--out", out, *chosen)
 
@@ -79,10 +79,10 @@ def test_quick_look_says_what_it_leaves_out(command: Command, place: Path) -> No
     assert done.code == 0, done.err
     stored = json.loads((place / "one" / "report.json").read_text())
     assert [a["name"] for a in stored["attacks"]] == ["AutoAttack quick"]
-    (said,) = stored["caveats"]
-    assert "leaves out FAB-T and Square of AutoAttack standard, and 319 of the 359 examples" in said
-    assert "an upper bound" in said
-    assert said in " ".join(done.out.split())
+    (message,) = stored["caveats"]
+    assert "leaves out FAB-T and Square of AutoAttack standard, and 319 of the 359 examples" in message
+    assert "an upper bound" in message
+    assert message in " ".join(done.out.split())
     assert "upper bound" in (place / "one" / "report.html").read_text()
 
 
@@ -175,7 +175,7 @@ def test_attack_says_where_it_cannot_write(command: Command, place: Path) -> Non
 def test_data_lists_and_fetches(command: Command, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setenv("ROBUSTLAB_HOME", str(place / "home"))
     listed = command("data")
-    assert "would come from" in listed.out
+    assert "not here; source: " in listed.out
     assert "inside the package scikit-learn" in listed.out
     assert {line["name"] for line in json.loads(command("data", "--json").out)} >= {"fashion-mnist", "digits"}
     fetched = json.loads(command("data", "digits", "--json").out)
@@ -197,10 +197,10 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(place: Path, command:
     )
     _wait_for_outcomes(place / "cut" / "outcomes.sqlite", process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-    assert f"to go on: robustlab {' '.join(words)} --out cut" in " ".join(said.split())
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert "Traceback" not in message
+    assert f"resume with: robustlab {' '.join(words)} --out cut" in " ".join(message.split())
     assert not (place / "cut" / "report.json").exists()
     torch.set_num_threads(1)
     for out in ("cut", "whole"):

@@ -93,7 +93,7 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--corruptions fogg", "no corruption is called 'fogg'; did you mean fog?"),
         ("--severities 0-3", "severities are whole numbers from 1 to 5, got 0"),
@@ -108,10 +108,10 @@ def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) 
         ("", "are 8 pixels on a side; defocus_blur"),
     ],
 )
-def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
+def test_wrong_use_is_one_line(words: str, message: str, command: Command) -> None:
     done = command("corruptions", "evaluate", "tiny:means", "--data", "digits", "--limit", "10", *words.split())
     assert done.code == 2
-    assert said in plain(done.err)
+    assert message in plain(done.err)
 
 
 def test_all_corruptions_and_ranges_of_severities() -> None:
@@ -137,7 +137,7 @@ def test_copy_writes_what_is_evaluated_by_name(command: Command, place: Path) ->
     (place / "digits-c" / "labels.npy").unlink()
     failed = command("corruptions", "copy", "digits", "--check")
     assert failed.code == 2
-    assert "labels.npy is missing, or not what was written" in plain(failed.err)
+    assert "labels.npy is missing, or differs from what was written" in plain(failed.err)
 
 
 def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--layout tar", "there is no layout 'tar': choose arrays, folders"),
         ("--format gif", "there is no format 'gif': choose png, jpeg"),
@@ -159,10 +159,10 @@ def test_a_copy_brings_its_clean_images(command: Command, place: Path) -> None:
         ("--check", "the copy in digits-c is not finished"),
     ],
 )
-def test_wrong_use_of_copy_is_one_line(words: str, said: str, command: Command, place: Path) -> None:
+def test_wrong_use_of_copy_is_one_line(words: str, message: str, command: Command, place: Path) -> None:
     done = command("corruptions", "copy", "digits", *words.split())
     assert done.code == 2
-    assert said in plain(done.err)
+    assert message in plain(done.err)
     assert not (place / "digits-c").exists()
 
 

@@ -35,9 +35,9 @@ def _faulty(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("model", "code"), [("hot", "saturated-softmax"), ("bits", "shattered-gradients")])
 def test_strict_fails_on_what_the_doctor_finds(model: str, code: str, command: Command) -> None:
-    said = command("doctor", f"faulty:{model}", *WORDS, "--strict")
-    assert said.code == 4
-    assert code in said.out
+    done = command("doctor", f"faulty:{model}", *WORDS, "--strict")
+    assert done.code == 4
+    assert code in done.out
     loose = command("evaluate", f"faulty:{model}", *WORDS, "--attack", "pgd", "--limit", "100", "--out", "loose")
     assert loose.code == 0
     assert code in loose.err
@@ -55,9 +55,9 @@ def test_serious_findings_come_first_in_the_report(command: Command, place: Path
 
 def test_the_adaptive_attack_is_run_and_compared(command: Command) -> None:
     words = ("doctor", "faulty:bits", *WORDS, "--limit", "60", "--adaptive", "--surrogate", "tiny:blurred")
-    said = command(*words, "--json")
-    assert said.code == 0
-    got = json.loads(said.out)
+    done = command(*words, "--json")
+    assert done.code == 0
+    got = json.loads(done.out)
     assert "shattered-gradients" in [f["code"] for f in got["findings"]]
     assert got["adaptive"]["after"]["value"] < got["adaptive"]["before"]["value"] - 0.2
     assert got["adaptive"]["high"] < 0

@@ -1,4 +1,4 @@
-"""Files for other tools: what evaluate and report write when asked to."""
+"""Files for other tools: exports of evaluate and report."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import NamedTuple
 from xml.etree import ElementTree as Xml
 
 
-class Said(NamedTuple):
+class Done(NamedTuple):
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Done]
 SMALL = ("--data", "digits", "--limit", "30", "--attack", "pgd", "--steps", "3", "--eps", "0.1")
 
 
 def test_evaluate_writes_every_file_that_was_asked_for(command: Command, place: Path) -> None:
-    asked = ("--junit", "junit.xml", "--sarif", "deep/findings.sarif", "--model-card", "card.md", "--png")
-    done = command("evaluate", "tiny:means", *SMALL, "--out", "one", "--name", "nearest mean", *asked)
+    files = ("--junit", "junit.xml", "--sarif", "deep/findings.sarif", "--model-card", "card.md", "--png")
+    done = command("evaluate", "tiny:means", *SMALL, "--out", "one", "--name", "nearest mean", *files)
     assert done.code == 0, done.err
     report = json.loads((place / "one" / "report.json").read_text())
     assert report["model"]["name"] == "nearest mean"

@@ -104,7 +104,7 @@ EVERY = [
 
 @pytest.fixture
 def theirs(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module of models that fail, where the user stands."""
+    """A module of models that fail, in the working directory."""
     (place / "theirs.py").write_text(THEIRS)
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
     return place
@@ -113,8 +113,8 @@ def theirs(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 GATE = "--data digits --limit 12 --attack fgsm --eps 0.1 --fail-under 0"
 
 
-def one_line(said: str) -> bool:
-    return said.startswith("Error: ") and said.count("\n") == 1 and said.strip().isprintable()
+def one_line(message: str) -> bool:
+    return message.startswith("Error: ") and message.count("\n") == 1 and message.strip().isprintable()
 
 
 @pytest.mark.parametrize(
@@ -199,5 +199,5 @@ def test_the_guide_and_the_help_have_every_code_and_no_other(command: Command) -
     guide = (ROOT / "docs" / "guide" / "cli.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", guide, flags=re.MULTILINE))
     assert rows == {str(code.value): meaning for code, meaning in MEANINGS.items()}
-    said = command("--help").out
-    assert re.findall(r"(\d+):", said.partition("Exit codes:")[2].partition("Options")[0]) == list(rows)
+    shown = command("--help").out
+    assert re.findall(r"(\d+):", shown.partition("Exit codes:")[2].partition("Options")[0]) == list(rows)

@@ -48,17 +48,17 @@ def test_each_field_of_a_dataclass_is_an_option_and_comes_back_as_one_value() ->
     assert typed(command, "x") == (0, "")
     assert typed(command, "x", "--side", "5", "--loud", "--word", "b", "--word", "c") == (0, "")
     assert seen == [(Side("x"), False), (Side("x", 5, ["b", "c"]), True)]
-    code, said = typed(command, "x", "--side", "0")
-    assert (code, "--side" in said) == (2, True)
+    code, message = typed(command, "x", "--side", "0")
+    assert (code, "--side" in message) == (2, True)
     assert "Takes a side." in typed(command, "--help")[1]
 
 
 def test_late_options_are_found_only_when_they_are_asked_for() -> None:
-    asked: list[int] = []
+    calls: list[int] = []
     seen: list[Typed] = []
 
     def more() -> list[inspect.Parameter]:
-        asked.append(1)
+        calls.append(1)
         return [option("depth", Annotated[int | None, typer.Option("--depth")], None)]
 
     def command(late: Typed) -> None:
@@ -66,7 +66,7 @@ def test_late_options_are_found_only_when_they_are_asked_for() -> None:
 
     late = Late(command, more)
     assert list(inspect.signature(late.built(complete=False)).parameters) == []
-    assert asked == []
+    assert calls == []
     assert typed(late.built(complete=True), "--depth", "3") == (0, "")
     assert typed(late.built(complete=True)) == (0, "")
     assert seen == [Typed({"depth": 3}), Typed({})]

@@ -38,9 +38,9 @@ def test_a_checkpoint_of_other_classes_and_sizes_is_tuned_and_evaluated(
 ) -> None:
     done = command("finetune", "--model", str(weights), *WORDS, "--out", "net", "--json")
     assert done.code == 0
-    told = json.loads(done.out)
-    assert [len(told[stage]["epochs"]) for stage in ("head", "body")] == [2, 1]
-    assert told["body"]["epochs"][0].keys() >= {"loss", "validation_accuracy"}
+    printed = json.loads(done.out)
+    assert [len(printed[stage]["epochs"]) for stage in ("head", "body")] == [2, 1]
+    assert printed["body"]["epochs"][0].keys() >= {"loss", "validation_accuracy"}
     assert f"layers: {', '.join(group.name for group in layer_groups(BatchNormCNN()))}" in " ".join(done.err.split())
     made = architecture_of(load(checkpoint=place / "net" / "model.safetensors"))
     assert made == {
@@ -51,9 +51,9 @@ def test_a_checkpoint_of_other_classes_and_sizes_is_tuned_and_evaluated(
         "from_channels": 1,
         "from_size": 8,
     }
-    looked = command("evaluate", "net", "--data", "digits", "--limit", "10", "--attack", "fgsm", "--eps", "0.1")
-    assert looked.code == 0
-    assert "clean" in looked.out
+    evaluated = command("evaluate", "net", "--data", "digits", "--limit", "10", "--attack", "fgsm", "--eps", "0.1")
+    assert evaluated.code == 0
+    assert "clean" in evaluated.out
 
 
 def test_the_same_command_goes_on_and_ends_with_the_same_weights(
@@ -72,7 +72,7 @@ def test_the_same_command_goes_on_and_ends_with_the_same_weights(
         patched.setattr(BatchNormCNN, "forward", stopped)
         done = command(*words, "--out", "parts")
     assert done.code == 130
-    assert "to go on: robustlab finetune --model" in " ".join(done.err.split())
+    assert "resume with: robustlab finetune --model" in " ".join(done.err.split())
     assert [path.name for path in (place / "parts" / "head").glob("epoch-*")] != []
     assert command(*words, "--out", "parts").code == 0
     expected = held(place / "whole" / "model.safetensors")
@@ -84,7 +84,7 @@ def test_the_table_says_which_weights_are_kept(command: Command, weights: Path) 
     assert done.code == 0
     assert "Train the head" in done.out
     assert "held out" in done.out
-    assert "Best on what was held out: epoch" in " ".join(done.err.split())
+    assert "Best on held-out images: epoch" in " ".join(done.err.split())
 
 
 def test_one_stage_alone_without_anything_held_out(command: Command, place: Path, weights: Path) -> None:
@@ -128,8 +128,8 @@ def test_advprop_tunes_with_auxiliary_norms_and_leaves_a_plain_network(
     assert held(place / "net" / "model.safetensors").keys() == {f"model.{name}" for name in held(weights)}
     again = command(*words, "--out", "net")
     assert again.code == 0, again.err
-    looked = command("evaluate", "net", "--data", "digits", "--limit", "10", "--attack", "fgsm", "--eps", "0.1")
-    assert looked.code == 0, looked.err
+    evaluated = command("evaluate", "net", "--data", "digits", "--limit", "10", "--attack", "fgsm", "--eps", "0.1")
+    assert evaluated.code == 0, evaluated.err
 
 
 def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command, place: Path) -> None:
@@ -142,15 +142,15 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--model shallow-cnn", "shallow-cnn has no published weights: give a checkpoint or the directory of"),
         ("--keep-head", "the weights have 4 classes, digits train (120 of 1438) has 10: they need a new last"),
         ("--model tiny:coloured", "the weights are of a network that was trained on inputs with mean 0.485, 0.456,"),
         ("--model coloured.safetensors --data photos", "the images have 3 channels, but the weights are for"),
-        ("--head-epochs 0 --epochs 0", "--head-epochs 0 and --epochs 0 leave nothing to do"),
+        ("--head-epochs 0 --epochs 0", "--head-epochs 0 and --epochs 0 leave nothing to train: set one of them"),
         ("--epochs 0 --recipe pgd", "--recipe pgd is for the second stage, which --epochs 0 leaves out"),
-        ("--hold-out 120", "--hold-out 120 takes all there is: digits train (120 of 1438) has 120 examples"),
+        ("--hold-out 120", "--hold-out 120 leaves nothing to train on: digits train (120 of 1438) has 120 examples"),
         ("--model plain.safetensors --recipe advprop", "holds no BatchNorm to be split: AdvProp is for networks with"),
         ("--limit 4 --hold-out 0", "digits train (4 of 1438) has no example of"),
         ("--data nowhere", "no data set is called 'nowhere'"),
@@ -160,14 +160,14 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_sentence(
-    command: Command, place: Path, weights: Path, words: str, said: str
+    command: Command, place: Path, weights: Path, words: str, message: str
 ) -> None:
     if "photos" in words:
         _photos(place)
     save(ShallowCNN(classes=4), place / "plain.safetensors")
     done = command("finetune", "--model", str(weights), *WORDS, *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
-    assert said in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
     assert "Traceback" not in done.err
     assert not (place / "net" / "head").exists()
 

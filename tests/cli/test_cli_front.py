@@ -80,7 +80,7 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("evaluate", "Missing argument"),
         ("evaluate m --no-such", "No such option"),
@@ -119,7 +119,7 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("attack tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits test"),
         ("train tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits train"),
         ("evaluate tiny:wide --data digits", "cannot take inputs of shape (1, 1, 8, 8) from digits test"),
-        ("evaluate tiny:coloured --data digits", "made for images with 3 channels, these have 1; is --data"),
+        ("evaluate tiny:coloured --data digits", "takes images with 3 channels, these have 1; check --data"),
         ("attack tiny:pair --data digits", "returned a tuple"),
         ("train shallow-cnn --recipe magic", "there is no recipe 'magic'"),
         ("train shallow-cnn --optimizer lion", "there is no optimizer 'lion'"),
@@ -132,11 +132,11 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("nonsense", "No such command"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_2(words: str, said: str, command: Command, place: Path) -> None:
+def test_wrong_use_is_one_line_and_exit_2(words: str, message: str, command: Command, place: Path) -> None:
     (place / "empty").mkdir()
     done = command(*words.split())
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
     assert done.err.startswith("Error: ")
     assert done.err.count("\n") == 1
     assert not done.out
@@ -228,6 +228,6 @@ def test_a_narrow_terminal_loses_neither_a_name_nor_a_number(
         monkeypatch.setattr(show, "_console", lambda *, stderr, console=console: console)  # noqa: ARG005
         show.table(head, rows)
         lines = capsys.readouterr().out.splitlines()
-        said = " ".join(lines).split()
-        assert {"+4.0", "[+3.1,", "+5.1]", "14.5", "13.9", "never", "momentum", "lowest", "success"} <= set(said)
+        words = " ".join(lines).split()
+        assert {"+4.0", "[+3.1,", "+5.1]", "14.5", "13.9", "never", "momentum", "lowest", "success"} <= set(words)
         assert max(map(len, lines)) <= width

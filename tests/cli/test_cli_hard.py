@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def test_both_protocols_are_shown_and_written(command: Command) -> None:
     words = ("hard", "tiny:means", "--data", "digits", "--limit", "250")
-    said = command(*words)
-    assert said.code == 0
+    done = command(*words)
+    assert done.code == 0
     for word in ("10-way, masked", "10-way", "AURRA", "by chance", "250 images"):
-        assert word in said.out
+        assert word in done.out
     found = json.loads(command(*words, "--json").out)
     assert found["masked"]["accuracy"] == found["full"]["accuracy"]
     assert 0.8 < found["full"]["accuracy"]["value"] < 1
@@ -36,27 +36,27 @@ def test_classes_that_do_not_match_are_one_sentence(command: Command, place: Pat
     for name in ("cat", "dog"):
         (place / "pets" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(place / "pets" / name / "a.png")
-    said = command("hard", "tiny:means", "--data", "pets")
-    assert said.code == 2
-    assert "the model cannot take inputs" in said.err
+    done = command("hard", "tiny:means", "--data", "pets")
+    assert done.code == 2
+    assert "the model cannot take inputs" in done.err
 
 
 def test_outliers_are_told_from_known_images(command: Command) -> None:
-    said = command("hard", "tiny:means", "--data", "digits", "--limit", "40", "--known", "digits")
-    assert said.code == 0
-    assert "AUPR" in said.out
+    done = command("hard", "tiny:means", "--data", "digits", "--limit", "40", "--known", "digits")
+    assert done.code == 0
+    assert "AUPR" in done.out
     found = json.loads(
         command("hard", "tiny:means", "--data", "digits", "--limit", "40", "--known", "digits", "--json").out
     )
-    told = found["detection"]
-    assert told["base_rate"] == pytest.approx(40 / (40 + told["known"]))
+    detection = found["detection"]
+    assert detection["base_rate"] == pytest.approx(40 / (40 + detection["known"]))
     assert found["ways"] == 10
 
 
 def test_imagenet_o_is_nothing_without_known_images(command: Command) -> None:
-    said = command("hard", "tiny:means", "--data", "imagenet-o:nowhere")
-    assert said.code == 2
-    assert "give --known imagenet:PATH as well" in said.err
+    done = command("hard", "tiny:means", "--data", "imagenet-o:nowhere")
+    assert done.code == 2
+    assert "give --known imagenet:PATH as well" in done.err
 
 
 def test_imagenet_o_is_told_from_the_images_of_its_own_classes(command: Command, place: Path) -> None:

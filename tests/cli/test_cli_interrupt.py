@@ -66,9 +66,9 @@ def test_an_interrupt_at_any_moment_is_130(place: Path, seconds: float) -> None:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
+    message = process.communicate(timeout=120)[1]
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize("model", ["swallows", "Late"])
@@ -80,7 +80,7 @@ def test_an_interrupt_that_comes_out_as_something_else_is_one(model: str, comman
     assert (done.code, done.out) == (130, "")
     assert "Traceback" not in done.err
     if model == "Late":
-        assert done.err.endswith(f"to go on: robustlab evaluate theirs:Late {EVALUATE}\n")
+        assert done.err.endswith(f"resume with: robustlab evaluate theirs:Late {EVALUATE}\n")
     assert signal.getsignal(signal.SIGINT) is before
     assert not interrupt.interrupted()
 
@@ -107,10 +107,10 @@ def test_a_process_whose_fellow_died_says_so_in_one_line(place: Path) -> None:
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     words = f"evaluate theirs:Dies {EVALUATE} --batch-size 4"
     both = [started(words, place, RANK=str(rank), **world) for rank in (0, 1)]
-    out, said = both[0].communicate(timeout=300)
+    out, message = both[0].communicate(timeout=300)
     both[1].communicate(timeout=300)
     assert [one.returncode for one in both] == [2, -signal.SIGKILL]
     assert not out
-    last = said.splitlines()[-1]
+    last = message.splitlines()[-1]
     assert last.startswith("Error: another process of this run has ended")
-    assert "Traceback" not in said
+    assert "Traceback" not in message

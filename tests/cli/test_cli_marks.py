@@ -1,4 +1,4 @@
-"""What is found before an attack is said before it, and stops it if serious; numbers not to be trusted say so."""
+"""Findings before an evaluation are printed before it, serious ones stop it, and doubtful numbers carry a mark."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_numbers_that_were_forced_carry_the_mark_everywhere(command: Command, pl
     done = command(*WORDS, "--out", "run", "--force")
     assert done.code == 0
     mark = "not to be trusted: probabilities-for-logits"
-    assert done.err.index("probabilities-for-logits") < done.err.index("fell" if "fell" in done.err else "Report:")
+    assert done.err.index("probabilities-for-logits") < done.err.index("Report:")
     assert mark in done.out
     assert mark in command("runs", ".").out
     assert mark in (place / "run" / "report.md").read_text()
@@ -76,23 +76,22 @@ DATA = InMemory("halves", ("dark", "light"), torch.linspace(0, 1, 40).view(40, 1
 
 
 @pytest.mark.parametrize("corrupted", [False, True])
-def test_python_tells_whoever_asks_before_the_attack_and_goes_on(corrupted: bool, tmp_path: Path) -> None:
-    told: list[Sequence[Finding]] = []
+def test_python_passes_findings_to_the_listener_and_goes_on(corrupted: bool, tmp_path: Path) -> None:
+    findings: list[Sequence[Finding]] = []
     attack = FGSM(ThreatModel(Linf(), 0.1))
     if corrupted:
         data = InMemory("halves", DATA.classes, DATA.x.expand(40, 1, 8, 8), DATA.y)
-        evaluate_corruptions(
-            halves, data, corruptions=["brightness"], severities=[1], settings=CorruptionSettings(inspected=told.append)
-        )
+        settings = CorruptionSettings(inspected=findings.append)
+        evaluate_corruptions(halves, data, corruptions=["brightness"], severities=[1], settings=settings)
     else:
-        result = evaluate(halves, DATA, attacks=[attack], settings=Settings(inspected=told.append), out=tmp_path)
-        assert {f.code for f in told[0]} <= {f.code for f in result.findings}
+        result = evaluate(halves, DATA, attacks=[attack], settings=Settings(inspected=findings.append), out=tmp_path)
+        assert {f.code for f in findings[0]} <= {f.code for f in result.findings}
         write([result], tmp_path)
         assert "**not to be trusted: probabilities-for-logits**" in to_model_card([result])
-    assert [f.code for f in told[0] if f.severity == "serious"] == ["probabilities-for-logits"]
+    assert [f.code for f in findings[0] if f.severity == "serious"] == ["probabilities-for-logits"]
 
 
-def test_what_the_listener_raises_ends_it(tmp_path: Path) -> None:
+def test_an_error_of_the_listener_ends_the_evaluation(tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 

@@ -24,7 +24,7 @@ def test_a_dry_run_says_what_it_found_and_is_not_done_twice(command: Command, pl
     assert "digits all (80 of 1797)" in done.out
     assert "batchnorm-cnn gets " in done.out
     assert "inverted-cnn, which had no vote, is right about " in done.out
-    assert "mean nothing" in done.err
+    assert "are not results" in done.err
     kept = {path: path.stat().st_mtime_ns for path in (place / "mined").glob("*/fold-*.safetensors")}
     assert sorted(path.parent.name for path in kept) == ["batchnorm-cnn"] * 2 + ["inverted-cnn"] * 2
     again = command(*DRY.split(), "--json")
@@ -41,11 +41,11 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Lab, "trained", stopped)
     done = command("mine", "digits", "--model", "batchnorm-cnn")
     assert done.code == 130
-    assert "to go on: robustlab mine digits --model batchnorm-cnn --out runs/mining" in done.err
+    assert "resume with: robustlab mine digits --model batchnorm-cnn --out runs/mining" in done.err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("mine nothing", "no data set is called 'nothing'"),
         ("mine digits --folds 1", "--folds"),
@@ -56,10 +56,10 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
         ("mine digits --model batchnorm-cnn --held-out batchnorm-cnn", "cannot both vote and be held out"),
     ],
 )
-def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
+def test_wrong_use_is_one_line(words: str, message: str, command: Command) -> None:
     done = command(*words.split())
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
-    assert said in done.err
+    assert message in done.err
 
 
 def test_example_in_the_help_is_valid() -> None:

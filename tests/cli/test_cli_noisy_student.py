@@ -1,4 +1,4 @@
-"""``robustlab noisy-student``: all stages, going on, what is told, what is refused."""
+"""``robustlab noisy-student``: all stages, resuming, output, and refused options."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ SMALL = ("noisy-student", *DATA, "--labels", "30", "--ratio", "2", "--threshold"
 def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, place: Path) -> None:
     done = command(*SMALL, "--rounds", "2", "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert list(told["stages"]) == ["teacher", "student 1", "student 2", "fine-tuned"]
-    assert [one["examples"] for one in told["pseudo_labels"]] == [60, 60]
+    printed = json.loads(done.out)
+    assert list(printed["stages"]) == ["teacher", "student 1", "student 2", "fine-tuned"]
+    assert [one["examples"] for one in printed["pseudo_labels"]] == [60, 60]
     assert "Run: net; 30 images with labels, 60 without" in done.err
     before = (place / "net" / "model.safetensors").read_bytes()
     assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.BatchNormCNN
-    assert "--ratio" not in json.dumps(told)
+    assert "--ratio" not in json.dumps(printed)
     again = command(*SMALL, "--rounds", "2")
     assert again.code == 0, again.err
     assert (place / "net" / "model.safetensors").read_bytes() == before, "nothing was left to do"
-    assert "Round 2: the teacher is sure enough of" in again.err
+    assert "Round 2: the teacher is confident enough on" in again.err
     assert "fine-tuned" in again.out
     assert "on its training images" in again.out
     assert "On test images: robustlab evaluate net --data digits" in again.err
@@ -71,7 +71,7 @@ def test_a_stopped_run_says_how_it_goes_on(command: Command, place: Path, monkey
     monkeypatch.setattr(training.NoisyStudent, "step", stop)
     done = command(*SMALL, "--rounds", "1")
     assert done.code == 130
-    assert "to go on: robustlab noisy-student --data digits" in " ".join(done.err.split())
+    assert "resume with: robustlab noisy-student --data digits" in " ".join(done.err.split())
     monkeypatch.setattr(training.NoisyStudent, "step", plain)
     assert command(*SMALL, "--rounds", "1").code == 0
     assert (place / "net" / "model.safetensors").exists()
@@ -163,7 +163,7 @@ def test_images_without_labels_are_those_to_learn_from(
         *words.split(),
     )
     assert f"90 images with labels, {images} without" in done.err
-    assert ("--unlabelled digits is where the labels are from" in done.err) is warned
+    assert ("--unlabelled digits contains the labelled images" in done.err) is warned
 
 
 @pytest.mark.parametrize(
@@ -204,18 +204,18 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        ("", "there are no unlabelled data: say with --unlabelled which they are, or with --labels how many"),
-        ("--labels 90", "--labels 90 takes all there is: digits train (90 of 1438) has 90 examples"),
-        ("--labels 30 --unlabelled digits", "--labels takes the labels from the rest of the data: leave out --unl"),
+        ("", "there are no unlabelled data: name them with --unlabelled, or set with --labels how many"),
+        ("--labels 90", "--labels 90 leaves no other examples: digits train (90 of 1438) has 90 examples"),
+        ("--labels 30 --unlabelled digits", "--labels uses the rest of --data without labels: leave out --unl"),
         ("--labels 30 --ratio -1", "Invalid value: --ratio is the number of pseudo-labelled examples for each"),
         ("--labels 30 --per-class most", "--per-class is a number of images, mean or all, got 'most'"),
         ("--labels 30 --threshold 1.5", "Invalid value: --threshold is the lowest confidence of the teacher"),
         ("--labels 30 --average 1.5", "Invalid value: --average is the decay of a moving average of the weights, in"),
         (
             "--labels 30 --threshold 0.9999",
-            "the threshold 0.9999: lower --threshold (0 takes all, which goes on with --out net), or train longer",
+            "the threshold 0.9999: lower --threshold (0 takes all, which resumes with --out net), or train longer",
         ),
         ("--labels 30 --threshold 0.9999 --teacher tiny:means --batch-size 30", "give a better --teacher"),
         ("--labels 30 --teacher tiny:wide", "the teacher cannot take inputs (1, 8, 8) from digits"),
@@ -225,10 +225,10 @@ def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Comma
         ("tiny:means --labels 30 --tune-size 12", "the architecture of this Means is unknown, so it cannot be built"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, words: str, said: str) -> None:
+def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, words: str, message: str) -> None:
     done = command("noisy-student", *DATA, *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
-    assert said in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
     assert "Traceback" not in done.err
 
 

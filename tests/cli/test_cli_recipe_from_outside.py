@@ -47,7 +47,7 @@ sys.exit(main(["train", "--help"]) or main(["train", *small, "--recipe", "toy", 
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """Options of a recipe as somebody would write it."""
+    """Options of a recipe as a user would write it."""
 
     threat: Annotated[ThreatModel, Budget(eps="3/255")]
     pull: Annotated[float, Option("Share of the toy.", flag="--toy-share")] = 0.75
@@ -66,17 +66,17 @@ def toy() -> Iterator[type]:
 
 @pytest.mark.usefixtures("toy")
 def test_a_registered_recipe_has_its_options_in_the_help_and_is_made_of_them(command: Command) -> None:
-    said = " ".join(command("train", "--help").out.replace("│", " ").split())
-    assert "--toy-share" in said
-    assert "Share of the toy. [toy: 0.75]" in said
-    assert "for toy 3/255" in said
-    assert recipes.made("toy", Typed({"toy_share": 0.5})) == training.standard(smoothing=0.05)
+    shown = " ".join(command("train", "--help").out.replace("│", " ").split())
+    assert "--toy-share" in shown
+    assert "Share of the toy. [toy: 0.75]" in shown
+    assert "for toy 3/255" in shown
+    assert recipes.build("toy", Typed({"toy_share": 0.5})) == training.standard(smoothing=0.05)
     assert recipes.ball("toy", Typed({})).eps == 3 / 255
 
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--recipe toy --toy-share 2", "--toy-share is a share, in [0, 1], got 2.0"),
         ("--recipe toy --beta 6", "the recipe toy does not use --beta: it is for trades, mart, trades-awp"),
@@ -85,11 +85,11 @@ def test_a_registered_recipe_has_its_options_in_the_help_and_is_made_of_them(com
     ],
 )
 def test_what_does_not_fit_a_registered_recipe_is_refused_like_any_other(
-    command: Command, words: str, said: str
+    command: Command, words: str, message: str
 ) -> None:
     done = command("train", "--data", "digits", "--limit", "40", *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
-    assert said in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
 
 
 def test_an_installed_package_adds_a_recipe_by_an_entry_point(tmp_path: Path) -> None:
@@ -115,20 +115,20 @@ def test_a_class_that_can_hold_no_options_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"pull": float}, "pull of the recipe toy has no help: write pull: Annotated[..., Option('...')]"),
         ({"pull": Annotated[dict[str, int], Option("Odd.")]}, "pull of the recipe toy is dict[str, int], which no opt"),
         ({"beta": Annotated[int, Option("Other.")]}, "recipes disagree on --beta: float in trades-awp, int in toy"),
     ],
 )
-def test_a_field_that_no_option_can_set_is_refused_by_its_name(fields: dict[str, Any], said: str) -> None:
+def test_a_field_that_no_option_can_set_is_refused_by_its_name(fields: dict[str, Any], message: str) -> None:
     odd: Any = dataclass(frozen=True)(
         type("Odd", (), {"__annotations__": fields, "recipe": lambda _: training.standard()})
     )
     register_recipe("toy", "odd")(odd)
     try:
-        with pytest.raises(ValueError, match=said.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")):
+        with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")):
             recipes.parameters()
     finally:
         RECIPES.unregister("toy")

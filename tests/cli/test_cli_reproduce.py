@@ -49,7 +49,7 @@ def test_dry_run_ends_with_a_warning_and_is_not_done_twice(command: Command, pla
     done = command("reproduce", "fgsm-training", "--quick", "--seeds", "1", "--out", "again")
     assert done.code == 0, done.err
     assert "verdict: not enough evidence (1 seed)" in done.out
-    assert "mean nothing" in done.err
+    assert "are not results" in done.err
     paths = sorted((place / "again" / "quick" / "fgsm-training").iterdir())
     assert [path.name for path in paths] == ["fgsm-trained-0.json", "standard-0.json"]
     before = [path.read_bytes() for path in paths]
@@ -66,21 +66,21 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Lab, "trained", stopped)
     done = command("reproduce", "fgsm-training")
     assert done.code == 130
-    assert "to go on: robustlab reproduce fgsm-training --out runs/claims" in done.err
+    assert "resume with: robustlab reproduce fgsm-training --out runs/claims" in done.err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("reproduce magic", "no claim is called 'magic': there are fgsm-fools-linear-and-maxout"),
         ("reproduce magic --list", "no claim is called 'magic'"),
         ("reproduce --seeds 0", "--seeds"),
     ],
 )
-def test_wrong_use_is_one_line(words: str, said: str, command: Command) -> None:
+def test_wrong_use_is_one_line(words: str, message: str, command: Command) -> None:
     done = command(*words.split())
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
-    assert said in done.err
+    assert message in done.err
 
 
 def test_example_in_the_help_is_valid() -> None:

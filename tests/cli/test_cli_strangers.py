@@ -18,20 +18,20 @@ from robustlab.models import load
 DATA = ["--data", "digits"]
 
 
-class Said(NamedTuple):
-    """What a command did."""
+class Done(NamedTuple):
+    """Result of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Done]
 
 
 @pytest.fixture
 def canary(place: Path) -> Path:
-    """A module where the user stands, named by a weight file; the path is there once it was imported."""
+    """A module in the working directory, named by a weight file; the path is there once it was imported."""
     sign = place / "sang"
     (place / "canary.py").write_text(f"open({str(sign)!r}, 'w').close()\ndef make():\n    raise SystemExit(0)\n")
     return sign
@@ -66,8 +66,8 @@ def test_what_a_file_names_is_not_imported(command: Command, place: Path, canary
     write(place / "theirs.safetensors", "canary:make")
     write(place / "run" / "model.safetensors", "timm:canary:make")
     for given in ("theirs.safetensors", "run") if words[0] == "evaluate" else ("theirs.safetensors",):
-        asked = [given if word == "FILE" else word for word in words]
-        done = command(*asked, *([] if "hard" in words else DATA))
+        typed = [given if word == "FILE" else word for word in words]
+        done = command(*typed, *([] if "hard" in words else DATA))
         assert done.code == 2, done
         assert "canary" not in sys.modules
         assert not canary.exists()
@@ -93,10 +93,10 @@ def theirs(place: Path) -> Path:
     ids=lambda words: words[0],
 )
 def test_the_architecture_can_be_typed_as_advised(command: Command, words: list[str]) -> None:
-    said = command(*words, *DATA)
-    assert said.code == 2
-    assert "theirs.pt names no architecture: give its name as well" in said.err
-    assert "--architecture NAME, or NAME=FILE" in said.err
+    done = command(*words, *DATA)
+    assert done.code == 2
+    assert "theirs.pt names no architecture: give its name as well" in done.err
+    assert "--architecture NAME, or NAME=FILE" in done.err
     assert command(*words, *DATA, "--architecture", "batchnorm-cnn").code == 0
     named = [f"batchnorm-cnn={word}" if word == "theirs.pt" else word.replace("run", "run2") for word in words]
     assert command(*named, *DATA).code == 0

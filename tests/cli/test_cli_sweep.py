@@ -34,7 +34,7 @@ OWN = (
 def test_model_of_ones_own_is_swept_once(command: Command, place: Path) -> None:
     done = command(*OWN, "--out", "swept", "--json")
     assert done.code == 0, done.err
-    assert "mean little" in done.err
+    assert "are not results" in done.err
     (found,) = json.loads(done.out)
     assert (found["subject"], found["threat"], found["n"], found["tuned_on"]) == ("tiny:means", "Linf eps 0.1", 20, 40)
     assert [one["rule"] for one in found["rules"]] == [rule.name for rule in RULES]
@@ -50,7 +50,7 @@ def test_model_of_ones_own_is_swept_once(command: Command, place: Path) -> None:
     assert again.code == 0, again.err
     assert [path.read_bytes() for path in paths] == before
     assert "Robust accuracy of tiny:means, Linf eps 0.1" in again.out
-    assert "What comes out" in again.out
+    assert "Results" in again.out
     assert all(rule.title in again.out for rule in RULES)
 
 
@@ -64,22 +64,22 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(studies, "trainers", stopped)
     done = command("sweep", "attackers")
     assert done.code == 130
-    assert "to go on: robustlab sweep attackers --out runs/sweep" in done.err
+    assert "resume with: robustlab sweep attackers --out runs/sweep" in done.err
     assert command("sweep", "trainers", "--out", "there").code == 130
 
 
 def test_without_a_model_its_own_networks_are_attacked(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import robustlab.studies.sweep as studies
 
-    asked = list[tuple[str, int, bool]]()
+    calls = list[tuple[str, int, bool]]()
 
     def noted(subject: Any, *, seeds: int, spend: Any, **_: object) -> None:  # noqa: ANN401 -- a stand-in
-        asked.append((subject.name, seeds, spend == studies.Spend()))
+        calls.append((subject.name, seeds, spend == studies.Spend()))
         raise ValueError("enough")
 
     monkeypatch.setattr(studies, "attackers", noted)
     assert command("sweep", "attackers", "--seeds", "5").code == 2
-    assert asked == [("standard", 5, True)]
+    assert calls == [("standard", 5, True)]
 
 
 @pytest.mark.parametrize("words", ["sweep attackers --list --json", "sweep trainers --list --json"])
@@ -91,10 +91,10 @@ def test_known_results_are_listed_and_nothing_is_computed(words: str, command: C
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("sweep nothing", "No such command"),
-        ("sweep attackers --eps 0.1", "--data, --eps and the like are for models of your own: name one"),
+        ("sweep attackers --eps 0.1", "--data, --eps and the like are for models of your own: add the name of one"),
         ("sweep attackers tiny:means --data digits --norm l1", "compared in linf and l2, not 'l1'"),
         ("sweep attackers tiny:means --data digits --eps 0", "with eps 0 there is nothing to compare"),
         ("sweep attackers tiny:means --data digits --eps x", "eps 'x' is no number"),
@@ -106,10 +106,10 @@ def test_known_results_are_listed_and_nothing_is_computed(words: str, command: C
         ("sweep trainers --device tpu", "there is no device 'tpu' here"),
     ],
 )
-def test_wrong_use_is_one_line(words: str, said: str, command: Command, place: Path) -> None:
+def test_wrong_use_is_one_line(words: str, message: str, command: Command, place: Path) -> None:
     done = command(*words.split())
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
-    assert said in done.err
+    assert message in done.err
     assert not (place / "runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""What is put on a terminal of any width, or into a pipe: no cell is cut, no name is changed, as much as asked for."""
+"""Output on terminals of any width and into pipes: no cell is cut, no name is changed, the volume is as set."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], monkeyp
     names = "fm:m :smile: [red]x[/red] :warning: /tmp/[bold]a"
     show.say(names)
     show.paragraph(names, [names])
-    said = capsys.readouterr()
-    assert said.err == f"{names}\n"
-    assert said.out == f"{names}\n  {names}\n"
+    captured = capsys.readouterr()
+    assert captured.err == f"{names}\n"
+    assert captured.out == f"{names}\n  {names}\n"
 
 
 def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("robustlab.somewhere")
-    said = []
+    outputs = []
     for level in (0, 1, 2):
         show.volume(level)
         show.say("a remark")
@@ -82,13 +82,13 @@ def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         logger.info("a detail")
         with show.bars() as bar:
             bar(Progress("work", 1, 1, detail="done"))
-        said.append(capsys.readouterr().err)
+        outputs.append(capsys.readouterr().err)
     show.volume(1)
-    assert said[0] == "Warning: a warning\n"
-    assert "a remark" in said[1]
-    assert "a detail" not in said[1]
-    assert "a detail" in said[2]
-    assert "work" in said[2]
+    assert outputs[0] == "Warning: a warning\n"
+    assert "a remark" in outputs[1]
+    assert "a detail" not in outputs[1]
+    assert "a detail" in outputs[2]
+    assert "work" in outputs[2]
 
 
 @pytest.mark.parametrize("where", [0, 1, 3])

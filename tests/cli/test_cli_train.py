@@ -26,7 +26,7 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--recipe magic", "there is no recipe 'magic': choose standard, adversarial, pgd, fgsm, gaussian-noise"),
         ("--recipe pgd --beta 6", "the recipe pgd does not use --beta: it is for trades, mart, trades-awp"),
@@ -39,20 +39,20 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--recipe adversarial --steps 3", "--steps cannot be set for fgsm-rs, which has none"),
         ("--recipe adversarial --attack square --step-size 1", "--step-size cannot be set for square"),
         ("--recipe vat --ratio 2", "--ratio counts unlabelled examples: give the number of labelled ones"),
-        ("--recipe vat --labels 61", "--labels 61 takes all there is: digits train (60 of 1438) has 60 examples"),
-        ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label, so leave it out"),
+        ("--recipe vat --labels 61", "--labels 61 leaves no other examples: digits train (60 of 1438) has 60 examples"),
+        ("--recipe vat --labels 60", "--labels 60 are all examples: none is left without label; lower it"),
         ("--recipe pgd --eps-warmup 1.5", "--eps-warmup is a fraction of the training, in [0, 1], got 1.5"),
         ("--recipe pgd --bn-mode test", "bn_mode must be one of eval, train, got 'test'"),
-        ("--hold-out 60", "--hold-out 60 takes all there is: digits train (60 of 1438) has 60 examples"),
-        ("--patience 2", "--patience counts epochs without better robust accuracy: say --hold-out N, too"),
+        ("--hold-out 60", "--hold-out 60 leaves no other examples: digits train (60 of 1438) has 60 examples"),
+        ("--patience 2", "--patience counts epochs without better robust accuracy: add --hold-out N"),
         ("--accumulate 40", "batches of 30 examples cannot be cut into 40 parts (1 processes, 40 accumulated)"),
         ("--optimizer adamax2", "there is no optimizer 'adamax2'; did you mean adamax? Choose adadelta, adafactor"),
-        ("--optimizer lbfgs", "lbfgs does not fit the training loop, it asks for the loss again and"),
-        ("--optimizer adam --momentum 0.9", "--momentum says nothing to adam, which has none"),
+        ("--optimizer lbfgs", "lbfgs does not fit the training loop, because it evaluates the loss"),
+        ("--optimizer adam --momentum 0.9", "--momentum has no effect on adam: leave it out"),
         ("--schedule steep", "there is no schedule 'steep': choose one-cycle, cosine, constant, multi-step, cyclic"),
         ("--schedule cosine --drops 0.5", "the schedule cosine does not use --drops: it is for multi-step"),
         ("--cycles 2", "the schedule one-cycle does not use --cycles: it is for cyclic"),
-        ("--schedule multi-step --drops early", "--drops are shares of all steps, as 0.5,0.75, got 'early'"),
+        ("--schedule multi-step --drops early", "--drops are fractions of all steps, as 0.5,0.75, got 'early'"),
         ("--schedule multi-step --drops 0.5,2", "drops must be rising fractions in (0, 1)"),
         ("--precision fp8", "there is no precision 'fp8': choose fp32, bf16, fp16 or auto"),
         ("--clip 0", "clip is a length of the gradient, a finite number > 0, got 0.0"),
@@ -60,10 +60,10 @@ SMALL = ("batchnorm-cnn", "--data", "digits", "--limit", "60", "--batch-size", "
         ("--activation square", "square"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, place: Path, words: str, said: str) -> None:
+def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, place: Path, words: str, message: str) -> None:
     done = command("train", *SMALL, *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
-    assert said in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
     assert "Traceback" not in done.err
     assert not list((place / "net").glob("epoch-*"))
 
@@ -84,9 +84,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
     monkeypatch.setattr(training.Standard, "learn", learn)
     done = command(*words)
     assert done.code == 5
-    said = " ".join(done.err.split())
-    assert "the loss is nan at step 2 of 2 in epoch 2, learning rate 0.1: lower the learning rate" in said
-    assert "the weights of the last complete epoch are in net/epoch-0001" in said
+    message = " ".join(done.err.split())
+    assert "the loss is nan at step 2 of 2 in epoch 2, learning rate 0.1: lower the learning rate" in message
+    assert "the weights of the last complete epoch are in net/epoch-0001" in message
     assert (place / "net" / "epoch-0001" / "model.safetensors").exists()
     assert not (place / "net" / "model.safetensors").exists()
     assert command(*words).code == 0, "goes on from there"
@@ -96,14 +96,14 @@ def test_a_directory_of_another_run_or_of_other_data_is_refused_and_left_alone(c
     words = ("train", "batchnorm-cnn", "--data", "digits", "--batch-size", "30", "--epochs", "1", "--out", "net")
     assert command(*words, "--limit", "60").code == 0
     before = (place / "net" / "model.safetensors").read_bytes()
-    for more, said in (
+    for more, message in (
         (("--limit", "60", "--recipe", "pgd"), "holds another run (recipe Standard(smoothing=0.0) there, Adv"),
         (("--limit", "59"), "holds another run (data digits train (60 of 1438), 60 examples"),
         (("--limit", "60", "--seed", "1"), "seed 0 there, 1 here"),
     ):
         done = command(*words, *more)
         assert done.code == 2
-        assert said in " ".join(done.err.split())
+        assert message in " ".join(done.err.split())
         assert (place / "net" / "model.safetensors").read_bytes() == before
 
 
@@ -122,8 +122,8 @@ def test_what_is_held_out_is_attacked_after_each_epoch_and_the_best_weights_stay
     words = ("--recipe", "fast", "--eps", "0.1", "--hold-out", "20", "--epochs", "4", "--patience", "1", "--json")
     done = command("train", *SMALL, *words, "--out", "net")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert (told["best"], len(told["epochs"])) == (2, 3), "it ends early"
+    printed = json.loads(done.out)
+    assert (printed["best"], len(printed["epochs"])) == (2, 3), "it ends early"
     assert set(seen) == {(20, repr(PGD(AT, 10)))}
     kept = models.load(checkpoint=place / "net" / "model.safetensors").state_dict()
     best = models.load(checkpoint=place / "net" / "epoch-0003" / "best.safetensors").state_dict()
@@ -187,28 +187,28 @@ def test_labels_beyond_those_asked_for_are_never_read(
 def test_robust_says_what_it_took_and_gives_way_to_what_is_typed(command: Command, words: str, wanted: Recipe) -> None:
     done = command("train", "--robust", *SMALL[1:], *words.split(), "--precision", "fp32", "--out", "net")
     assert done.code == 0, done.err
-    said = " ".join(done.err.split())
-    assert f"Recipe: {wanted!r}; epochs: 1; precision: fp32" in said
+    message = " ".join(done.err.split())
+    assert f"Recipe: {wanted!r}; epochs: 1; precision: fp32" in message
 
 
 def test_curves_go_beside_the_checkpoints_where_tensorboard_is_installed(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Path] = []
+    calls: list[Path] = []
 
     @contextmanager
     def curves(folder: Path) -> Iterator[Callable[[object], None]]:
-        asked.append(folder)
+        calls.append(folder)
         yield lambda _: None
 
     trackers = import_module("robustlab.training.trackers")  # as an attribute it is a function
     monkeypatch.setattr(trackers, "tensorboard", curves)
     monkeypatch.setattr(trackers, "_installed", lambda name: name == "tensorboard")
     assert command("train", *SMALL, "--out", "net").code == 0
-    assert [folder.as_posix() for folder in asked] == ["net/tensorboard"]
+    assert [folder.as_posix() for folder in calls] == ["net/tensorboard"]
     monkeypatch.setattr(trackers, "_installed", lambda _: False)
     assert command("train", *SMALL, "--out", "other").code == 0
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
 def test_only_the_first_of_several_processes_speaks_and_writes(
@@ -221,7 +221,7 @@ def test_only_the_first_of_several_processes_speaks_and_writes(
 
 
 def test_help_names_the_recipes_that_use_an_option(command: Command) -> None:
-    said = " ".join(command("train", "--help").out.replace("│", " ").split())
-    assert "Weight of robustness. [trades, mart, trades-awp: 6]" in said
-    assert all(name in said for name in RECIPES)
+    shown = " ".join(command("train", "--help").out.replace("│", " ").split())
+    assert "Weight of robustness. [trades, mart, trades-awp: 6]" in shown
+    assert all(name in shown for name in RECIPES)
     assert recipes.users("--labels") == ["vat"]

@@ -37,7 +37,7 @@ Expected = dict[str, tuple[Recipe, dict[str, Word]]]
 
 def made(name: str, unlabelled: Examples | None = None, **typed: Word) -> Recipe:
     checked(name, Typed(typed))
-    return recipes.made(name, Typed(typed), unlabelled)
+    return recipes.build(name, Typed(typed), unlabelled)
 
 
 def digits() -> Examples:
@@ -152,7 +152,7 @@ def test_advprop_has_a_route_for_each_budget_and_is_chosen_by_clean_accuracy() -
     several = Typed({"eps": "8/255,1/255"})
     assert made("advprop", eps="8/255,1/255") == training.advprop([ThreatModel(Linf(), n / 255) for n in (1, 8)])
     given = (Typed({}), several, Typed({"shared_bn": True}))
-    assert [getattr(recipes.made("advprop", typed), "routes", 1) for typed in given] == [2, 3, 1]
+    assert [getattr(recipes.build("advprop", typed), "routes", 1) for typed in given] == [2, 3, 1]
     assert [ball("advprop", typed).eps for typed in given[:2]] == [4 / 255, 8 / 255]
     assert (RECIPES["advprop"].best, RECIPES["pgd"].best) == ("clean_accuracy", "robust_accuracy")
     with pytest.raises(typer.BadParameter, match="training needs one eps"):
