@@ -155,7 +155,7 @@ def test_a_training_run_is_taken_and_its_head_kept_if_asked_for(command: Command
         ("--limit 4 --hold-out 0", "digits train (4 of 1438) has no example of"),
         ("--data nowhere", "no data set is called 'nowhere'"),
         ("--recipe trades --label-smoothing 0.1", "the recipe trades does not use --label-smoothing"),
-        ("--decay 2", "decay must be in (0, 1] and share in [0, 1], got 2.0 and 0.5"),
+        ("--decay 2", "decay must be in (0, 1] and fraction in [0, 1], got 2.0 and 0.5"),
         ("--model old.pt", "there is no checkpoint old.pt"),
     ],
 )  # fmt: skip
