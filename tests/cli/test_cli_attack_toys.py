@@ -14,6 +14,7 @@ import torch
 
 from robustlab.attacks import ATTACKS, PGD, make_attack
 from robustlab.core import Linf, ThreatModel
+from robustlab.core.registry import _entry_points
 from robustlab.data import load
 from robustlab.evaluation import Settings, diagnose, evaluate
 from robustlab.models import black_box
@@ -68,6 +69,7 @@ def installed(place: Path, **entries: str) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
     lines = "\n".join(f"{name} = {value}" for name, value in entries.items())
     (info / "entry_points.txt").write_text(f"[robustlab.attacks]\n{lines}\n")
+    _entry_points.cache_clear()
     ATTACKS._waiting.append("group")
 
 
