@@ -94,7 +94,7 @@ def of_room(room: str) -> list[Import]:
 
 
 def outside(found: list[Import]) -> list[Import]:
-    """What is neither ours nor Python's own (type checkers bring ``_typeshed``)."""
+    """Imports that are neither ours nor Python's own (type checkers bring ``_typeshed``)."""
     return [i for i in found if i.top not in {"robustlab", "_typeshed", *sys.stdlib_module_names}]
 
 

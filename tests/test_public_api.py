@@ -1,4 +1,4 @@
-"""What users may rely on: the public names of each room, compared with a stored list.
+"""Public names of each room, on which users may rely, compared with a stored list.
 
 After a change that is meant, write the list anew and say it in CHANGELOG.md: ``python tests/test_public_api.py``.
 """
@@ -25,7 +25,7 @@ def surface() -> dict[str, list[str]]:
 
 
 def is_ours(thing: object) -> bool:
-    """Whether it is a class or function written here, and no other name of a type of torch."""
+    """True for a class or function that is defined here, not for another name of a type of torch."""
     return (isclass(thing) or isfunction(thing)) and thing.__module__.startswith("robustlab.")
 
 

@@ -1,4 +1,4 @@
-"""What README.md shows works as it stands there."""
+"""The examples of README.md, run as they stand there."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ import pytest
 from robustlab.cli import interrupt
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are other ones there")
+
+
+@pytest.fixture(autouse=True)
+def heeded_interrupts() -> Iterator[None]:
+    """Lets SIGINT interrupt, also where the tests run in the background of a shell, which ignores it there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 Command = Any
 AT_IMPORT = """
 import os, signal, time
