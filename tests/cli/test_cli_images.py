@@ -66,6 +66,18 @@ def test_the_result_says_how_photographs_got_their_size(
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("limit", ["4", "6", "1000"])
+def test_a_limit_is_the_most_that_is_drawn(photos: Path, tmp_path: Path, limit: str) -> None:
+    found = evaluated(photos, tmp_path / "run", "--limit", limit, "--size", "16")
+    assert (found["n"], found["population"]) == (min(int(limit), 6), 6)
+
+
+def test_a_limit_beyond_the_images_under_corruptions_is_all_of_them(photos: Path, tmp_path: Path) -> None:
+    words = ("--data", f"folder:{photos}", "--size", "16", "--corruptions", "fog", "--severities", "1", "--limit", "9")
+    assert run("corruptions", "evaluate", f"{__name__}:network", *words, "--out", str(tmp_path / "run")) == 0
+    assert json.loads((tmp_path / "run" / "corruptions.json").read_text())["data"]["n"] == 6
+
+
 def test_the_order_of_classes_comes_from_a_file(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("wasp\nbee\nant\n")
     found = parse.data(str(photos), "test", size=Images(8, classes_from=tmp_path / "classes.txt"))

@@ -166,7 +166,7 @@ def test_any_recipe_is_made_for_corrupted_images() -> None:
     fog = training.corrupted(plain, [corruption("fog", "cifar-c")], [1, 2, 5])
     assert on_corrupted(plain, ["fog"], "1-2,5", "cifar-c") == fog
     for typed in (("1", None), (None, "cifar-c")):
-        with pytest.raises(typer.BadParameter, match="say how images are corrupted: add --corruptions"):
+        with pytest.raises(typer.BadParameter, match="--severities and --variant need --corruptions: add it"):
             on_corrupted(plain, None, *typed)
 
 

@@ -91,8 +91,9 @@ def evaluate(
             progress=progress,
             inspected=inspected(measured.model, force=gate.force),
         )
+        n = parse.at_most(sample.limit, len(_examples(sets)))
         result = evaluate_corruptions(
-            subject, sets, corruptions=names, severities=severities, n=sample.limit, out=place, settings=settings
+            subject, sets, corruptions=names, severities=severities, n=n, out=place, settings=settings
         )
         page = write_corruptions([result], place, attacked=attacked)
     show.say(f"Report: {page}", "good")

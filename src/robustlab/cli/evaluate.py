@@ -98,7 +98,7 @@ def evaluate(
     subject = parse.model(model, measured.architecture, measured.classes, device, size=images.size)
     examples = parse.data(measured.data, measured.split, size=images, named_model=(model, subject))
     parse.fitting(subject, examples)
-    n = min(QUICK, len(examples)) if attacking.quick and sample.limit is None else sample.limit
+    n = parse.at_most(sample.limit or (QUICK if attacking.quick else None), len(examples))
     place = directory(run.out, model, measured.data)
     with resumable(place), show.evaluating(model) as progress:
         settings = Settings(

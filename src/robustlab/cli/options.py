@@ -102,7 +102,10 @@ Device = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, help="Number of examples, a simple random sample; default: all.", rich_help_panel=INPUT
+        "--limit",
+        min=1,
+        help="Number of examples at most, a simple random sample; default: all.",
+        rich_help_panel=INPUT,
     ),
 ]
 Json = Annotated[

@@ -165,6 +165,11 @@ def data(
     return found if limit is None or limit >= len(found) else sample(found, limit, seed=seed)
 
 
+def at_most(limit: int | None, population: int) -> int | None:
+    """Number of examples to draw: a limit beyond what there is means all, as for the data of a training."""
+    return None if limit is None else min(limit, population)
+
+
 def learned_part(name: str) -> str:
     """The split of a data set for training; "all" where nothing is divided."""
     from robustlab.data.named import DATA_SETS
