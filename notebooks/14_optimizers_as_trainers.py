@@ -70,7 +70,7 @@ def accuracy(model, examples):
 
 # %%
 RATE = 1e-3
-same = {one.title: accuracy(trained(one.make(RATE)), both["held out"]) for one in sweep.TEACHERS}
+same = {one.title: accuracy(trained(one.make(RATE)), both["held out"]) for one in sweep.OPTIMIZERS}
 
 # %%
 # alt: Bars of accuracy on held-out images for eight optimizers at the same learning rate: the three kinds of SGD
@@ -96,7 +96,7 @@ assert abs(same["Adam"] - same["NAdam"]) < 0.1
 # used: the best of several accuracies on the test images would be biased.
 
 # %%
-wanted = [one for one in sweep.TEACHERS if one.name in ("sgd", "momentum", "adam")]
+wanted = [one for one in sweep.OPTIMIZERS if one.name in ("sgd", "momentum", "adam")]
 rates = {"sgd": (0.1, 0.3, 1.0, 3.0), "momentum": (0.01, 0.03, 0.1, 0.3), "adam": (0.003, 0.01, 0.03, 0.1)}
 
 # %%
