@@ -71,3 +71,12 @@ def test_a_title_joins_all_tasks_in_one_bar() -> None:
 
 def test_nothing_is_drawn_where_nothing_is_reported() -> None:
     assert drawn(terminal=False) == []
+
+
+def test_long_words_are_cut_and_the_bar_stays_whole() -> None:
+    at = Progress("corruptions", 1, 2, detail="jpeg compression, " * 9)
+    (line,) = drawn(at, title="evaluate runs/trades", terminal=False)
+    assert len(line) <= 80
+    assert line.count("━") == 10  # half of 20
+    assert "50%" in line
+    assert line.endswith("…")

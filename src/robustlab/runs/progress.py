@@ -70,10 +70,12 @@ def progress_bars(title: str = "", *, console: Console | None = None) -> Iterato
     from rich.progress import Progress as Bars
     from rich.table import Column
 
-    name, words = (TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[words]}"))
+    name = TextColumn("{task.description}", markup=False)
+    rest = Column(ratio=1, no_wrap=True)  # the space that is left, so that words are cut and not the bar
+    words = TextColumn("{task.fields[words]}", markup=False, table_column=rest)
     elapsed = TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True))  # whole, however narrow the terminal
     columns = (name, BarColumn(bar_width=20), TaskProgressColumn(), elapsed, words)
-    drawn, tasks = Bars(*columns, console=console, refresh_per_second=4), dict[str, TaskID]()
+    drawn, tasks = Bars(*columns, console=console, refresh_per_second=4, expand=True), dict[str, TaskID]()
 
     def report(at: Progress) -> None:
         if not tasks:
