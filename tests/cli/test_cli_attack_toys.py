@@ -53,20 +53,20 @@ CORNER = AttackSpec(Corner, "all values to the edge", targeted=True, norms=("lin
 @pytest.fixture
 def toys(place: Path) -> Iterator[Path]:
     """A module with an attack, and a registry that looks for entry points anew and forgets them after the test."""
-    (place / "toys.py").write_text(TOYS)
+    (place / "corners.py").write_text(TOYS)
     before = set(ATTACKS)
     yield place
     for name in set(ATTACKS) - before:
         ATTACKS.unregister(name)
     ATTACKS._waiting.clear()
-    sys.modules.pop("toys", None)
+    sys.modules.pop("corners", None)
 
 
 def installed(place: Path, **entries: str) -> None:
     """A distribution with entry points, as an installer leaves it."""
-    info = place / "toys-1.0.dist-info"
+    info = place / "corners-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: corners\nVersion: 1.0\n")
     lines = "\n".join(f"{name} = {value}" for name, value in entries.items())
     (info / "entry_points.txt").write_text(f"[robustlab.attacks]\n{lines}\n")
     _entry_points.cache_clear()
@@ -74,10 +74,10 @@ def installed(place: Path, **entries: str) -> None:
 
 
 def test_an_installed_attack_is_evaluated_by_the_command(toys: Path, command: Command) -> None:
-    installed(toys, corner="toys:CORNER")
+    installed(toys, corner="corners:CORNER")
     assert "of other packages corner;" in " ".join(command("evaluate", "--help").out.replace("│", " ").split())
     make_attack("pgd", ThreatModel(Linf(), 0.2))
-    assert "toys" not in sys.modules, "neither the help nor a name of ours imports anybody's code"
+    assert "corners" not in sys.modules, "neither the help nor a name of ours imports anybody's code"
     assert "all values to the edge" in command("attack", "--list").out
     words = "evaluate tiny:means --data digits --limit 30 --eps 0.2 --out run --attack corner:queries=2,targeted-corner"
     done = command(*words.split())
@@ -90,8 +90,8 @@ def test_an_installed_attack_is_evaluated_by_the_command(toys: Path, command: Co
 
 
 def test_a_registered_attack_is_evaluated_doubted_and_reported_in_python(toys: Path) -> None:
+    import corners as mine  # type: ignore[import-not-found]
     import tiny  # type: ignore[import-not-found]
-    import toys as mine  # type: ignore[import-not-found]
 
     ATTACKS.register("corner", mine.CORNER)
     threat, data, model = ThreatModel(Linf(), 0.2), load("digits"), tiny.means().eval()
@@ -112,7 +112,7 @@ def test_a_registered_attack_is_evaluated_doubted_and_reported_in_python(toys: P
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("toys:ABSENT", "the attack 'corner' (toys:ABSENT) is left out: AttributeError"),
+        ("corners:ABSENT", "the attack 'corner' (corners:ABSENT) is left out: AttributeError"),
         ("nowhere:CORNER", "the attack 'corner' (nowhere:CORNER) is left out: ModuleNotFoundError: No module named"),
     ],
 )
@@ -128,9 +128,9 @@ def test_a_broken_package_is_one_sentence_and_leaves_the_others_alone(
 
 @pytest.mark.filterwarnings("default")
 def test_a_package_cannot_take_the_name_of_an_attack_of_ours(toys: Path, command: Command) -> None:
-    installed(toys, pgd="toys:CORNER")
+    installed(toys, pgd="corners:CORNER")
     assert (
-        "the attack 'pgd' (toys:CORNER) is left out: ValueError: two members are called 'pgd'"
+        "the attack 'pgd' (corners:CORNER) is left out: ValueError: two members are called 'pgd'"
         in command("attack", "--list").err
     )
     assert make_attack("pgd", ThreatModel(Linf(), 0.2)) == PGD(ThreatModel(Linf(), 0.2), 40)

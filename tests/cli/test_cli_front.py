@@ -112,7 +112,6 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("evaluate lost.safetensors", "there is no checkpoint lost.safetensors"),
         ("evaluate empty", "empty holds no checkpoint"),
         ("evaluate tiny:means --data absent", "no data set is called 'absent'"),
-        ("evaluate tiny:means --data digits --limit 9999 --eps 0.1", "n=9999 is out of range"),
         ("evaluate tiny:means --device tpu", "there is no device 'tpu' here: choose auto, cpu"),
         ("attack tiny:means --data digits --ids 1,x", "--ids '1,x' is no list of numbers"),
         ("attack tiny:means --data digits --ids 9999", "got ids 9999"),

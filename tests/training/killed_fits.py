@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from test_training_checkpoint import RECIPES, Carrying  # type: ignore[import-not-found]
+from test_training_checkpoint import RECIPES, Carrying, place_of  # type: ignore[import-not-found]
 from torch import nn
 
 from robustlab.core import Recipe
@@ -24,14 +24,6 @@ STATEFUL = ("free", "fast", "grad_align", "awp", "vat", "augmented")
 PLACES = ((2, 1), (2, 3), (3, 2))
 """Epochs and steps after which a process is killed; the third is of a run that has been killed at the second."""
 WAY = Settings(3, batch_size=10, optimizer=sgd(0.05), average=0.9, resume=True)
-
-
-def place_of(at: Progress) -> tuple[int, int]:
-    """Epoch and step of the epoch, both from 1."""
-    if not at.part:  # one pass over the data, without epochs
-        return 1, int(at.done)
-    epoch, epochs = map(int, at.part.removeprefix("epoch ").split("/"))
-    return epoch, round(at.done - (epoch - 1) * (at.total or 0) / epochs)
 
 
 def data() -> InMemory:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
+from places import place_of  # type: ignore[import-not-found]
 from torch import nn
 
 from robustlab.data import InMemory, apart
@@ -30,14 +31,6 @@ PLACES = {
     "tuned": (2, 1),
 }
 """Epoch and step of each stage at which a process is killed."""
-
-
-def place_of(at: Progress) -> tuple[int, int]:
-    """Epoch and step of the epoch, both from 1."""
-    if not at.part:  # one pass over the data, without epochs
-        return 1, int(at.done)
-    epoch, epochs = map(int, at.part.removeprefix("epoch ").split("/"))
-    return epoch, round(at.done - (epoch - 1) * (at.total or 0) / epochs)
 
 
 def net(number: int) -> nn.Module:

@@ -225,9 +225,10 @@ def test_a_process_killed_in_a_step_and_in_saving_leaves_a_run_that_another_ends
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_every_recipe_with_a_memory_survives_kills_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_fits.py")
+    root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        [sys.executable, str(program), str(tmp_path)], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([root, *sys.path])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     names = ("free", "fast", "grad_align", "awp", "vat", "augmented", "carrying")
