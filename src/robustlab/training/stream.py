@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ class Reader:
         self.examples, self.workers = examples, 0 if _resident(examples) else workers
         self._jobs: list[tuple[Tensor, int]] = []
         self._loader: DataLoader[tuple[Batch | None, Exception | None]] | None = None
+        self._reading: Iterator[tuple[Batch | None, Exception | None]] = iter(())
         if self.workers:
             self._loader = DataLoader(
                 _Reading(examples),
@@ -66,7 +68,9 @@ class Reader:
             yield from (fetched(self.examples, ids, seed) for ids in parts)
             return
         self._jobs[:] = [(ids, seed) for ids in parts]
-        for batch, error in self._loader:
+        self._reading = iter(self._loader)  # held here alone, so that ``close`` ends it
+        for _ in parts:
+            batch, error = next(self._reading)
             if batch is None:
                 raise error or RuntimeError
             yield batch
@@ -75,14 +79,23 @@ class Reader:
     def watched(self) -> Iterator[None]:
         """Names the data in the error if a worker ends unexpectedly, at any moment of the block.
 
+        The signal of a dead worker raises wherever the program is, also where the error is being named; hence twice.
+
         Raises: DataError if one does.
         """
+        with self._named(), self._named():
+            yield
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
             reason = str(error).splitlines()[0].rstrip(". ")
+            self.close()
+            clear_frames(error.__traceback__)  # they hold the loader, which reports the dead worker at any later moment
             raise DataError(
                 f"a process that reads {self.examples.name} ended unexpectedly ({reason}): check the free memory, "
                 "or set workers=0 to read in this process"
@@ -90,7 +103,7 @@ class Reader:
 
     def close(self) -> None:
         """Ends the workers."""
-        self._loader = None
+        self._loader, self._reading = None, iter(())
 
 
 @dataclass(frozen=True)
