@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -145,3 +146,31 @@ def test_who_gets_workers(squares: InMemory, shifting: Examples, monkeypatch: py
     assert Reader(shifting, None, gpu).workers == 1
     with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
         Settings(1, workers=-1)
+
+
+class _Interrupted:
+    """Data whose name cannot be read the first times, since the signal of a dead worker comes again."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    @property
+    def name(self) -> str:
+        self.times -= 1
+        if self.times >= 0:
+            raise RuntimeError("DataLoader worker (pid 2) is killed by signal: Killed.")
+        return "photos"
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_a_dead_worker_is_named_where_its_signal_comes_again(squares: InMemory, again: int) -> None:
+    reader = Reader(squares, 0, torch.device("cpu"))
+    reader.examples = cast("Examples", _Interrupted(again))
+    found = r"^a process that reads photos ended unexpectedly \(DataLoader worker \(pid"
+    with pytest.raises(DataError, match=found), reader.watched():
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+
+def test_other_errors_of_a_step_are_not_the_workers(squares: InMemory) -> None:
+    with pytest.raises(RuntimeError, match=r"^out of memory$"), Reader(squares, 0, torch.device("cpu")).watched():
+        raise RuntimeError("out of memory")
