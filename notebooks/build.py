@@ -3,6 +3,7 @@
     python notebooks/build.py             execute all, write rendered/*.ipynb and rendered/exercises/*.ipynb
     python notebooks/build.py --check     execute all, fail if a source and its render differ or a cell raises
     python notebooks/build.py --only 03   the third one alone
+    python notebooks/build.py --folder mine   those of another folder
     python notebooks/build.py --budget full   execute the long versions, one after the other, and write nothing
 
 A source ``NN_title.py`` holds what is taught and nothing else. What is the same in every notebook is added here: the
@@ -38,7 +39,6 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
-RENDERED = HERE / "rendered"
 LARGEST = 1_000_000
 """Bytes of a rendered notebook."""
 QUICK_SECONDS = 60
@@ -85,9 +85,9 @@ def repository() -> str:
     return str(project["urls"]["Repository"])
 
 
-def sources(only: Sequence[str] = ()) -> list[Path]:
-    """Percent scripts by number, all or those whose name starts with one of ``only``."""
-    found = sorted(HERE.glob("[0-9][0-9]_*.py"))
+def sources(folder: Path = HERE, only: Sequence[str] = ()) -> list[Path]:
+    """Percent scripts of a folder by number, all or those whose name starts with one of ``only``."""
+    found = sorted(folder.glob("[0-9][0-9]_*.py"))
     return [path for path in found if not only or path.name.startswith(tuple(only))]
 
 
@@ -119,10 +119,10 @@ def assemble(source: Path, *, exercise: bool = False) -> NotebookNode:
     return notebook
 
 
-def execute(notebook: NotebookNode, seconds: int) -> None:
-    """Runs all cells in place, in this folder; raises CellExecutionError or CellTimeoutError where a cell does."""
+def execute(notebook: NotebookNode, seconds: int, folder: Path) -> None:
+    """Runs all cells in place, in a folder; raises CellExecutionError or CellTimeoutError where a cell does."""
     NotebookClient(
-        notebook, timeout=seconds, record_timing=False, resources={"metadata": {"path": str(HERE)}}
+        notebook, timeout=seconds, record_timing=False, resources={"metadata": {"path": str(folder)}}
     ).execute()
     notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
@@ -215,11 +215,11 @@ def build(source: Path, *, check: bool, budget: str = "quick", seconds: int = CE
     """
     began, computed = time.perf_counter(), _computed()
     notebook, exercise = assemble(source), assemble(source, exercise=True)
-    faults = _executed(notebook, source.stem, seconds)
+    faults = _executed(notebook, source, seconds)
     if not faults:
         faults = [f"{source.stem}, {fault}" for fault in unsaid(notebook)]
     if not faults and budget == "quick":
-        faults = _compared_or_written(source.stem, (notebook, exercise), check=check)
+        faults = _compared_or_written(source, (notebook, exercise), check=check)
     return Outcome(source.stem, time.perf_counter() - began, _computed() - computed, faults)
 
 
@@ -233,10 +233,11 @@ def _computed() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _executed(notebook: NotebookNode, name: str, seconds: int) -> list[str]:
-    """Executes; what went wrong, in words."""
+def _executed(notebook: NotebookNode, source: Path, seconds: int) -> list[str]:
+    """Executes in the folder of the source; what went wrong, in words."""
+    name = source.stem
     try:
-        execute(notebook, seconds)
+        execute(notebook, seconds, source.parent)
     except CellTimeoutError:
         cell = next((c for c in reversed(notebook.cells) if c.get("execution_count")), notebook.cells[0])
         return [
@@ -250,9 +251,9 @@ def _executed(notebook: NotebookNode, name: str, seconds: int) -> list[str]:
     return []
 
 
-def _compared_or_written(name: str, versions: Sequence[NotebookNode], *, check: bool) -> list[str]:
-    faults = []
-    places = (RENDERED / f"{name}.ipynb", RENDERED / "exercises" / f"{name}.ipynb")
+def _compared_or_written(source: Path, versions: Sequence[NotebookNode], *, check: bool) -> list[str]:
+    faults, rendered = [], source.parent / "rendered"
+    places = (rendered / f"{source.stem}.ipynb", rendered / "exercises" / f"{source.stem}.ipynb")
     for version, place in zip(versions, places, strict=True):
         text = nbformat.writes(version) + "\n"
         if len(text.encode()) > LARGEST:
@@ -265,16 +266,18 @@ def _compared_or_written(name: str, versions: Sequence[NotebookNode], *, check: 
     return faults
 
 
-def orphans() -> list[str]:
-    """Rendered notebooks whose source is gone."""
-    known = {path.stem for path in sources()}
-    return [f"{path.name} has no source: delete it" for path in RENDERED.rglob("*.ipynb") if path.stem not in known]
+def orphans(folder: Path = HERE) -> list[str]:
+    """Rendered notebooks of a folder whose source is gone."""
+    known = {path.stem for path in sources(folder)}
+    rendered = sorted((folder / "rendered").rglob("*.ipynb"))
+    return [f"{path.name} has no source: delete it" for path in rendered if path.stem not in known]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Builds or checks the notebooks; 0 if all is well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the rendered notebooks, write nothing")
+    parser.add_argument("--folder", type=Path, default=HERE, help="of the sources and of rendered/ (this one)")
     parser.add_argument("--only", nargs="*", default=[], metavar="NN", help="numbers of the notebooks (all)")
     parser.add_argument("--budget", choices=("quick", "full"), default="quick", help="ROBUSTLAB_BUDGET of the run")
     parser.add_argument("--jobs", type=int, help="notebooks at a time (as many as cores, 4 at most; full: 1)")
@@ -286,12 +289,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["ROBUSTLAB_BUDGET"] = options.budget
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a hub's progress bar, which nobody sees here
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    faults = orphans()
+    folder = options.folder.resolve()
+    faults = orphans(folder)
     print(*faults, sep="\n", end="\n" if faults else "")
     print(f"{options.budget} budget, {jobs} at a time: {processor()}", flush=True)
     work = partial(build, check=options.check, budget=options.budget, seconds=seconds)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for outcome in pool.map(work, sources(options.only)):
+        for outcome in pool.map(work, sources(folder, options.only)):
             late = f", more than {QUICK_SECONDS} s" if outcome.seconds > QUICK_SECONDS and not full else ""
             took = f"{outcome.seconds:.0f} s, {outcome.computed:.0f} s of processor time"
             print(f"{outcome.name}: {'FAILED' if outcome.faults else 'ok'} in {took}{late}", flush=True)

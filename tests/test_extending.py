@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from torch import nn
 
 from robustlab import corruptions, data
 from robustlab.attacks import ATTACKS, FGSM, make_attack
+from robustlab.cli.commands import commands, register_command, unregister_command
+from robustlab.cli.main import main
 from robustlab.core import Linf, ThreatModel
 from robustlab.core.registry import Registry
 from robustlab.corruptions import corruption
@@ -41,10 +44,15 @@ from typing import Annotated
 import torch
 from torch import nn
 
+import typer
+
 from robustlab import corruptions, data, evaluation, report, studies
 from robustlab.attacks import ATTACKS, AttackSpec, Step, at_input
 from robustlab.attacks.call import craft
 from robustlab.attacks.maximise import Plan, search
+from robustlab.cli import options, show
+from robustlab.cli.commands import register_command
+from robustlab.cli.fields import from_fields
 from robustlab.core import ThreatModel, cross_entropy
 from robustlab.data import DataSet, Description, InMemory
 from robustlab.evaluation import Finding, FindingSpec
@@ -157,6 +165,23 @@ studies.register_claim(
         minutes=1,
     )
 )
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Options of one command, and one that several have."""
+
+    toys: Annotated[int, typer.Option("--toys", min=1, help="Toys to buy.", rich_help_panel=options.INPUT)] = 3
+    json: options.Json = False
+
+
+@from_fields
+def toy_command(name: Annotated[str, typer.Argument(help="Who buys.")], shop: Shop):
+    """Buys toys."""
+    show.machine({name: shop.toys}) if shop.json else show.say(f"{name} buys {shop.toys} toys")
+
+
+register_command("toy-command", toy_command, example="robustlab toy-command Ada --toys 4")
 '''
 MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (KINDS, "toy_dark", "toy_drak"),
@@ -187,6 +212,7 @@ def toys(folder: Path) -> Iterator[None]:
     del sys.modules["toy_members"]
     for registry, name, _ in MEMBERS:
         registry.unregister(name)
+    unregister_command("toy-command")
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +302,33 @@ def test_a_claim_is_known_by_name_and_not_among_those_of_the_package() -> None:
     assert "toy-claim" not in [found.claim.name for found in known()]
 
 
-GROUPS = ("corruptions", "data", "findings", "sections", "exports", "claims", "recipes")
+def test_a_command_takes_options_of_its_own_and_shared_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["toy-command", "Ada", "--toys", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"Ada": 4}
+    assert main(["toy-command", "Ada"]) == 0
+    assert "Ada buys 3 toys" in capsys.readouterr().err
+    assert main(["toy-command", "Ada", "--toys", "0"]) == 2
+    assert "--toys" in capsys.readouterr().err
+
+
+def test_a_command_is_listed_last_and_shows_its_help_and_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(commands())[-1] == "toy-command"
+    assert main(["--help"]) == 0
+    assert "Buys toys." in capsys.readouterr().out
+    assert main(["toy-command", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Toys to buy." in shown
+    assert "Example: robustlab toy-command Ada --toys 4" in shown
+    assert main(["toy-comand"]) == 2
+    assert "toy-command" in capsys.readouterr().err
+
+
+def test_a_command_cannot_take_the_name_of_another() -> None:
+    with pytest.raises(ValueError, match="two commands are called 'evaluate': give yours another name"):
+        register_command("evaluate", import_module("toy_members").toy_command, example="robustlab evaluate")
+
+
+GROUPS = ("commands", "corruptions", "data", "findings", "sections", "exports", "claims", "recipes")
 
 
 @pytest.mark.slow
@@ -290,11 +342,12 @@ def test_the_command_knows_members_of_installed_packages(folder: Path) -> None:
 import sys
 sys.path.insert(0, {str(folder)!r})
 from robustlab.cli.main import main
-for typed in (["data"], ["train", "--recipe", "toy-recpie"], ["train", "--help"]):
+for typed in (["toy-command", "Ada"], ["data"], ["train", "--recipe", "toy-recpie"], ["train", "--help"]):
     main(typed)
 """
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "toy-stripes:WIDTH" in done.stdout
     assert "how many toys to buy" in done.stdout
+    assert "Ada buys 3 toys" in done.stderr
     assert "did you mean toy-recipe?" in done.stderr

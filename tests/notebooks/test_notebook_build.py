@@ -41,14 +41,12 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "notebooks_build", module)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "HERE", tmp_path)
-    monkeypatch.setattr(module, "RENDERED", tmp_path / "rendered")
     monkeypatch.setattr(module, "repository", lambda: "https://github.com/someone/something")
     (tmp_path / "01_title.py").write_text(SOURCE)
     return module
 
 
-def execute_without_a_kernel(notebook: nbformat.NotebookNode, _seconds: int) -> None:
+def execute_without_a_kernel(notebook: nbformat.NotebookNode, _seconds: int, _folder: Path) -> None:
     """Stands in for the kernel: what is printed is the source."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -196,7 +194,7 @@ def test_a_rendered_notebook_has_a_largest_size(
 def test_a_render_without_source_is_a_fault(tool: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "rendered").mkdir()
     (tmp_path / "rendered" / "09_gone.ipynb").write_text("{}")
-    assert tool.orphans() == ["09_gone.ipynb has no source: delete it"]
+    assert tool.orphans(tmp_path) == ["09_gone.ipynb has no source: delete it"]
 
 
 @pytest.mark.slow
@@ -208,6 +206,73 @@ def test_a_cell_that_raises_is_a_fault_and_outputs_hold_nothing_volatile(tool: M
     assert "language_info" not in rendered.metadata
     source.write_text(SOURCE.replace("6 * 7", "6 / 0"))
     assert "ZeroDivisionError" in tool.build(source, check=True).faults[0]
+
+
+OWN = """\
+# %% [markdown]
+# # A toy
+#
+# **Does a step along the gradient raise the loss?**
+#
+# The gradient points uphill, so a small step along it should.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import torch
+
+from robustlab.core import Linf
+from robustlab.report import figure_style
+
+QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
+plt.rcParams.update(figure_style())
+SEED = 0
+
+# %% [markdown]
+# Steps of steepest ascent on a line have one length.
+
+# %%
+torch.manual_seed(SEED)
+steps = torch.arange(4 if QUICK else 40)
+losses = steps * Linf().steepest(torch.ones(1, 1))[0]
+print(losses.tolist())
+
+# %%
+# alt: A straight line that rises from 0 to 3.
+plt.plot(steps, losses)
+plt.show()
+
+# %%
+assert losses[-1] - losses[0] > 2.5
+
+# %% [markdown]
+# ## What we saw
+#
+# The loss rises.
+#
+# ## Exercises
+#
+# Repeat it downhill.
+
+# %% tags=["solution"]
+assert -losses[-1] < -2.5
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_of_another_folder_is_built_as_the_how_to_says(tmp_path: Path) -> None:
+    (tmp_path / "01_toy.py").write_text(OWN, encoding="utf-8")
+    build = [sys.executable, str(TOOL), "--folder", str(tmp_path), "--only", "01"]
+    for arguments in ((), ("--check",)):
+        done = subprocess.run([*build, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    toy = nbformat.read(tmp_path / "rendered" / "01_toy.ipynb", as_version=4)
+    outputs = [output for cell in toy.cells for output in cell.get("outputs", [])]
+    assert outputs[0].text == "[0.0, 1.0, 2.0, 3.0]\n"
+    assert outputs[1].metadata["image/png"]["alt"] == "A straight line that rises from 0 to 3."
+    exercise = nbformat.read(tmp_path / "rendered" / "exercises" / "01_toy.ipynb", as_version=4)
+    assert exercise.cells[-1].source == "# Your solution."
 
 
 STORED = """\
@@ -227,7 +292,7 @@ def test_outputs_that_come_with_the_package_are_compared_and_others_are_not(
 ) -> None:
     said = {"stored": "three seeds", "run": "0.71"}
 
-    def execute(notebook: nbformat.NotebookNode, _seconds: int) -> None:
+    def execute(notebook: nbformat.NotebookNode, _seconds: int, _folder: Path) -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 kind = "stored" if "stored" in cell.metadata.get("tags", []) else "run"
@@ -298,7 +363,7 @@ def test_a_full_budget_is_executed_and_writes_nothing(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[int] = []
-    monkeypatch.setattr(tool, "execute", lambda _, seconds: ran.append(seconds))
+    monkeypatch.setattr(tool, "execute", lambda _, seconds, _folder: ran.append(seconds))
     assert tool.build(tmp_path / "01_title.py", check=False, budget="full", seconds=7).faults == []
     assert ran == [7]
     assert not (tmp_path / "rendered").exists()
@@ -307,7 +372,7 @@ def test_a_full_budget_is_executed_and_writes_nothing(
 def test_a_cell_that_takes_too_long_is_a_sentence(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def execute(notebook: nbformat.NotebookNode, seconds: int) -> None:
+    def execute(notebook: nbformat.NotebookNode, seconds: int, _folder: Path) -> None:
         notebook.cells[3].execution_count = 1
         raise tool.CellTimeoutError(f"A cell timed out after {seconds} seconds\nTraceback ...")
 

@@ -13,6 +13,7 @@ from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.attack_help import List
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import directory
 
@@ -179,3 +180,6 @@ def _print(crafted: Crafted, classes: Sequence[str], *, json: bool) -> None:
         show.machine([dict(zip(head, row, strict=True)) for row in rows])
     else:
         show.table(head, rows)
+
+
+register_command("attack", attack, example=EXAMPLE)

@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
+from robustlab.cli.commands import register_command
 from robustlab.cli.show_corruptions import corruption_comparisons
 
 EXAMPLE = "robustlab compare runs/standard runs/hardened"
@@ -36,3 +37,6 @@ def compare(first: Run, second: Run, json: o.Json = False) -> None:
         show.machine([pair.to_json() for pair in found])
     else:
         show.comparisons(found)
+
+
+register_command("compare", compare, example=EXAMPLE)

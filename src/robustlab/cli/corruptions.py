@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from robustlab.cli import corruptions_copy, corruptions_evaluate
+from robustlab.cli.commands import register_command
 
 EXAMPLE = corruptions_evaluate.EXAMPLE
 corruptions = typer.Typer(
@@ -15,3 +16,6 @@ corruptions = typer.Typer(
 )
 corruptions.command(epilog=f"Example: {corruptions_evaluate.EXAMPLE}")(corruptions_evaluate.evaluate)
 corruptions.command(epilog=f"Example: {corruptions_copy.EXAMPLE}")(corruptions_copy.copy)
+
+
+register_command("corruptions", corruptions, example=EXAMPLE)

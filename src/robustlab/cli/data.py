@@ -8,6 +8,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 
 EXAMPLE = "robustlab data fashion-mnist"
 
@@ -87,3 +88,6 @@ def _sizes(shapes: dict[tuple[int, ...], int]) -> str:
     order = sorted({shape[-2:] for shape in shapes}, key=lambda side: (side[0] * side[-1], side))
     sides = " to ".join("x".join(map(str, side)) for side in dict.fromkeys((order[0], order[-1])))
     return sides + (f", {grey} of them grey" if 0 < grey < sum(shapes.values()) else "")
+
+
+register_command("data", data, example=EXAMPLE)

@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
+from robustlab.cli.commands import register_command
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
@@ -49,3 +50,6 @@ def demo(
         show.comparisons([c for c in result.comparisons if c.eps == result.eps and c.attack == WORST])
         show.findings(result.evaluations)
     show.say(f"Report: {result.report}", "good")
+
+
+register_command("demo", demo, example=EXAMPLE)

@@ -12,6 +12,7 @@ from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.codes import Code
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 
 if TYPE_CHECKING:
@@ -99,3 +100,6 @@ def _print(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> 
         show.table(["robust accuracy under", "accuracy"], rows, title=f"Adaptive attack: {adapted.name}")
         span = f"[{points(adapted.low)}, {points(adapted.high)}]"
         show.paragraph(f"Difference {points(adapted.difference)} points {span}, p {p_value(adapted.p_value)}.", [])
+
+
+register_command("doctor", doctor, example=EXAMPLE)

@@ -13,6 +13,7 @@ from robustlab.cli import exports as x
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import directory, inspected, resumable, tracked, verdict
 
@@ -154,3 +155,6 @@ def _print(result: Evaluation, page: Path, *, json: bool) -> None:
         show.stages(result)
         show.findings([result])
     show.say(f"Report: {page}", "good")
+
+
+register_command("evaluate", evaluate, example=EXAMPLE)

@@ -16,6 +16,7 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import Late, Typed
 from robustlab.cli.run import directory, resumable
 
@@ -205,3 +206,6 @@ def _print(title: str, history: History) -> None:
     there = {name: head for name, head in _COLUMNS.items() if name in history.epochs[0]}
     rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
     show.table(list(there.values()), rows, title=title.capitalize())
+
+
+register_command("finetune", finetune, example=EXAMPLE)

@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 
 if TYPE_CHECKING:
@@ -128,3 +129,6 @@ def _outliers(result: NaturalOutliers) -> None:
         ["classes that count", str(result.ways)],
     ]
     show.table([f"outliers detected by low confidence, {result.model}", ""], rows)
+
+
+register_command("hard", hard, example=EXAMPLE)

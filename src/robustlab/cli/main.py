@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -14,14 +13,10 @@ import typer
 
 from robustlab.cli import alone, attack_help, codes, failures, guard, interrupt
 from robustlab.cli.codes import Code
+from robustlab.cli.commands import commands
 from robustlab.cli.fields import Late
 from robustlab.cli.memory import keep_freed_memory
 from robustlab.cli.show import say, volume
-
-COMMANDS = (
-    "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
-    "reproduce", "sweep", "corruptions", "mine", "hard",
-)  # fmt: skip
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,11 +46,11 @@ def robustlab(
     keep_freed_memory()
 
 
-def built(words: Container[str] = COMMANDS) -> typer.Typer:
+def built(words: Sequence[str] | None = None) -> typer.Typer:
     """The whole command.
 
     Args:
-        words: as typed; a command that is not among them is only listed, and may lack options.
+        words: as typed; a command that is not among them is only listed, and may lack options. None: all are complete.
     """
     app = typer.Typer(
         name="robustlab",
@@ -68,15 +63,14 @@ def built(words: Container[str] = COMMANDS) -> typer.Typer:
         "Measures the robustness of a classifier, tests whether the number can be trusted, and trains robust models."
     )
     app.callback(help=f"{purpose}\n\n{codes.listed()}")(robustlab)
-    for name in COMMANDS:
-        word = name.replace("-", "_")
-        module = importlib.import_module(f"robustlab.cli.{word}")
-        command: Callable[..., None] | typer.Typer | Late = getattr(module, word)
+    first = next((word for word in words or () if not word.startswith("-")), "")
+    for name, spec in commands(first).items():
+        command, epilog = spec.command, f"Example: {spec.example}"
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name, epilog=f"Example: {module.EXAMPLE}")
+            app.add_typer(command, name=name, epilog=epilog)
             continue
-        command = command.built(complete=name in words) if isinstance(command, Late) else command
-        app.command(name, epilog=f"Example: {module.EXAMPLE}")(command)
+        command = command.built(complete=words is None or name in words) if isinstance(command, Late) else command
+        app.command(name, epilog=epilog)(command)
     return app
 
 
@@ -106,7 +100,7 @@ def _run(typed: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(str(message), "warning")
         with alone.results_alone() if "--json" in typed else nullcontext():
-            command = typer.main.get_command(built({*typed, *completing}))
+            command = typer.main.get_command(built([*typed, *completing]))
             if "--help" in typed:
                 attack_help.fill_in(command)
             code = command(typed, prog_name="robustlab", standalone_mode=False)

@@ -10,6 +10,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
@@ -137,3 +138,6 @@ def _print(found: Mined, home: Path, *, json: bool) -> None:
     for one in tables(found):
         show.table(one.head, one.rows, title=one.title)
     show.say(f"Numbers of the examples: {home / 'mined.json'}")
+
+
+register_command("mine", mine, example=EXAMPLE)

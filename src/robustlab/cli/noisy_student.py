@@ -17,6 +17,7 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import flagged, from_fields
 from robustlab.cli.run import directory, resumable
 
@@ -261,3 +262,6 @@ def _print(done: SelfTrained) -> None:
         rows.append([stage, str(len(history.epochs)), *(f"{last[name]:.1%}" for name in names), f"{seconds:.1f}"])
     titles = {"accuracy": "on its training images", "validation_accuracy": "held out"}
     show.table(["training", "epochs", *(titles[name] for name in names), "seconds"], rows)
+
+
+register_command("noisy-student", noisy_student, example=EXAMPLE)

@@ -10,6 +10,7 @@ import typer
 from robustlab.cli import exports as x
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 from robustlab.cli.corruptions_evaluate import compared as compared_corruptions
 from robustlab.cli.run import HOME, compared
 
@@ -53,3 +54,6 @@ def report(
     page = write(results, place, comparisons=compared(results), eps=eps, title=title)
     x.Exports(junit=junit, sarif=sarif, card=model_card).write(results)
     show.say(f"Report: {page}", "good")
+
+
+register_command("report", report, example=EXAMPLE)

@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
+from robustlab.cli.commands import register_command
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
@@ -67,3 +68,6 @@ def _print(found: Sequence[Outcome], *, json: bool) -> None:
 
     for one in found:
         show.paragraph(one.claim.name, words(one))
+
+
+register_command("reproduce", reproduce, example=EXAMPLE)

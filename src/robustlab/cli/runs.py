@@ -9,6 +9,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import show
+from robustlab.cli.commands import register_command
 from robustlab.cli.run import HOME
 
 if TYPE_CHECKING:
@@ -71,3 +72,6 @@ def _under_corruptions(place: Path, e: CorruptionEvaluation) -> dict[str, object
         "mark": mark(e.findings),
         "at": f"{len(e.corruptions)} corruptions",
     }
+
+
+register_command("runs", runs, example=EXAMPLE)

@@ -10,6 +10,7 @@ import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
@@ -190,3 +191,6 @@ def _tables(found: Attackers | Trainers) -> None:
     for one in tables:
         show.table(one.head, one.rows, title=one.title)
     show.paragraph("Results", sentences)
+
+
+register_command("sweep", sweep, example=EXAMPLE)

@@ -14,6 +14,7 @@ from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
 from robustlab.cli.codes import Code
+from robustlab.cli.commands import register_command
 from robustlab.cli.fields import Late, Typed
 from robustlab.cli.run import directory, resumable
 
@@ -193,3 +194,6 @@ def _print(history: History) -> None:
     there = {name: title for name, title in _COLUMNS.items() if name in history.epochs[0]}
     rows = [[f"{epoch[name]:.4g}" for name in there] for epoch in history.epochs]
     show.table(list(there.values()), rows)
+
+
+register_command("train", train, example=EXAMPLE)
