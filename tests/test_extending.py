@@ -26,163 +26,22 @@ from robustlab.corruptions.suite import KINDS
 from robustlab.data.named import DATA_SETS
 from robustlab.evaluation import Evaluation, Settings, diagnose, evaluate, evaluate_corruptions
 from robustlab.evaluation.doctor.findings import FINDINGS
-from robustlab.models import load
+from robustlab.models import load, save
+from robustlab.models.registry import MODELS
 from robustlab.report import write
 from robustlab.report.sections import EXPORTS, SECTIONS
 from robustlab.studies import known
+from robustlab.studies.claim_engine.budget import QUICK
 from robustlab.studies.claim_engine.claim import CATALOGUE
+from robustlab.studies.sweep import Given, Spend, attackers, trainers
+from robustlab.studies.sweep.optimizers import TRAINING_OPTIMIZERS, TRAINING_REGIMES
+from robustlab.studies.sweep.rules import RULES, STEP_RULES
+from robustlab.studies.sweep.trainers import School
 from robustlab.training import Settings as Training
 from robustlab.training import fit, tuned
 from robustlab.training.recipes.registry import RECIPES
+from toys_from_outside import TOY
 
-TOY = '''
-"""A toy member of each kind, as a user or another package would write it."""
-
-from dataclasses import dataclass
-from typing import Annotated
-
-import torch
-from torch import nn
-
-import typer
-
-from robustlab import corruptions, data, evaluation, report, studies
-from robustlab.attacks import ATTACKS, AttackSpec, Step, at_input
-from robustlab.attacks.call import craft
-from robustlab.attacks.maximise import Plan, search
-from robustlab.cli import options, show
-from robustlab.cli.commands import register_command
-from robustlab.cli.fields import from_fields
-from robustlab.core import ThreatModel, cross_entropy
-from robustlab.data import DataSet, Description, InMemory
-from robustlab.evaluation import Finding, FindingSpec
-from robustlab.report import Content, Section
-from robustlab.studies import Arm, Claim, Effect, Term
-from robustlab.studies.claim_engine.measures import Clean
-from robustlab.studies.claim_engine.network import Network
-from robustlab.training import Option, register_recipe, standard
-
-
-def signs(size):
-    """A step rule: the same length along each sign of the gradient."""
-    return Step(lambda start: (), lambda grad, state: (size * grad.sign(), state))
-
-
-@dataclass(frozen=True)
-class ToyAttack:
-    """Three steps of that rule."""
-
-    threat: ThreatModel
-
-    label = "three toy steps"
-
-    def plan(self):
-        """From the input itself."""
-        return Plan(self.threat, signs(self.threat.eps / 2), 3, at_input, cross_entropy)
-
-    search = search
-    __call__ = craft
-
-
-ATTACKS.register("toy-steps", AttackSpec(ToyAttack, "three toy steps"))
-
-
-class ToyOptimizer(torch.optim.SGD):
-    """An optimizer of torch."""
-
-
-@register_recipe("toy-recipe", "does what standard training does")
-@dataclass(frozen=True)
-class ToyOptions:
-    """Options of the recipe."""
-
-    toys: Annotated[int, Option("how many toys to buy")] = 3
-
-    def recipe(self):
-        """Standard training."""
-        return standard()
-
-
-def darker(x, draws, constants):
-    """Multiplies by a share."""
-    return x * constants[0]
-
-
-corruptions.register(
-    corruptions.Kind("toy_dark", "own", darker, constants=((0.9,), (0.7,), (0.5,), (0.3,), (0.1,)))
-)
-
-
-def stripes(request):
-    """Bright and dark images."""
-    y = torch.arange(40) % 2
-    x = (0.25 + 0.5 * y.float()).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
-    return InMemory(f"toy stripes {request.path} {request.split}", ("dark", "bright"), x, y, "made here")
-
-
-def described(root):
-    return Description("toy-stripes:WIDTH", "bright and dark images", "CC0", None, "made here")
-
-
-data.register("toy-stripes", DataSet(stripes, described, fill_in="WIDTH", splits=("test",), training=False))
-
-
-def model():
-    """A network that tells bright from dark."""
-    linear = nn.Linear(16, 2)
-    with torch.no_grad():
-        linear.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 16))
-        linear.bias.copy_(torch.tensor([8.0, -8.0]))
-    return nn.Sequential(nn.Flatten(), linear)
-
-
-def suspicious(case):
-    """Reports every case."""
-    return Finding("toy-suspicion", "serious", "The doctor distrusts toys.", {"n": len(case.ids)}, "Take no toys.")
-
-
-evaluation.register_finding(FindingSpec("toy-suspicion", rank=0.5, probe=suspicious))
-
-
-def content(evaluations):
-    """A line for each model."""
-    return Content("Toy note <b>", ("Model", "n"), tuple((e.model.name, str(e.data.n)) for e in evaluations))
-
-
-report.register_section("toy-section", Section("Toy section", content))
-report.register_export("toy.txt", lambda evaluations: f"{len(evaluations)} toys")
-
-studies.register_claim(
-    Claim(
-        name="toy-claim",
-        statement="Toys are accurate.",
-        paper="nobody",
-        published="1",
-        ours="the same",
-        arms=(Arm("toy", Network(standard(), epochs=1)),),
-        measures=(Clean(10),),
-        effects=(Effect("accuracy of the toy", Term("toy", "clean_accuracy"), smallest=0.5),),
-        minutes=1,
-    )
-)
-
-
-@dataclass(frozen=True)
-class Shop:
-    """Options of one command, and one that several have."""
-
-    toys: Annotated[int, typer.Option("--toys", min=1, help="Toys to buy.", rich_help_panel=options.INPUT)] = 3
-    json: options.Json = False
-
-
-@from_fields
-def toy_command(name: Annotated[str, typer.Argument(help="Who buys.")], shop: Shop):
-    """Buys toys."""
-    show.machine({name: shop.toys}) if shop.json else show.say(f"{name} buys {shop.toys} toys")
-
-
-register_command("toy-command", toy_command, example="robustlab toy-command Ada --toys 4")
-'''
 MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (KINDS, "toy_dark", "toy_drak"),
     (DATA_SETS, "toy-stripes", "toy-stipes"),
@@ -192,6 +51,10 @@ MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (CATALOGUE, "toy-claim", "toy-clam"),
     (RECIPES, "toy-recipe", "toy-recpie"),
     (ATTACKS, "toy-steps", "toy-stpes"),
+    (MODELS, "toy-net", "toy-nte"),
+    (STEP_RULES, "toy-rule", "toy-rul"),
+    (TRAINING_OPTIMIZERS, "toy-sgd", "toy-sdg"),
+    (TRAINING_REGIMES, "toy-regime", "toy-regmie"),
 )
 
 
@@ -240,6 +103,32 @@ def test_a_recipe_and_an_optimizer_train() -> None:
     optimizer = tuned(toys.ToyOptimizer, lr=0.1)
     fit(model, RECIPES["toy-recipe"].options().recipe(), (x, y), Training(epochs=1, batch_size=4, optimizer=optimizer))
     assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_network_is_loaded_by_name_and_from_its_weight_file(tmp_path: Path) -> None:
+    network = load("toy-net", classes=3, size=4)
+    save(network, tmp_path / "toy.safetensors")
+    again = load(tmp_path / "toy.safetensors")
+    x = torch.rand(2, 1, 4, 4)
+    assert torch.equal(again(x), network(x))
+    assert again(x).shape == (2, 3)
+
+
+def test_a_step_rule_is_in_a_new_sweep_and_not_in_the_published_ones(tmp_path: Path) -> None:
+    subject = Given("toy", ThreatModel(Linf(), 0.3), load("toy_members:model"), data.load("toy-stripes:4"))
+    spend = Spend(QUICK, (2,), tuning=4, images=4, widen=0)
+    found = attackers(subject, out=tmp_path, seeds=1, spend=spend, device="cpu")
+    assert [one.rule for one in found.swept] == [*(rule.name for rule in RULES), "toy-rule"]
+    assert all(passes != 0 for passes in found.swept[-1].reported[found.swept[-1].chosen[2]])
+
+
+def test_an_optimizer_and_a_setting_of_training_are_in_a_new_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(School, "done", lambda self, _ledger: self)
+    school: Any = trainers("toy-regime", out=tmp_path, seeds=1, device="cpu")
+    assert school.study == "trainers-toy-regime"
+    assert school.optimizers[-1].name == "toy-sgd"
 
 
 @pytest.mark.parametrize(("registry", "name", "misspelt"), MEMBERS, ids=[name for _, name, _ in MEMBERS])

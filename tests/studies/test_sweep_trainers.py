@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from robustlab.core import Examples, RunError
+from robustlab.core.registry import Registry
 from robustlab.runs import Progress
 from robustlab.studies import Budget, t_interval
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.network import Network, Trained
-from robustlab.studies.sweep import OPTIMIZERS, Trainers, table, trainers
+from robustlab.studies.sweep import OPTIMIZERS, OptimizerSpec, Trainers, table, trainers
 from robustlab.studies.sweep.precision import kept
 from robustlab.studies.sweep.rates import rate
 from robustlab.studies.sweep.unit import Found
@@ -42,6 +43,13 @@ def measured(school: DRIVER.School, network: Network, seed: int) -> Found:  # ty
     """Optimizers with momentum are a point better, and each seed is half a point better than the one before."""
     more = 0.01 if options(network).get("momentum") else 0.0
     return Found({name: 0.5 + more + 0.005 * seed for name, _ in school.regime.columns})
+
+
+def only(optimizer: OptimizerSpec) -> Registry[OptimizerSpec]:
+    """A registry of one optimizer."""
+    found: Registry[OptimizerSpec] = Registry("optimizer of training")
+    found.register(optimizer.name, optimizer)
+    return found
 
 
 @pytest.fixture
@@ -135,7 +143,7 @@ def test_real_training_tunes_on_training_images_and_reports_on_test_images(
         return digits(split, enlarged=True)
 
     monkeypatch.setattr(Lab, "data", fetched)
-    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
+    monkeypatch.setattr(DRIVER, "TRAINING_OPTIMIZERS", only(OPTIMIZERS[1]))
     found = trainers(regime, out=tmp_path, seeds=1, budget=tiny, device="cpu")
     (one,) = found.taught
     assert isinstance(found, Trainers)
@@ -156,7 +164,7 @@ def test_rate_that_diverges_is_the_worst(tiny: Budget, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Lab, "trained", train)
     monkeypatch.setattr(DRIVER.School, "_measured", measured)
-    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
+    monkeypatch.setattr(DRIVER, "TRAINING_OPTIMIZERS", only(OPTIMIZERS[1]))
     (one,) = trainers(out=tmp_path, seeds=1, budget=tiny, device="cpu").taught
     assert one.rate == 0.0316
     assert one.tuning[0.0316] > one.tuning[0.1] == 0.0
@@ -178,7 +186,7 @@ def test_networks_of_a_sweep_keep_the_precision_of_its_beginning(
 
     monkeypatch.setattr(Lab, "trained", train)
     monkeypatch.setattr(DRIVER.School, "_measured", lambda self, network, seed: measured_in(seen, self, network, seed))
-    monkeypatch.setattr(DRIVER, "OPTIMIZERS", OPTIMIZERS[1:2])
+    monkeypatch.setattr(DRIVER, "TRAINING_OPTIMIZERS", only(OPTIMIZERS[1]))
     for here in (faster, not faster):  # the second time it goes on with another seed, on another processor
         monkeypatch.setattr("robustlab.training.precision.bf16_is_faster", lambda _, here=here: here)
         trainers(out=tmp_path, seeds=1 if here == faster else 2, budget=tiny, device="cpu")

@@ -10,6 +10,7 @@ from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
 from robustlab.models.mixer import PatchMixer
+from robustlab.models.registry import register
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
 from robustlab.models.split_bn import exported, merged, split_bn
@@ -36,6 +37,7 @@ __all__ = [
     "merged",
     "names",
     "normalised",
+    "register",
     "save",
     "smooth",
     "smooth_gradients",

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
+from robustlab.models.registry import register
 
 _WIDTHS = (32, 64, 128)
 
@@ -133,3 +134,7 @@ def _normed(inputs: int, outputs: int, side: int, *, stride: int = 1) -> tuple[n
     # The normalisation has its own offset: a bias before it would do nothing.
     conv = nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)
     return conv, nn.BatchNorm2d(outputs)
+
+
+register("residual-cnn", ResidualCNN)
+register("inverted-cnn", InvertedCNN)

@@ -18,33 +18,24 @@ from robustlab.core.kinds import typed
 from robustlab.core.text import meant
 from robustlab.core.user_code import called, no_model
 from robustlab.models.architecture import Architecture
-from robustlab.models.compact import InvertedCNN, ResidualCNN
 from robustlab.models.efficientnet import NAME as LITE0
 from robustlab.models.efficientnet import efficientnet_lite0
 from robustlab.models.from_file import from_file, is_python_path
 from robustlab.models.layers import normalised
-from robustlab.models.mixer import PatchMixer
+from robustlab.models.registry import MODELS
 from robustlab.models.scaled import fitted_name
-from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_bn import split_bn
 from robustlab.models.timm_models import Shape, check_known, timm_model
 from robustlab.models.transfer import for_images
 
-_SMALL = {
-    "shallow-cnn": ShallowCNN,
-    "batchnorm-cnn": BatchNormCNN,
-    "residual-cnn": ResidualCNN,
-    "inverted-cnn": InvertedCNN,
-    "patch-mixer": PatchMixer,
-}
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 
 
 @typed
 def names() -> tuple[str, ...]:
     """Names for ``load``."""
-    return (*_SMALL, LITE0, "timm:NAME", "package.module:function")
+    return (*MODELS, LITE0, "timm:NAME", "package.module:function")
 
 
 @typed
@@ -86,7 +77,7 @@ def load(
     published = classes is None if pretrained is None else pretrained
     build = partial(_seeded, seed=seed)
     if checkpoint is not None:
-        return from_file(checkpoint, typed, set(_SMALL), build).eval()
+        return from_file(checkpoint, typed, MODELS.names(), build).eval()
     if name is None:
         raise ValueError(f"no model is named: choose {', '.join(names())}, or give checkpoint=")
     return build(typed, pretrained=published).eval()
@@ -120,8 +111,8 @@ def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
 
 def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
     given = {key: cast(int, plan[key]) for key in ("classes", "channels", "size") if key in plan}
-    if name in _SMALL:
-        return _SMALL[name](**given)
+    if name in MODELS:
+        return MODELS[name](**given)
     if name.partition(",")[0] == LITE0:
         return efficientnet_lite0(Shape(**given), pretrained=pretrained, fit=fitted_name(name)[1])
     if is_python_path(name):

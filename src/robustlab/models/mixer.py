@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
+from robustlab.models.registry import register
 
 _PATCH, _WIDTH, _BLOCKS = 4, 96, 4
 
@@ -69,3 +70,6 @@ class Mixing(nn.Module):
 
 def _mlp(size: int, inner: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, inner), nn.GELU(), nn.Linear(inner, size))
+
+
+register("patch-mixer", PatchMixer)

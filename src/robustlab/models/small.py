@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from robustlab.core.kinds import typed
 from robustlab.core.types import Logits
 from robustlab.models.architecture import described
+from robustlab.models.registry import register
 
 
 @typed
@@ -91,3 +92,7 @@ def _dense(inputs: int, hidden: int, classes: int) -> nn.Sequential:
 def _strided(size: int) -> int:
     """Side of the output of a 3x3 convolution with stride 2 and padding 1."""
     return (size + 1) // 2
+
+
+register("shallow-cnn", ShallowCNN)
+register("batchnorm-cnn", BatchNormCNN)

@@ -23,7 +23,7 @@ from robustlab.studies.sweep.ledger import Ledger
 from robustlab.studies.sweep.outcome import NEAR, NEVER, Attackers, Passes, Swept, cost, left, spent
 from robustlab.studies.sweep.precision import PUBLISHED, kept
 from robustlab.studies.sweep.rates import explored, rate
-from robustlab.studies.sweep.rules import PER_DECADE, RULES, Rule
+from robustlab.studies.sweep.rules import PER_DECADE, RULES, STEP_RULES, Rule
 from robustlab.studies.sweep.subject import SUBJECTS, Given, Own, Subject
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Part, Trial, published
 from robustlab.training.settings import Precision
@@ -78,7 +78,7 @@ def attackers(
     device: str = "auto",
     progress: Report | None = None,
 ) -> Attackers:
-    """Attacks a model by PGD with each step rule of ``RULES``: same threat, same starts, same budget of passes.
+    """Attacks a model by PGD with each step rule of ``STEP_RULES``: same threat, same starts, same budget of passes.
 
     For each rule and number of steps, the learning rate with the lowest robust accuracy on the tuning images is chosen.
     The reported accuracy is measured on other images, other ones for each seed, so that all seeds together are one
@@ -101,12 +101,13 @@ def attackers(
         raise ValueError(f"at least one seed is needed, got {seeds}")
     known = f" {subject.name}" if isinstance(subject, Given) else ""
     command = f"robustlab sweep attackers{known}{'' if amount.budget == FULL else ' --quick'}"
-    expected = len(RULES) * (len(RULES[0].places(subject.threat)) + seeds * len(amount.budgets))
+    rules = STEP_RULES.members()
+    expected = sum(len(rule.places(subject.threat)) + seeds * len(amount.budgets) for rule in rules)
     ledger = Ledger(home, amount.budget, command, device, expected, progress)
     lab = Lab(home / "networks", 0, amount.budget, device, ledger.report)
     ledger.device = str(lab.place())
     precision = kept(home, device) if isinstance(subject, Own) else PUBLISHED
-    return Sweep(subject, amount, seeds, lab, precision).done(ledger)
+    return Sweep(subject, amount, seeds, lab, precision, rules).done(ledger)
 
 
 def known_attackers(name: str) -> Attackers | None:
@@ -129,6 +130,7 @@ class Sweep:
         seeds: number of reported samples.
         lab: place of the training of a network.
         precision: of that training.
+        rules: step rules that are compared; by default those of the published results.
     """
 
     subject: Subject
@@ -136,6 +138,7 @@ class Sweep:
     seeds: int
     lab: Lab
     precision: Precision = PUBLISHED
+    rules: tuple[Rule, ...] = RULES
 
     @property
     def study(self) -> str:
@@ -144,7 +147,7 @@ class Sweep:
 
     def done(self, get: Get) -> Attackers:
         """All results, read or computed."""
-        swept = tuple(self._rule(rule, get) for rule in RULES)
+        swept = tuple(self._rule(rule, get) for rule in self.rules)
         n, threat = self.seeds * self.spend.images, self.subject.threat
         text = f"{type(threat.norm).__name__} eps {threat.eps:g}"
         return Attackers(self.subject.name, text, n, self.spend.tuning, self.seeds, swept, self.spend.budget.name)

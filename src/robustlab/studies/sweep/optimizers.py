@@ -9,6 +9,8 @@ import torch
 
 from robustlab.attacks import FGSM, MIFGSM, PGD, Square
 from robustlab.core import L2, Attack, Linf, Recipe, ThreatModel
+from robustlab.core.kinds import typed
+from robustlab.core.registry import Registry
 from robustlab.studies.claim_engine.measures import Under
 from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.rates import rate
@@ -55,7 +57,7 @@ OPTIMIZERS = (
     OptimizerSpec("adagrad", "Adagrad", _adaptive(torch.optim.Adagrad), range(-5, -1)),
     OptimizerSpec("nadam", "NAdam", _adaptive(torch.optim.NAdam), range(-7, -3)),
 )
-"""All of them; no weight decay but AdamW's own."""
+"""Those of the published comparison; no weight decay but AdamW's own."""
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,31 @@ REGIMES = (
     ),
 )
 """Settings of training, with the attacks for each."""
+TRAINING_OPTIMIZERS: Registry[OptimizerSpec] = Registry("optimizer of training", group="robustlab.optimizers")
+"""All optimizers that a sweep compares: the published ones, then those that were added."""
+TRAINING_REGIMES: Registry[Regime] = Registry("recipe of this sweep", group="robustlab.regimes")
+"""All settings of training by name."""
+
+
+@typed
+def register_optimizer(optimizer: OptimizerSpec) -> None:
+    """Adds an optimizer to every new sweep of trainers.
+
+    Raises: ValueError if its name is taken.
+    """
+    TRAINING_OPTIMIZERS.register(optimizer.name, optimizer)
+
+
+@typed
+def register_regime(regime: Regime) -> None:
+    """Adds a setting of training, for ``robustlab sweep trainers --recipe``.
+
+    Raises: ValueError if its name is taken.
+    """
+    TRAINING_REGIMES.register(regime.name, regime)
+
+
+for _optimizer in OPTIMIZERS:
+    register_optimizer(_optimizer)
+for _regime in REGIMES:
+    register_regime(_regime)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from robustlab.attacks import PGD, SGD, Adagrad, Adam, OptimizerPGD, RMSprop
 from robustlab.attacks.steps import Optimizer
 from robustlab.core import Attack, ThreatModel
+from robustlab.core.kinds import typed
+from robustlab.core.registry import Registry
 from robustlab.studies.sweep.rates import rate
 
 PER_DECADE = 3
@@ -60,4 +62,22 @@ RULES = (
     Rule("rmsprop", "RMSprop", _driven(RMSprop), 0.01),
     Rule("adagrad", "Adagrad", _driven(Adagrad), 0.01),
 )
-"""All of them; moves of the adaptive ones are about as long as their rate, those of SGD follow the gradient."""
+"""Rules of the published comparison.
+
+Moves of the adaptive ones are about as long as their rate, those of SGD follow the gradient.
+"""
+STEP_RULES: Registry[Rule] = Registry("step rule", group="robustlab.step_rules")
+"""All rules that a sweep compares: the published ones, then those that were added."""
+
+
+@typed
+def register_rule(rule: Rule) -> None:
+    """Adds a step rule to every new sweep of attackers.
+
+    Raises: ValueError if its name is taken.
+    """
+    STEP_RULES.register(rule.name, rule)
+
+
+for _rule in RULES:
+    register_rule(_rule)

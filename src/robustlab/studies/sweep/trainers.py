@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from robustlab.core import Metrics
-from robustlab.core.text import choice
 from robustlab.runs.progress import Report
 from robustlab.statistics.intervals import TInterval, t_interval
 from robustlab.studies.claim_engine.budget import FULL, Budget
@@ -18,7 +17,15 @@ from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.measures import accuracy, attacked
 from robustlab.studies.claim_engine.network import Network, Sampled
 from robustlab.studies.sweep.ledger import Ledger
-from robustlab.studies.sweep.optimizers import BASELINE, OPTIMIZERS, PER_DECADE, REGIMES, OptimizerSpec, Regime
+from robustlab.studies.sweep.optimizers import (
+    BASELINE,
+    OPTIMIZERS,
+    PER_DECADE,
+    TRAINING_OPTIMIZERS,
+    TRAINING_REGIMES,
+    OptimizerSpec,
+    Regime,
+)
 from robustlab.studies.sweep.precision import PUBLISHED, kept, trained_in
 from robustlab.studies.sweep.rates import explored, rate
 from robustlab.studies.sweep.unit import Found, Get, MissingError, Trial, published
@@ -115,13 +122,13 @@ def trainers(
     device: str = "auto",
     progress: Report | None = None,
 ) -> Trainers:
-    """Trains the same network with each optimizer of ``OPTIMIZERS``, and attacks the trained networks.
+    """Trains the same network with each optimizer of ``TRAINING_OPTIMIZERS``, and attacks the trained networks.
 
     For each optimizer the learning rate is chosen by short trainings, on held-out training images; then it trains with
     several seeds. Finished runs are not repeated.
 
     Args:
-        regime: "standard" or "fast".
+        regime: "standard", "fast", or one that was added.
         out: directory of results, and under ``networks`` of trained networks.
         seeds: their number.
         budget: ``FULL``, or ``QUICK`` for a dry run with a folder of its own.
@@ -137,11 +144,12 @@ def trainers(
     if seeds < 1:
         raise ValueError(f"at least one seed is needed, got {seeds}")
     command = f"robustlab sweep trainers --recipe {regime}{'' if budget == FULL else ' --quick'}"
-    expected = sum(len(_places(optimizer, budget)) + seeds for optimizer in OPTIMIZERS)
+    optimizers = TRAINING_OPTIMIZERS.members()
+    expected = sum(len(_places(optimizer, budget)) + seeds for optimizer in optimizers)
     ledger = Ledger(home, budget, command, device, expected, progress)
     lab = Lab(home / "networks", 0, budget, device, ledger.report)
     ledger.device = str(lab.place())
-    return School(chosen, seeds, lab, kept(home, device)).done(ledger)
+    return School(chosen, seeds, lab, kept(home, device), optimizers).done(ledger)
 
 
 def known_trainers(regime: str) -> Trainers | None:
@@ -158,11 +166,7 @@ def named(name: str) -> Regime:
 
     Raises: ValueError for an unknown name.
     """
-    for one in REGIMES:
-        if one.name == name:
-            return one
-    near = choice(name, (regime.name for regime in REGIMES), intro="there are ")
-    raise ValueError(f"no recipe of this sweep is called {name!r}{near}")
+    return TRAINING_REGIMES.get(name)
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,14 @@ class School:
         seeds: their number.
         lab: place of the training; its seed does not count.
         precision: of training.
+        optimizers: that are compared; by default those of the published results.
     """
 
     regime: Regime
     seeds: int
     lab: Lab
     precision: Precision = PUBLISHED
+    optimizers: tuple[OptimizerSpec, ...] = OPTIMIZERS
 
     @property
     def study(self) -> str:
@@ -188,7 +194,7 @@ class School:
 
     def done(self, get: Get) -> Trainers:
         """All results, read or computed."""
-        taught = tuple(self._taught(optimizer, get) for optimizer in OPTIMIZERS)
+        taught = tuple(self._taught(optimizer, get) for optimizer in self.optimizers)
         return Trainers(self.regime, self.seeds, taught, self.lab.budget.name)
 
     def _taught(self, optimizer: OptimizerSpec, get: Get) -> Taught:
