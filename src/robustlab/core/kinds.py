@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from robustlab.core.user_code import no_model, spoken
 
 T = TypeVar("T")
-_CHECKED_LATER = frozenset({"y", "ids", "target", "targets", "labels", "eps"})
+_CHECKED_LATER = frozenset({"y", "ids", "target", "targets", "labels", "texts", "eps"})
 _MOST = 100
 """Elements of a sequence that are checked."""
 _SMALLEST, _LARGEST, _SEEDS = -(1 << 63), 1 << 63, 1 << 64

@@ -19,6 +19,8 @@ Stop: TypeAlias = Literal["success", "never"]
 """Stopping rule of an attack: at an example's first success (evaluation), or never early (training, transfer)."""
 Model: TypeAlias = Callable[[Tensor], Tensor]
 """Anything that maps inputs (N, ...) to logits (N, K): an ``nn.Module`` or any callable."""
+Text: TypeAlias = str | tuple[str, ...]
+"""A text of one field, or of several: sentence pairs, of which one field is attacked."""
 RecipeState: TypeAlias = dict[str, Tensor]
 """State of a recipe between steps; saved with every checkpoint."""
 Metrics: TypeAlias = dict[str, float]

@@ -1,0 +1,229 @@
+"""The one driver of all text attacks: it collects what the searches of many examples want, and computes it together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from robustlab.core.types import Text
+from robustlab.text.parts import Ask, Request, Rows, Scores
+from robustlab.text.task import OutOfQueries, Task
+from robustlab.text.victims.kinds import Victim
+
+_ENTRY = 200
+"""Bytes of one remembered text beside its characters: its place in the table and the probabilities."""
+_LADDER = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+"""Tokens of a batch that are tried."""
+_CHARACTERS = 5
+"""Of one token, for victims that do not count them."""
+
+Search: TypeAlias = Generator[Request, Any, None]
+
+
+class Spent(NamedTuple):
+    """Cost of all attacks that a driver carried out."""
+
+    texts: int
+    """Texts that the victim scored; repeats came from memory."""
+    victim_seconds: float
+    service_seconds: float
+    """Seconds in other models, such as a sentence encoder."""
+
+
+@dataclass
+class Batching:
+    """Sizes of the victim's batches in tokens; the fastest of several is found while the attack runs.
+
+    Args:
+        tokens: of a batch, padded to its longest text; None: measured, each size twice.
+    """
+
+    tokens: int | None = None
+    _left: list[int] = field(default_factory=lambda: [*_LADDER, *_LADDER], init=False)
+    _seconds: dict[int, float] = field(default_factory=dict, init=False)
+    """The least seconds of one token by size."""
+
+    def parts(self, lengths: Sequence[int]) -> Iterator[slice]:
+        """Batches of texts that are sorted by length: as many as have the wanted number of tokens together."""
+        start = 0
+        while start < len(lengths):
+            size, end = self.size, start + 1
+            while end < len(lengths) and (end + 1 - start) * max(1, lengths[end]) <= size:
+                end += 1
+            yield slice(start, end)
+            start = end
+
+    @property
+    def size(self) -> int:
+        """Tokens of the next batch."""
+        if self.tokens is not None:
+            return self.tokens
+        return self._left[0] if self._left else min(self._seconds, key=lambda size: self._seconds[size])
+
+    def took(self, tokens: int, seconds: float) -> None:
+        """Notes the time of a batch; one that is not full says nothing about its size."""
+        if self.tokens is None and self._left and 2 * tokens > self._left[0]:
+            size = self._left.pop(0)
+            self._seconds[size] = min(self._seconds.get(size, np.inf), seconds / tokens)
+
+
+@dataclass
+class Driver:
+    """A victim with memory: texts are scored once, in batches of similar length.
+
+    Args:
+        victim: the classifier.
+        batch_tokens: tokens of one batch; None: the fastest is found by measurement.
+        memory: bytes of scored texts to remember.
+        together: examples that are attacked at the same time.
+    """
+
+    victim: Victim
+    batch_tokens: int | None = None
+    memory: int = 128 << 20
+    together: int = 256
+    scored: int = field(default=0, init=False)
+    """Texts that the victim scored."""
+    victim_seconds: float = field(default=0.0, init=False)
+    service_seconds: float = field(default=0.0, init=False)
+    _places: dict[Text, int] = field(default_factory=dict, init=False, repr=False)
+    _bytes: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.batching = Batching(self.batch_tokens)
+        self._rows: Rows = np.empty((0, self.victim.classes))
+
+    @property
+    def spent(self) -> Spent:
+        """What all calls so far have cost."""
+        return Spent(self.scored, self.victim_seconds, self.service_seconds)
+
+    def rows(self, texts: Sequence[Text]) -> Rows:
+        """Probabilities (N, K) of texts, from memory where they were scored before."""
+        places = self._places
+        missing = [text for text in dict.fromkeys(texts) if text not in places]
+        if missing:
+            needed = sum(map(_characters, missing)) + _ENTRY * len(missing)
+            if self._bytes + needed > self.memory and places:
+                places.clear()
+                self._bytes = 0
+                missing = list(dict.fromkeys(texts))
+                needed = sum(map(_characters, missing)) + _ENTRY * len(missing)
+            self._remember(missing, self._scored(missing))
+            self._bytes += needed
+        return self._rows[[places[text] for text in texts]]
+
+    def _remember(self, texts: Sequence[Text], rows: Rows) -> None:
+        used = len(self._places)
+        if used + len(rows) > len(self._rows):
+            grown = np.empty((max(2 * len(self._rows), used + len(rows)), rows.shape[1]))
+            grown[:used] = self._rows[:used]
+            self._rows = grown
+        self._rows[used : used + len(rows)] = rows
+        self._places.update(zip(texts, range(used, used + len(texts)), strict=True))
+
+    def _scored(self, texts: Sequence[Text]) -> Rows:
+        """Probabilities of distinct texts, computed in batches of similar length."""
+        start = perf_counter()
+        lengths = [_characters(text) // _CHARACTERS + 1 for text in texts]
+        if self.victim.lengths is not None:
+            lengths = self.victim.lengths(texts)
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        found = np.empty((len(texts), self.victim.classes))
+        for part in self.batching.parts([lengths[place] for place in order]):
+            begun, places = perf_counter(), order[part]
+            found[places] = self.victim.predict([texts[place] for place in places])
+            self.batching.took(len(places) * max(1, lengths[places[-1]]), perf_counter() - begun)
+        self.scored += len(texts)
+        self.victim_seconds += perf_counter() - start
+        return found
+
+    def run(self, searches: Iterable[tuple[Task, Search]], finished: Callable[[Task], None]) -> None:
+        """Carries out the searches of many examples, some at a time.
+
+        Args:
+            searches: of each example; taken from the iterator as others end.
+            finished: called with the task of each search that has ended, in the order of ending.
+        """
+        waiting = iter(searches)
+        active = [Active(task, search) for task, search in islice(waiting, self.together)]
+        while active:
+            self._answer(active)
+            for one in active:
+                if one.step():
+                    finished(one.task)
+            active = [one for one in active if one.request is not None]
+            active += [Active(task, search) for task, search in islice(waiting, self.together - len(active))]
+
+    def _answer(self, active: Sequence[Active]) -> None:
+        """Computes what the active searches wait for."""
+        asked: dict[Any, list[Active]] = {}
+        wanting = [one for one in active if isinstance(one.request, Scores)]
+        texts = [text for one in wanting for text in one.request.texts]  # type: ignore[union-attr]
+        rows, start = self.rows(texts) if texts else np.empty((0, 0)), 0
+        for one in wanting:
+            end = start + len(one.request.texts)  # type: ignore[union-attr]
+            one.answer, start = rows[start:end], end
+        for one in active:
+            if isinstance(one.request, Ask):
+                service = one.request.service
+                asked.setdefault(
+                    (id(getattr(service, "__self__", service)), getattr(service, "__name__", "")), []
+                ).append(one)
+        begun = perf_counter()
+        for others in asked.values():
+            _served(others)
+        self.service_seconds += perf_counter() - begun if asked else 0.0
+
+
+def _served(waiting: Sequence[Active]) -> None:
+    """Asks a service for several searches at once."""
+    service = waiting[0].request.service  # type: ignore[union-attr]
+    items = [item for one in waiting for item in one.request.items]  # type: ignore[union-attr]
+    answers, start = service(items), 0
+    if len(answers) != len(items):
+        raise ValueError(
+            f"{getattr(service, '__qualname__', service)} gave {len(answers)} answers to {len(items)} items"
+        )
+    for one in waiting:
+        end = start + len(one.request.items)  # type: ignore[union-attr]
+        one.answer, start = answers[start:end], end
+
+
+def _characters(text: Text) -> int:
+    return len(text) if isinstance(text, str) else sum(map(len, text))
+
+
+@dataclass
+class Active:
+    """A search that goes on: its request, and then the answer.
+
+    Args:
+        task: the example.
+        search: its search.
+    """
+
+    task: Task
+    search: Search
+    request: Request | None = field(default=None, init=False)
+    answer: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.request = next(self.search, None)
+
+    def step(self) -> bool:
+        """Goes on with the answer.
+
+        Returns: whether the search has ended.
+        """
+        if self.request is not None:
+            try:
+                self.request = self.search.send(self.answer)
+            except (StopIteration, OutOfQueries):
+                self.request = None
+        return self.request is None

@@ -1,0 +1,5 @@
+"""Victims of text attacks: any classifier of texts as one value."""
+
+from robustlab.text.victims.kinds import Victim, WordGradients
+
+__all__ = ["Victim", "WordGradients"]
