@@ -150,7 +150,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %%
 # alt: Robust accuracy over the learning rate for six rules: it falls to about the same level for all, at rates that
-#   differ by factors of hundreds.
+#   differ by orders of magnitude.
 figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
 for one in found.swept:
     curve = one.curve()
@@ -168,12 +168,18 @@ print(f"SGD over the sign rule: {naive['SGD'] - naive['sign']:+.2f} at the same 
 
 # %%
 assert gap < 0.5 * (naive["SGD"] - naive["sign"])
-assert rules["sgd"].chosen[10 if QUICK else 20] > 100 * rules["sign"].chosen[10 if QUICK else 20]
 assert max(best.values()) - min(best.values()) < 0.12
 
+# %%
+lowest = {name: one.working()[0] for name, one in rules.items()}
+print("lowest rate within two points of the best:", *(f"{name} {low:g}" for name, low in lowest.items()), sep="\n  ")
+assert lowest["sgd"] > 10 * max(RATE, lowest["sign"])
+assert max(lowest.values()) > 50 * min(lowest.values())
+
 # %% [markdown]
-# *Dotted: the common learning rate used before.* The best rates differ by factors of hundreds and thousands. With its
-# best rate, each rule reaches a similar robust accuracy, including SGD.
+# *Dotted: the common learning rate used before.* The lowest rates that work differ between the rules by a factor of more
+# than fifty, and the common rate was far below what SGD needs. (The best rate itself says little: above the lowest, many
+# rates are about equally good.) With its best rate each rule comes within a few points of the others, including SGD.
 #
 # ## Budget: accuracy against passes
 #
@@ -205,8 +211,8 @@ assert all(found.compared(one, one.steps).difference < 0.1 for one in found.swep
 # %% [markdown]
 # Overlapping intervals of the accuracies do not mean that there is no difference: all rules attack the same images from
 # the same starts. The paired difference and McNemar's exact test use only the images on which two rules disagree, and
-# are more sensitive. But these are five tests on a few hundred images and one small network, which is not enough for a
-# conclusion.
+# are more sensitive. But these are five tests, so that only a p-value below 0.01 counts (0.05 over their number), and
+# they are about one small network with two sets of starts, which is not enough for a conclusion about the rules.
 #
 # ## At full budget
 #
