@@ -177,9 +177,10 @@ assert lowest["sgd"] > 10 * max(RATE, lowest["sign"])
 assert max(lowest.values()) > 50 * min(lowest.values())
 
 # %% [markdown]
-# *Dotted: the common learning rate used before.* The lowest rates that work differ between the rules by a factor of more
-# than fifty, and the common rate was far below what SGD needs. (The best rate itself says little: above the lowest,
-# many rates are about equally good.) With its best rate each rule comes within a few points of the others, SGD too.
+# *Dotted: the common learning rate used before.* The lowest rates that work differ between the rules by a factor of
+# more than fifty, and the common rate was far below what SGD needs. (The best rate itself says little: above the
+# lowest, many rates are about equally good.) With its best rate each rule, SGD too, comes within a few points of the
+# others.
 #
 # ## Budget: accuracy against passes
 #
