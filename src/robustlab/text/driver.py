@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from robustlab.core.types import Text
-from robustlab.text.parts import Ask, Request, Rows, Scores
+from robustlab.text.parts import Ask, Request, Rows, Scores, Several
 from robustlab.text.task import OutOfQueries, Task
 from robustlab.text.victims.kinds import Victim
 
@@ -157,41 +157,55 @@ class Driver:
             for one in active:
                 if one.step():
                     finished(one.task)
-            active = [one for one in active if one.request is not None]
+            active = [one for one in active if not one.ended]
             active += [Active(task, search) for task, search in islice(waiting, self.together - len(active))]
 
     def _answer(self, active: Sequence[Active]) -> None:
         """Computes what the active searches wait for."""
-        asked: dict[Any, list[Active]] = {}
-        wanting = [one for one in active if isinstance(one.request, Scores)]
-        texts = [text for one in wanting for text in one.request.texts]  # type: ignore[union-attr]
-        rows, start = self.rows(texts) if texts else np.empty((0, 0)), 0
-        for one in wanting:
-            end = start + len(one.request.texts)  # type: ignore[union-attr]
-            one.answer, start = rows[start:end], end
-        for one in active:
+        wanted = [one for search in active for one in search.wanted]
+        scores = [one for one in wanted if isinstance(one.request, Scores)]
+        texts: list[Text] = [text for one in scores for text in one.items]
+        _hand_out(scores, self.rows(texts) if texts else self._rows[:0])
+        asked: dict[tuple[int, str], list[Wanted]] = {}
+        for one in wanted:
             if isinstance(one.request, Ask):
                 service = one.request.service
-                asked.setdefault(
-                    (id(getattr(service, "__self__", service)), getattr(service, "__name__", "")), []
-                ).append(one)
+                key = (id(getattr(service, "__self__", service)), getattr(service, "__name__", ""))
+                asked.setdefault(key, []).append(one)
         begun = perf_counter()
         for others in asked.values():
-            _served(others)
+            _hand_out(others, _served([one.request for one in others if isinstance(one.request, Ask)]))
         self.service_seconds += perf_counter() - begun if asked else 0.0
 
 
-def _served(waiting: Sequence[Active]) -> None:
-    """Asks a service for several searches at once."""
-    service = waiting[0].request.service  # type: ignore[union-attr]
-    items = [item for one in waiting for item in one.request.items]  # type: ignore[union-attr]
-    answers, start = service(items), 0
+@dataclass
+class Wanted:
+    """One request, and then its answer."""
+
+    request: Scores | Ask
+    answer: Any = None
+
+    @property
+    def items(self) -> Sequence[Any]:
+        """Its texts or items."""
+        return self.request.texts if isinstance(self.request, Scores) else self.request.items
+
+
+def _served(waiting: Sequence[Ask]) -> Sequence[Any]:
+    """Answers of one service to the items of several searches."""
+    service, items = waiting[0].service, [item for one in waiting for item in one.items]
+    answers = service(items)
     if len(answers) != len(items):
-        raise ValueError(
-            f"{getattr(service, '__qualname__', service)} gave {len(answers)} answers to {len(items)} items"
-        )
+        name = getattr(service, "__qualname__", service)
+        raise ValueError(f"{name} gave {len(answers)} answers to {len(items)} items")
+    return answers
+
+
+def _hand_out(waiting: Sequence[Wanted], answers: Sequence[Any] | Rows) -> None:
+    """Gives each request its part of the answers to all."""
+    start = 0
     for one in waiting:
-        end = start + len(one.request.items)  # type: ignore[union-attr]
+        end = start + len(one.items)
         one.answer, start = answers[start:end], end
 
 
@@ -210,20 +224,26 @@ class Active:
 
     task: Task
     search: Search
-    request: Request | None = field(default=None, init=False)
-    answer: Any = field(default=None, init=False)
+    several: bool = field(default=False, init=False)
+    wanted: list[Wanted] = field(default_factory=list, init=False)
+    ended: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.request = next(self.search, None)
+        self.step()
 
     def step(self) -> bool:
-        """Goes on with the answer.
+        """Goes on with the answers.
 
         Returns: whether the search has ended.
         """
-        if self.request is not None:
-            try:
-                self.request = self.search.send(self.answer)
-            except (StopIteration, OutOfQueries):
-                self.request = None
-        return self.request is None
+        if self.ended:
+            return True
+        answers = [one.answer for one in self.wanted]
+        try:
+            request = self.search.send(answers if self.several else answers[0] if answers else None)
+        except (StopIteration, OutOfQueries):
+            self.ended, self.wanted = True, []
+            return True
+        self.several = isinstance(request, Several)
+        self.wanted = list(map(Wanted, request.requests if isinstance(request, Several) else [request]))
+        return False

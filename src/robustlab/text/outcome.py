@@ -36,6 +36,7 @@ class TextOutcome:
         score: of the goal, at the adversarial text.
         asked: texts that the search wanted scored; repeats count.
         sent: different texts among these.
+        gradients: gradients of the victim that the search wanted; they are not among the queries.
         edits: position in the original and new word of each edit, in the order made; "" deleted the word, position -1
             inserted it.
         changed: words of the original that are changed or deleted, plus those inserted.
@@ -54,6 +55,7 @@ class TextOutcome:
     score: float
     asked: int
     sent: int
+    gradients: int
     edits: tuple[tuple[int, str], ...]
     changed: int
     words: int
@@ -174,6 +176,7 @@ def _outcome(task: Task, original: Text) -> TextOutcome:
         score=best.score,
         asked=task.asked,
         sent=len(task.texts),
+        gradients=task.gradients,
         edits=words.edits,
         changed=words.changed,
         words=len(task.original.words),

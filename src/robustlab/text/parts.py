@@ -39,7 +39,13 @@ class Ask(NamedTuple):
     items: Sequence[Any]
 
 
-Request: TypeAlias = Scores | Ask
+class Several(NamedTuple):
+    """Requests that are answered together; the answer is the list of their answers."""
+
+    requests: Sequence[Scores | Ask]
+
+
+Request: TypeAlias = Scores | Ask | Several
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Request, Any, T]
 
@@ -130,12 +136,14 @@ class Swaps(Protocol):
     def name(self) -> str:
         """Words for tables."""
 
-    def swaps(self, words: Words, position: int, gradient: NDArray[np.floating], table: WordTable) -> Sequence[Words]:
-        """Texts with a change at a position.
+    def swaps(
+        self, words: Words, positions: Sequence[int], gradient: NDArray[np.floating], table: WordTable
+    ) -> Sequence[Words]:
+        """Texts with a change at one of some positions, the most promising first.
 
         Args:
             words: the text.
-            position: of the word to change.
+            positions: of the words that may change.
             gradient: of the loss of the label with respect to the embedding of each word (n, d).
             table: the victim's words and their embeddings.
         """

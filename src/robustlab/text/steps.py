@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,15 @@ from robustlab.text.parts import (
     Rewrites,
     Scored,
     Scores,
+    Several,
     Steps,
     Swaps,
     WordOptions,
 )
 from robustlab.text.task import Task
 from robustlab.text.words import INSERTED, Words
+
+T = TypeVar("T")
 
 
 def scored(task: Task, candidates: Sequence[Words]) -> Steps[list[Scored]]:
@@ -41,19 +44,80 @@ def movable(task: Task, words: Words) -> list[int]:
     return [position for position in range(len(words.words)) if all(flags[position] for flags in kept)]
 
 
-def candidates(task: Task, words: Words, position: int) -> Steps[list[Words]]:
+def candidates(task: Task, words: Words, position: int, *, gradient: bool = True) -> Steps[list[Words]]:
     """Changed texts at one position that meet the constraints, without repeats.
 
     Costly constraints are left to ``first_allowed`` if the recipe is lazy.
+
+    Args:
+        task: the example.
+        words: the text.
+        position: of the word to change.
+        gradient: False leaves out transformations by the victim's gradient.
     """
     found: list[Words] = []
-    for number in range(len(task.plan.kinds)):
-        found += yield from _transformed(task, number, words, position)
-    found = quickly_allowed(task, words, position, _distinct(found, words.text))
-    if task.recipe.lazy or not found:
-        return found
-    flags = yield from judged(task, [Change(task.original, words, one, position) for one in found])
-    return [one for one, flag in zip(found, flags, strict=True) if flag]
+    for number, (kind, _) in enumerate(task.plan.kinds):
+        if gradient or kind is not Swaps:
+            found += yield from _transformed(task, number, words, position)
+    return (yield from _allowed(task, words, [(position, one) for one in _distinct(found, words.text)]))
+
+
+def _allowed(task: Task, before: Words, found: Sequence[tuple[int, Words]]) -> Steps[list[Words]]:
+    """Texts, each with the position of its change, that meet the constraints."""
+    changes = [Change(task.original, before, one, position) for position, one in found]
+    changes = quickly_allowed(task, changes)
+    if changes and not task.recipe.lazy:
+        flags = yield from judged(task, changes)
+        changes = [one for one, flag in zip(changes, flags, strict=True) if flag]
+    return [one.after for one in changes]
+
+
+def everywhere(task: Task, words: Words) -> Steps[list[Words]]:
+    """Changed texts at all positions that meet the constraints, in the order of positions, without repeats.
+
+    Transformations by the gradient choose among all positions at once, and come last.
+    """
+    places = movable(task, words)
+    by_place = yield from together([candidates(task, words, place, gradient=False) for place in places])
+    found = [one for some in by_place for one in some]
+    for kind, transformation in task.plan.kinds:
+        if kind is Swaps and places:
+            made = _distinct((yield from _swapped(task, cast(Swaps, transformation), words, places)), words.text)
+            found += yield from _allowed(task, words, [(_place(words, one), one) for one in made])
+    return _distinct(found, words.text)
+
+
+def _place(before: Words, after: Words) -> int:
+    """Position of the last edit of a text in the one before it."""
+    at = after.edits[-1][0]
+    return before.origin.index(at) if at in before.origin else 0
+
+
+def together(parts: Sequence[Steps[T]]) -> Steps[list[T]]:
+    """Results of several parts of a search that proceed side by side, so that their requests go into one batch."""
+    results: dict[int, T] = {}
+    waiting: dict[int, Scores | Ask | Several] = {}
+    answers: dict[int, Any] = dict.fromkeys(range(len(parts)))
+    while answers:
+        for number, answer in answers.items():
+            try:
+                waiting[number] = parts[number].send(answer)
+            except StopIteration as end:
+                results[number] = end.value
+        flat = [(number, one) for number, request in waiting.items() for one in _single(request)]
+        if not flat:
+            break
+        got = yield Several([one for _, one in flat])
+        by_part: dict[int, list[Any]] = {}
+        for (number, _), answer in zip(flat, got, strict=True):
+            by_part.setdefault(number, []).append(answer)
+        answers = {n: by_part[n] if isinstance(waiting[n], Several) else by_part[n][0] for n in by_part}
+        waiting = {}
+    return [results[number] for number in range(len(parts))]
+
+
+def _single(request: Scores | Ask | Several) -> Sequence[Scores | Ask]:
+    return request.requests if isinstance(request, Several) else [request]
 
 
 def _transformed(task: Task, number: int, words: Words, position: int) -> Steps[Sequence[Words]]:
@@ -66,7 +130,7 @@ def _transformed(task: Task, number: int, words: Words, position: int) -> Steps[
     if kind is Proposals:
         answers = yield Ask(cast(Proposals, transformation).proposals, [(words, position)])
         return cast("Sequence[Words]", answers[0])
-    return (yield from _swapped(task, cast(Swaps, transformation), words, position))
+    return (yield from _swapped(task, cast(Swaps, transformation), words, [position]))
 
 
 def _options(task: Task, number: int, words: Words, position: int) -> Sequence[str]:
@@ -82,8 +146,8 @@ def _options(task: Task, number: int, words: Words, position: int) -> Sequence[s
     return known
 
 
-def _swapped(task: Task, transformation: Swaps, words: Words, position: int) -> Steps[Sequence[Words]]:
-    """What a transformation by the gradient makes of a position."""
+def _swapped(task: Task, transformation: Swaps, words: Words, positions: Sequence[int]) -> Steps[Sequence[Words]]:
+    """What a transformation by the gradient makes of one of some positions."""
     gradient = yield from gradients(task, words)
     table = task.victim.gradients.table if task.victim.gradients is not None else None
     if table is None:
@@ -91,7 +155,7 @@ def _swapped(task: Task, transformation: Swaps, words: Words, position: int) -> 
             f"{transformation.name} needs a victim with word embeddings, and {task.victim.name} has none: choose a "
             "recipe without gradients"
         )
-    return transformation.swaps(words, position, gradient, table)
+    return transformation.swaps(words, positions, gradient, table)
 
 
 def gradients(task: Task, words: Words) -> Steps[NDArray[np.floating]]:
@@ -101,18 +165,21 @@ def gradients(task: Task, words: Words) -> Steps[NDArray[np.floating]]:
     """
     if task.victim.gradients is None:
         raise ValueError(f"{task.victim.name} gives no gradients of words: choose a recipe or a ranking without them")
-    answers = yield Ask(task.victim.gradients, [(words, task.text(words), task.label)])
-    return cast("NDArray[np.floating]", answers[0])
+    if task.gradient is None or task.gradient[0] != words.text:
+        answers = yield Ask(task.victim.gradients, [(words, task.text(words), task.label)])
+        task.gradients += 1
+        task.gradient = (words.text, answers[0])
+    return task.gradient[1]
 
 
-def quickly_allowed(task: Task, before: Words, position: int, found: Sequence[Words]) -> list[Words]:
-    """Texts that meet the constraints that call no model."""
-    left = list(found)
+def quickly_allowed(task: Task, changes: Sequence[Change]) -> list[Change]:
+    """Changes that meet the constraints that call no model."""
+    left = list(changes)
     if task.plan.checks_words:
-        left = [one for one in left if all(_word_allowed(rule, task, one) for rule in task.plan.on_words)]
+        left = [one for one in left if all(_word_allowed(rule, task, one.after) for rule in task.plan.on_words)]
     for rule in task.plan.on_texts:
         if left:
-            flags = rule.keeps([Change(task.original, before, one, position) for one in left])
+            flags = rule.keeps(left)
             left = [one for one, flag in zip(left, flags, strict=True) if flag]
     return left
 

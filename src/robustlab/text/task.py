@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustlab.core import fold_in
 from robustlab.core.types import Text
@@ -104,6 +105,10 @@ class Task:
     """Texts that the search wanted scored, repeats included."""
     texts: set[Text] = field(default_factory=set, init=False)
     """Texts that were asked for; their number is that of queries sent."""
+    gradients: int = field(default=0, init=False)
+    """Gradients that the search wanted."""
+    gradient: tuple[str, NDArray[np.floating]] | None = field(default=None, init=False)
+    """The last one, with its text."""
     skipped: bool = field(default=False, init=False)
     """There is nothing to attack."""
     first: Scored | None = field(default=None, init=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
@@ -52,6 +52,13 @@ class Words(NamedTuple):
         return [
             Words((*before, word, *after), gaps, origin, (*edits, (at, word)), f"{start}{word}{end}") for word in words
         ]
+
+    def rewritten(self, words: Mapping[int, str]) -> Words:
+        """The text with other words at several positions."""
+        found = self
+        for position, word in sorted(words.items()):
+            found = found.replaced(position, word)
+        return found
 
     def deleted(self, position: int) -> Words:
         """The text without a word and without one space: the one before the word; after it, for the first word."""
