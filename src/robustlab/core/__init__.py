@@ -36,13 +36,14 @@ from robustlab.core.types import (
     Scores,
     Stop,
     Text,
+    TextModel,
 )
 
 __all__ = [
-    "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels",
-    "Linf", "Logits", "Metrics", "Model", "Norm", "Objective", "Observation", "Passes", "Recipe", "RecipeState",
-    "Region", "RobustlabError", "Routed", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams",
-    "Text", "ThreatModel", "Twin", "UserCodeError", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in",
+    "L1", "L2", "Attack", "Batch", "CheckpointError", "Corruption", "DataError", "Examples", "Images", "Labels", "Linf",
+    "Logits", "Metrics", "Model", "Norm", "Objective", "Observation", "Passes", "Recipe", "RecipeState", "Region",
+    "RobustlabError", "Routed", "RunError", "Score", "Scores", "SmoothGradient", "Stop", "Streams", "Text",
+    "TextModel", "ThreatModel", "Twin", "UserCodeError", "as_twin", "at_target", "cross_entropy", "dlr", "fold_in",
     "frozen", "kl", "margin", "misclassified", "own_twin", "search_twin", "smooth_gradients", "subset", "taking",
     "targeted", "unfinished", "untargeted",
 ]  # fmt: skip

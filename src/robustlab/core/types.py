@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
@@ -95,6 +95,30 @@ class Corruption(Protocol):
 
     def __call__(self, x: Tensor, *, severity: int, seed: int = 0, ids: Tensor | None = None) -> Tensor:
         """Corrupts images (N, C, H, W) in [0, 1] at a severity of 1..5."""
+
+
+class TextModel(Protocol):
+    """A module from token numbers to logits that brings its own tokenizer."""
+
+    @property
+    def embeddings(self) -> nn.Embedding:
+        """Table of the vectors of the tokens."""
+
+    @property
+    def limit(self) -> int:
+        """Number of tokens after which a text is cut."""
+
+    def encode(self, texts: Sequence[Text]) -> Tensor:
+        """Token numbers (N, L), int64, of some texts, cut at the limit."""
+
+    def spans(self, text: Text) -> list[tuple[int, int, int]]:
+        """Field, first character and end of each token of a text, in the order of ``encode`` and before the cut.
+
+        A token of no characters, which the model puts in by itself, has its first character at its end.
+        """
+
+    def __call__(self, ids: Tensor) -> Logits:
+        """Logits (N, K) of token numbers (N, L)."""
 
 
 class Recipe(Protocol):

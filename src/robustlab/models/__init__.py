@@ -14,7 +14,9 @@ from robustlab.models.registry import register
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
 from robustlab.models.split_bn import exported, merged, split_bn
+from robustlab.models.tfidf import TfidfClassifier, fit_tfidf, tfidf_from, tfidf_of
 from robustlab.models.timm_models import Shape
+from robustlab.models.word_cnn import WordCNN, vocabulary_of
 
 __all__ = [
     "BatchNormCNN",
@@ -26,12 +28,15 @@ __all__ = [
     "ShallowCNN",
     "Shape",
     "SmoothReLU",
+    "TfidfClassifier",
+    "WordCNN",
     "adapted",
     "at_size",
     "black_box",
     "efficientnet_lite0",
     "exported",
     "faults",
+    "fit_tfidf",
     "functional_relus",
     "load",
     "merged",
@@ -43,4 +48,7 @@ __all__ = [
     "smooth_gradients",
     "split_bn",
     "taking",
+    "tfidf_from",
+    "tfidf_of",
+    "vocabulary_of",
 ]

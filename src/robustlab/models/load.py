@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -26,9 +27,13 @@ from robustlab.models.registry import MODELS
 from robustlab.models.scaled import fitted_name
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_bn import split_bn
+from robustlab.models.tfidf import TfidfClassifier
 from robustlab.models.timm_models import Shape, check_known, timm_model
 from robustlab.models.transfer import for_images
+from robustlab.models.word_cnn import WordCNN
 
+_TEXT = {"word-cnn": WordCNN, "tfidf": TfidfClassifier}
+"""Classifiers of texts, which have a vocabulary: they are trained, or loaded from a file."""
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 
 
@@ -49,7 +54,7 @@ def load(
     pretrained: bool | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """A classifier for images in [0, 1], in eval mode, on the CPU.
+    """A classifier for images in [0, 1], or one for texts from its file, in eval mode, on the CPU.
 
     Args:
         name: "shallow-cnn", "batchnorm-cnn", "residual-cnn", "inverted-cnn", "patch-mixer", "efficientnet-lite0", a
@@ -77,7 +82,7 @@ def load(
     published = classes is None if pretrained is None else pretrained
     build = partial(_seeded, seed=seed)
     if checkpoint is not None:
-        return from_file(checkpoint, typed, MODELS.names(), build).eval()
+        return from_file(checkpoint, typed, {*MODELS.names(), *_TEXT}, build).eval()
     if name is None:
         raise ValueError(f"no model is named: choose {', '.join(names())}, or give checkpoint=")
     return build(typed, pretrained=published).eval()
@@ -115,10 +120,25 @@ def _named(name: str, plan: Architecture, *, pretrained: bool) -> nn.Module:
         return MODELS[name](**given)
     if name.partition(",")[0] == LITE0:
         return efficientnet_lite0(Shape(**given), pretrained=pretrained, fit=fitted_name(name)[1])
+    if name in _TEXT:
+        return _text_model(name, plan)
     if is_python_path(name):
         return _from_python(name)
     check_known(fitted_name(name.removeprefix("timm:"))[0], names())
     return timm_model(name, Shape(**given), pretrained=pretrained)
+
+
+def _text_model(name: str, plan: Architecture) -> nn.Module:
+    """A classifier of texts with the sizes in its file.
+
+    Raises: ValueError if there is no file, or for sizes of images.
+    """
+    if "letters" not in plan:
+        raise ValueError(f"{name} reads texts with the vocabulary of its training: give the file, load(FILE)")
+    if of_images := {"channels", "size"} & plan.keys():
+        raise ValueError(f"{name} reads texts, which have no {of_images.pop()}: leave it out")
+    make = cast("Callable[..., nn.Module]", _TEXT[name])
+    return make(**{key: value for key, value in plan.items() if key != "name"})
 
 
 def _from_python(path: str) -> nn.Module:
