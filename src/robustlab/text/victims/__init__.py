@@ -1,5 +1,6 @@
 """Victims of text attacks: any classifier of texts as one value."""
 
+from robustlab.text.victims.build import victim
 from robustlab.text.victims.kinds import Victim, WordGradients
 
-__all__ = ["Victim", "WordGradients"]
+__all__ = ["Victim", "WordGradients", "victim"]
