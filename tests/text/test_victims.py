@@ -32,7 +32,8 @@ def logits(texts: list[Text]) -> Rows:
 
 def softmax(rows: Rows) -> Rows:
     powers: Rows = np.exp(rows)
-    return powers / powers.sum(1, keepdims=True)
+    found: Rows = powers / powers.sum(1, keepdims=True)
+    return found
 
 
 @pytest.mark.parametrize(

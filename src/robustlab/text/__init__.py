@@ -11,5 +11,6 @@ from robustlab.text.words import Words, cut
 
 __all__ = [
     "AttackSettings", "Change", "Driver", "Greedy", "KeepPrediction", "Scored", "Spent", "Targeted", "Task",
-    "TextOutcome", "TextRecipe", "Untargeted", "Victim", "WordGradients", "WordTable", "Words", "attack", "cut", "victim",
+    "TextOutcome", "TextRecipe", "Untargeted", "Victim", "WordGradients", "WordTable", "Words", "attack", "cut",
+    "victim",
 ]  # fmt: skip
