@@ -94,7 +94,7 @@ class TfidfClassifier(nn.Module):
 
 
 class _Tables:
-    """Sums of a text from those of its pieces between white space, each looked up once.
+    """Sums of a text from those of its pieces between white space, each read once.
 
     The dot product is a sum over the tokens; the norm needs their counts, which sorted numbers give.
     """
@@ -129,13 +129,13 @@ class _Tables:
         """Number of known words of each text (N,), and their numbers one text after the other."""
         pieces = [text.split() for text in texts]
         flat = list(chain.from_iterable(pieces))
-        found = self.looked_up(flat)
+        found = self.numbered(flat)
         sizes = np.fromiter(map(len, found), np.int64, len(found))
         ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
         totals = np.concatenate([[0], np.cumsum(sizes)])[np.concatenate([[0], ends])]
         return np.diff(totals), np.fromiter(chain.from_iterable(found), np.int64, int(totals[-1]))
 
-    def looked_up(self, pieces: Sequence[str]) -> list[tuple[int, ...]]:
+    def numbered(self, pieces: Sequence[str]) -> list[tuple[int, ...]]:
         """Numbers of the known words in each piece."""
         if len(self.known) > MOST:
             self.known = {}

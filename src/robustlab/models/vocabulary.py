@@ -38,7 +38,7 @@ def unpacked(vocabulary: Tensor) -> tuple[str, ...]:
 
 
 class Pieces:
-    """Tokens of the pieces between white space, each looked up once; none may reach over white space.
+    """Tokens of the pieces between white space, each read once; none may reach over white space.
 
     Args:
         tokens: from a piece to its token numbers.
