@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.toys_from_outside import TOY
 from torch import nn
 
 from robustlab import corruptions, data
@@ -40,7 +41,6 @@ from robustlab.studies.sweep.trainers import School
 from robustlab.training import Settings as Training
 from robustlab.training import fit, tuned
 from robustlab.training.recipes.registry import RECIPES
-from toys_from_outside import TOY
 
 MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (KINDS, "toy_dark", "toy_drak"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from robustlab.attacks import FGSM
 from robustlab.core import Batch, DataError, Linf, ThreatModel
+from robustlab.data import examples, sample
 from robustlab.evaluation import CorruptionSettings, Settings, evaluate, evaluate_corruptions
 from robustlab.evaluation import readings as module
 from robustlab.evaluation.input_checks import REREAD
@@ -73,6 +77,55 @@ def test_under_corruptions_each_image_is_read_once_and_a_few_twice() -> None:
     pictures = data.calls.pop()
     assert len(pictures) < 80
     assert Counter(data.counts().values()) == {1: 80 - REREAD, 2: REREAD}
+
+
+class Scans(TorchFunctionMode):
+    """Counts searches for values that are no numbers in images of one shape."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape, self.counts = shape, Counter[str]()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 -- any function of torch
+        name = getattr(func, "__name__", "")
+        if name in {"isfinite", "isnan", "aminmax"} and tuple(args[0].shape) == self.shape:
+            self.counts[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _pairs(count: int, bad: int | None = None) -> Any:  # noqa: ANN401 -- a data set of the user
+    """A torch data set of float images, one of which may hold NaN."""
+    data = Recording(count)
+    if bad is not None:
+        data.x[bad, 0, 1, 2] = torch.nan
+    return [(x, int(y)) for x, y in zip(data.x, data.y, strict=True)]
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_batch_of_a_torch_data_set_is_searched_for_nan_once(*, part: bool) -> None:
+    pairs = examples(_pairs(40), classes=3)
+    data = sample(pairs, 40, seed=0) if part else pairs
+    settings = Settings(batch_size=16, doctor=False, name="m")
+    with Scans(16, 1, 4, 4) as scans:
+        evaluate(Linear().eval(), data, attacks=[FGSM(ThreatModel(Linf(), 1e-6))], settings=settings)
+    assert scans.counts["isfinite"] == 0, "the range that is checked anyway tells it"
+    assert scans.counts["aminmax"] > 0
+
+
+@pytest.mark.parametrize("doctor", [False, True])
+def test_nan_in_a_torch_data_set_is_named_by_the_number_of_its_example(*, doctor: bool) -> None:
+    settings = Settings(batch_size=16, doctor=doctor, name="m")
+    attack = FGSM(ThreatModel(Linf(), 0.1))
+    with pytest.raises(ValueError, match=r"NaN.* first (in example|is number) 21"):
+        evaluate(Linear().eval(), examples(_pairs(40, bad=21), classes=3), attacks=[attack], settings=settings)
+    with pytest.raises(ValueError, match="1 of 16 inputs hold NaN or infinity, the first is number 21"):
+        examples(_pairs(40, bad=21), classes=3).batch(torch.arange(16, 32))
 
 
 def test_what_was_read_comes_back_as_it_was_in_any_company() -> None:

@@ -174,3 +174,12 @@ def test_a_dead_worker_is_named_where_its_signal_comes_again(squares: InMemory, 
 def test_other_errors_of_a_step_are_not_the_workers(squares: InMemory) -> None:
     with pytest.raises(RuntimeError, match=r"^out of memory$"), Reader(squares, 0, torch.device("cpu")).watched():
         raise RuntimeError("out of memory")
+
+
+def test_training_refuses_nan_in_a_torch_data_set_by_the_number_of_its_example() -> None:
+    x = torch.rand(12, 1, 8, 8)
+    x[7, 0, 2, 2] = torch.nan
+    pairs = examples([(one, number % 4) for number, one in enumerate(x)], classes=4)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    with pytest.raises(ValueError, match="inputs hold NaN or infinity, the first is number 7"):
+        fit(model, standard(), pairs, Settings(epochs=1, batch_size=4))

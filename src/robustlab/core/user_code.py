@@ -109,14 +109,19 @@ def model_output(model: Model, x: Tensor, *, untouched: bool = False) -> object:
     return output.clone() if isinstance(output, Tensor) and not output.requires_grad else output
 
 
-def batch_of(examples: Examples, ids: Tensor) -> Batch:
+def batch_of(examples: Examples, ids: Tensor, *, unchecked: bool = False) -> Batch:
     """Examples (N,) of a data set by their ids.
+
+    Args:
+        examples: the data set.
+        ids: of the examples (N,).
+        unchecked: whether the caller checks the values, so that a data set with a method ``unchecked`` need not.
 
     Raises: DataError if it fails, or returns no batch.
     """
     wanted = f"called for examples {int(ids.min())} to {int(ids.max())}" if ids.numel() else "called without examples"
     with called(f"the data set {examples.name}, {wanted},", kind=DataError, advice="check its files and its code"):
-        batch = examples.batch(ids)
+        batch = getattr(examples, "unchecked", examples.batch)(ids) if unchecked else examples.batch(ids)
     if not isinstance(batch, Batch):
         raise DataError(f"batch() of {examples.name} returned a {type(batch).__name__}, expected robustlab.core.Batch")
     return batch

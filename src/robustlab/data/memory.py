@@ -65,7 +65,13 @@ def unit(x: Tensor) -> Tensor:
 
 
 def check_inputs(x: Tensor) -> None:
-    """Refuses tensors that cannot be inputs."""
+    """Refuses tensors that cannot be inputs, or that hold NaN or infinity."""
+    check_kind(x)
+    check_finite(x)
+
+
+def check_kind(x: Tensor) -> None:
+    """Refuses tensors whose layout, device, shape or type cannot be that of inputs."""
     if x.is_nested or x.layout is not torch.strided:
         kind = "nested" if x.is_nested else f"of layout {str(x.layout).removeprefix('torch.')}"
         raise ValueError(f"inputs are a tensor {kind}: give plain values, as x.to_dense() or one size for all")
@@ -75,9 +81,14 @@ def check_inputs(x: Tensor) -> None:
         raise ValueError(f"inputs of shape {tuple(x.shape)}: there must be at least one example, shape (N, C, H, W)")
     if not x.is_floating_point() and x.dtype is not torch.uint8:
         raise ValueError(f"inputs are {x.dtype}: give images as uint8 in 0..255 or as floats in [0, 1]")
+
+
+def check_finite(x: Tensor, ids: Tensor | None = None) -> None:
+    """Refuses inputs (N, ...) with NaN or infinity, and names the first by its id (N,); None: by its place."""
     if x.is_floating_point() and not bool(x.isfinite().all()):
         bad = (~x.flatten(1).isfinite().all(dim=1)).nonzero().flatten()
-        raise ValueError(f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is number {int(bad[0])}")
+        first = int(bad[0] if ids is None else ids[bad[0]])
+        raise ValueError(f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is number {first}")
 
 
 def check_labels(y: Tensor, examples: int, classes: int) -> None:

@@ -34,7 +34,16 @@ from robustlab.data.columns import (
 )
 from robustlab.data.framing import Frames
 from robustlab.data.images import pixels
-from robustlab.data.memory import InMemory, check_ids, check_inputs, check_labels, class_names, unit
+from robustlab.data.memory import (
+    InMemory,
+    check_finite,
+    check_ids,
+    check_inputs,
+    check_kind,
+    check_labels,
+    class_names,
+    unit,
+)
 
 _HASHED = 256
 _READ = 10_000  # examples whose labels are read one by one, if nothing else says the classes
@@ -268,8 +277,17 @@ class FromDataset:
     def batch(self, ids: Tensor) -> Batch:
         """Items by their number; inputs float, in [0, 1] where they were bytes.
 
-        Raises: DataError if an item is missing or unreadable, or has another shape than the others.
+        Raises:
+            DataError: an item is missing or unreadable, or has another shape than the others.
+            ValueError: NaN or infinity, or a label that is no class.
         """
+        return self._read(ids, finite=True)
+
+    def unchecked(self, ids: Tensor) -> Batch:
+        """The same without a search for NaN and infinity, for a caller who checks the range of the values."""
+        return self._read(ids, finite=False)
+
+    def _read(self, ids: Tensor, *, finite: bool) -> Batch:
         check_ids(ids, len(self), self.name)
         items = [self.item(number) for number in ids.tolist()]
         shapes = {tuple(x.shape) for x, _ in items}
@@ -280,7 +298,9 @@ class FromDataset:
             )
         x = torch.stack([unit(x) for x, _ in items] if len({x.dtype for x, _ in items}) > 1 else [x for x, _ in items])
         y = torch.tensor([self._number(label, place) for place, (_, label) in zip(ids.tolist(), items, strict=True)])
-        check_inputs(x)
+        check_kind(x)
+        if finite:
+            check_finite(x, ids)
         check_labels(y, len(x), len(self.classes))
         return Batch(unit(x), y, ids)
 

@@ -32,13 +32,18 @@ def refuse(findings: Iterable[Finding]) -> None:
             raise ValueError(f"{finding.title.removesuffix('.')}. {finding.advice}")
 
 
-def fetched(examples: Examples, ids: Tensor) -> Batch:
+def fetched(examples: Examples, ids: Tensor, *, unchecked: bool = False) -> Batch:
     """Examples by id.
+
+    Args:
+        examples: the data set.
+        ids: of the examples (N,).
+        unchecked: whether ``batch_faults`` is called for them, which finds NaN, too.
 
     Raises: DataError if the data set ends early.
     """
     try:
-        batch = batch_of(examples, ids)
+        batch = batch_of(examples, ids, unchecked=unchecked)
     except DataError as error:
         if isinstance(error.__cause__, IndexError):
             raise DataError(_short(examples, f"example {int(ids.max())} cannot be read ({error.__cause__})")) from error

@@ -31,6 +31,8 @@ class Readings:
     are kept from the first reading until the clean pass takes them, so that each is read once; only ``steady`` reads a
     few a second time, on purpose.
 
+    What is read is not checked: ``batch_faults`` is called where it is used.
+
     Args:
         examples: the data set.
         keeping: whether examples are kept; after ``forget`` they are not.
@@ -76,7 +78,7 @@ class Readings:
         if not self._compared:
             some = ids[:REREAD]
             first = self.read(some)
-            self._compared = (unstable(first, fetched(self.examples, some)),)
+            self._compared = (unstable(first, fetched(self.examples, some, unchecked=True)),)
         return self._compared[0]
 
     @property
@@ -88,16 +90,16 @@ class Readings:
         numbers: list[int] = ids.tolist()
         new = [number for number in numbers if number not in self._rows]
         if len(new) == len(numbers):
-            return fetched(self.examples, ids)
+            return fetched(self.examples, ids, unchecked=True)
         rows = dict(self._rows)
         if new:
-            fresh = fetched(self.examples, torch.tensor(new))
+            fresh = fetched(self.examples, torch.tensor(new), unchecked=True)
             if not _divisible(fresh):
-                return fetched(self.examples, ids)
+                return fetched(self.examples, ids, unchecked=True)
             rows |= _rows(fresh)
         found = [rows[number] for number in numbers]
         if len({(row.x.shape, row.x.dtype, row.x.device, row.y.dtype, row.y.device) for row in found}) > 1:
-            return fetched(self.examples, ids)  # raises for them
+            return fetched(self.examples, ids, unchecked=True)  # raises for them
         return Batch(torch.stack([row.x for row in found]), torch.stack([row.y for row in found]), ids)
 
     def _keep(self, batch: Batch) -> None:
