@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import io
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import IO, Protocol, TypeAlias
 
 from robustlab.core.errors import DataError
 from robustlab.runs.progress import Progress, Report
@@ -25,11 +27,12 @@ Reader: TypeAlias = Callable[[str], bytes]
 
 _TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 1 << 18
+_LISTS = " (is the package list there? 'apt-get update' makes it)"
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A gzip file by its name, and the SHA-256 of its content (the packing differs between sources)."""
+    """A file by its name, and the SHA-256 of its content, unpacked where a source packs it by gzip."""
 
     name: str
     sha256: str
@@ -70,10 +73,17 @@ class Folder:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A web address with the files."""
+    """A web address with the files.
+
+    Args:
+        url: address of the folder with the files.
+        timeout: seconds without a byte after which it is given up.
+        parts: folder that keeps what arrived of a broken download, for the next try to go on from; None: nothing is.
+    """
 
     url: str
     timeout: float = _TIMEOUT
+    parts: Path | None = None
 
     def __str__(self) -> str:
         return f"download from {self.url}"
@@ -84,16 +94,32 @@ class Mirror:
         yield lambda name: self._read(name, progress)
 
     def _read(self, name: str, progress: Report | None) -> bytes:
-        if not self.url.startswith(("http://", "https://")):
+        address = f"{self.url.rstrip('/')}/{name}"
+        if not address.startswith(("http://", "https://")):
             raise DataError("not an http address")
+        if self.parts is None:
+            return self._asked(address, name, io.BytesIO(), progress)
+        self.parts.mkdir(parents=True, exist_ok=True)
+        part = self.parts / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part"
+        with part.open("a+b") as kept:
+            content = self._asked(address, name, kept, progress)
+        part.unlink()
+        return content
+
+    def _asked(self, address: str, name: str, kept: IO[bytes], progress: Report | None) -> bytes:
+        """The file, of which the first bytes may be kept already."""
+        there = kept.seek(0, io.SEEK_END)
+        request = urllib.request.Request(address, headers={"Range": f"bytes={there}-"} if there else {})
         try:
-            with urllib.request.urlopen(self.url.rstrip("/") + "/" + name, timeout=self.timeout) as answer:
-                length = answer.headers.get("Content-Length")
-                return _received(
-                    iter(lambda: answer.read(_CHUNK), b""), name, int(length) if length else None, progress
-                )
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+                if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+                    kept.truncate(0)
+                return _received(answer, name, kept, progress)
         except urllib.error.HTTPError as error:
             error.close()
+            if there and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                kept.truncate(0)
+                return self._asked(address, name, kept, progress)
             raise DataError(f"{name}: the server answered {error.code} {error.reason}") from error
         except urllib.error.URLError as error:
             raise DataError(f"{name}: {error.reason}") from error
@@ -101,15 +127,19 @@ class Mirror:
             raise DataError(f"{name}: the connection broke off ({error!r})") from error
 
 
-def _received(chunks: Iterator[bytes], name: str, length: int | None, progress: Report | None) -> bytes:
-    content = bytearray()
-    for chunk in chunks:
-        content += chunk
+def _received(answer: http.client.HTTPResponse, name: str, kept: IO[bytes], progress: Report | None) -> bytes:
+    """The whole content, once all of the answer is kept."""
+    at = kept.seek(0, io.SEEK_END)
+    told = answer.headers.get("Content-Length")
+    length = at + int(told) if told else None
+    while chunk := answer.read(_CHUNK):
+        at += kept.write(chunk)
         if progress is not None:
-            progress(Progress(f"fetch {name}", len(content), length, "bytes"))
-    if length is not None and len(content) != length:
-        raise DataError(f"{name}: truncated, {len(content)} of {length} bytes arrived")
-    return bytes(content)
+            progress(Progress(f"fetch {name}", at, length, "bytes"))
+    if length is not None and at != length:
+        raise DataError(f"{name}: truncated, {at} of {length} bytes arrived")
+    kept.seek(0)
+    return kept.read()
 
 
 @dataclass(frozen=True)
@@ -128,23 +158,26 @@ class DebianPackage:
         if not (shutil.which("apt-get") and shutil.which("dpkg")):
             raise DataError("this machine has no apt-get")
         with tempfile.TemporaryDirectory(prefix="robustlab-") as scratch:
-            _run(["apt-get", "download", self.package], scratch)
+            run(["apt-get", "download", self.package], scratch, _LISTS)
             for archive in Path(scratch).glob("*.deb"):
-                _run(["dpkg", "-x", str(archive), "unpacked"], scratch)
+                run(["dpkg", "-x", str(archive), "unpacked"], scratch)
             with Folder(Path(scratch, "unpacked", self.folder)).opened(progress) as read:
                 yield read
 
 
-def _run(command: Sequence[str], folder: str) -> None:
+def run(command: Sequence[str], folder: str, hint: str = "", seconds: float = 300) -> None:
+    """Runs another program in a folder.
+
+    Raises: DataError with its last line, and the hint, if it fails or takes longer than so many seconds.
+    """
+    words = shlex.join(command)
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
-        raise DataError(f"'{' '.join(command)}' took more than 300 s") from error
+        raise DataError(f"'{words}' took more than {seconds:.0f} s") from error
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise DataError(
-            f"'{' '.join(command)}' failed: {last[0]} (is the package list there? 'apt-get update' makes it)"
-        )
+        raise DataError(f"'{words}' failed: {last[0]}{hint}")
 
 
 def fetch(files: Sequence[PublishedFile], source: Source, progress: Report | None = None) -> list[bytes]:
