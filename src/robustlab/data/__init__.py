@@ -10,11 +10,19 @@ from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
 from robustlab.data.ready_made import CorruptedCopies
 from robustlab.data.splits import apart, parts, sample
+from robustlab.data.text_resources import (
+    TEXT_RESOURCES,
+    TextDescription,
+    TextResource,
+    describe_text,
+    text_resource,
+)
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.data.wrapped import examples
 from robustlab.runs.progress import progress_bars
 
 __all__ = [
+    "TEXT_RESOURCES",
     "CorruptedCopies",
     "DataSet",
     "Description",
@@ -22,9 +30,12 @@ __all__ = [
     "InMemory",
     "Photograph",
     "Request",
+    "TextDescription",
+    "TextResource",
     "WithoutLabels",
     "apart",
     "describe",
+    "describe_text",
     "examples",
     "imagenet_a_classes",
     "imagenet_classes",
@@ -37,4 +48,5 @@ __all__ = [
     "read_image",
     "register",
     "sample",
+    "text_resource",
 ]

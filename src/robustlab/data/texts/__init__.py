@@ -1,0 +1,1 @@
+"""Text resources, one file each."""
