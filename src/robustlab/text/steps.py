@@ -83,12 +83,12 @@ def everywhere(task: Task, words: Words) -> Steps[list[Words]]:
     for kind, transformation in task.plan.kinds:
         if kind is Swaps and places:
             made = _distinct((yield from _swapped(task, cast(Swaps, transformation), words, places)), words.text)
-            found += yield from _allowed(task, words, [(_place(words, one), one) for one in made])
+            found += yield from _allowed(task, words, [(place_of_edit(words, one), one) for one in made])
     return _distinct(found, words.text)
 
 
-def _place(before: Words, after: Words) -> int:
-    """Position of the last edit of a text in the one before it."""
+def place_of_edit(before: Words, after: Words) -> int:
+    """Position, in the text before, of the last edit of a text; 0 of an inserted word."""
     at = after.edits[-1][0]
     return before.origin.index(at) if at in before.origin else 0
 
