@@ -5,10 +5,12 @@ from robustlab.data.framing import Framing
 from robustlab.data.imagenet import imagenet_a_classes, imagenet_classes
 from robustlab.data.images import read_image
 from robustlab.data.memory import InMemory
+from robustlab.data.movie_sentences import movie_sentences
 from robustlab.data.named import DataSet, Description, Request, names, register
 from robustlab.data.natural_sets import of_classes
 from robustlab.data.photos import Photograph, photographs
 from robustlab.data.ready_made import CorruptedCopies
+from robustlab.data.sentences import Sentences
 from robustlab.data.splits import apart, parts, sample
 from robustlab.data.text_resources import (
     TEXT_RESOURCES,
@@ -30,6 +32,7 @@ __all__ = [
     "InMemory",
     "Photograph",
     "Request",
+    "Sentences",
     "TextDescription",
     "TextResource",
     "WithoutLabels",
@@ -40,6 +43,7 @@ __all__ = [
     "imagenet_a_classes",
     "imagenet_classes",
     "load",
+    "movie_sentences",
     "names",
     "of_classes",
     "parts",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import robustlab
 from robustlab.data.sources import PublishedFile
 from robustlab.data.text_resources import TEXT_RESOURCES, TextResource
 
@@ -16,6 +15,6 @@ TEXT_RESOURCES.register(
         "MIT (Di Jin)",
         2446,
         (PublishedFile("stop_words.json", "a0b440433869df38715d1d4501d713c120abcdb36868f794122689b7f7ca5cc2"),),
-        shipped=Path(robustlab.__file__).parent / "text",
+        shipped=Path(__file__).parents[2] / "text",
     ),
 )
