@@ -15,7 +15,7 @@ Architecture: TypeAlias = dict[str, str | int | list[float]]
 """name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped;
 routes of split BatchNorm; from_channels and from_size of the images where first layers bring these to what the network
 takes. Of text models: words and letters (bytes) of the vocabulary, width of an embedding, length at which texts are
-cut, and filters, or layers, heads and inner width of a transformer.
+cut, and filters, or layers, heads, inner width and positions of a transformer.
 """
 KEY = "architecture"
 """Under which the metadata of a weight file has it, as JSON."""
@@ -34,6 +34,7 @@ _LIMITS = {
     "layers": (1, 1024),
     "heads": (1, 1024),
     "inner": (1, 1 << 20),
+    "positions": (1, 1_000_000),
 }
 _TOGETHER = (("mean", "std"), ("from_channels", "from_size"))
 _NAME = re.compile(r"(timm:)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?(,[a-z_]+=[0-9.]+)*")

@@ -112,10 +112,13 @@ class TextModel(Protocol):
         """Token numbers (N, L), int64, of some texts, cut at the limit."""
 
     def spans(self, text: Text) -> list[tuple[int, int, int]]:
-        """Field, first character and end of each token of a text, in the order of ``encode`` and before the cut.
+        """Field, first character and end of each token of a text, as ``encode`` gives it without padding.
 
         A token of no characters, which the model puts in by itself, has its first character at its end.
         """
+
+    def lengths(self, texts: Sequence[Text]) -> list[int]:
+        """Numbers of tokens, uncut."""
 
     def __call__(self, ids: Tensor) -> Logits:
         """Logits (N, K) of token numbers (N, L)."""

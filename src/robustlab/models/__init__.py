@@ -11,6 +11,7 @@ from robustlab.models.layers import Normalise, normalised
 from robustlab.models.load import load, names
 from robustlab.models.mixer import PatchMixer
 from robustlab.models.registry import register
+from robustlab.models.sentence_classifier import SentenceClassifier, sentence_classifier
 from robustlab.models.small import BatchNormCNN, ShallowCNN
 from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_relus, smooth
 from robustlab.models.split_bn import exported, merged, split_bn
@@ -25,6 +26,7 @@ __all__ = [
     "ParametricSoftplus",
     "PatchMixer",
     "ResidualCNN",
+    "SentenceClassifier",
     "ShallowCNN",
     "Shape",
     "SmoothReLU",
@@ -44,6 +46,7 @@ __all__ = [
     "normalised",
     "register",
     "save",
+    "sentence_classifier",
     "smooth",
     "smooth_gradients",
     "split_bn",

@@ -25,6 +25,7 @@ from robustlab.models.from_file import from_file, is_python_path
 from robustlab.models.layers import normalised
 from robustlab.models.registry import MODELS
 from robustlab.models.scaled import fitted_name
+from robustlab.models.sentence_classifier import SentenceClassifier
 from robustlab.models.smooth import Activation, smooth
 from robustlab.models.split_bn import split_bn
 from robustlab.models.tfidf import TfidfClassifier
@@ -32,7 +33,7 @@ from robustlab.models.timm_models import Shape, check_known, timm_model
 from robustlab.models.transfer import for_images
 from robustlab.models.word_cnn import WordCNN
 
-_TEXT = {"word-cnn": WordCNN, "tfidf": TfidfClassifier}
+_TEXT = {"word-cnn": WordCNN, "tfidf": TfidfClassifier, "sentence-classifier": SentenceClassifier}
 """Classifiers of texts, which have a vocabulary: they are trained, or loaded from a file."""
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 

@@ -85,9 +85,14 @@ class WordCNN(nn.Module):
         return torch.from_numpy(ids)
 
     def spans(self, text: Text) -> list[tuple[int, int, int]]:
-        """Field 0, first character and end of each token, uncut."""
-        found = [match.span() for match in _TOKENS.finditer(_single(text).lower())]
+        """Field 0, first character and end of each token, cut."""
+        found = [match.span() for match in _TOKENS.finditer(_single(text).lower())][: self.limit]
         return [(0, start, end) for start, end in lowered_spans(found, _single(text))]
+
+    def lengths(self, texts: Sequence[Text]) -> list[int]:
+        """Numbers of tokens, uncut."""
+        pieces = self._known()
+        return [len(pieces.of(_single(text))) for text in texts]
 
     def forward(self, ids: Tensor) -> Logits:
         """Token numbers (N, L) to logits (N, K)."""
