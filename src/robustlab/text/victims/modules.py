@@ -9,10 +9,11 @@ from typing import Any, TypeAlias, TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
-from robustlab.core.modes import frozen
 from robustlab.core.types import Text, TextModel
 from robustlab.runs.identity import model_digest
-from robustlab.text.victims.kinds import Output, Predict, Rows, Victim
+from robustlab.text.victims.calls import run
+from robustlab.text.victims.gradients import of_text_model
+from robustlab.text.victims.kinds import Output, Predict, Victim
 from robustlab.text.victims.probing import answering, digest_of, probed
 
 Encode: TypeAlias = Callable[[list[Text]], object]
@@ -23,7 +24,9 @@ _MOST = 512
 
 def is_text_model(model: object) -> TypeGuard[TextModel]:
     """True for a module with its own tokenizer, as ``core.TextModel``."""
-    return isinstance(model, nn.Module) and all(hasattr(model, name) for name in ("encode", "spans", "embeddings"))
+    return isinstance(model, nn.Module) and all(
+        hasattr(model, name) for name in ("encode", "spans", "lengths", "embeddings")
+    )
 
 
 def text_model_victim(model: TextModel, name: str | None, output: Output) -> Victim:
@@ -37,7 +40,8 @@ def text_model_victim(model: TextModel, name: str | None, output: Output) -> Vic
         rule.classes,
         name,
         digest_of("module", type(model).__qualname__, model_digest(module)),
-        lengths=lambda texts: [len(model.spans(text)) for text in texts],
+        gradients=of_text_model(model, probable=rule.output == "probabilities"),
+        lengths=model.lengths,
         limit=model.limit,
         decimals=rule.decimals,
         labels=tuple(getattr(model, "labels", ())),
@@ -63,31 +67,6 @@ def fast_victim(model: nn.Module, name: str | None) -> Victim:
         decimals=rule.decimals,
         labels=tuple(getattr(model, "labels", ())),
     )
-
-
-def run(model: nn.Module, given: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """Scores of a module in eval mode, without a trace on it.
-
-    Raises: ValueError if there are none in its answer.
-    """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with frozen(model, training=False), torch.no_grad():
-        if isinstance(given, Tensor):
-            return logits_in(model(given.to(device)))
-        return logits_in(model(**{key: value.to(device) for key, value in given.items()}))
-
-
-def logits_in(answer: object) -> Tensor:
-    """The tensor of scores in the answer of a module: itself, its ``logits``, or its first part.
-
-    Raises: ValueError if there is none.
-    """
-    found = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
-    if found is None:
-        found = answer[0] if isinstance(answer, tuple | list) and answer else answer
-    if not isinstance(found, Tensor):
-        raise ValueError(f"the model returned a {type(answer).__name__}, expected logits (N, K) as a tensor or .logits")
-    return found
 
 
 def chunked(raw: Callable[[list[Text]], Tensor]) -> Callable[[list[Text]], Tensor]:
@@ -146,15 +125,3 @@ def module_victim(model: nn.Module, encode: Encode, name: str | None, output: Ou
     answers = [f"{value:.6f}" for value in rows.ravel().tolist()]  # the tokenizer may be any function
     digest = digest_of("module", type(model).__qualname__, model_digest(model), *answers)
     return Victim(answering(raw, rule), rule.classes, name, digest, decimals=rule.decimals)
-
-
-__all__ = [
-    "Rows",
-    "fast_victim",
-    "is_fast_model",
-    "is_text_model",
-    "module_victim",
-    "on_device",
-    "run",
-    "text_model_victim",
-]
