@@ -55,7 +55,7 @@ class Chosen:
 
     limit: Annotated[int, typer.Option("--limit", min=1, help="Number of examples.", rich_help_panel=o.INPUT)] = 8
     ids: Ids = None
-    seed: o.Seed = 0
+    seed: o.Seed = o.SEED
 
 
 @from_fields
@@ -65,7 +65,7 @@ def attack(
     attacking: Attacking,
     chosen: Chosen,
     *,
-    device: o.Device = "auto",
+    device: o.Device = o.DEVICE,
     out: Annotated[Path | None, typer.Option("--out", help="Directory to write to.", rich_help_panel=o.OUTPUT)] = None,
     png: Png = False,
     list_attacks: List = False,  # noqa: ARG001 -- its callback lists them

@@ -13,6 +13,7 @@ from robustlab.cli import corruption_options as c
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
+from robustlab.cli.defaults import default_of
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import resumable
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation import CopyManifest
     from robustlab.evaluation.copies.manifest import Format, Layout
 
+_SETTINGS = "evaluation/copies/manifest.py", "CopySettings"
 EXAMPLE = "robustlab corruptions copy fashion-mnist --out fashion-mnist-c"
 LAYOUTS, FORMATS = ("arrays", "folders"), ("png", "jpeg")
 
@@ -56,17 +58,17 @@ class Files:
         typer.Option(
             "--format", help="Format of image files: png keeps every value, or jpeg.", rich_help_panel=o.OUTPUT
         ),
-    ] = "png"
+    ] = default_of(*_SETTINGS, "format")
     quality: Annotated[
         int, typer.Option("--quality", min=1, max=100, help="Quality of JPEG.", rich_help_panel=o.OUTPUT)
-    ] = 85
+    ] = default_of(*_SETTINGS, "quality")
 
 
 @dataclass(frozen=True)
 class Execution:
     """Seed, processes and output of the command."""
 
-    seed: o.Seed = 0
+    seed: o.Seed = o.SEED
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Processes; default: as many as cores.", rich_help_panel=o.EXECUTION),

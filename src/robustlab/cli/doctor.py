@@ -40,8 +40,8 @@ def doctor(
     attacking: Attacking,
     *,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Size of the sample.", rich_help_panel=o.INPUT)] = 128,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
+    seed: o.Seed = o.SEED,
+    device: o.Device = o.DEVICE,
     adapt: Annotated[
         bool,
         typer.Option(

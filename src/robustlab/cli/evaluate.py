@@ -50,7 +50,7 @@ class Sample:
     """Number of examples, batch size and precision, and the name of the model in reports."""
 
     limit: o.Limit = None
-    batch_size: o.BatchSize = 128
+    batch_size: o.BatchSize = o.BATCH_SIZE
     bf16: Annotated[
         bool,
         typer.Option(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -42,20 +42,6 @@ _TITLES: dict[str, str] = {
     "head": "train the head",
     "body": "train from the top down",
 }
-MOST_HELD = 5000
-"""Most images that are held out by default, which is a tenth of the data."""
-
-
-class Epochs(NamedTuple):
-    """Passes over the data where none is typed."""
-
-    head: int
-    body: int
-    images: int | None
-    """Images that are used; None: all."""
-
-
-USUAL, QUICK = Epochs(20, 5, None), Epochs(5, 1, 2000)
 
 
 def _finetune(
@@ -74,7 +60,7 @@ def _finetune(
     keeps what is finished; the same command with --out DIRECTORY resumes. The weights with the best accuracy on
     held-out images are in model.safetensors, which robustlab evaluate reads.
     """
-    usual, name = QUICK if stages.quick else USUAL, recipe.get("recipe") or recipes.USUAL
+    usual, name = f.QUICK if stages.quick else f.USUAL, recipe.get("recipe") or recipes.USUAL
     recipes.checked(name, recipe)
     made = recipes.build(name, recipe)
     framed = i.Images(images.size, images.resize, images.interpolation, images.classes_from)
@@ -97,7 +83,7 @@ def _divided(examples: Examples, held: int | None, seed: int) -> tuple[Examples 
     """Held-out examples, if there are any, and the rest."""
     from robustlab.data import apart
 
-    count = min(MOST_HELD, len(examples) // 10) if held is None else held
+    count = min(f.MOST_HELD, len(examples) // 10) if held is None else held
     if count >= len(examples):
         raise typer.BadParameter(
             f"--hold-out {count} leaves nothing to train on: {examples.name} has {len(examples)} examples"
@@ -105,7 +91,7 @@ def _divided(examples: Examples, held: int | None, seed: int) -> tuple[Examples 
     return apart(examples, count, seed=seed) if count else (None, examples)
 
 
-def _plan(stages: f.Stages, layers: f.Layers, run: o.Run, usual: Epochs, *, held: bool) -> Plan:
+def _plan(stages: f.Stages, layers: f.Layers, run: o.Run, usual: f.Epochs, *, held: bool) -> Plan:
     """Both stages, or the one that is not left out."""
     from robustlab.training import Plan
 

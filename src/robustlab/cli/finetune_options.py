@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import train_options as t
+from robustlab.cli.defaults import default_of
 
+_PLAN = "training/finetune.py", "Plan"
 STAGES, LAYERS = "Stages", "Layers"
+MOST_HELD = 5000
+"""Most images that are held out by default, which is a tenth of the data."""
+
+
+class Epochs(NamedTuple):
+    """Passes over the data where none is typed."""
+
+    head: int
+    body: int
+    images: int | None
+    """Images that are used; None: all."""
+
+
+USUAL, QUICK = Epochs(20, 5, None), Epochs(5, 1, 2000)
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ class Stages:
             "--hold-out",
             min=0,
             help="Images that are held out; the weights with the best accuracy on them are kept. Default: a tenth, "
-            "at most 5000.",
+            f"at most {MOST_HELD}.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -81,7 +97,8 @@ class Stages:
         typer.Option(
             "--head-epochs",
             min=0,
-            help="Epochs of the last layers, on features of the frozen network that are computed once; default 20; "
+            help="Epochs of the last layers, on features of the frozen network that are computed once; default "
+            f"{USUAL.head}; "
             "0: leave this stage out.",
             rich_help_panel=STAGES,
         ),
@@ -91,7 +108,7 @@ class Stages:
         typer.Option(
             "--epochs",
             min=0,
-            help="Epochs of the network, unfrozen from the top down; default 5; 0: leave this stage out.",
+            help=f"Epochs of the network, unfrozen from the top down; default {USUAL.body}; 0: leave this stage out.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -122,17 +139,17 @@ class Layers:
 
     head_rate: Annotated[
         float, typer.Option("--head-rate", min=0.0, help="Learning rate of the first stage.", rich_help_panel=LAYERS)
-    ] = 1e-3
+    ] = t.ADAMW_RATE
     learning_rate: Annotated[
         float,
         typer.Option(
             "--learning-rate", min=0.0, help="Learning rate of the head in the second stage.", rich_help_panel=LAYERS
         ),
-    ] = 1e-3
+    ] = t.ADAMW_RATE
     decay: Annotated[
         float,
         typer.Option("--decay", help="Rate of a group of layers relative to the group above.", rich_help_panel=LAYERS),
-    ] = 0.7
+    ] = default_of(*_PLAN, "decay")
     open_by: Annotated[
         float,
         typer.Option(
@@ -140,7 +157,7 @@ class Layers:
             help="Fraction of the second stage, 0..1, after which all groups are unfrozen.",
             rich_help_panel=LAYERS,
         ),
-    ] = 0.5
+    ] = default_of(*_PLAN, "fraction")
     groups: Annotated[
         int | None,
         typer.Option(

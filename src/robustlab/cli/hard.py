@@ -47,9 +47,9 @@ class Photographs:
 def hard(
     photographs: Photographs,
     limit: o.Limit = None,
-    batch_size: o.BatchSize = 128,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
+    batch_size: o.BatchSize = o.BATCH_SIZE,
+    seed: o.Seed = o.SEED,
+    device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
     """Evaluates a model on hard photographs, such as ImageNet-A, or on outliers, such as ImageNet-O.

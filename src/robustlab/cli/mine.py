@@ -11,12 +11,14 @@ import typer
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
+from robustlab.cli.defaults import default_of
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
 if TYPE_CHECKING:
     from robustlab.studies.mining import Mined
 
+_MINE = "studies/mining/run.py", "mine"
 EXAMPLE = "robustlab mine folder:photos --size 32 --folds 4"
 
 
@@ -62,7 +64,7 @@ class Committee:
             help="Parts of the data; each is judged by networks trained on the others.",
             rich_help_panel=o.EXECUTION,
         ),
-    ] = 5
+    ] = default_of(*_MINE, "folds")
     below: Annotated[
         float,
         typer.Option(
@@ -70,7 +72,7 @@ class Committee:
             help="Largest probability that voters give the label of a hard example.",
             rich_help_panel=o.EXECUTION,
         ),
-    ] = 0.15
+    ] = default_of(*_MINE, "below")
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -87,7 +89,7 @@ def mine(
     source: Source,
     committee: Committee,
     *,
-    seed: o.Seed = 0,
+    seed: o.Seed = o.SEED,
     quick: Annotated[
         bool, typer.Option("--quick", help="A dry run in seconds: 600 images, 1 epoch; its numbers are not results.")
     ] = False,
@@ -100,7 +102,7 @@ def mine(
             show_default=False,
         ),
     ] = None,
-    device: o.Device = "auto",
+    device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
     """Mines a data set for natural adversarial examples: unmodified ones that a whole committee misclassifies.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,21 +33,6 @@ if TYPE_CHECKING:
 EXAMPLE = "robustlab noisy-student batchnorm-cnn --data fashion-mnist --labels 2000 --ratio 4 --out runs/student"
 
 
-class Lengths(NamedTuple):
-    """Defaults of options."""
-
-    rounds: int
-    teacher: int
-    """Epochs of the first teacher."""
-    student: int
-    """Epochs of each student."""
-    images: int | None
-    """Images that are used, and unlabelled ones if they are a data set of their own; None: all."""
-    batch: int | None
-    """Few images need small batches for enough updates; None: the usual ones."""
-
-
-USUAL, QUICK = Lengths(3, 5, 5, None, None), Lengths(1, 10, 10, 2500, 32)
 _LABELLED = 5  # one image in so many keeps its label in a first look
 
 
@@ -64,7 +49,7 @@ def noisy_student(
     """
     from robustlab.core.processes import launched
 
-    usual = QUICK if stages.quick else USUAL
+    usual = n.QUICK if stages.quick else n.USUAL
     plan = _plan(stages, student, pseudo, rule, run)
     data, split, size = images.data, images.split, images.size
     found = parse.data(data, split, size=size, limit=images.limit or usual.images, seed=run.seed)
@@ -91,7 +76,7 @@ def _plan(stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, 
     """All stages as typed."""
     from robustlab.training import RandAugment, SelfTraining
 
-    usual = QUICK if stages.quick else USUAL
+    usual = n.QUICK if stages.quick else n.USUAL
     best, place = "accuracy" if stages.hold_out else None, parse.device(run.device).type
 
     def settings(epochs: int, rule: t.Rule = rule) -> Settings:
@@ -132,7 +117,7 @@ def _enlarged(side: int | None, epochs: int) -> Enlarge | None:
 
 def _gentle(rule: t.Rule) -> t.Rule:
     """The rule of the updates, at a tenth of its rate."""
-    usual = 1e-3 if (rule.optimizer or "sgd").startswith("adam") else 0.1
+    usual = t.ADAMW_RATE if (rule.optimizer or "sgd").startswith("adam") else t.SGD_RATE
     return replace(rule, learning_rate=(usual if rule.learning_rate is None else rule.learning_rate) / 10)
 
 

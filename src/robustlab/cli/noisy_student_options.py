@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from robustlab.cli import options as o
 from robustlab.cli import train_options as t
+from robustlab.cli.defaults import default_of
 
+_PLAN = "training/self_training.py", "SelfTraining"
 STUDENT, LABELS, STAGES = "Student", "Pseudo-labels", "Stages"
+
+
+class Lengths(NamedTuple):
+    """Defaults of options."""
+
+    rounds: int
+    teacher: int
+    """Epochs of the first teacher."""
+    student: int
+    """Epochs of each student."""
+    images: int | None
+    """Images that are used, and unlabelled ones if they are a data set of their own; None: all."""
+    batch: int | None
+    """Few images need small batches for enough updates; None: the usual ones."""
+
+
+USUAL, QUICK = Lengths(default_of(*_PLAN, "rounds"), 5, 5, None, None), Lengths(1, 10, 10, 2500, 32)
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ class Stages:
         typer.Option(
             "--rounds",
             min=1,
-            help="Number of students; each is the teacher of the next; default 3.",
+            help=f"Number of students; each is the teacher of the next; default {USUAL.rounds}.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -94,7 +113,7 @@ class Stages:
         typer.Option(
             "--epochs",
             min=1,
-            help="Passes of the first teacher over the labelled images; default 5.",
+            help=f"Passes of the first teacher over the labelled images; default {USUAL.teacher}.",
             rich_help_panel=STAGES,
         ),
     ] = None
@@ -191,7 +210,7 @@ class Labels:
             help="Images on which the teacher's confidence is not above this value are left out.",
             rich_help_panel=LABELS,
         ),
-    ] = 0.3
+    ] = default_of(*_PLAN, "threshold")
     per_class: Annotated[
         str,
         typer.Option(
@@ -200,7 +219,7 @@ class Labels:
             "classes with fewer repeat theirs.",
             rich_help_panel=LABELS,
         ),
-    ] = "mean"
+    ] = default_of(*_PLAN, "per_class")
     hard: Annotated[
         bool,
         typer.Option("--hard", help="Learn the most probable class, not the probabilities.", rich_help_panel=LABELS),

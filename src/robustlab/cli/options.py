@@ -8,9 +8,14 @@ from typing import Annotated
 
 import typer
 
+from robustlab.cli.defaults import default_of
 from robustlab.cli.parse import EPS
 
 INPUT, EXECUTION, OUTPUT = "Input", "Execution", "Output"
+_PLAN = "evaluation/plan.py", "Settings"
+BATCH_SIZE: int = default_of(*_PLAN, "batch_size")
+SEED: int = default_of(*_PLAN, "seed")
+DEVICE: str = default_of(*_PLAN, "device")
 
 Model = Annotated[
     str,
@@ -175,7 +180,7 @@ class Measured:
 class Run:
     """Draws, device and output of a run that can be resumed."""
 
-    seed: Seed = 0
-    device: Device = "auto"
+    seed: Seed = SEED
+    device: Device = DEVICE
     out: Out = None
     json: Json = False

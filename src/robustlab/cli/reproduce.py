@@ -35,7 +35,7 @@ def reproduce(
         Path,
         typer.Option("--out", help="Directory; finished parts in it are not computed again.", rich_help_panel=o.OUTPUT),
     ] = HOME / "claims",
-    device: o.Device = "auto",
+    device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
     """Repeats experiments of papers in small, and prints whether each claim is reproduced.

@@ -11,6 +11,7 @@ import typer
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
+from robustlab.cli.defaults import default_of
 from robustlab.cli.fields import from_fields
 from robustlab.cli.run import HOME, resumable
 
@@ -26,6 +27,9 @@ sweep = typer.Typer(
     rich_markup_mode="markdown",
     help="Compares optimizers: as step rules of attacks (attackers), and in training (trainers).",
 )
+_ATTACKERS = "studies/sweep/attackers.py"
+SEEDS: int = default_of(_ATTACKERS, "", "SEEDS")
+_IMAGES: int = default_of(_ATTACKERS, "Spend", "images")
 _DRY = "These numbers are of a dry run and are not results."
 
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, each with images of its own.")]
@@ -78,13 +82,15 @@ def attackers(
     *,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Images reported for each seed; default 600.", rich_help_panel=o.INPUT),
+        typer.Option(
+            "--limit", min=1, help=f"Images reported for each seed; default {_IMAGES}.", rich_help_panel=o.INPUT
+        ),
     ] = None,
-    seeds: Seeds = 3,
+    seeds: Seeds = SEEDS,
     quick: Quick = False,
     listed: Listed = False,
     out: Home = HOME / "sweep",
-    device: o.Device = "auto",
+    device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
     """Compares step rules of PGD: sign, SGD, momentum, Adam, RMSprop and Adagrad.
@@ -115,11 +121,11 @@ def attackers(
 @sweep.command(epilog="Example: robustlab sweep trainers --recipe standard --seeds 3")
 def trainers(
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe of the training: standard or fast.")] = "standard",
-    seeds: Seeds = 3,
+    seeds: Seeds = SEEDS,
     quick: Quick = False,
     listed: Listed = False,
     out: Home = HOME / "sweep",
-    device: o.Device = "auto",
+    device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
     """Trains the same network with eight optimizers, each at its best learning rate, and attacks it.

@@ -8,14 +8,32 @@ from typing import Annotated
 import typer
 
 from robustlab.cli import options as o
+from robustlab.cli.defaults import default_of
 from robustlab.cli.recipes import PANEL
 
+_SETTINGS = "training/settings.py", "Settings"
+_SGD, _ADAMW = (("training/optimizers.py", name) for name in ("sgd", "adamw"))
+EPOCHS = 5
+BATCH_SIZE: int = default_of(*_SETTINGS, "batch_size")
+PRECISION: str = default_of(*_SETTINGS, "precision")
+SGD_RATE: float = default_of(*_SGD, "learning_rate")
+ADAMW_RATE: float = default_of(*_ADAMW, "learning_rate")
+_SGD_MOMENTUM = default_of(*_SGD, "momentum")
+_SGD_DECAY, _ADAMW_DECAY = (default_of(*one, "weight_decay") for one in (_SGD, _ADAMW))
+_DROPS = ",".join(map(str, default_of("training/schedule.py", "MultiStep", "drops")))
+_CYCLES = default_of("training/schedule.py", "Cyclic", "cycles")
 RUN, UPDATES = "Run", "Updates"
 SCHEDULES = "one-cycle, cosine, multi-step, cyclic or constant"
-PRECISIONS = "fp32, bf16, fp16, or auto: bf16 where it is faster. Default: fp32"
+PRECISIONS = f"fp32, bf16, fp16, or auto: bf16 where it is faster. Default: {PRECISION}"
 
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Examples at a time; default 128.", rich_help_panel=RUN)
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help=f"Examples at a time; default {BATCH_SIZE}.",
+        rich_help_panel=RUN,
+    ),
 ]
 Precision = Annotated[str | None, typer.Option("--precision", help=f"{PRECISIONS}.", rich_help_panel=RUN)]
 
@@ -73,7 +91,8 @@ class Length:
     """Length of a run; None: the value of the preset."""
 
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the data; default 5.", rich_help_panel=RUN)
+        int | None,
+        typer.Option("--epochs", min=1, help=f"Passes over the data; default {EPOCHS}.", rich_help_panel=RUN),
     ] = None
     batch_size: BatchSize = None
     accumulate: Annotated[
@@ -81,7 +100,7 @@ class Length:
         typer.Option(
             "--accumulate", min=1, help="Number of parts of a batch whose gradients are added.", rich_help_panel=RUN
         ),
-    ] = 1
+    ] = default_of(*_SETTINGS, "accumulate")
     clip: Annotated[
         float | None,
         typer.Option("--clip", help="Largest L2 norm of the gradient of all weights.", rich_help_panel=UPDATES),
@@ -129,20 +148,25 @@ class Rule:
         typer.Option(
             "--learning-rate",
             min=0.0,
-            help="Highest learning rate; default 0.1 for sgd, 0.001 for adamw, torch's default for others.",
+            help=f"Highest learning rate; default {SGD_RATE:g} for sgd, {ADAMW_RATE:g} for adamw, "
+            "torch's default for others.",
             rich_help_panel=UPDATES,
         ),
     ] = None
     momentum: Annotated[
         float | None,
         typer.Option(
-            "--momentum", help="Momentum, for optimizers that have it; default 0.9 for sgd.", rich_help_panel=UPDATES
+            "--momentum",
+            help=f"Momentum, for optimizers that have it; default {_SGD_MOMENTUM:g} for sgd.",
+            rich_help_panel=UPDATES,
         ),
     ] = None
     weight_decay: Annotated[
         float | None,
         typer.Option(
-            "--weight-decay", help="Weight decay; default 5e-4 for sgd, 0.01 for adamw.", rich_help_panel=UPDATES
+            "--weight-decay",
+            help=f"Weight decay; default {_SGD_DECAY:g} for sgd, {_ADAMW_DECAY:g} for adamw.",
+            rich_help_panel=UPDATES,
         ),
     ] = None
     schedule: Annotated[
@@ -153,11 +177,13 @@ class Rule:
         str | None,
         typer.Option(
             "--drops",
-            help="Fractions of the training after which multi-step drops to a tenth; default 0.5,0.75.",
+            help=f"Fractions of the training after which multi-step drops to a tenth; default {_DROPS}.",
             rich_help_panel=UPDATES,
         ),
     ] = None
     cycles: Annotated[
         int | None,
-        typer.Option("--cycles", help="Number of cycles of the cyclic schedule; default 4.", rich_help_panel=UPDATES),
+        typer.Option(
+            "--cycles", help=f"Number of cycles of the cyclic schedule; default {_CYCLES}.", rich_help_panel=UPDATES
+        ),
     ] = None

@@ -15,7 +15,7 @@ import typer
 
 from robustlab.cli.fields import Typed
 from robustlab.cli.recipes import ball
-from robustlab.cli.train_options import Length, Rule
+from robustlab.cli.train_options import BATCH_SIZE, EPOCHS, PRECISION, Length, Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,10 +58,10 @@ class Preset:
 
     model: str = "shallow-cnn"
     recipe: str = "standard"
-    epochs: int = 5
-    batch_size: int = 128
+    epochs: int = EPOCHS
+    batch_size: int = BATCH_SIZE
     rule: Rule = _RULE
-    precision: str = "fp32"
+    precision: str = PRECISION
     eps: str | None = None
     bn_mode: str | None = None
     steps: int | None = None
@@ -82,7 +82,7 @@ def robust(examples: Examples) -> Preset:
     often, at most a hundred times.
     """
     grey = _channels(examples) == 1
-    epochs = min(100, max(5, round(ROBUST_IMAGES / len(examples))))
+    epochs = min(100, max(EPOCHS, round(ROBUST_IMAGES / len(examples))))
     return Preset(
         model="batchnorm-cnn",
         recipe=ROBUST_RECIPE,

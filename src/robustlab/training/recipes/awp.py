@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -16,7 +16,7 @@ from robustlab.training.recipes import options as o
 from robustlab.training.recipes.cross_entropy import PgdOptions
 from robustlab.training.recipes.options import passed_to
 from robustlab.training.recipes.registry import register_recipe
-from robustlab.training.recipes.trades import TradesOptions, check_weight
+from robustlab.training.recipes.trades import STEP, TradesOptions, check_weight
 
 _TINY = 1e-20  # as in the released code: a gradient of 0 moves nothing
 
@@ -29,7 +29,7 @@ class AwpOptions:
     threat: o.Ball
     gamma: o.Gamma = 0.01
     steps: o.Steps = PgdOptions.steps
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = PgdOptions.step_size
+    step_size: Annotated[float | None, o.QUARTER.option] = PgdOptions.step_size
     mix: o.Mix = PgdOptions.mix
     bn_mode: o.BnMode = PgdOptions.bn_mode
     eps_warmup: o.EpsWarmup = PgdOptions.eps_warmup
@@ -50,7 +50,7 @@ class TradesAwpOptions:
     gamma: o.Gamma = 0.005
     beta: o.Beta = TradesOptions.beta
     steps: o.Steps = TradesOptions.steps
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = TradesOptions.step_size
+    step_size: Annotated[float | None, STEP.option] = TradesOptions.step_size
     bn_mode: o.BnMode = TradesOptions.bn_mode
     eps_warmup: o.EpsWarmup = TradesOptions.eps_warmup
     steps_warmup: o.StepsWarmup = TradesOptions.steps_warmup

@@ -77,7 +77,7 @@ class PgdOptions:
 
     threat: o.Ball
     steps: o.Steps = 7
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps / 4")] = None
+    step_size: Annotated[float | None, o.QUARTER.option] = None
     mix: o.Mix = 1.0
     bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
@@ -95,7 +95,7 @@ class FgsmOptions:
     """Options of Goodfellow's training: no random start, half of the loss on clean inputs."""
 
     threat: o.Ball
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    step_size: Annotated[float | None, o.WHOLE.option] = None
     mix: o.Mix = 0.5
     bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
@@ -190,8 +190,7 @@ def madry(
     of 2/255 at 8/255 on CIFAR-10. The released code lets
     the attack's passes move the running statistics of BatchNorm; ours do not.
     """
-    size = one_eps(threat) / 4 if step_size is None else step_size
-    attack = PGD(threat, steps, size)
+    attack = PGD(threat, steps, o.QUARTER.size(step_size, one_eps(threat)))
     return adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup, steps_warmup=steps_warmup)
 
 

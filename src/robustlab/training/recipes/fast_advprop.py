@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -35,7 +35,7 @@ class FastAdvPropOptions:
 
     threat: Annotated[ThreatModel, Budget(eps="1/255")]
     fraction: Annotated[float, Option("Fraction of each batch that becomes adversarial.")] = 0.2
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    step_size: Annotated[float | None, o.WHOLE.option] = None
     smoothing: o.Smoothing = 0.0
 
     def recipe(self) -> Recipe:
@@ -137,7 +137,7 @@ class FastAdvProp:
         """The starting points, one step uphill."""
         if start.grad is None:  # weight 0: no gradient
             return start.detach()
-        size = one_eps(self.threat) if self.step_size is None else self.step_size
+        size = o.WHOLE.size(self.step_size, one_eps(self.threat))
         return self.threat.project(x, start + size * self.threat.norm.steepest(own_gradient(start.grad, start)))
 
 

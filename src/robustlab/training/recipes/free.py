@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -28,7 +28,7 @@ class FreeOptions:
 
     threat: o.Ball
     replays: Annotated[int, Option("Updates with each batch.")] = 8
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    step_size: Annotated[float | None, o.WHOLE.option] = None
     eps_warmup: o.EpsWarmup = 0.0
 
     def recipe(self) -> Recipe:
@@ -101,7 +101,7 @@ class Free:
         backward(loss)
         with torch.no_grad():
             uphill = norm.steepest(own_gradient(delta.grad, delta))
-            moved = delta + uphill * (fraction * (eps if self.step_size is None else self.step_size))
+            moved = delta + uphill * (fraction * o.WHOLE.size(self.step_size, eps))
             state[_DELTA] = torch.cat([norm.project(moved, fraction * eps), carried[len(moved) :]])
         return measured(logits, loss, batch.y)
 

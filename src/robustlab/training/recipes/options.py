@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from robustlab.core import Attack, ThreatModel
@@ -68,8 +68,31 @@ def passed_to(make: Callable[..., R], options: object, *, without: tuple[str, ..
     return make(**{name: getattr(options, name) for name in names})
 
 
+@dataclass(frozen=True)
+class OfEps:
+    """The usual step size of a recipe, in words and as a length: a fraction of eps.
+
+    Args:
+        fraction: of eps.
+        words: the same for the help.
+    """
+
+    fraction: float
+    words: str
+
+    @property
+    def option(self) -> Option:
+        """Metadata of the field of the step size."""
+        return replace(STEP_SIZE, usual=self.words)
+
+    def size(self, step_size: float | None, eps: float) -> float:
+        """The step size that was given, or the usual one, in input units."""
+        return eps * self.fraction if step_size is None else step_size
+
+
 STEPS = Option("Steps of the attack.", min=1)
 STEP_SIZE = Option("Length of each step, in input units.")
+WHOLE, QUARTER = OfEps(1.0, "eps"), OfEps(0.25, "eps / 4")
 BN_MODE = Option("Mode of BatchNorm while inputs are made: train, or eval, which is faster.")
 MAGNITUDE = "Strength of the operations"
 Ball: TypeAlias = Annotated[ThreatModel, Budget()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -23,6 +23,7 @@ from robustlab.training.recipes.trades import check_weight
 from robustlab.training.training_twin import training_twin
 
 _LOG = logging.getLogger(__name__)
+_LONGER = o.OfEps(1.25, "1.25 eps")
 _ETA = 0x97AD  # names the draws of GradAlign's second point
 _X, _Y, _IDS, _BEST, _FIRED, _STEP = (f"alarm/{name}" for name in ("x", "y", "ids", "best", "fired", "step"))
 
@@ -33,7 +34,7 @@ class FastOptions:
     """Options of ``fast``."""
 
     threat: o.Ball
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="1.25 eps")] = None
+    step_size: Annotated[float | None, _LONGER.option] = None
     bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
 
@@ -49,7 +50,7 @@ class GradAlignOptions:
 
     threat: o.Ball
     weight: o.Weight = 0.2
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    step_size: Annotated[float | None, o.WHOLE.option] = None
     bn_mode: o.BnMode = "train"
     eps_warmup: o.EpsWarmup = 0.0
 
@@ -83,7 +84,7 @@ def fast(
     Source: Wong, Rice, Kolter, Fast is Better than Free, ICLR 2020, algorithm 3. Its schedule is ``OneCycle``, up to a
     learning rate of 0.2, with a weight decay of 5e-4.
     """
-    attack = FGSM(threat, 1.25 * one_eps(threat) if step_size is None else step_size, random_start=True)
+    attack = FGSM(threat, _LONGER.size(step_size, one_eps(threat)), random_start=True)
     return overfitting_alarm(adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup), threat)
 
 

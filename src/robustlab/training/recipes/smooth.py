@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from torch import nn
@@ -26,7 +26,7 @@ class SmoothOptions:
     """Options of ``smooth_adversarial``."""
 
     threat: o.Ball
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="eps")] = None
+    step_size: Annotated[float | None, o.WHOLE.option] = None
     mix: o.Mix = 1.0
     bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
@@ -65,7 +65,7 @@ def smooth_adversarial(
     Label smoothing of 0.1 as in the released code, which in one batch of five starts at the input itself; ours always
     starts at a random point.
     """
-    attack = PGD(threat, 1, one_eps(threat) if step_size is None else step_size)
+    attack = PGD(threat, 1, o.WHOLE.size(step_size, one_eps(threat)))
     return adversarial(attack, mix=mix, bn_mode=bn_mode, eps_warmup=eps_warmup, smoothing=smoothing)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
@@ -21,7 +21,8 @@ from robustlab.training.recipes.options import passed_to
 from robustlab.training.recipes.registry import register_recipe
 
 Against: TypeAlias = Literal["prediction", "label"]
-_STEP = 0.007 / 0.031  # of eps: the step size of both papers
+STEP = o.OfEps(0.007 / 0.031, "7/31 of eps")
+"""Step size of both papers."""
 _SURE = 1.0001  # MART's released code: keeps log(1 - p) finite where a wrong class has all the probability
 
 
@@ -33,7 +34,7 @@ class TradesOptions:
     threat: o.Ball
     beta: o.Beta = 6.0
     steps: o.Steps = 10
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
+    step_size: Annotated[float | None, STEP.option] = None
     bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
@@ -51,7 +52,7 @@ class MartOptions:
     threat: o.Ball
     beta: o.Beta = 6.0
     steps: o.Steps = 10
-    step_size: Annotated[float | None, replace(o.STEP_SIZE, usual="7/31 of eps")] = None
+    step_size: Annotated[float | None, STEP.option] = None
     bn_mode: o.BnMode = "eval"
     eps_warmup: o.EpsWarmup = 0.0
     steps_warmup: o.StepsWarmup = 0.0
@@ -149,7 +150,7 @@ class NearPGD:
 
     def search(self, call: Call) -> Tensor:
         """The adversarial inputs (N, ...) of a call."""
-        size = one_eps(self.threat) * _STEP if self.step_size is None else float(self.step_size)
+        size = STEP.size(self.step_size, one_eps(self.threat))
         x = call.x.to(torch.promote_types(call.x.dtype, torch.float32))
         start = x + self.spread * self.threat.width * call.streams.normal(x.shape[1:], dtype=x.dtype)
         region, step = self.threat.search_region(call.x), steepest(self.threat.norm, size, self.threat.bounds)
