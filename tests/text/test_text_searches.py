@@ -19,6 +19,7 @@ from robustlab.text import (
     Driver,
     Genetic,
     Greedy,
+    GreedyCoordinate,
     Swarm,
     TextRecipe,
     Untargeted,
@@ -116,6 +117,7 @@ SEARCHES = {
     "genetic": Genetic(12, 8),
     "one point": Genetic(12, 8, crossover="point", changes=2),
     "swarm": Swarm(12, 8),
+    "coordinate": GreedyCoordinate(10, 8),
 }
 
 
@@ -144,7 +146,7 @@ def test_populations_come_near_the_best(name: str) -> None:
     assert 0 < sum(possible) < 60
 
 
-@pytest.mark.parametrize("name", ["genetic", "one point", "swarm"])
+@pytest.mark.parametrize("name", ["genetic", "one point", "swarm", "coordinate"])
 def test_draws_depend_on_seed_and_id_alone(name: str) -> None:
     texts, labels = sentences(12, 7, 4)
     once = recipe(SEARCHES[name], AtMost(2))
@@ -219,6 +221,20 @@ class Flip:
         return [words.replaced(place, table.words[int(gains[place].argmax())])]
 
 
+def test_a_sample_of_everything_takes_the_best_change() -> None:
+    texts, labels = sentences(20, 5, 8)
+    whole = replace(recipe(GreedyCoordinate(1, 1000)), constraints=())
+    for text, outcome in zip(texts, attack(VICTIM, texts, labels, whole), strict=True):
+        single = [
+            cut(text).replaced(at, new).text for at, word in enumerate(text.split()) for new in Near().options(word)
+        ]
+        best = max(single, key=lambda one: (1 - probabilities([one])[0, outcome.label], one))
+        if outcome.changed:
+            assert outcome.adversarial == best
+        else:
+            assert 1 - probabilities([best])[0, outcome.label] <= outcome.score
+
+
 def test_a_swap_by_the_gradient_costs_one_query_and_one_gradient() -> None:
     def plain(texts: Sequence[Text]) -> np.ndarray:
         positive = [1 / (1 + math.exp(-sum(WEIGHTS[word] for word in str(text).split()))) for text in texts]
@@ -261,7 +277,14 @@ def test_populations_refuse_transformations_that_delete_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [lambda: Beam(0), lambda: Genetic(1), lambda: Genetic(temperature=0), lambda: Swarm(iterations=0)]
+    "made",
+    [
+        lambda: Beam(0),
+        lambda: Genetic(1),
+        lambda: Genetic(temperature=0),
+        lambda: Swarm(iterations=0),
+        lambda: GreedyCoordinate(0),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(made: object) -> None:
     with pytest.raises(ValueError, match="needs"):

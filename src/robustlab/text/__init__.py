@@ -1,6 +1,7 @@
 """Attacks on text classifiers: goal, transformations, constraints and search, each a value."""
 
 from robustlab.text.beam import Beam
+from robustlab.text.coordinate import GreedyCoordinate
 from robustlab.text.driver import Driver, Spent
 from robustlab.text.genetic import Genetic
 from robustlab.text.goals import KeepPrediction, Targeted, Untargeted
@@ -13,7 +14,7 @@ from robustlab.text.victims import Victim, WordGradients, victim
 from robustlab.text.words import Words, cut
 
 __all__ = [
-    "AttackSettings", "Beam", "Change", "Driver", "Genetic", "Greedy", "KeepPrediction", "Scored", "Spent", "Swarm",
-    "Targeted", "Task", "TextOutcome", "TextRecipe", "Untargeted", "Victim", "WordGradients", "WordTable", "Words",
-    "attack", "cut", "victim",
+    "AttackSettings", "Beam", "Change", "Driver", "Genetic", "Greedy", "GreedyCoordinate", "KeepPrediction",
+    "Scored", "Spent", "Swarm", "Targeted", "Task", "TextOutcome", "TextRecipe", "Untargeted", "Victim",
+    "WordGradients", "WordTable", "Words", "attack", "cut", "victim",
 ]  # fmt: skip
