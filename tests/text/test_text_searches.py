@@ -159,7 +159,7 @@ def test_draws_depend_on_seed_and_id_alone(name: str) -> None:
         )  # fmt: skip
         assert alone == [whole[number]]
     other = attack(VICTIM, texts, labels, once, settings=AttackSettings(seed=2))
-    assert [one.asked for one in other] != [one.asked for one in whole]
+    assert other != whole
 
 
 @pytest.mark.parametrize("search", [*SEARCHES.values(), Greedy()], ids=[*SEARCHES.keys(), "greedy"])
