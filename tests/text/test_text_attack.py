@@ -239,7 +239,7 @@ def test_what_is_no_text_or_class_gets_a_sentence(texts: object, labels: object,
 
 
 def test_a_thing_that_is_no_transformation_gets_a_sentence() -> None:
-    with pytest.raises(ValueError, match="needs options, rewrites, proposals or swaps"):
+    with pytest.raises(ValueError, match="needs options, draws, rewrites, proposals or swaps"):
         found("good", recipe=replace(RECIPE, transformations=(object(),)))  # type: ignore[arg-type]
 
 

@@ -105,6 +105,24 @@ class WordOptions(Protocol):
 
 
 @runtime_checkable
+class Draws(Protocol):
+    """A random transformation of one word."""
+
+    @property
+    def name(self) -> str:
+        """Words for tables."""
+
+    def draws(self, word: str, number: int) -> Sequence[str]:
+        """Words to put in its place.
+
+        Args:
+            word: to change.
+            number: in 0..2**64 - 1, drawn for the seed, the example, the place of the word in the original and the word
+                alone; all chance comes from it.
+        """
+
+
+@runtime_checkable
 class Rewrites(Protocol):
     """A transformation that sees the whole text."""
 
@@ -149,7 +167,7 @@ class Swaps(Protocol):
         """
 
 
-Transformation: TypeAlias = WordOptions | Rewrites | Proposals | Swaps
+Transformation: TypeAlias = WordOptions | Draws | Rewrites | Proposals | Swaps
 
 
 class WordTable(NamedTuple):

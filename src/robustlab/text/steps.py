@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robustlab.text.parts import (
     Ask,
     Change,
+    Draws,
     OnWords,
     Proposals,
     Rewrites,
@@ -125,6 +126,10 @@ def _transformed(task: Task, number: int, words: Words, position: int) -> Steps[
     kind, transformation = task.plan.kinds[number]
     if kind is WordOptions:
         return words.replaced_all(position, _options(task, number, words, position))
+    if kind is Draws:
+        word = words.words[position]
+        drawn = cast(Draws, transformation).draws(word, task.draw(number, words.origin[position], word))
+        return words.replaced_all(position, drawn)
     if kind is Rewrites:
         return cast(Rewrites, transformation).rewrites(words, position)
     if kind is Proposals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from robustlab.core import fold_in
 from robustlab.core.types import Text
 from robustlab.text.parts import (
     Costly,
+    Draws,
     OnPositions,
     OnTexts,
     OnWords,
@@ -68,13 +70,13 @@ class Plan:
 def _kind(transformation: Transformation) -> type:
     """The protocol that a transformation follows.
 
-    Raises: ValueError if it has none of the four methods.
+    Raises: ValueError if it has none of the methods.
     """
-    for kind in (WordOptions, Rewrites, Proposals, Swaps):
+    for kind in (WordOptions, Draws, Rewrites, Proposals, Swaps):
         if isinstance(transformation, kind):
             return kind
     raise ValueError(
-        f"{type(transformation).__name__} is no transformation: it needs options, rewrites, proposals or swaps"
+        f"{type(transformation).__name__} is no transformation: it needs options, draws, rewrites, proposals or swaps"
     )
 
 
@@ -155,6 +157,11 @@ class Task:
         scores = np.round(goal.scores(rows, words, self), self.victim.decimals).tolist()
         done = goal.done(rows, words, self).tolist()
         return list(map(Scored, words, scores, done, rows))
+
+    def draw(self, *labels: object) -> int:
+        """A random number in 0..2**64 - 1 for labels; it depends on the seed, the id and them alone."""
+        key = repr((int(self.plan.seed), int(self.id), *labels)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
 
     def adopt(self, scored: Scored) -> None:
         """Takes a text as the best so far."""
