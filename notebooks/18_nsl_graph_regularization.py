@@ -174,13 +174,18 @@ for name, values in found.items():
     print(f"{name:12}", ", ".join(f"{value:.1%}" for value in values))
 
 # %%
-gains = [after - before for before, after in zip(found["labels alone"], found["ImageNet"], strict=True)]
-assert min(gains) > 0.02
+gains = {name: torch.tensor(found[name]) - torch.tensor(found["labels alone"]) for name in graphs}
+for name, gain in gains.items():
+    print(f"{name:12} {gain.mean():+.3f} over labels alone, least {gain.min():+.3f}, most {gain.max():+.3f}")
+assert gains["ImageNet"].mean() > 0.02
+assert gains["ImageNet"].min() > 0
 
 # %% [markdown]
-# Both graphs are about equally pure, and so is one of pixels (exercise 2). The gain depends on information in the edges
-# that a hundred labels do not contain. The autoencoder joins images with similar pixels, which are similar for the
-# network anyway; the other graph contains knowledge from a million photographs.
+# The gain depends on which hundred images have labels: in the full budget it was between two and eight points for three
+# seeds. Both graphs are about equally pure, and so is one of pixels (exercise 2), but what helps is information that a
+# hundred labels do not contain. The autoencoder joins images with similar pixels, many of which are similar for the
+# network anyway; the other graph contains knowledge from a million photographs. Three seeds are too few to say by how
+# much the second is better than the first.
 #
 # The images need no labels here, but the network behind the graph was trained with ImageNet's labels. The claim
 # `graph-few-labels` makes the same comparison with all 60,000 images, and includes virtual adversarial training.
