@@ -28,11 +28,11 @@ class Ring:
 
     words = ("good", "fine", "great", "nice")
 
-    def neighbours(self, word: str, n: int) -> Sequence[str]:
+    def neighbours(self, word: str, n: int) -> Sequence[tuple[str, float]]:
         if word not in self.words:
             return []
         at = self.words.index(word)
-        return [self.words[(at + step) % 4] for step in range(1, 4)][:n]
+        return [(self.words[(at + step) % 4], 1 - step / 4) for step in range(1, 4)][:n]
 
 
 def test_neighbours_come_in_the_case_of_the_word() -> None:

@@ -12,8 +12,8 @@ from robustlab.text.passages import matched_case
 class Near(Protocol):
     """Word vectors that know the neighbours of a word."""
 
-    def neighbours(self, word: str, n: int) -> Sequence[str]:
-        """The n nearest other words, the nearest first; none for an unknown word."""
+    def neighbours(self, word: str, n: int) -> Sequence[tuple[str, float]]:
+        """The n nearest other words with their cosines, the nearest first; none for an unknown word."""
 
 
 @dataclass(frozen=True)
@@ -62,4 +62,4 @@ class Neighbours:
 
     def options(self, word: str) -> Sequence[str]:
         """The neighbours, the nearest first."""
-        return [matched_case(one, word) for one in self.vectors.neighbours(word.lower(), self.count)]
+        return [matched_case(one, word) for one, _ in self.vectors.neighbours(word.lower(), self.count)]
