@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from robustlab.core import DataError
 from robustlab.models import SentenceClassifier, load, save, sentence_classifier
+from robustlab.models.sentence_classifier import word_pieces
 
 WORDS = [
     *("[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
@@ -88,9 +89,14 @@ def test_it_comes_back_from_its_file(folder: Path, tmp_path: Path) -> None:
 
 
 def test_folders_that_are_no_bert_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"lacks config.json, model.safetensors, vocab.txt: give the folder of a BERT"):
+    with pytest.raises(DataError, match=r"lacks config.json and model.safetensors: give the folder of a BERT"):
         sentence_classifier(tmp_path)
     home = shutil.copytree(folder, tmp_path / "copy")
+    (home / "vocab.txt").unlink()
+    with pytest.raises(DataError, match=r"lacks vocab.txt and tokenizer.json"):
+        sentence_classifier(home, length=16)
+    word_pieces(WORDS).save(str(home / "tokenizer.json"))
+    assert sentence_classifier(home, length=16).words == tuple(WORDS)
     settings = json.loads((home / "config.json").read_text())
     (home / "config.json").write_text(json.dumps({**settings, "model_type": "roberta"}))
     with pytest.raises(DataError, match="no plain BERT \\(model_type is 'roberta', not 'bert'\\)"):

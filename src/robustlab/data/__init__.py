@@ -19,6 +19,7 @@ from robustlab.data.text_resources import (
     describe_text,
     text_resource,
 )
+from robustlab.data.tokens import Tokens
 from robustlab.data.unlabelled import WithoutLabels
 from robustlab.data.wrapped import examples
 from robustlab.runs.progress import progress_bars
@@ -35,6 +36,7 @@ __all__ = [
     "Sentences",
     "TextDescription",
     "TextResource",
+    "Tokens",
     "WithoutLabels",
     "apart",
     "describe",

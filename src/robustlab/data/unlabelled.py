@@ -12,8 +12,8 @@ from torch import Tensor
 from robustlab.core.kinds import typed
 from robustlab.core.random import subset
 from robustlab.core.types import Batch, Examples
-from robustlab.data.memory import InMemory
 from robustlab.data.splits import Part
+from robustlab.data.tokens import RESIDENT
 
 _HASHED, _READ = 256, 1000
 
@@ -50,7 +50,7 @@ class WithoutLabels:
     def sha256(self) -> str:
         """SHA-256 of length and inputs: of all where they are in memory, else of a fixed sample of 256."""
         count = len(self)
-        ids = torch.arange(count) if isinstance(innermost(self), InMemory) else subset(count, min(_HASHED, count))
+        ids = torch.arange(count) if isinstance(innermost(self), RESIDENT) else subset(count, min(_HASHED, count))
         digest = hashlib.sha256(str(count).encode())
         for part in ids.split(_READ):
             x = self.batch(part).x.contiguous()

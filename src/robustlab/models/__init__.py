@@ -17,7 +17,7 @@ from robustlab.models.smooth import ParametricSoftplus, SmoothReLU, functional_r
 from robustlab.models.split_bn import exported, merged, split_bn
 from robustlab.models.tfidf import TfidfClassifier, fit_tfidf, tfidf_from, tfidf_of
 from robustlab.models.timm_models import Shape
-from robustlab.models.word_cnn import WordCNN, vocabulary_of
+from robustlab.models.word_cnn import WordCNN, vocabulary_of, word_cnn
 
 __all__ = [
     "BatchNormCNN",
@@ -54,4 +54,5 @@ __all__ = [
     "tfidf_from",
     "tfidf_of",
     "vocabulary_of",
+    "word_cnn",
 ]

@@ -174,7 +174,8 @@ def sentence_classifier(folder: str | Path, *, classes: int = 2, length: int = 6
     """A classifier on a published BERT, whose head has random weights.
 
     Args:
-        folder: with ``config.json``, ``model.safetensors`` and ``vocab.txt``, such as that of all-MiniLM-L6-v2.
+        folder: with ``config.json``, ``model.safetensors`` and ``vocab.txt`` or ``tokenizer.json``, such as that of
+            all-MiniLM-L6-v2.
         classes: number K of classes.
         length: number of tokens at which texts are cut.
         seed: of the weights of the head; the global random state is not touched.
@@ -183,7 +184,7 @@ def sentence_classifier(folder: str | Path, *, classes: int = 2, length: int = 6
     """
     home = Path(folder)
     settings = _settings(home)
-    words = (home / "vocab.txt").read_text("utf-8").rstrip("\n").split("\n")
+    words = _vocabulary(home)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = SentenceClassifier(
@@ -248,9 +249,9 @@ def _own_names(published: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 
 def _settings(home: Path) -> dict[str, int]:
-    missing = [name for name in ("config.json", "model.safetensors", "vocab.txt") if not (home / name).is_file()]
+    missing = [name for name in ("config.json", "model.safetensors") if not (home / name).is_file()]
     if missing:
-        raise DataError(f"{home} lacks {', '.join(missing)}: give the folder of a BERT with these files")
+        raise DataError(f"{home} lacks {' and '.join(missing)}: give the folder of a BERT with these files")
     try:
         found = json_in(home / "config.json")
     except ValueError as error:
@@ -260,6 +261,20 @@ def _settings(home: Path) -> dict[str, int]:
     if wrong:
         raise DataError(f"{home} is no plain BERT ({'; '.join(wrong)}): give the model itself to robustlab.text.victim")
     return cast("dict[str, int]", given)
+
+
+def _vocabulary(home: Path) -> list[str]:
+    """Pieces of words of a published BERT, from either of two files."""
+    plain, rich = home / "vocab.txt", home / "tokenizer.json"
+    if plain.is_file():
+        return plain.read_text("utf-8").rstrip("\n").split("\n")
+    if not rich.is_file():
+        raise DataError(f"{home} lacks vocab.txt and tokenizer.json: give the folder of a BERT with one of them")
+    try:
+        numbers = cast(Any, json_in(rich))["model"]["vocab"]
+        return sorted(numbers, key=numbers.__getitem__)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{rich} is damaged, or of a tokenizer that is no WordPiece: {error}") from error
 
 
 def _check(words: Sequence[str] | int, width: int, heads: int, positions: int, length: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustlab.core.kinds import typed
@@ -138,6 +139,41 @@ def vocabulary_of(texts: Sequence[str], *, least: int = 1, known: Sequence[str] 
             counts[token] = counts.get(token, 0) + 1
     kept = set(counts) if known is None else set(known)
     return (*SPECIAL, *sorted(word for word, count in counts.items() if count >= least and word in kept))
+
+
+@typed
+def word_cnn(
+    texts: Sequence[str],
+    *,
+    vectors: tuple[Sequence[str], NDArray[np.floating]] | None = None,
+    classes: int = 2,
+    least: int = 2,
+    seed: int = 0,
+) -> WordCNN:
+    """A word CNN with the vocabulary of some texts, to be trained.
+
+    Args:
+        texts: for training.
+        vectors: words and their published embeddings (V, d), from which those of the same words start; the others are
+            drawn with the same spread. None: all are drawn, with 50 dimensions.
+        classes: number K of classes.
+        least: times that a word must occur.
+        seed: of the initial weights; the global random state is not touched.
+    """
+    words = vocabulary_of(texts, least=least)
+    matrix = None if vectors is None else torch.as_tensor(np.asarray(vectors[1]))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = WordCNN(words, classes, width=50 if matrix is None else matrix.shape[1])
+        if vectors is not None and matrix is not None:
+            rows = {word: row for row, word in enumerate(vectors[0])}
+            known = [(place, rows[word]) for place, word in enumerate(words) if word in rows]
+            places, found = (torch.tensor(list(part), dtype=torch.int64) for part in zip(*known, strict=True))
+            with torch.no_grad():
+                chosen = matrix[found].to(model.embeddings.weight.dtype)
+                model.embeddings.weight[PAD + 1 :].mul_(chosen.std())
+                model.embeddings.weight[places] = chosen
+    return model.eval()
 
 
 def _single(text: Text) -> str:

@@ -28,6 +28,7 @@ from robustlab.training.recipes.virtual import VAT, Unlabelled, vat
 from robustlab.training.schedule import Constant, Cosine, Cyclic, MultiStep, OneCycle
 from robustlab.training.self_training import SelfTrained, SelfTraining, self_train
 from robustlab.training.settings import History, Settings
+from robustlab.training.texts import accuracy_on, tokens
 from robustlab.training.trackers import combined, mlflow, tensorboard, trackers
 from robustlab.training.update import DivergedError
 
@@ -37,12 +38,13 @@ __all__ = [
     "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "NoisyStudent", "OneCycle",
     "Option",
     "OverfittingAlarm", "Plan", "PseudoLabelled", "PseudoLabels", "RandAugment", "SelfTrained",
-    "SelfTraining", "Settings", "SmoothIn", "Standard", "Unlabelled", "Unnoised", "adamw", "adversarial", "advprop",
+    "SelfTraining", "Settings", "SmoothIn", "Standard", "Unlabelled", "Unnoised", "accuracy_on", "adamw",
+    "adversarial", "advprop",
     "augmented", "augmix", "awp", "cached_features", "combined",
     "corrupted", "fast", "fast_advprop", "finetune", "fit", "free",
     "gaussian_noise", "grad_align", "latest", "layer_groups", "madry", "mart", "mlflow", "new_head",
     "noisy_student", "overfitting_alarm", "perturbed_once", "pseudo_labels", "register_recipe",
     "self_train", "sgd",
-    "smooth_adversarial", "smooth_in", "standard", "tensorboard", "trackers", "trades", "tuned",
+    "smooth_adversarial", "smooth_in", "standard", "tensorboard", "tokens", "trackers", "trades", "tuned",
     "unnoised", "vat",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from robustlab.core import Batch, DataError, Examples, fold_in
 from robustlab.core.processes import sendable, tried
 from robustlab.core.user_code import batch_of
-from robustlab.data import InMemory
+from robustlab.data.tokens import RESIDENT
 from robustlab.data.unlabelled import innermost
 from robustlab.data.wrapped import FromDataset
 from robustlab.training import seeds
@@ -140,7 +140,7 @@ def fetched(examples: Examples, ids: Tensor, seed: int) -> Batch:
 
 
 def _resident(examples: Examples) -> bool:
-    return isinstance(innermost(examples), InMemory)
+    return isinstance(innermost(examples), RESIDENT)
 
 
 def _by_item(examples: Examples) -> bool:
