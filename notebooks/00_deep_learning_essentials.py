@@ -5,8 +5,8 @@
 #
 # A classifier turns an image into ten numbers, one per class, and predicts the class with the largest number. Learning
 # means changing millions of weights a little, again and again, in the direction that improves these numbers; the
-# direction is a gradient. All attacks and defences in this workshop are built on these two ideas. We therefore look at
-# both closely: we compute a gradient by hand, check it with torch, train a network on real images, and examine its
+# direction is a gradient. All attacks and defences in this workshop are built on these two ideas. We therefore study
+# both: we compute a gradient by hand, check it with torch, train a network on real images, and examine its
 # mistakes.
 
 # %%
@@ -221,7 +221,7 @@ assert 0.7 < linear_accuracy < 0.86
 # %% [markdown]
 # ## A convolutional network
 #
-# With one template per class, a bag that moves by three pixels no longer matches its template. A *convolution* looks at
+# With one template per class, a bag that moves by three pixels no longer matches its template. A *convolution* sees
 # small windows and uses the same weights in all of them. The workshop's network has two convolutions and two dense
 # layers, with ReLUs and poolings between them.
 
@@ -241,7 +241,7 @@ assert max(weights_of, key=weights_of.__getitem__) == "head.1.weight"
 # reproducible: the same seed gives the same network, bit for bit.
 #
 # After each epoch we measure accuracy on images that are *not* used for training. These are not the test images: if we
-# looked at the test images after each epoch and stopped or changed something because of the result, we would indirectly
+# measured on the test images after each epoch and changed something because of the result, we would indirectly
 # train on them. So 5,000 training images are *held out* for validation, and the test images are used only at the end.
 # (The full budget trains three times as long.)
 
@@ -372,11 +372,11 @@ assert (sure[~right] > 0.8).double().mean() > 0.1
 # fraction of images of this class among the images that are classified as it. Which class has the lowest?
 
 # %% tags=["solution"]
-said = confusion.sum(dim=0)
-precision = confusion.diagonal() / said
-print("predicted most often:", test.classes[said.argmax()], " least often:", test.classes[said.argmin()])
+guessed = confusion.sum(dim=0)
+precision = confusion.diagonal() / guessed
+print("predicted most often:", test.classes[guessed.argmax()], " least often:", test.classes[guessed.argmin()])
 print("lowest precision:", test.classes[precision.argmin()], f"{precision.min():.0%}")
-assert said.sum() == 10_000
+assert guessed.sum() == 10_000
 
 # %% [markdown]
 # **2.** Compute the derivative of the loss with respect to the *pixels* of one batch, by hand for the linear classifier

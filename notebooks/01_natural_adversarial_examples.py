@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Natural adversarial examples
 #
-# **What fools a network when nobody tries to fool it?**
+# **Which unmodified images fool a network?**
 #
 # In most of the other notebooks an attacker changes the images. In this notebook there is no attacker: images are
 # corrupted by fog, noise or a poor camera, or they are unmodified photographs that the network misclassifies. These
@@ -90,7 +90,7 @@ print(", ".join(f"{value:.1%}" for value in by_severity))
 assert by_severity == sorted(by_severity, reverse=True)
 
 # %% [markdown]
-# These are averages over random noise and random fog; nobody searched for the worst case. An attacker does. With a
+# These are averages over random noise and random fog, without a search for the worst case. An attacker does. With a
 # change of the same size in each pixel an attack fools far more images, as notebook 02 shows.
 #
 # ## Natural adversarial examples
@@ -127,15 +127,17 @@ rows = [(labels == k).nonzero()[:, 0] for k in range(10)]
 counts = batch.y.bincount(minlength=10)
 control = torch.cat([ids[subset(len(ids), int(n), seed=SEED)] for ids, n in zip(rows, counts, strict=True)])
 sets = {"hard": batch, "of the same classes": test.batch(control)}
-shares = {}
+accuracies = {}
 for name, net in {"batchnorm-cnn (on the committee)": model, **others}.items():
     rights = [net(part.x).argmax(dim=1) == part.y for part in sets.values()]
-    shares[name] = [clopper_pearson(int(right.sum()), len(right)) for right in rights]
-    said = "  ".join(f"{k}: {s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for k, s in zip(sets, shares[name], strict=True))
-    print(f"{name}\n  accuracy {said}")
+    accuracies[name] = [clopper_pearson(int(right.sum()), len(right)) for right in rights]
+    text = "  ".join(
+        f"{k}: {s.value:.1%} [{s.low:.1%}, {s.high:.1%}]" for k, s in zip(sets, accuracies[name], strict=True)
+    )
+    print(f"{name}\n  accuracy {text}")
 
 # %%
-assert all(shares[name][0].high < shares[name][1].low for name in others)
+assert all(accuracies[name][0].high < accuracies[name][1].low for name in others)
 
 # %% [markdown]
 # The two networks that were not on the committee fail on these images far more often than on other images of the same
@@ -146,9 +148,9 @@ assert all(shares[name][0].high < shares[name][1].low for name in others)
 # %%
 # alt: 24 hard pictures of clothes, each with its class and with the prediction of a network of another architecture.
 shown = batch.x[subset(len(hard), 24, seed=SEED)], batch.y[subset(len(hard), 24, seed=SEED)]
-said = others["inverted-cnn"](shown[0]).argmax(dim=1)
+answers = others["inverted-cnn"](shown[0]).argmax(dim=1)
 figure, axes = plt.subplots(4, 6, figsize=(9.5, 8), layout="constrained")
-for axis, image, label, answer in zip(axes.flat, *shown, said, strict=True):
+for axis, image, label, answer in zip(axes.flat, *shown, answers, strict=True):
     axis.imshow(image[0], cmap="gray", vmin=0, vmax=1)
     axis.set_title(f"{test.classes[label]}\nseen as {test.classes[answer]}", fontsize="small")
     axis.axis("off")
@@ -166,8 +168,8 @@ net = models.load("efficientnet-lite0")
 shots = photos.batch(torch.arange(len(photos)))
 with torch.no_grad():
     sure, seen = net(shots.x).softmax(dim=1).max(dim=1)
-for label, share, answer in zip(shots.y, sure, seen, strict=True):
-    print(f"{photos.classes[label].split(',')[0]:22} seen as {photos.classes[answer].split(',')[0]} ({share:.0%})")
+for label, confidence, answer in zip(shots.y, sure, seen, strict=True):
+    print(f"{photos.classes[label].split(',')[0]:22} seen as {photos.classes[answer].split(',')[0]} ({confidence:.0%})")
 
 # %% [markdown]
 # One photograph under corruptions of increasing severity:
@@ -181,9 +183,9 @@ for row, name in zip(axes, ("snow", "glass_blur"), strict=True):
     for severity, axis in enumerate(row, start=1):
         harmed = corruption(name)(cat, severity=severity)
         with torch.no_grad():
-            share, answer = net(harmed).softmax(dim=1)[0].max(dim=0)
+            confidence, answer = net(harmed).softmax(dim=1)[0].max(dim=0)
         axis.imshow(harmed[0].permute(1, 2, 0))
-        axis.set_title(f"{photos.classes[answer].split(',')[0]} ({share:.0%})", fontsize="small")
+        axis.set_title(f"{photos.classes[answer].split(',')[0]} ({confidence:.0%})", fontsize="small")
         axis.axis("off")
 plt.show()
 

@@ -131,7 +131,7 @@ assert (x_adv - x).abs().max() <= eps + 1e-6
 assert fooled.double().mean() > 0.2
 
 # %% [markdown]
-# ## How linear is the network?
+# ## Linearity of the network near an image
 #
 # The formula predicts the loss at the attacked images from one gradient. We compare the prediction with the actual loss
 # of the network for increasing budgets, and with *random noise* of the same budget.

@@ -55,7 +55,7 @@ assert all(int(k) in (photo.label, *photo.also) for k, photo in zip(y, photos, s
 
 # %% [markdown]
 # We use the predictions of the network as labels `y`. For the cat, *Egyptian cat* and *tiger cat* have similar
-# probabilities and both are acceptable, so "misclassified" means little here. We look at the loss instead.
+# probabilities and both are acceptable, so "misclassified" means little here. We use the loss instead.
 #
 # ## One step overshoots
 #
@@ -245,9 +245,9 @@ result = evaluate(model, test, attacks=attacks, eps=budgets, n=1000 if QUICK els
 #   grows with eps.
 figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
 for curve in result.curves[:2]:
-    where, shares = [p.eps for p in curve.points], [p.robust for p in curve.points]
-    axis.plot(where, [s.value for s in shares], "o-", label=curve.attack)
-    axis.fill_between(where, [s.low for s in shares], [s.high for s in shares], alpha=0.2)
+    where, accuracies = [p.eps for p in curve.points], [p.robust for p in curve.points]
+    axis.plot(where, [s.value for s in accuracies], "o-", label=curve.attack)
+    axis.fill_between(where, [s.low for s in accuracies], [s.high for s in accuracies], alpha=0.2)
 axis.set(xlabel="eps", ylabel="robust accuracy", ylim=(0, 1))
 axis.legend()
 plt.show()
@@ -263,7 +263,7 @@ assert pgd[0.1].value < 0.5 * fgsm[0.1].value
 # The two intervals do not overlap: FGSM overestimates the robustness of this network, more so for larger budgets.
 # Report the result of the strongest attack that was run.
 #
-# ## How many steps are enough?
+# ## The number of steps
 #
 # An evaluation should show that more steps do not change its result.
 
@@ -275,7 +275,7 @@ wrong = {n: misclassified(model(PGD(at, steps=n)(model, x, y, ids=ids)), y).doub
 # %%
 # alt: Accuracy at eps 0.05 over the number of steps: it falls from 1 to 10 steps and is level afterwards.
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
-axis.semilogx(wrong.keys(), [1 - share for share in wrong.values()], "o-", base=2)
+axis.semilogx(wrong.keys(), [1 - accuracy for accuracy in wrong.values()], "o-", base=2)
 axis.set(xlabel="steps", ylabel="accuracy at eps 0.05")
 axis.set_xticks(counts, counts)
 plt.show()
@@ -285,7 +285,7 @@ assert wrong[10] > wrong[1] + 0.1
 assert abs(wrong[40] - wrong[20]) < 0.03
 
 # %% [markdown]
-# ## Do all starts end at the same loss?
+# ## The loss at the end, from many starts
 #
 # The loss is not concave, so the attack ends at a local maximum. We start 25 times at random points around each of
 # eight images and compare the final losses.

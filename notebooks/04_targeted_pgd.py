@@ -108,7 +108,7 @@ ours = FGSM(at)(model, x, y, target=target, stop="never")
 torch.testing.assert_close(ours, by_hand, atol=1e-6, rtol=0)
 
 # %% [markdown]
-# ## Targeted or untargeted: which is harder?
+# ## Targeted and untargeted attacks compared
 #
 # `Targeted` chooses targets by a rule: a random wrong class, the runner-up of the clean image, or the class that the
 # network finds least likely.
@@ -126,19 +126,19 @@ result = evaluate(model, test, attacks=attacks, eps=[0.05, 0.1], n=500 if QUICK 
 # %%
 reached = {}
 for r in result.results:
-    share = r.success if r.target_reached is None else r.target_reached
-    reached[r.attack, r.eps] = share
-    print(f"eps {r.eps:4.2f}  {r.attack:13}  {share.value:6.1%}  [{share.low:.1%}, {share.high:.1%}]")
+    fraction = r.success if r.target_reached is None else r.target_reached
+    reached[r.attack, r.eps] = fraction
+    print(f"eps {r.eps:4.2f}  {r.attack:13}  {fraction.value:6.1%}  [{fraction.low:.1%}, {fraction.high:.1%}]")
 
 # %%
 # alt: Bars of success at two budgets: untargeted and second most likely are highest, random targets lower, least likely
 #   ones lowest; all are higher at the larger budget.
 figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
 for shift, eps in ((-0.2, 0.05), (0.2, 0.1)):
-    shares = [reached[name, eps] for name in attacks]
-    bars = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+    fractions = [reached[name, eps] for name in attacks]
+    bars = [[s.value - s.low for s in fractions], [s.high - s.value for s in fractions]]
     places = [k + shift for k in range(len(attacks))]
-    axis.bar(places, [s.value for s in shares], 0.4, yerr=bars, label=f"eps {eps}")
+    axis.bar(places, [s.value for s in fractions], 0.4, yerr=bars, label=f"eps {eps}")
 axis.set_xticks(range(len(attacks)), list(attacks))
 axis.set(ylabel="success", ylim=(0, 1.05))
 axis.legend()
@@ -170,9 +170,9 @@ hit = at_target(model(ends), pairs_target).double()
 # alt: Map of success by true class and target: brightest among tops and among shoes, dark from trousers, coats and
 #   boots to most of the others.
 cells = pairs_y * 10 + pairs_target
-share = torch.bincount(cells, hit, minlength=100) / torch.bincount(cells, minlength=100)
+fraction = torch.bincount(cells, hit, minlength=100) / torch.bincount(cells, minlength=100)
 figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
-picture = axis.imshow(share.view(10, 10), cmap="viridis", vmin=0, vmax=1)
+picture = axis.imshow(fraction.view(10, 10), cmap="viridis", vmin=0, vmax=1)
 axis.set_xticks(range(10), test.classes, rotation=60, ha="right")
 axis.set_yticks(range(10), test.classes)
 axis.set(xlabel="target", ylabel="true class", title="fraction that reaches the target, eps 0.1")
@@ -180,7 +180,7 @@ figure.colorbar(picture)
 plt.show()
 
 # %%
-table = share.view(10, 10)
+table = fraction.view(10, 10)
 tops, shoes = [0, 2, 4, 6], [5, 7, 9]
 tops_to_tops = table[tops][:, tops].nanmean()
 tops_to_shoes = table[tops][:, shoes].nanmean()

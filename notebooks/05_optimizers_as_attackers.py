@@ -71,7 +71,7 @@ assert right.double().mean() > 0.75
 # $g$. SGD and momentum do. `OptimizerPGD` takes any of them, and any optimizer of `torch.optim`.
 
 # %% [markdown]
-# ## How long is a gradient?
+# ## The length of a gradient
 #
 # If all images had gradients of the same size, the scale would not matter: the learning rate could absorb it.
 
@@ -199,9 +199,9 @@ plt.show()
 
 # %%
 for one in found.swept:
-    share, seen = one.robust(one.steps), found.compared(one, one.steps)
+    fraction, seen = one.robust(one.steps), found.compared(one, one.steps)
     print(
-        f"{one.title:18} {share.value:.3f} [{share.low:.3f}, {share.high:.3f}], "
+        f"{one.title:18} {fraction.value:.3f} [{fraction.low:.3f}, {fraction.high:.3f}], "
         f"over sign {seen.difference:+.3f} [{seen.low:+.3f}, {seen.high:+.3f}], p {seen.p_value:.2g}"
     )
 
@@ -259,7 +259,7 @@ assert min(robust_network.corrected(20).values()) > 0.05
 # point. On the robust network there is no significant difference between the rules: the images that can be fooled are
 # fooled within a few steps of any rule.
 #
-# ## How much tuning is needed?
+# ## The cost of tuning
 #
 # We compare the range of learning rates that come within two points of the best one, on the tuning images. A wider
 # range needs less tuning. (If a line ends at a dot, the grid ended there.)
@@ -313,7 +313,7 @@ assert all(rule.passes_to(one.lowest + 0.01) <= one.swept[0].passes_to(one.lowes
 half = len(x) // 2
 
 
-def stands(attack, rows):
+def still_robust(attack, rows):
     x_adv = attack(model, x[rows], y[rows], ids=ids[rows])
     return float((~misclassified(model(x_adv), y[rows])).double().mean())
 
@@ -321,10 +321,10 @@ def stands(attack, rows):
 nadam = {lr: OptimizerPGD(at, TorchOptimizer(torch.optim.NAdam, {"lr": lr}), 20) for lr in (0.003, 0.01, 0.03)}
 
 # %% tags=["solution"]
-lr = min(nadam, key=lambda lr: stands(nadam[lr], slice(None, half)))
+lr = min(nadam, key=lambda lr: still_robust(nadam[lr], slice(None, half)))
 rest = slice(half, None)
-print(f"NAdam at {lr}: {stands(nadam[lr], rest):.3f}, sign rule: {stands(PGD(at, 20, 0.01), rest):.3f}")
-assert abs(stands(nadam[lr], rest) - stands(PGD(at, 20, 0.01), rest)) < 0.08
+print(f"NAdam at {lr}: {still_robust(nadam[lr], rest):.3f}, sign rule: {still_robust(PGD(at, 20, 0.01), rest):.3f}")
+assert abs(still_robust(nadam[lr], rest) - still_robust(PGD(at, 20, 0.01), rest)) < 0.08
 
 # %% [markdown]
 # **2.** Use SGD with a learning rate of one million. Where in the ball do the images end, and why does the attack still

@@ -5,7 +5,7 @@
 #
 # A robust accuracy is the fraction of images that no attack has fooled. If the attacks fail, it is high and wrong. We
 # build three "defences" of one line each that the usual attacks do not break, find the reason, and break them. Then,
-# with an attack that works, we look at the meaning of an interval, and at how many images are needed to compare two
+# with an attack that works, we examine the meaning of an interval, and how many images are needed to compare two
 # networks.
 
 # %%
@@ -96,9 +96,9 @@ results = {k: evaluate(model, test, attacks=usual, n=n, settings=Settings(name=k
 bars = {"no attack": [r.clean.accuracy for r in results.values()]}
 bars |= {attack: [r.result(attack).robust for r in results.values()] for attack in usual}
 figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
-for shift, (name, shares) in zip((-0.27, 0, 0.27), bars.items(), strict=True):
-    errors = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
-    axis.bar([k + shift for k in range(5)], [s.value for s in shares], 0.25, yerr=errors, capsize=2, label=name)
+for shift, (name, fractions) in zip((-0.27, 0, 0.27), bars.items(), strict=True):
+    errors = [[s.value - s.low for s in fractions], [s.high - s.value for s in fractions]]
+    axis.bar([k + shift for k in range(5)], [s.value for s in fractions], 0.25, yerr=errors, capsize=2, label=name)
 axis.set_xticks(range(5), list(models))
 axis.set(ylabel="fraction classified correctly", ylim=(0, 1.2), title="results of the usual attacks")
 axis.legend(ncols=3, loc="upper center")
@@ -148,17 +148,17 @@ assert "random-outputs" in serious["dithered"]
 # %%
 few, suite = 16 if QUICK else 60, {"AutoAttack": autoattack(at)}
 suites = {name: evaluate(masked[name], test, attacks=suite, n=few) for name in ("sharp", "coarse")}
-fell = {name: {s.stage: s for s in run.result("AutoAttack").stages} for name, run in suites.items()}
-for name, stages in fell.items():
+by_stage = {name: {s.stage: s for s in run.result("AutoAttack").stages} for name, run in suites.items()}
+for name, stages in by_stage.items():
     print(f"{name}: {suites[name].clean.accuracy.count} of {few} correct before the attack")
     for s in stages.values():
-        asked = f"{s.queries.forward:.0f} questions each" if s.attacked else ""
-        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.still_robust:3} still robust  {asked}")
+        cost = f"{s.queries.forward:.0f} questions each" if s.attacked else ""
+        print(f"  {s.stage:8} tried {s.attacked:3}, fooled {s.fooled:3}, {s.still_robust:3} still robust  {cost}")
 
 # %%
 assert all(run.result("AutoAttack").robust.value < pgd[name].low - 0.2 for name, run in suites.items())
-assert fell["sharp"]["apgd-t"].fooled > 0.6 * fell["sharp"]["apgd-ce"].attacked
-assert fell["coarse"]["square"].fooled > 0.4 * fell["coarse"]["apgd-ce"].attacked
+assert by_stage["sharp"]["apgd-t"].fooled > 0.6 * by_stage["sharp"]["apgd-ce"].attacked
+assert by_stage["coarse"]["square"].fooled > 0.4 * by_stage["coarse"]["apgd-ce"].attacked
 
 # %% [markdown]
 # The first stage fails in the same way as PGD. *Sharp* is fooled by `apgd-t`, whose loss is a ratio of differences of
@@ -214,11 +214,11 @@ ends = [inside.of(i)[-1].margin for i in ids.tolist()]
 easy, hard = (ends.index(pick(ends)) for pick in (max, min))
 one = slice(hard, hard + 1)
 blind = trace(usual["PGD-40"], masked["coarse"], x[one], y[one], ids=ids[one], stop="never")
-looks = {"easy": inside.of(int(ids[easy])), "hard": inside.of(int(ids[hard])), "coarse": blind.of(int(ids[hard]))}
+traced = {"easy": inside.of(int(ids[easy])), "hard": inside.of(int(ids[hard])), "coarse": blind.of(int(ids[hard]))}
 
 # %%
 print("image   point    loss  margin   size  gradient")
-for name, points in looks.items():
+for name, points in traced.items():
     for p in (points[0], points[1], points[5], points[-1]):
         print(f"{name:7} {p.point:5}  {p.score:6.2f}  {p.margin:6.2f}  {p.size:.3f}  {p.gradient_norm:8.3f}")
 
@@ -229,7 +229,7 @@ for name, points in looks.items():
 fields = {"loss": "score", "negative margin": "margin", "size": "size", "length of gradient": "gradient_norm"}
 figure, axes = plt.subplots(1, 4, figsize=(10, 3.2), layout="constrained")
 for axis, (label, field) in zip(axes, fields.items(), strict=True):
-    for (name, points), style in zip(looks.items(), ("-", "--", ":"), strict=True):
+    for (name, points), style in zip(traced.items(), ("-", "--", ":"), strict=True):
         axis.plot([getattr(p, field) for p in points], style, label=name, lw=2)
     axis.set(title=label, xlabel="point")
 axes[2].set_ylim(0, 0.12)
@@ -237,9 +237,9 @@ axes[0].legend(fontsize="small")
 plt.show()
 
 # %%
-assert looks["easy"][-1].margin > 0 > looks["hard"][-1].margin
-assert looks["easy"][-1].score > looks["easy"][0].score + 0.3
-assert all(p.gradient_norm == 0 and p.size <= at.eps for p in looks["coarse"])
+assert traced["easy"][-1].margin > 0 > traced["hard"][-1].margin
+assert traced["easy"][-1].score > traced["easy"][0].score + 0.3
+assert all(p.gradient_norm == 0 and p.size <= at.eps for p in traced["coarse"])
 
 # %% [markdown]
 # In a working attack the loss rises and the negative margin crosses 0 early. On the hard image it rises too, but does
@@ -255,12 +255,12 @@ world_x, world_y, world_ids = test.batch(torch.arange(1000))[:3]
 measure = PGD(at, steps=5 if QUICK else 40)
 
 
-def stands(model, seed=SEED):
+def still_robust(model, seed=SEED):
     """Which images of the world are still classified correctly under the attack."""
     return ~misclassified(model(measure(model, world_x, world_y, ids=world_ids, seed=seed)), world_y)
 
 
-runs = torch.stack([stands(hardened, seed) for seed in range(3)])
+runs = torch.stack([still_robust(hardened, seed) for seed in range(3)])
 draw = torch.Generator().manual_seed(SEED)
 people = torch.randint(1000, (2000, 100), generator=draw)
 
@@ -285,7 +285,7 @@ plt.show()
 assert 0.94 < covered < 0.99
 
 # %% [markdown]
-# This is the guarantee of a 95 % interval: it is wrong at most once in twenty times. Now somebody attacks the same 100
+# This is the guarantee of a 95 % interval: it is wrong at most once in twenty times. Now someone attacks the same 100
 # images with three random seeds and reports 300 trials. Does the guarantee still hold?
 
 # %%
@@ -312,15 +312,15 @@ assert max(i.low for i in by_image) > min(i.high for i in by_image)
 # %% [markdown]
 # Ten thousand images determine the accuracy of one network, but not that of the next: not all intervals overlap.
 #
-# ## How many images are needed to compare two networks?
+# ## Images needed to compare two networks
 #
 # Is the hardened network better after longer training? Both are measured on the *same* images.
 
 # %%
 more = (parts[10000], 1) if QUICK else (parts[20000], 3)
 longer = trained(attacked, more[0], epochs=more[1], seed=1, start=hardened)
-look = 500
-pair = [evaluate(net, test, attacks=[measure], n=look, settings=Settings(doctor=False)) for net in (hardened, longer)]
+drawn = 500
+pair = [evaluate(net, test, attacks=[measure], n=drawn, settings=Settings(doctor=False)) for net in (hardened, longer)]
 a, b = (result.results[0].robust for result in pair)
 print(f"hardened {a.value:.1%} [{a.low:.1%}, {a.high:.1%}], longer {b.value:.1%} [{b.low:.1%}, {b.high:.1%}]")
 
@@ -330,7 +330,7 @@ print(f"right: both {found.both}, only hardened {found.only_a}, only longer {fou
 print(f"difference {found.difference:.1%} [{found.low:.1%}, {found.high:.1%}], p = {found.p_value:.2g}")
 
 # %%
-assert found.both + found.only_a + found.only_b + found.neither == look
+assert found.both + found.only_a + found.only_b + found.neither == drawn
 assert found.high - found.low < (a.high - a.low) + (b.high - b.low)
 
 # %% [markdown]
@@ -344,8 +344,8 @@ assert found.high - found.low < (a.high - a.low) + (b.high - b.low)
 # for each, and count how many detect the difference.
 
 # %%
-first, second = runs[0], stands(longer)
-share, gap = (first != second).double().mean().item(), (second.double() - first.double()).mean().item()
+first, second = runs[0], still_robust(longer)
+discordant, gap = (first != second).double().mean().item(), (second.double() - first.double()).mean().item()
 
 
 def finds(size):
@@ -361,10 +361,11 @@ def finds(size):
 # %%
 counts = [50, 100, 200, 400, 800, 1600]
 same_images, other_images = zip(*map(finds, counts), strict=True)
-promised = [statistics.mcnemar_power(size, share, gap) for size in counts]
-needed = statistics.examples_needed(share, gap)
-print(f"the networks differ by {gap:+.1%}, discordant on {share:.1%}: a power of 80 % needs {needed} images")
-print(f"with {look} images such a difference is found in {statistics.mcnemar_power(look, share, gap):.0%} of the cases")
+promised = [statistics.mcnemar_power(size, discordant, gap) for size in counts]
+needed = statistics.examples_needed(discordant, gap)
+print(f"the networks differ by {gap:+.1%}, discordant on {discordant:.1%}: a power of 80 % needs {needed} images")
+power = statistics.mcnemar_power(drawn, discordant, gap)
+print(f"with {drawn} images such a difference is found in {power:.0%} of the cases")
 
 # %%
 # alt: Fraction of people who detect the difference over the number of test images: with the same images it rises
@@ -381,7 +382,7 @@ axis.legend(fontsize="small")
 plt.show()
 
 # %%
-assert all(abs(seen - said) < 0.08 for seen, said in zip(same_images, promised, strict=True))
+assert all(abs(seen - stated) < 0.08 for seen, stated in zip(same_images, promised, strict=True))
 assert max(p - q for p, q in zip(same_images, other_images, strict=True)) > 0.2
 
 # %% [markdown]

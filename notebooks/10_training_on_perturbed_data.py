@@ -59,8 +59,8 @@ first = trained(standard(), train, epochs=3)
 # images in the same way, against the same first network.
 
 # %%
-stale = perturbed_once(first, train, fgsm)
-older = trained(standard(), stale, epochs=3)
+perturbed = perturbed_once(first, train, fgsm)
+older = trained(standard(), perturbed, epochs=3)
 
 # %%
 x, y = test.batch(torch.arange(len(test)))[:2]
@@ -79,9 +79,9 @@ def right(model, x):
 seen = {"first network": first, "the older way": older}
 figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for place, model in enumerate(seen.values()):
-    shares = [right(model, x), right(model, x_once)]
-    bars = axis.bar([place - 0.2, place + 0.2], shares, 0.38, color=["C0", "C1"])
-    axis.bar_label(bars, [f"{share:.0%}" for share in shares])
+    fractions = [right(model, x), right(model, x_once)]
+    bars = axis.bar([place - 0.2, place + 0.2], fractions, 0.38, color=["C0", "C1"])
+    axis.bar_label(bars, [f"{fraction:.0%}" for fraction in fractions])
 axis.set(ylim=(0, 1.1), ylabel="accuracy", title="clean (blue) and perturbed once (orange)")
 axis.set_xticks(range(len(seen)), seen)
 plt.show()
@@ -122,8 +122,8 @@ assert right(older, x_pgd) < 0.3
 # grey values, and train a network to predict the class from it.
 
 # %%
-clean_batch, stale_batch = (part.batch(torch.arange(len(part))) for part in (train, stale))
-written = ((stale_batch.x - clean_batch.x) / (2 * at.eps) + 0.5).clamp(0, 1)
+clean_batch, perturbed_batch = (part.batch(torch.arange(len(part))) for part in (train, perturbed))
+written = ((perturbed_batch.x - clean_batch.x) / (2 * at.eps) + 0.5).clamp(0, 1)
 marks = ((x_once - x) / (2 * at.eps) + 0.5).clamp(0, 1)
 reader = trained(standard(), InMemory("perturbations", train.classes, written, clean_batch.y), epochs=2)
 
@@ -173,9 +173,9 @@ for name, model in models.items():
 # alt: Bars of accuracy of three networks on clean images, perturbed once, and under FGSM and PGD anew: only the network
 #   trained on the fly is robust when it is attacked anew.
 figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
-for place, (name, shares) in enumerate(table.items()):
-    bars = axis.bar([k + 0.27 * (place - 1) for k in range(4)], shares.values(), 0.26, label=name)
-    axis.bar_label(bars, [f"{100 * share:.0f}" for share in shares.values()], fontsize="small")
+for place, (name, fractions) in enumerate(table.items()):
+    bars = axis.bar([k + 0.27 * (place - 1) for k in range(4)], fractions.values(), 0.26, label=name)
+    axis.bar_label(bars, [f"{100 * fraction:.0f}" for fraction in fractions.values()], fontsize="small")
 axis.set(ylim=(0, 1.15), ylabel="accuracy")
 axis.set_xticks(range(4), kinds)
 axis.legend(ncols=3, fontsize="small")
@@ -218,14 +218,14 @@ for outcome in known(["perturbed-once", "fgsm-training"]):
 # ## Exercises
 #
 # **1.** Does `reader` use the label or the outline? Perturb the test images with the *next* class (`(y + 1) % 10`) as
-# label, and look at its predictions.
+# label, and examine its predictions.
 
 # %% tags=["solution"]
 lie = (y + 1) % len(train.classes)
 lied = ((fgsm(first, x, lie, stop="never") - x) / (2 * at.eps) + 0.5).clamp(0, 1)
-said = reader(lied).argmax(dim=1)
+answers = reader(lied).argmax(dim=1)
 for name, label in {"the label that was used": lie, "the true one": y}.items():
-    print(f"{name}: {(said == label).double().mean():.1%}")
+    print(f"{name}: {(answers == label).double().mean():.1%}")
 
 # %% [markdown]
 # **2.** Perturb the training set again, now for `older`, and continue the training. How many rounds are needed to

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Fast and free
 #
-# **Can robustness be had for the price of ordinary training?**
+# **Can a network become robust at the cost of ordinary training?**
 #
 # PGD training with seven steps needs eight forward and backward passes for each image, where standard training needs
 # one. With a single attack step it would be two. For years single-step training was believed to fail. It does fail in
@@ -53,27 +53,27 @@ def trained(recipe, *, epochs, images=None, progress=None):
 
 
 # %%
-looks = []
+recorded = []
 
 
-def look(at):
+def keep(at):
     """Keeps what the alarm measures."""
     if at.summary is None and "probe_pgd_accuracy" in at.metrics:
         names = ("probe_fgsm_accuracy", "probe_pgd_accuracy", "catastrophic_overfitting")
-        looks.append(tuple(at.metrics[name] for name in names))
+        recorded.append(tuple(at.metrics[name] for name in names))
 
 
 # %%
 every = 40 if QUICK else 160
 watched = overfitting_alarm(adversarial(FGSM(large), eps_warmup=0.3), large, every=every, examples=128, drop=0.1)
-deceived, _ = trained(watched, epochs=14, progress=look)
+deceived, _ = trained(watched, epochs=14, progress=keep)
 
 # %%
 # alt: Accuracy on the 128 images over the training steps: under FGSM it keeps rising, under PGD-10 it rises first and
 #   then falls, and the alarm is shaded from there on.
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-under_fgsm, under_pgd, alarms = zip(*looks, strict=True)
-when = range(0, every * len(looks), every)
+under_fgsm, under_pgd, alarms = zip(*recorded, strict=True)
+when = range(0, every * len(recorded), every)
 for curve, label in ((under_fgsm, "under FGSM"), (under_pgd, "under PGD-10")):
     axis.plot(when, curve, "o-", ms=3, label=label)
 axis.fill_between(when, 0, alarms, color="C3", alpha=0.15, step="mid", label="alarm")
@@ -86,7 +86,7 @@ x, y, ids = test.batch(torch.arange(len(test)))[:3]
 
 
 def right(model, attack=None):
-    """Share of the test images that are right, as they are or under an attack."""
+    """Accuracy on the test images, clean or under an attack."""
     moved = x if attack is None else attack(model, x, y, ids=ids)
     return (~misclassified(model(moved), y)).double().mean().item()
 
@@ -114,9 +114,9 @@ assert any(alarms)
 corner = (x + 0.2 * large.norm.steepest(Streams(SEED, ids).normal(x.shape[1:]))).clamp(0, 1)
 goals = {"to FGSM's end": weak(deceived, x, y, stop="never"), "to PGD's end": strong(deceived, x, y, stop="never")}
 goals["to a random corner"] = corner
-shares = torch.linspace(0, 1, 11)
-walks = {
-    name: torch.stack([cross_entropy(deceived(x + share * (goal - x)), y).mean() for share in shares])
+fractions = torch.linspace(0, 1, 11)
+lines = {
+    name: torch.stack([cross_entropy(deceived(x + fraction * (goal - x)), y).mean() for fraction in fractions])
     for name, goal in goals.items()
 }
 
@@ -124,14 +124,14 @@ walks = {
 # alt: Mean loss along straight lines from the images to three end points: it rises steeply towards that of PGD, less
 #   towards that of FGSM, and hardly towards a random corner.
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-for name, walk in walks.items():
-    axis.plot(shares, walk, label=name)
+for name, line in lines.items():
+    axis.plot(fractions, line, label=name)
 axis.set(xlabel="fraction of the line", ylabel="mean loss over the test images", ylim=(0, None))
 axis.legend()
 plt.show()
 
 # %%
-ends = {name: walk[-1].item() for name, walk in walks.items()}
+ends = {name: line[-1].item() for name, line in lines.items()}
 print("  ".join(f"{name} {loss:.2f}" for name, loss in ends.items()))
 assert ends["to PGD's end"] > 1.5 * ends["to FGSM's end"]
 

@@ -147,8 +147,8 @@ plt.show()
 # %%
 for beta, model in dial.items():
     measure(f"TRADES {beta}", model)
-shares = {beta: measured[f"TRADES {beta}"] for beta in dial}
-gap = {beta: r.clean.accuracy.value - r.worst[-1].robust.value for beta, r in shares.items()}
+results = {beta: measured[f"TRADES {beta}"] for beta in dial}
+gap = {beta: r.clean.accuracy.value - r.worst[-1].robust.value for beta, r in results.items()}
 print(", ".join(f"beta {beta}: {gap[beta]:.1%} of the images are fooled by the attack" for beta in dial))
 
 # %%
@@ -217,8 +217,8 @@ print(f"AWP: {clean:.1%} on clean images, {robust:.1%} under attack")
 
 
 # %%
-def walk(model, sizes):
-    """The loss on attacked images with the weights moved by shares of their size."""
+def losses_along(model, sizes):
+    """The loss on attacked images with the weights moved by fractions of their size."""
     x_adv = PGD(at, steps=20)(model, x, y, stop="never", ids=ids)
     worst = wrapped.worst(model, Batch(x, y, ids), x_adv, lambda loss: loss.backward())
     losses = []
@@ -232,7 +232,7 @@ def walk(model, sizes):
 
 # %%
 sizes = torch.linspace(0, 0.03, 7)
-paths = {"PGD": walk(pgd, sizes), "AWP": walk(flat, sizes)}
+paths = {"PGD": losses_along(pgd, sizes), "AWP": losses_along(flat, sizes)}
 
 # %%
 # alt: Loss under attack over the change of the weights for PGD training and AWP: with AWP it rises more slowly.
@@ -258,9 +258,9 @@ names = list(measured)
 shown = {"clean": [r.clean.accuracy for r in measured.values()]}
 shown["under PGD-20"] = [r.worst[-1].robust for r in measured.values()]
 figure, axis = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
-for shift, (label, shares) in zip((-0.2, 0.2), shown.items(), strict=True):
-    errors = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
-    axis.bar([k + shift for k in range(len(names))], [s.value for s in shares], 0.38, yerr=errors, label=label)
+for shift, (label, results) in zip((-0.2, 0.2), shown.items(), strict=True):
+    errors = [[s.value - s.low for s in results], [s.high - s.value for s in results]]
+    axis.bar([k + shift for k in range(len(names))], [s.value for s in results], 0.38, yerr=errors, label=label)
 axis.set_xticks(range(len(names)), names)
 axis.set(ylabel="fraction classified correctly", ylim=(0, 1.15))
 axis.legend(ncols=2, loc="upper center")
@@ -322,7 +322,7 @@ fooled = {}
 for name, recipe in {"TRADES": trades(at, steps=10), "MART": mart(at, steps=10)}.items():
     fooled[name] = misclassified(pgd(recipe.craft(pgd, whole)), y).double().mean().item()
     print(f"accuracy under the attack in {name}: {1 - fooled[name]:.1%}")
-assert fooled["TRADES"] < fooled["MART"] - 0.02  # it looks for any change, not for a wrong answer
+assert fooled["TRADES"] < fooled["MART"] - 0.02  # it searches for any change, not for a wrong answer
 
 # %% [markdown]
 # **3.** Put `awp` around `trades` with $\gamma = 0.005$, as the paper does. Does the gap between clean and robust
@@ -330,4 +330,4 @@ assert fooled["TRADES"] < fooled["MART"] - 0.02  # it looks for any change, not 
 
 # %% tags=["solution"]
 both = awp(trades(at, beta=6.0, steps=5, step_size=0.03), gamma=0.005)
-print(both)  # trained(both), then measure: the quick budget cannot tell
+print(both)  # trained(both), then measure: the quick budget is too short for a difference

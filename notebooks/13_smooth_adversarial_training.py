@@ -92,34 +92,34 @@ def trained(recipe, *, activation=None, only_gradient=False):
 relu = trained(smooth_adversarial(at))
 
 # %%
-way = (torch.rand(x[:1].shape, generator=torch.Generator().manual_seed(SEED)) - 0.5).double()
+direction = (torch.rand(x[:1].shape, generator=torch.Generator().manual_seed(SEED)) - 0.5).double()
 steps = torch.linspace(-0.2, 0.2, 401, dtype=torch.float64)
-walks = {}
+rates = {}
 for kind in ("relu", "parametric_softplus", "silu"):
     model = (relu if kind == "relu" else smooth(relu, kind)).double()
-    line = (x[:1].double() + steps.view(-1, 1, 1, 1) * way).requires_grad_()
+    line = (x[:1].double() + steps.view(-1, 1, 1, 1) * direction).requires_grad_()
     (gradient,) = torch.autograd.grad(model(line)[:, int(y[0])].sum(), line)
-    walks[kind] = (gradient * way).flatten(1).sum(dim=1)
+    rates[kind] = (gradient * direction).flatten(1).sum(dim=1)
 relu = relu.float()
 
 # %%
 # alt: Slope of a logit on the way through an image: for ReLU a staircase of many small steps, for two smooth
 #   activations curves.
 figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
-for kind, walk in walks.items():
-    axis.plot(steps, walk, label=kind, color="black" if kind == "relu" else None, lw=1)
+for kind, rate in rates.items():
+    axis.plot(steps, rate, label=kind, color="black" if kind == "relu" else None, lw=1)
 axis.set(xlabel="way from the image, in multiples of the noise", ylabel="slope of the true class's logit")
 axis.legend()
 plt.show()
 
 # %%
-roughness = {kind: (walk.diff().abs().max() / (walk.max() - walk.min())).item() for kind, walk in walks.items()}
+roughness = {kind: (rate.diff().abs().max() / (rate.max() - rate.min())).item() for kind, rate in rates.items()}
 print("  ".join(f"{kind} {value:.3f}" for kind, value in roughness.items()))
 assert roughness["relu"] > 2 * roughness["silu"]
 
 # %% [markdown]
 # The black line is a step function with hundreds of small steps, one for each ReLU that switches. A gradient is exact
-# only up to the next step. (The numbers: the largest step between two neighbouring points, as a share of the whole
+# only up to the next step. (The numbers: the largest step between two neighbouring points, as a fraction of the whole
 # range.)
 #
 # ## Replacing activations changes predictions
@@ -156,7 +156,7 @@ silu = trained(smooth_adversarial(at), activation="silu")
 
 # %%
 def robust(model):
-    """Shares of the test images that are right as they are, and under PGD."""
+    """Accuracy on the test images, clean and under PGD."""
     attacked = PGD(at, steps=10 if QUICK else 20)(model, x, y)
     return tuple((~misclassified(model(z), y)).double().mean().item() for z in (x, attacked))
 
@@ -173,7 +173,7 @@ assert all(clean > 0.5 for clean, _ in scores.values())
 # One seed and a few images do not show which is better: the difference between two seeds is about as large. The claim
 # at the end uses several seeds.
 #
-# ## Which gradient matters?
+# ## The gradient of the attack and that of the update
 #
 # A smooth network differs in everything: its outputs, the attacker's gradient, the gradient of the weights. The paper
 # separates them with a trick. **Forward, each activation is ReLU. Backward, it pretends to be smooth**, and this can be
@@ -216,7 +216,7 @@ for where in ("attack", "update", "both"):
 #   both: differences are small beside those between clean and attacked.
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for kind, (shift, label) in enumerate([(-0.2, "clean"), (0.2, "under PGD")]):
-    values = [shares[kind] for shares in ablation.values()]
+    values = [fractions[kind] for fractions in ablation.values()]
     bars = axis.bar([k + shift for k in range(4)], values, 0.38, label=label)
     axis.bar_label(bars, [f"{100 * value:.0f}" for value in values], fontsize="small")
 axis.set(ylim=(0, 1.15), ylabel=f"accuracy, {len(x)} images", xlabel="smooth derivative in ...")
@@ -274,9 +274,9 @@ for switch in (False, True):
 
 # %% tags=["solution"]
 for kind in ("elu", "silu"):
-    line = (x[:1].double() + steps.view(-1, 1, 1, 1) * way).requires_grad_()
+    line = (x[:1].double() + steps.view(-1, 1, 1, 1) * direction).requires_grad_()
     (gradient,) = torch.autograd.grad(smooth(relu, kind).double()(line)[:, int(y[0])].sum(), line)
-    print(f"{kind}: {(gradient * way).flatten(1).sum(dim=1).diff().diff().abs().max():.2e}")
+    print(f"{kind}: {(gradient * direction).flatten(1).sum(dim=1).diff().diff().abs().max():.2e}")
 
 # %% [markdown]
 # **3.** A module that calls `torch.relu` in its own code cannot be swapped from outside. What does `smooth` say to one?

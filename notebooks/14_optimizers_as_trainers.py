@@ -143,10 +143,10 @@ def robust(name, seed):
 
 
 # %%
-shares = {name: [robust(name, seed) for seed in range(seeds)] for name in makers}
+accuracies = {name: [robust(name, seed) for seed in range(seeds)] for name in makers}
 
 # %%
-differences = [a - b for a, b in zip(shares["adam"], shares["momentum"], strict=True)]
+differences = [a - b for a, b in zip(accuracies["adam"], accuracies["momentum"], strict=True)]
 interval = t_interval(differences)
 
 # %%
@@ -154,7 +154,7 @@ interval = t_interval(differences)
 #   from seed to seed.
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 for seed in range(seeds):
-    axis.plot([0, 1], [shares["momentum"][seed], shares["adam"][seed]], "o-", label=f"seed {seed}")
+    axis.plot([0, 1], [accuracies["momentum"][seed], accuracies["adam"][seed]], "o-", label=f"seed {seed}")
 axis.set_xticks([0, 1], ["momentum", "Adam"])
 axis.set(ylabel="robust accuracy", xlim=(-0.4, 1.4))
 axis.legend(fontsize="small")

@@ -37,8 +37,8 @@ SEED = 0
 # %%
 points, sides = make_moons(500, noise=0.08, random_state=SEED)
 x, y = torch.tensor(points, dtype=torch.float32), torch.tensor(sides)
-told = torch.cat([(y == side).nonzero()[:4, 0] for side in (0, 1)])
-labelled = InMemory("eight points", ("upper", "lower"), x[told], y[told])
+with_label = torch.cat([(y == side).nonzero()[:4, 0] for side in (0, 1)])
+labelled = InMemory("eight points", ("upper", "lower"), x[with_label], y[with_label])
 everything = InMemory("all points", ("upper", "lower"), x, torch.zeros_like(y))
 
 
@@ -70,7 +70,7 @@ def draw(axis, model, title):
     axis.contourf(a, b, probability, levels=20, cmap="RdBu", alpha=0.4)
     axis.contour(a, b, probability, levels=[0.5], colors="black")
     axis.plot(*x.T, ".", color="black", ms=2, alpha=0.5)
-    axis.scatter(*x[told].T, c=y[told], cmap="RdBu", edgecolors="black", linewidths=1.5, s=55, zorder=3)
+    axis.scatter(*x[with_label].T, c=y[with_label], cmap="RdBu", edgecolors="black", linewidths=1.5, s=55, zorder=3)
     axis.set(title=title, xticks=[], yticks=[])
 
 
@@ -82,7 +82,7 @@ draw(axis, supervised, f"eight labels: {right(supervised):.0%} of the points rig
 plt.show()
 
 # %%
-assert (supervised(x[told]).argmax(dim=1) == y[told]).all()
+assert (supervised(x[with_label]).argmax(dim=1) == y[with_label]).all()
 assert right(supervised) < 0.9
 
 # %% [markdown]
@@ -293,7 +293,7 @@ for name, model in (("VAT", virtual), ("VAT and entropy", surer)):
 # %% tags=["solution"]
 for shift in (0.0, 0.2, 0.4):
     closer = x + shift * torch.tensor([0.0, 1.0]) * y.view(-1, 1)
-    labelled = InMemory("eight points", ("upper", "lower"), closer[told], y[told])
+    labelled = InMemory("eight points", ("upper", "lower"), closer[with_label], y[with_label])
     everything_closer = InMemory("all points", ("upper", "lower"), closer, torch.zeros_like(y))
     model = trained(vat(near, unlabelled=Unlabelled(everything_closer, ratio=32)))
     print(f"shifted by {shift}: {(~misclassified(model(closer), y)).double().mean():.1%}")

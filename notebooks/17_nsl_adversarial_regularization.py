@@ -66,8 +66,8 @@ net = ShallowCNN()
 # %%
 leaf = batch.x.clone().requires_grad_()
 (gradient,) = torch.autograd.grad(cross_entropy(net(leaf), batch.y).mean(), leaf)
-beside = batch.x + 0.2 * gradient.sign()
-total = cross_entropy(net(batch.x), batch.y).mean() + 0.2 * cross_entropy(net(beside), batch.y).mean()
+near = batch.x + 0.2 * gradient.sign()
+total = cross_entropy(net(batch.x), batch.y).mean() + 0.2 * cross_entropy(net(near), batch.y).mean()
 total.backward()
 by_hand = [weight.grad.clone() for weight in net.parameters()]
 
@@ -110,8 +110,8 @@ for name, recipe in recipes.items():
 image = data.load("fashion-mnist", split="test").batch(torch.arange(6))
 figure, axes = plt.subplots(2, 6, figsize=(9, 3.2), layout="constrained")
 step = nsl.Neighbourhood(Linf(), 0.2)
-beside = nsl.adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), image.y), image.x, step).clamp(0, 1)
-for column, pair in zip(axes.T, zip(image.x, beside, strict=True), strict=True):
+near = nsl.adversarial_neighbour(lambda at: cross_entropy(nets["base"](at), image.y), image.x, step).clamp(0, 1)
+for column, pair in zip(axes.T, zip(image.x, near, strict=True), strict=True):
     for axis, picture in zip(column, pair, strict=True):
         axis.imshow(picture[0], cmap="gray", vmin=0, vmax=1)
         axis.axis("off")
@@ -233,8 +233,8 @@ shown = torch.nn.functional.interpolate(held.x, size=64).expand(-1, 3, -1, -1).c
 attacks = [FGSM(ThreatModel(Linf(), 0.01)), PGD(ThreatModel(Linf(), 0.01), steps=10)]
 large = {name: evaluate(net, (shown, held.y), attacks=attacks) for name, net in tuned.items()}
 for name, seen in large.items():
-    told = [seen.clean.accuracy, *(one.robust for one in seen.results)]
-    print(f"{name:12}", *(f"{one.value:.0%} [{one.low:.0%}, {one.high:.0%}]" for one in told), sep="  ")
+    accuracies = [seen.clean.accuracy, *(one.robust for one in seen.results)]
+    print(f"{name:12}", *(f"{one.value:.0%} [{one.low:.0%}, {one.high:.0%}]" for one in accuracies), sep="  ")
 
 # %%
 for seen in large.values():

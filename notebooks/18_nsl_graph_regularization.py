@@ -45,7 +45,7 @@ labelled = data.examples((everything.x[few], everything.y[few]), classes=pool.cl
 print(f"{len(labelled)} labels for {len(pool)} images")
 
 # %% [markdown]
-# ## Which images are similar?
+# ## Similar images
 #
 # Images could be compared pixel by pixel (exercise 2). Here we compare two embeddings. The first is an autoencoder: it
 # encodes each image in 32 numbers and reconstructs the image from them, without labels. Images with similar codes are
@@ -150,7 +150,7 @@ torch.testing.assert_close(
 # %%
 test = data.load("fashion-mnist", split="test").batch(torch.arange(2000 if QUICK else 10000))
 settings = Settings(epochs=80 if QUICK else 200, batch_size=50, optimizer=adamw(2e-3), seed=SEED)
-said_alike = nsl.GraphLoss(nsl.KLDistance(softmax=True))
+same_answer = nsl.GraphLoss(nsl.KLDistance(softmax=True))
 
 
 # %%
@@ -160,7 +160,7 @@ def accuracy(edges, multiplier, seed):
     chosen = data.examples((everything.x[mine], everything.y[mine]), classes=pool.classes)
     torch.manual_seed(seed)
     net = ShallowCNN()
-    recipe = nsl.GraphRegularization(pool, edges, 3, mine, multiplier, unlabelled=3, graph_loss=said_alike)
+    recipe = nsl.GraphRegularization(pool, edges, 3, mine, multiplier, unlabelled=3, graph_loss=same_answer)
     fit(net, recipe, chosen, settings)
     return (net(test.x).argmax(dim=1) == test.y).double().mean().item()
 

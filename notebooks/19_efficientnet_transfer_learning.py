@@ -3,7 +3,7 @@
 #
 # **What does a network trained on a million photographs know about clothes?**
 #
-# A large network learns little from a few hundred labels. A pretrained one may need only a new last layer. We look at
+# A large network learns little from a few hundred labels. A pretrained one may need only a new last layer. We examine
 # how EfficientNets are built, adapt one with ImageNet weights to Fashion-MNIST, demonstrate the most common mistake,
 # and measure whether the result is robust.
 
@@ -29,9 +29,9 @@ plt.rcParams.update(figure_style())
 SEED = 0
 
 # %% [markdown]
-# ## What is an EfficientNet?
+# ## EfficientNet
 #
-# A stack of *MBConv* blocks (mobile inverted bottleneck). An ordinary convolution of kxk looks at neighbouring pixels
+# A stack of *MBConv* blocks (mobile inverted bottleneck). An ordinary convolution of kxk combines neighbouring pixels
 # and mixes all $C$ channels at once, which takes $k^2 C^2$ multiplications per pixel. The block separates these:
 #
 # 1. **expand**: a convolution of 1x1 makes six times as many channels;
@@ -141,20 +141,20 @@ assert cost < 5
 few = data.sample(data.load("fashion-mnist", split="train"), 800 if QUICK else 2_000, seed=SEED)
 held, train = data.apart(few, 100 if QUICK else 500, seed=SEED)
 test = data.load("fashion-mnist", split="test")
-looks = data.sample(test, 350 if QUICK else 1_000, seed=SEED)
+drawn = data.sample(test, 350 if QUICK else 1_000, seed=SEED)
 
 
 # %%
 def accuracy(net):
     """Share of the test images that are classified correctly, with its interval."""
-    count = round(training.HeldOut(looks)(net.eval())["accuracy"] * len(looks))
-    return statistics.clopper_pearson(count, len(looks))
+    count = round(training.HeldOut(drawn)(net.eval())["accuracy"] * len(drawn))
+    return statistics.clopper_pearson(count, len(drawn))
 
 
 # %% [markdown]
 # `pretrained` takes EfficientNet-Lite0 (B0 without squeeze and excite, and with ReLU6 in place of SiLU) with its
 # ImageNet weights, gives it a new last layer for our ten classes, and puts first layers in front that make a grey
-# image of 28 pixels a coloured one of 64: the model takes our images as they are.
+# image of 28 pixels a coloured one of 64: the model takes our images unchanged.
 
 # %%
 model = studies.pretrained("efficientnet-lite0", train, seed=SEED)
@@ -206,14 +206,14 @@ tuned = copy.deepcopy(model)
 groups, opened = training.layer_groups(tuned), []
 
 
-def look(_at):
+def keep(_at):
     opened.append([all(parameter.requires_grad for parameter in group.parameters) for group in groups])
 
 
 # %%
 body = training.Settings(3, 32, training.adamw(2e-3), seed=SEED, best="accuracy")
 plan = training.Plan(head=None, body=body, decay=0.7, fraction=0.3)
-done = training.finetune(tuned, training.standard(), train, plan, out=rooms / "body", held=held, progress=look).body
+done = training.finetune(tuned, training.standard(), train, plan, out=rooms / "body", held=held, progress=keep).body
 print("held-out images right after each epoch:", *(f"{value:.0%}" for value in done["validation_accuracy"]))
 
 # %%
@@ -261,9 +261,9 @@ for name, (net, epochs) in alone.items():
 # alt: Bars of test accuracy with intervals: frozen features, the fine-tuned network and the small network are
 #   ahead of the EfficientNet from scratch.
 figure, axis = plt.subplots(figsize=(9, 2.8), layout="constrained")
-for row, (name, share) in enumerate(found.items()):
-    axis.barh(row, share.value, xerr=[[share.value - share.low], [share.high - share.value]], capsize=2)
-    print(f"{name:28} {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
+for row, (name, fraction) in enumerate(found.items()):
+    axis.barh(row, fraction.value, xerr=[[fraction.value - fraction.low], [fraction.high - fraction.value]], capsize=2)
+    print(f"{name:28} {fraction.value:.1%} [{fraction.low:.1%}, {fraction.high:.1%}]")
 axis.set_yticks(range(len(found)), found)
 axis.set(xlim=(0, 1), xlabel=f"test accuracy after {len(train)} labelled images")
 axis.invert_yaxis()
@@ -296,14 +296,14 @@ def normalising(net, mean, std):
 
 
 # %%
-ways = {"its own": (0.5, 0.5), "ImageNet's": (0.449, 0.226), "none": (0.0, 1.0), "0..255": (0.0, 1 / 255)}
-costs = {name: accuracy(normalising(tuned, *way)) for name, way in ways.items()}
-for name, share in costs.items():
-    print(f"{name:11} {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
+normalisations = {"its own": (0.5, 0.5), "ImageNet's": (0.449, 0.226), "none": (0.0, 1.0), "0..255": (0.0, 1 / 255)}
+costs = {name: accuracy(normalising(tuned, *constants)) for name, constants in normalisations.items()}
+for name, fraction in costs.items():
+    print(f"{name:11} {fraction.value:.1%} [{fraction.low:.1%}, {fraction.high:.1%}]")
 
 # %%
 assert costs["its own"].low > costs["0..255"].high + 0.05
-assert costs["its own"].value > max(share.value for share in costs.values()) - 0.03
+assert costs["its own"].value > max(fraction.value for fraction in costs.values()) - 0.03
 
 # %% [markdown]
 # The largest loss is easy to notice. A loss of a few points is not, if there is no other result to compare with. So
@@ -331,13 +331,13 @@ assert "mean 0.5" in refused
 # In other cases the input doctor, which runs before each evaluation, tests the model on the same images in other units:
 
 # %%
-findings = evaluation.inspect_inputs(normalising(tuned, *ways["ImageNet's"]), looks)
+findings = evaluation.inspect_inputs(normalising(tuned, *normalisations["ImageNet's"]), drawn)
 for finding in findings:
     print(f"{finding.code} ({finding.severity}): {finding.title}\n{finding.advice}")
 assert "model-normalises-otherwise" in {finding.code for finding in findings}
 
 # %% [markdown]
-# ## Is it robust?
+# ## Robustness of the fine-tuned network
 #
 # The features were learned from a million photographs and generalise. Are they robust? We attack with one step (FGSM)
 # and ten (PGD); a pixel may change by 2 or 4 of 255 levels.
@@ -349,18 +349,20 @@ both = [attack for at in within for attack in (attacks.FGSM(at), attacks.PGD(at,
 quick = evaluation.Settings(doctor=not QUICK)
 seen = evaluation.evaluate(tuned, test, attacks=both, n=50 if QUICK else 200, settings=quick)
 robust = {name: [one.robust for one in seen.results[start::2]] for start, name in enumerate(("FGSM", "PGD"))}
-for name, shares in robust.items():
-    told = (f"{s.value:.0%} [{s.low:.0%}, {s.high:.0%}] at {eps}/255" for eps, s in zip(budgets, shares, strict=True))
-    print(f"{name:5}", *told, sep="  ")
+for name, fractions in robust.items():
+    texts = (
+        f"{s.value:.0%} [{s.low:.0%}, {s.high:.0%}] at {eps}/255" for eps, s in zip(budgets, fractions, strict=True)
+    )
+    print(f"{name:5}", *texts, sep="  ")
 
 # %%
 # alt: Accuracy over eps under FGSM and PGD with intervals: under FGSM it falls slowly, under PGD to little at 4
 #   levels of 255.
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-for name, shares in robust.items():
-    shares = [seen.clean.accuracy, *shares]
-    values = [share.value for share in shares]
-    bars = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+for name, fractions in robust.items():
+    fractions = [seen.clean.accuracy, *fractions]
+    values = [fraction.value for fraction in fractions]
+    bars = [[s.value - s.low for s in fractions], [s.high - s.value for s in fractions]]
     axis.errorbar([0, *budgets], values, bars, fmt="o-", capsize=2, label=name)
 axis.set(xlabel="eps, in levels of 255", ylabel="accuracy", ylim=(0, 1), xticks=[0, *budgets])
 axis.legend()
@@ -391,7 +393,7 @@ assert robust["PGD"][-1].value < robust["FGSM"][-1].value - 0.1
 
 # %% tags=["solution"]
 features = training.cached_features(model, train, rooms / "features", head)
-tested = training.cached_features(model, looks, rooms / "features", head)
+tested = training.cached_features(model, drawn, rooms / "features", head)
 for count in (25, 50, 100, 200, len(train)):
     torch.manual_seed(SEED)
     line, part = nn.Linear(1280, 10), data.sample(features, count, seed=SEED)
@@ -399,8 +401,8 @@ for count in (25, 50, 100, 200, len(train)):
     print(f"{count:4} images: {(line(tested.x).argmax(dim=1) == tested.y).double().mean():.1%}")
 
 # %% [markdown]
-# **2.** How much do layer-wise learning rates and gradual unfreezing help? Fine-tune with `decay=1` and `share=0`, from
-# several seeds.
+# **2.** How much do layer-wise learning rates and gradual unfreezing help? Fine-tune with `decay=1` and `fraction=0`,
+# from several seeds.
 #
 # **3.** Fine-tune on attacked images: give `finetune` the recipe `training.madry(ThreatModel(Linf(), 4 / 255))`. What
 # does it cost in clean accuracy?

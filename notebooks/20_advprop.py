@@ -1,7 +1,7 @@
 # %% [markdown]
 # # AdvProp
 #
-# **Can adversarial examples make a network better on images that nobody attacked?**
+# **Can adversarial examples improve a network on clean images?**
 #
 # Adversarial training increases robust accuracy and lowers clean accuracy (notebook 12). Xie and others (2020)
 # explained the loss by one detail: clean and adversarial images come from different distributions, and BatchNorm mixes
@@ -62,10 +62,10 @@ def entering(model, x):
     """Mean and deviation of each channel that comes into each BatchNorm."""
     found, norms = [], [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
 
-    def look(_norm, given):
+    def keep(_norm, given):
         found.append((given[0].mean(dim=(0, 2, 3)), given[0].std(dim=(0, 2, 3))))
 
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(keep) for norm in norms]
     with torch.no_grad():
         model.eval()(x)
     for hook in hooks:
@@ -173,13 +173,13 @@ for ours, theirs in zip(hand.buffers(), tiny.buffers(), strict=True):
 # - **AdvProp**, with one attack step (the paper uses five): about three times the cost;
 # - **Fast AdvProp** (Mei and others, 2022): a fifth of each batch is perturbed, and the pass that yields the attacker's
 #   gradient trains the weights as well: 1.2 times the cost;
-# - **shared norms**: AdvProp without the auxiliary BatchNorm; all images use the main BatchNorm.
+# - **shared bn**: AdvProp without the auxiliary BatchNorm; all images use the main BatchNorm.
 
 # %%
 recipes = {
     "AdvProp": (advprop(at, steps=1, step_size=at.eps), split_bn(fresh())),
     "Fast AdvProp": (fast_advprop(at), split_bn(fresh())),
-    "shared norms": (advprop(at, steps=1, step_size=at.eps, shared=True), fresh()),
+    "shared bn": (advprop(at, steps=1, step_size=at.eps, shared=True), fresh()),
 }
 
 # %%
@@ -208,7 +208,7 @@ for name, found in counts.items():
 assert set(counts["AdvProp"].values()) == {updates}
 assert {n for key, n in counts["Fast AdvProp"].items() if ".aux." not in key} == {updates}
 assert {n for key, n in counts["Fast AdvProp"].items() if ".aux." in key} == {2 * updates}
-assert set(counts["shared norms"].values()) == {2 * updates}
+assert set(counts["shared bn"].values()) == {2 * updates}
 
 # %% [markdown]
 # The main BatchNorm of AdvProp was updated once per step; a shared BatchNorm was updated twice. To verify that the
@@ -218,14 +218,14 @@ assert set(counts["shared norms"].values()) == {2 * updates}
 
 # %%
 def moved(recipe, net):
-    """Statistics of the main norms after one step."""
+    """Statistics of the main BatchNorm layers after one step."""
     net = copy.deepcopy(net).train()
     recipe.step(net, batch, recipe.init(net), lambda loss: loss.backward())
     return [value for key, value in merged(net).state_dict().items() if "running" in key]
 
 
 # %%
-usual, ours, mixed = (moved(how, split) for how in (standard(), recipes["AdvProp"][0], recipes["shared norms"][0]))
+usual, ours, mixed = (moved(how, split) for how in (standard(), recipes["AdvProp"][0], recipes["shared bn"][0]))
 assert all(torch.equal(one, same) for one, same in zip(usual, ours, strict=True))
 assert not any(torch.equal(one, same) for one, same in zip(usual, mixed, strict=True))
 
@@ -243,8 +243,8 @@ small = PGD(ThreatModel(Linf(), 4 / 255), steps=10)
 table = {}
 for name, net in nets.items():
     seen = evaluation.evaluate(net, test, attacks=[small], n=n, settings=evaluation.Settings(doctor=False))
-    natural = evaluation.evaluate_corruptions(net, test, corruptions=harm, severities=[3], n=n)
-    table[name] = [seen.clean.accuracy, natural.mean_accuracy, seen.results[0].robust]
+    corrupted = evaluation.evaluate_corruptions(net, test, corruptions=harm, severities=[3], n=n)
+    table[name] = [seen.clean.accuracy, corrupted.mean_accuracy, seen.results[0].robust]
 
 # %%
 # alt: Bars with intervals for four networks, clean, corrupted and under PGD: within each group most intervals
@@ -261,9 +261,9 @@ axis.legend(ncols=4, fontsize="small")
 plt.show()
 
 # %%
-clean_shares = [row[0] for row in table.values()]
-assert min(one.value for one in clean_shares) > 0.7
-assert max(one.value for one in clean_shares) - min(one.value for one in clean_shares) < 0.08
+clean_fractions = [row[0] for row in table.values()]
+assert min(one.value for one in clean_fractions) > 0.7
+assert max(one.value for one in clean_fractions) - min(one.value for one in clean_fractions) < 0.08
 assert all(row[2].value < row[0].value - 0.02 for row in table.values())
 
 # %% [markdown]

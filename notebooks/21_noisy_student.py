@@ -82,8 +82,8 @@ def right(model, images=x):
 
 # %%
 place = Path(tempfile.mkdtemp())
-said = training.pseudo_labels(teacher, pool, labelled.classes, place / "look", settings)
-confidence, guess = said.probs.max(dim=1)
+labels = training.pseudo_labels(teacher, pool, labelled.classes, place / "look", settings)
+confidence, guess = labels.probs.max(dim=1)
 truth = pool.whole.batch(torch.arange(len(pool))).y
 hit = guess == truth
 
@@ -145,7 +145,7 @@ assert kept[0.3].double().mean() > 0.95
 # %%
 # alt: Bars of the number of images of each class, as the teacher guesses, which is uneven, and balanced, which
 #   is even.
-pseudo = said.chosen(threshold=0.3)
+pseudo = labels.chosen(threshold=0.3)
 before, after = guess[kept[0.3]].bincount(minlength=10), torch.tensor(list(pseudo.counts().values()))
 figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
 for shift, counts, label in ((-0.2, before, "as the teacher guesses"), (0.2, after, "balanced")):
@@ -200,7 +200,7 @@ assert (net(x[:8]) - net(x[:8])).abs().max() > 1e-3
 # %%
 deep = models.load("timm:efficientnet_b0,stride=2,width=0.5,drop_path=0.2", classes=10, channels=1, size=28).train()
 blocks = [block for block in deep.modules() if hasattr(block, "drop_path")]
-around = [number for number, block in enumerate(blocks) if not getattr(block, "has_skip", False)]
+unskipped = [number for number, block in enumerate(blocks) if not getattr(block, "has_skip", False)]
 survives = [(block.drop_path(torch.ones(2_000, 1, 1, 1)) > 0).double().mean().item() for block in blocks]
 planned = [1 - 0.2 * number / len(blocks) for number in range(len(blocks))]
 
@@ -210,7 +210,7 @@ planned = [1 - 0.2 * number / len(blocks) for number in range(len(blocks))]
 figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 axis.plot(planned, color="gray", lw=1, label="planned")
 axis.plot(survives, "o", label="measured")
-axis.plot(around, [survives[number] for number in around], "x", color="C3", label="no residual connection")
+axis.plot(unskipped, [survives[number] for number in unskipped], "x", color="C3", label="no residual connection")
 axis.set(xlabel="block", ylabel="survives in training", ylim=(0.75, 1.02))
 axis.legend()
 plt.show()
@@ -241,7 +241,7 @@ assert torch.equal(everything.x[which], drawn[8:])
 # %%
 torch.manual_seed(SEED)  # twice, so that dropout switches off the same features
 logs = net(distorted).log_softmax(dim=1)
-ours = -(logs[torch.arange(8), batch.y].sum() + (said.probs[which] * logs[8:]).sum()) / len(distorted)
+ours = -(logs[torch.arange(8), batch.y].sum() + (labels.probs[which] * logs[8:]).sum()) / len(distorted)
 
 # %%
 losses = []
@@ -277,11 +277,11 @@ hits = {name: right(net.requires_grad_(requires_grad=False)) for name, net in ne
 
 # %%
 # alt: Share of test images right with intervals for five networks: the teacher is last.
-shares = [statistics.clopper_pearson(int(one.sum()), len(one)) for one in hits.values()]
+fractions = [statistics.clopper_pearson(int(one.sum()), len(one)) for one in hits.values()]
 figure, axis = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
-errors = [[one.value - one.low for one in shares], [one.high - one.value for one in shares]]
-names = [f"{name} {one.value:.1%}" for name, one in zip(nets, shares, strict=True)]
-axis.errorbar([one.value for one in shares], names, xerr=errors, fmt="o", capsize=3)
+errors = [[one.value - one.low for one in fractions], [one.high - one.value for one in fractions]]
+names = [f"{name} {one.value:.1%}" for name, one in zip(nets, fractions, strict=True)]
+axis.errorbar([one.value for one in fractions], names, xerr=errors, fmt="o", capsize=3)
 axis.set(xlabel="test images right")
 axis.invert_yaxis()
 plt.show()
@@ -305,7 +305,7 @@ assert gain(hits["teacher"], hits["second student"])[0] > 0.02
 # %% [markdown]
 # After two rounds the student is better than the teacher, although its only additional information is the teacher's
 # guesses. We assert only this. Much of the gain may come from the noise alone: see *labels, noise*. The intervals are
-# over images, not over teachers, labels or initial weights. **One run with one seed cannot tell how much the unlabelled
+# over images, not over teachers, labels or initial weights. **One run with one seed cannot show how much the unlabelled
 # images add**, or whether the second round was worth its time.
 #
 # ## Corruptions: noise, blur, fog
@@ -314,29 +314,29 @@ assert gain(hits["teacher"], hits["second student"])[0] > 0.02
 harms = ("gaussian_noise", "pixelate", "defocus_blur", "contrast", "fog")
 harmed = [corruption(name)(x[: 500 if QUICK else 5_000], severity=3) for name in harms]
 three = ("teacher", "labels, noise", "second student")
-natural = {name: [right(nets[name], images) for images in harmed] for name in three}
+corrupted = {name: [right(nets[name], images) for images in harmed] for name in three}
 
 # %%
-# alt: Bars of the share right under five corruptions for the teacher, a network with noise and labels alone, and
+# alt: Bars of the accuracy under five corruptions for the teacher, a network with noise and labels alone, and
 #   the second student.
 figure, axis = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
 for shift, name in zip((-0.27, 0, 0.27), three, strict=True):
-    axis.bar([k + shift for k in range(5)], [one.double().mean().item() for one in natural[name]], 0.25, label=name)
+    axis.bar([k + shift for k in range(5)], [one.double().mean().item() for one in corrupted[name]], 0.25, label=name)
 axis.set_xticks(range(5), [name.replace("_", " ") for name in harms])
 axis.set(ylabel="right", ylim=(0, 1))
 axis.legend(ncols=3, fontsize="small")
 plt.show()
 
 # %%
-for name, one, other in zip(harms, natural["teacher"], natural["second student"], strict=True):
+for name, one, other in zip(harms, corrupted["teacher"], corrupted["second student"], strict=True):
     value, low, high = gain(one, other)
     print(f"{name:15} {value:+.1%} [{low:+.1%}, {high:+.1%}] for the second student")
-assert gain(natural["teacher"][0], natural["second student"][0])[0] > 0.02
+assert gain(corrupted["teacher"][0], corrupted["second student"][0])[0] > 0.02
 
 # %% [markdown]
 # The student is more accurate under noise. This is not general: see contrast and fog, and other seeds.
 #
-# ## Is it adversarially robust?
+# ## Robustness against attacks
 #
 # The paper also found that the student is more robust to FGSM at a small budget. Is ours, and up to which budget?
 
@@ -374,7 +374,7 @@ assert max(values[-1] for values in found.values()) < 0.2
 # %%
 suite = autoattack(ThreatModel(Linf(), 8 / 255), "quick" if QUICK else "standard")
 run = evaluate(nets["second student"], test, attacks={"AutoAttack": suite}, n=32 if QUICK else 64, settings=quiet)
-for name, one in (("as they are", run.clean.accuracy), ("AutoAttack", run.worst[-1].robust)):
+for name, one in (("clean", run.clean.accuracy), ("AutoAttack", run.worst[-1].robust)):
     print(f"{name:12} {one.value:.0%} [{one.low:.0%}, {one.high:.0%}] of {one.n} images right")
 assert run.worst[-1].robust.value < run.clean.accuracy.value - 0.05
 

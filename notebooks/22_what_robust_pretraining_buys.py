@@ -114,7 +114,7 @@ nets = {"usual": standard_net, "AdvProp": advprop_net, "Noisy Student": student_
 
 # %%
 n = 100 if QUICK else 200
-natural = {name: evaluate_corruptions(net, test, n=n) for name, net in nets.items()}
+corrupted = {name: evaluate_corruptions(net, test, n=n) for name, net in nets.items()}
 
 # %%
 hard = data.load("fashion-mnist-a", split="test")
@@ -122,7 +122,7 @@ x, y = hard.batch(torch.arange(len(hard)))[:2]
 
 # %%
 for name, net in nets.items():
-    found = natural[name]
+    found = corrupted[name]
     on_hard = clopper_pearson(int((net(x).argmax(dim=1) == y).sum()), len(y))
     print(f"{name:14} clean {found.clean.accuracy.value:.1%}  corrupted {found.mean_accuracy.value:.1%}", end="  ")
     print(f"hard {on_hard.value:.0%} [{on_hard.low:.0%}, {on_hard.high:.0%}]")
@@ -131,7 +131,7 @@ for name, net in nets.items():
 # The corrupted images are the same for all three networks, so differences can be computed image by image:
 
 # %%
-pairs = {name: compare_corruptions(natural["usual"], natural[name]).mean for name in ("AdvProp", "Noisy Student")}
+pairs = {name: compare_corruptions(corrupted["usual"], corrupted[name]).mean for name in ("AdvProp", "Noisy Student")}
 
 # %%
 # alt: Intervals of the accuracy under corruptions above the usual training, for AdvProp and Noisy Student, with
@@ -174,8 +174,8 @@ for name, net in nets.items():
 kinds = ["clean", "FGSM 2/255", "PGD-10 2/255", "AutoAttack 0.1"]
 kinds = [f"{kind}\n{one.n} images" for kind, one in zip(kinds, attacked["usual"], strict=True)]
 figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
-for shift, (name, shares) in zip((-0.25, 0.0, 0.25), attacked.items(), strict=True):
-    values, low, high = ([getattr(one, part) for one in shares] for part in ("value", "low", "high"))
+for shift, (name, fractions) in zip((-0.25, 0.0, 0.25), attacked.items(), strict=True):
+    values, low, high = ([getattr(one, part) for one in fractions] for part in ("value", "low", "high"))
     errors = [[v - a for v, a in zip(values, low, strict=True)], [b - v for v, b in zip(values, high, strict=True)]]
     axis.errorbar([k + 0.6 * shift for k in range(4)], values, errors, fmt="o", capsize=3, label=name)
 axis.set_xticks(range(4), kinds)
@@ -184,9 +184,9 @@ axis.legend(fontsize="small")
 plt.show()
 
 # %%
-assert natural["Noisy Student"].mean_accuracy.value > natural["usual"].mean_accuracy.value + 0.01
-assert all(shares[2].value < shares[0].value for shares in attacked.values())
-assert all(shares[3].value <= 0.3 for shares in attacked.values())
+assert corrupted["Noisy Student"].mean_accuracy.value > corrupted["usual"].mean_accuracy.value + 0.01
+assert all(fractions[2].value < fractions[0].value for fractions in attacked.values())
+assert all(fractions[3].value <= 0.3 for fractions in attacked.values())
 
 # %% [markdown]
 # *Lines: exact 95 % intervals; those of AutoAttack are wide, as it saw few images.* At this small eps and on so few
@@ -212,13 +212,13 @@ for name, net in nets.items():
     with TemporaryDirectory() as folder:
         finetune(tuned, standard(), numbers, course, out=folder)
     found = evaluate(tuned, others, attacks={"FGSM": FGSM(larger), "PGD-10": PGD(larger, 10)}, settings=quiet)
-    fooled[name] = shares = (found.clean.accuracy, *(one.robust for one in found.results))
-    said = "  ".join(f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]" for one in shares)
-    print(f"{name:14} clean, FGSM, PGD-10:  {said}")
+    fooled[name] = fractions = (found.clean.accuracy, *(one.robust for one in found.results))
+    text = "  ".join(f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]" for one in fractions)
+    print(f"{name:14} clean, FGSM, PGD-10:  {text}")
 
 # %%
-assert min(shares[0].value for shares in fooled.values()) > 0.8
-assert all(shares[2].value < shares[0].value - 0.1 for shares in fooled.values())
+assert min(fractions[0].value for fractions in fooled.values()) > 0.8
+assert all(fractions[2].value < fractions[0].value - 0.1 for fractions in fooled.values())
 
 # %% [markdown]
 # This table is based on one seed, a small network and 359 digits, so it supports no conclusion.

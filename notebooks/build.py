@@ -42,9 +42,9 @@ HERE = Path(__file__).resolve().parent
 LARGEST = 1_000_000
 """Bytes of a rendered notebook."""
 QUICK_SECONDS = 60
-"""What a notebook may take in its quick budget on two cores; more is said, not failed: machines differ."""
+"""Time of a notebook in its quick budget on two cores; a longer one is reported and does not fail."""
 CELL_SECONDS = {"quick": 300, "full": 3600}
-"""What a cell may take in each budget, unless told otherwise."""
+"""Time limit of a cell in each budget; see --cell-seconds."""
 HEAVY = 100_000
 """Bytes of a figure from which on it is stored with 256 colours."""
 ALT = re.compile(r"# alt: (.+(?:\n#   .+)*)")
@@ -70,17 +70,17 @@ OPEN = "# Your solution.\n"
 
 
 class Outcome(NamedTuple):
-    """What became of one notebook."""
+    """Result of one notebook."""
 
     name: str
     seconds: float
     computed: float
-    """Seconds of processor time, which do not depend on what else the machine did; NaN where they are not told."""
+    """Seconds of processor time, independent of other work on the machine; NaN where they are unknown."""
     faults: list[str]
 
 
 def repository() -> str:
-    """The project's address, which stands in pyproject.toml alone."""
+    """The project's address, from pyproject.toml."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["urls"]["Repository"])
 
@@ -127,7 +127,7 @@ def execute(notebook: NotebookNode, seconds: int, folder: Path) -> None:
     notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            _settle(output, alt_of(cell))
+            _cleaned(output, alt_of(cell))
 
 
 def alt_of(cell: NotebookNode) -> str:
@@ -136,8 +136,8 @@ def alt_of(cell: NotebookNode) -> str:
     return re.sub(r"\n#   ", " ", found[1]) if found else ""
 
 
-def _settle(output: NotebookNode, alt: str) -> None:
-    """Takes out what differs from run to run, and puts in what a figure shows."""
+def _cleaned(output: NotebookNode, alt: str) -> None:
+    """Removes text that differs from run to run, and adds the description of a figure."""
     if "text" in output:
         output["text"] = VOLATILE.sub("", output["text"])
     data = output.get("data", {})
@@ -150,7 +150,7 @@ def _settle(output: NotebookNode, alt: str) -> None:
 
 
 def _light(png: str) -> str:
-    """A picture of many bytes with 256 colours, others as they are."""
+    """A picture of many bytes with 256 colours, others unchanged."""
     if len(png) < HEAVY:
         return png
     from PIL import Image
@@ -161,7 +161,7 @@ def _light(png: str) -> str:
     return base64.b64encode(into.getvalue()).decode()
 
 
-def unsaid(notebook: NotebookNode) -> list[str]:
+def undescribed(notebook: NotebookNode) -> list[str]:
     """Figures without words for those who do not see them, and values that were dumped rather than printed."""
     faults = []
     for cell in notebook.cells:
@@ -176,7 +176,7 @@ def unsaid(notebook: NotebookNode) -> list[str]:
 
 
 def differences(expected: NotebookNode, path: Path) -> list[str]:
-    """Where a rendered notebook is not what its source says; outputs may differ, cells and stored outputs may not."""
+    """Differences of a rendered notebook from its source, in cells and in stored outputs; other outputs may differ."""
     again = f"python notebooks/build.py --only {path.name[:2]}"
     if not path.exists():
         return [f"{path.name} is not rendered: {again}"]
@@ -186,17 +186,17 @@ def differences(expected: NotebookNode, path: Path) -> list[str]:
     return [
         f"{path.parent.name}/{path.name}, {new.id}: what comes with the package is not what the render shows: {again}"
         for old, new in zip(found.cells, expected.cells, strict=True)
-        if "stored" in new.metadata.get("tags", []) and _said(old) != _said(new)
+        if "stored" in new.metadata.get("tags", []) and _printed(old) != _printed(new)
     ]
 
 
-def _said(cell: NotebookNode) -> str:
-    """All that a cell printed."""
+def _printed(cell: NotebookNode) -> str:
+    """The text that a cell printed."""
     return "".join(output.get("text", "") for output in cell.get("outputs", []))
 
 
 def processor() -> str:
-    """The processor by its name, as far as the system tells it, and the cores that may be used."""
+    """The processor by its name, as far as the system names it, and the cores that may be used."""
     try:
         names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
@@ -217,7 +217,7 @@ def build(source: Path, *, check: bool, budget: str = "quick", seconds: int = CE
     notebook, exercise = assemble(source), assemble(source, exercise=True)
     faults = _executed(notebook, source, seconds)
     if not faults:
-        faults = [f"{source.stem}, {fault}" for fault in unsaid(notebook)]
+        faults = [f"{source.stem}, {fault}" for fault in undescribed(notebook)]
     if not faults and budget == "quick":
         faults = _compared_or_written(source, (notebook, exercise), check=check)
     return Outcome(source.stem, time.perf_counter() - began, _computed() - computed, faults)
@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = options.jobs or (1 if full else min(4, os.cpu_count() or 1))
     seconds = options.cell_seconds or CELL_SECONDS[options.budget]
     os.environ["ROBUSTLAB_BUDGET"] = options.budget
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a hub's progress bar, which nobody sees here
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a hub's progress bar, which is not visible here
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
     folder = options.folder.resolve()
     faults = orphans(folder)

@@ -23,12 +23,8 @@ LONGEST_FUNCTION = 40
 LONGEST_CELL = 15
 WORDS = json.loads((ROOT / "tests" / "words.json").read_text())
 """Lists of the rules on words; a room or page is added to "clean" or "docs" once it follows them."""
-CLEAN = [
-    path
-    for path in OURS
-    if path.relative_to(ROOT).as_posix() not in WORDS["not_yet"]
-    and any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])
-]
+CLEAN = [path for path in OURS if any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])]
+KEPT = {name for names in WORDS["kept"].values() for name in names}
 OPENINGS = re.compile(rf"\s*(?:{'|'.join(WORDS['openings'])})\b")
 PHRASES = re.compile(rf"\b(?:{'|'.join(WORDS['phrases'])})\b")
 BANNED_NAMES = re.compile(r"^(Base[A-Z]\w*|\w*Helpers?|\w*Utils?|utils?|helpers?)$")
@@ -90,6 +86,17 @@ def test_notebooks_are_read_like_the_workshop(path: Path) -> None:
     assert not re.search(r"^\s*[!%]\w", path.read_text(), flags=re.MULTILINE), "no shell, no magics"
 
 
+@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "notebooks" / "build.py"], ids=lambda path: path.stem)
+def test_notebooks_use_the_words_of_the_field(path: Path) -> None:
+    lines = [re.sub(r"`[^`]*`", "", line) for line in path.read_text().splitlines()]
+    assert not [(number, line) for number, line in enumerate(lines, 1) if PHRASES.search(line)]
+    assert not [line for line in lines if re.match(r"# ##+ .*\?$", line)], "headings are nouns"
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    assert not [name for name in names if set(_parts(name)) & set(WORDS["names"])], "use the noun that it is"
+
+
 def _lines(cell: str) -> int:
     """Lines of code to be read; imports, and the words of a figure, are none."""
     told = (line for line in cell.splitlines()[1:] if line.strip())
@@ -117,7 +124,7 @@ def test_docstrings_and_messages_use_the_words_of_the_field(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in CLEAN if path in PACKAGE], ids=relative)
 def test_public_names_use_the_words_of_the_field(path: Path) -> None:
-    names = {name for name in _names(path) if not name.startswith("_") and name not in WORDS["pending"]}
+    names = {name for name in _names(path) if not name.startswith("_") and name not in KEPT}
     assert not [name for name in names if set(_parts(name)) & set(WORDS["names"])], "use the noun that it is"
 
 

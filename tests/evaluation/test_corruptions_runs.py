@@ -22,8 +22,8 @@ def test_a_finished_run_is_read_and_not_computed_again(standard: nn.Module, digi
     told: list[Progress] = []
     first = measured(standard, small(digits), out=tmp_path / "run", settings=CorruptionSettings(progress=told.append))
     assert len(told) == 7
-    assert told[-1].share == 1
-    shares = [at.share for at in told]
+    assert told[-1].fraction == 1
+    shares = [at.fraction for at in told]
     assert shares == sorted(shares)
     told.clear()
     again = measured(standard, small(digits), out=tmp_path / "run", settings=CorruptionSettings(progress=told.append))
@@ -54,7 +54,7 @@ class StopError(Exception):
 
 def stopped(out: Path, model: nn.Module, data: Given, after: int) -> None:
     def stop(at: Progress) -> None:
-        if at.share >= after / 42:
+        if at.fraction >= after / 42:
             raise StopError
 
     with pytest.raises(StopError):

@@ -29,7 +29,7 @@ def test_progress_ends_at_one_and_counts_examples(points: type[Points], threshol
         ("clean", 250, 250),
     ]
     assert {p.metrics["eps"] for p in seen if p.task == "FGSM"} == {0.05, 0.1}
-    shares = [p.share for p in seen]
+    shares = [p.fraction for p in seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
@@ -55,13 +55,15 @@ def test_progress_says_stage_by_stage_who_fell(digits: Digits, standard: nn.Modu
     assert clean[-1].metrics["fooled"] == 100 - got.clean.accuracy.count
     assert all(p.seconds_left >= 0 for p in attacked)
     assert attacked[-1].seconds_left == 0
-    shares = [p.share for p in seen]
+    shares = [p.fraction for p in seen]
     assert shares == sorted(shares)
-    assert max(p.share for p in attacked if p.part == "quick") < 0.5, "the first stage is 4 of 24 passes"
+    assert max(p.fraction for p in attacked if p.part == "quick") < 0.5, "the first stage is 4 of 24 passes"
     again: list[Progress] = []
     (readable / "report.json").unlink()
     run(replace(settings, progress=again.append))
-    assert [p._replace(seconds_left=0, share=0) for p in again] == [p._replace(seconds_left=0, share=0) for p in seen]
+    assert [p._replace(seconds_left=0, overall=0) for p in again] == [
+        p._replace(seconds_left=0, overall=0) for p in seen
+    ]
 
 
 def test_a_stage_says_what_it_took(digits: Digits, standard: nn.Module) -> None:

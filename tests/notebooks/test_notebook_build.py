@@ -331,8 +331,8 @@ def picture(width: int = 4) -> str:
 def test_a_figure_carries_its_words_or_is_a_fault(tool: ModuleType, source: str, alt: str) -> None:
     data = {"image/png": picture(), "text/plain": "<Figure size 640x480 with 1 Axes>"}
     cell = nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("display_data", data=data)])
-    tool._settle(cell.outputs[0], tool.alt_of(cell))
-    faults = tool.unsaid(nbformat.v4.new_notebook(cells=[cell]))
+    tool._cleaned(cell.outputs[0], tool.alt_of(cell))
+    faults = tool.undescribed(nbformat.v4.new_notebook(cells=[cell]))
     if alt:
         assert cell.outputs[0].metadata == {"image/png": {"alt": alt}}
         assert cell.outputs[0].data["text/plain"] == alt
@@ -345,7 +345,7 @@ def test_a_figure_carries_its_words_or_is_a_fault(tool: ModuleType, source: str,
 def test_a_raw_value_is_a_fault(tool: ModuleType, shown: str) -> None:
     output = nbformat.v4.new_output("execute_result", data={"text/plain": shown}, execution_count=1)
     cell = nbformat.v4.new_code_cell("fit(model)", outputs=[output])
-    (fault,) = tool.unsaid(nbformat.v4.new_notebook(cells=[cell]))
+    (fault,) = tool.undescribed(nbformat.v4.new_notebook(cells=[cell]))
     assert "shows a raw value" in fault
 
 

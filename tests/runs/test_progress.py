@@ -25,7 +25,7 @@ def drawn(*reports: Progress, title: str = "", terminal: bool = True) -> list[st
     ("at", "fraction"),
     [
         (Progress("a", 1, 4), 0.25),
-        (Progress("a", 1, 4, share=0.9), 0.9),
+        (Progress("a", 1, 4, overall=0.9), 0.9),
         (Progress("a", 1, None), 0.0),
         (Progress("a", 0, 0), 1.0),
     ],
@@ -61,7 +61,7 @@ def test_each_task_has_a_bar_and_a_pipe_gets_the_end_only() -> None:
 
 def test_a_title_joins_all_tasks_in_one_bar() -> None:
     (line,) = drawn(
-        Progress("clean", 5, 5, share=0.1), Progress("PGD", 5, 9, detail="[red]PGD[/red]", share=0.5),
+        Progress("clean", 5, 5, overall=0.1), Progress("PGD", 5, 9, detail="[red]PGD[/red]", overall=0.5),
         title="evaluate net", terminal=False,
     )  # fmt: skip
     assert line.startswith("evaluate net")

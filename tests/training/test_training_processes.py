@@ -150,6 +150,6 @@ def test_fewer_examples_than_processes_are_refused_in_each(launched: Path) -> No
 
 def test_each_process_has_its_own_parts_of_a_batch() -> None:
     parts = torch.arange(10).tensor_split(4)
-    shares = [Processes(rank, 2).share(parts) for rank in (0, 1)]
+    shares = [Processes(rank, 2).own_parts(parts) for rank in (0, 1)]
     assert [[number for number, _ in share] for share in shares] == [[0, 1], [2, 3]]
     assert torch.equal(torch.cat([ids for share in shares for _, ids in share]), torch.arange(10))

@@ -157,7 +157,7 @@ def _end(result: CorruptionEvaluation, gate: Gate) -> None:
     serious(result.findings, strict=gate.strict)
     mean = result.mean_accuracy
     if gate.fail_under is not None and not mean.low >= gate.fail_under:
-        measured = f"mean accuracy under corruption {show.share(mean)}"
+        measured = f"mean accuracy under corruption {show.fraction(mean)}"
         show.say(f"{measured}: the lower bound is below {gate.fail_under:g}", "error")
         raise typer.Exit(Code.BELOW)
 

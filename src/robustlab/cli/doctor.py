@@ -96,7 +96,10 @@ def _print(found: Sequence[Finding], adapted: Adapted | None, *, json: bool) -> 
     if adapted is not None:
         from robustlab.report.words import p_value, points
 
-        rows = [["the attack", show.share(adapted.before)], ["and the adaptive attack", show.share(adapted.after)]]
+        rows = [
+            ["the attack", show.fraction(adapted.before)],
+            ["and the adaptive attack", show.fraction(adapted.after)],
+        ]
         show.table(["robust accuracy under", "accuracy"], rows, title=f"Adaptive attack: {adapted.name}")
         span = f"[{points(adapted.low)}, {points(adapted.high)}]"
         show.paragraph(f"Difference {points(adapted.difference)} points {span}, p {p_value(adapted.p_value)}.", [])

@@ -108,12 +108,12 @@ def _column(one: ProtocolResult) -> list[str]:
 
     measured = one.calibration
     return [
-        show.share(one.accuracy),
+        show.fraction(one.accuracy),
         percent(one.mean_confidence),
-        show.share(one.aurra),
-        show.share(measured.corrected),
+        show.fraction(one.aurra),
+        show.fraction(measured.corrected),
         percent(measured.chance),
-        show.share(measured.published) if measured.published else "–",
+        show.fraction(measured.published) if measured.published else "–",
     ]
 
 
@@ -122,7 +122,7 @@ def _outliers(result: NaturalOutliers) -> None:
 
     detection = result.detection
     rows = [
-        ["average precision (AUPR)", show.share(detection.aupr)],
+        ["average precision (AUPR)", show.fraction(detection.aupr)],
         ["base rate", percent(detection.base_rate)],
         [f"outliers: {result.unknown}", str(detection.unknown)],
         [f"known: {result.known}", str(detection.known)],

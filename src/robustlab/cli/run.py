@@ -16,7 +16,7 @@ import typer
 
 from robustlab.cli.codes import Code
 from robustlab.cli.interrupt import interrupted, parting
-from robustlab.cli.show import say, share
+from robustlab.cli.show import fraction, say
 
 if TYPE_CHECKING:
     from robustlab.evaluation import Comparison, Evaluation, Finding
@@ -70,7 +70,7 @@ def verdict(result: Evaluation, fail_under: float | None, *, strict: bool) -> No
 
     worst = result.worst[-1]
     if fail_under is not None and not worst.robust.low >= fail_under:
-        measured = f"robust accuracy {share(worst.robust)} at eps {budget(worst.eps)}"
+        measured = f"robust accuracy {fraction(worst.robust)} at eps {budget(worst.eps)}"
         say(f"{measured}: the lower bound is below {fail_under:g}", "error")
         raise typer.Exit(Code.BELOW)
 

@@ -53,7 +53,7 @@ def _line(place: Path) -> dict[str, object]:
         "data": e.data.name,
         "n": e.data.n,
         "clean": percent(e.clean.accuracy.value),
-        "robust": show.share(worst.robust),
+        "robust": show.fraction(worst.robust),
         "mark": mark(e.findings),
         "at": f"{e.threat.norm} {budget(worst.eps)}",
     }
@@ -68,7 +68,7 @@ def _under_corruptions(place: Path, e: CorruptionEvaluation) -> dict[str, object
         "data": e.data.name,
         "n": e.data.n,
         "clean": "" if e.clean is None else percent(e.clean.accuracy.value),
-        "robust": show.share(e.mean_accuracy),
+        "robust": show.fraction(e.mean_accuracy),
         "mark": mark(e.findings),
         "at": f"{len(e.corruptions)} corruptions",
     }

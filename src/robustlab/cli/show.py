@@ -192,10 +192,10 @@ def evaluations(results: Sequence[Evaluation]) -> None:
     from robustlab.report.words import budget, mark, percent, sample
 
     first = results[0]
-    rows = [["clean", *(share(e.clean.accuracy) for e in results)]]
+    rows = [["clean", *(fraction(e.clean.accuracy) for e in results)]]
     for eps in sorted({w.eps for e in results for w in e.worst}):
         at = [next((w.robust for w in e.worst if w.eps == eps), None) for e in results]
-        rows.append([f"{first.threat.norm} {budget(eps)}", *(share(s) if s else "" for s in at)])
+        rows.append([f"{first.threat.norm} {budget(eps)}", *(fraction(s) if s else "" for s in at)])
     attacks = ", ".join(a.name for a in first.attacks)
     level = percent(first.clean.accuracy.level, 0)
     title = f"{sample(first.data)} Attacks: {attacks}. Brackets: exact {level} intervals."
@@ -259,7 +259,7 @@ def findings(results: Sequence[Evaluation | CorruptionEvaluation]) -> None:
             notes().print(_printable(f"{e.model.name}: {one.title} ({one.code})"), markup=False)
 
 
-def share(value: Interval | Estimate) -> str:
+def fraction(value: Interval | Estimate) -> str:
     """A fraction in percent, with its interval."""
     from robustlab.report.words import interval, percent
 

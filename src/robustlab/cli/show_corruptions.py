@@ -23,11 +23,11 @@ def corruption_table(e: CorruptionEvaluation) -> None:
         star = " *" if info.not_comparable else ""
         rows.append([info.name + star, *cells, f"{100 * (1 - one.error.value):.1f}", *ce])
     level = percent(e.errors.mean_error.level, 0)
-    clean = "" if e.clean is None else f"Clean {show.share(e.clean.accuracy)}; "
-    mce = "" if e.errors.mce is None else f"; mCE {show.share(e.errors.mce)}, divided by {e.normalised_by}"
+    clean = "" if e.clean is None else f"Clean {show.fraction(e.clean.accuracy)}; "
+    mce = "" if e.errors.mce is None else f"; mCE {show.fraction(e.errors.mce)}, divided by {e.normalised_by}"
     title = (
         f"{e.model.name}: {sample(e.data)} {clean}mean accuracy over {len(e.errors.over)} corruptions "
-        f"{show.share(e.mean_accuracy)}{mce}. Brackets: {level} intervals."
+        f"{show.fraction(e.mean_accuracy)}{mce}. Brackets: {level} intervals."
     )
     head = ["accuracy in %", *map(str, severities), "mean", *(["CE"] if e.errors.mce is not None else [])]
     show.table(head, rows, title=title)

@@ -92,7 +92,7 @@ class Processes:
         """True for the process that writes and logs for all."""
         return self.rank == 0
 
-    def share(self, parts: tuple[Tensor, ...]) -> list[tuple[int, Tensor]]:
+    def own_parts(self, parts: tuple[Tensor, ...]) -> list[tuple[int, Tensor]]:
         """Parts of a batch for this process, with their numbers; every process gets equally many."""
         own = len(parts) // self.count
         return list(enumerate(parts))[self.rank * own : (self.rank + 1) * own]

@@ -51,7 +51,7 @@ class Settings:
         doctor: whether to probe the model before and the evaluation after (a bounded number of further passes).
         together: whether all processes that ``torchrun`` or ``accelerate launch`` started share the batches. Each of
             them must then call ``evaluate`` with the same arguments and a run directory that all of them see.
-        progress: called after every batch, in the first process. ``share`` is by passes through the model, see
+        progress: called after every batch, in the first process. ``fraction`` is by passes through the model, see
             ``progress.Pace``; ``seconds_left`` counts until the doctor's turn, if every example that is still robust
             stays so; ``metrics`` are "eps", "fooled" (in the clean pass: wrong) and "robust", so far, and "rechecked"
             (1 where examples that count as fooled are attacked again as a check).

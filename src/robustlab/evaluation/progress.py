@@ -60,7 +60,7 @@ class Pace:
     """Examples that the present attack has not fooled after its last phase."""
     spent: float = field(default=0.0, init=False)
     seconds: float = field(default=0.0, init=False)
-    share: float = field(default=0.0, init=False)
+    fraction: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.weights = [
@@ -90,8 +90,8 @@ class Pace:
             return
         clean = at.phase == CLEAN
         here, later = self._left(at)
-        share = self.spent / (self.spent + here + later) if self.spent + here + later else 1.0
-        self.share = max(self.share, share * (_ATTACKS if self.doctor else 1.0))
+        fraction = self.spent / (self.spent + here + later) if self.spent + here + later else 1.0
+        self.fraction = max(self.fraction, fraction * (_ATTACKS if self.doctor else 1.0))
         stage = "" if clean or len(self.weights[at.phase.attack]) == 1 else self._stage(at)
         rechecked = at.phase.kind == "recheck"
         robust = self.still_robust if rechecked else at.total - at.fooled
@@ -104,7 +104,7 @@ class Pace:
                 "examples",
                 stage,
                 at.name if clean else _detail(at, stage),
-                self.share,
+                self.fraction,
                 math.nan if clean else self._seconds(here, later),
                 {**metrics, "fooled": float(at.fooled), "robust": float(robust)},
             )
@@ -112,9 +112,9 @@ class Pace:
 
     def finish(self, done: int) -> None:
         """Reports that the doctor is at work, or has finished."""
-        self.share = 1.0 if done else self.share
+        self.fraction = 1.0 if done else self.fraction
         if self.reported is not None:
-            self.reported(Progress("doctor", done, 1, detail="doctor", share=self.share))
+            self.reported(Progress("doctor", done, 1, detail="doctor", overall=self.fraction))
 
     def _stage(self, at: PhaseProgress) -> str:
         return self.plan[at.phase.attack].parts(at.phase.eps, 0)[at.part].name

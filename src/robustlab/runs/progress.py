@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     """Name of the stage, restart or severity, if the task has several."""
     detail: str = ""
     """One line for a person."""
-    share: float = math.nan
+    overall: float = math.nan
     """Finished fraction of the whole work, 0..1; NaN: this task is the whole work."""
     seconds_left: float = math.nan
     """Seconds that the whole work may still take; NaN while nothing is known."""
@@ -44,8 +44,8 @@ class Progress(NamedTuple):
     @property
     def fraction(self) -> float:
         """Finished fraction of the whole work, 0..1; 0 if the total is unknown."""
-        if not math.isnan(self.share):
-            return self.share
+        if not math.isnan(self.overall):
+            return self.overall
         if self.total is None:
             return 0.0
         return self.done / self.total if self.total else 1.0

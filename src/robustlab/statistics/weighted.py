@@ -28,7 +28,7 @@ class WeightedSum(NamedTuple):
     weights: float
     """Sum of the weights' sizes: how far the sum can be from 0."""
 
-    def share(self, level: float) -> Estimate:
+    def fraction(self, level: float) -> Estimate:
         """The sum and its interval, for weights of one sign."""
         top = self.weights
         fraction, variance = min(self.value / top, 1.0), self.variance / top**2

@@ -100,7 +100,7 @@ class Updater:
 
     def own_parts(self, ids: Tensor) -> list[tuple[int, Tensor]]:
         """The parts of a batch for this process, with their numbers."""
-        return self.processes.share(ids.tensor_split(self.settings.accumulate * self.processes.count))
+        return self.processes.own_parts(ids.tensor_split(self.settings.accumulate * self.processes.count))
 
     def step(self, parts: dict[int, Batch], place: Place, examples: int) -> Metrics:
         """One batch, given this process's parts: as many updates of the weights as the recipe has replays."""

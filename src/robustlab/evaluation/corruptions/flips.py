@@ -95,7 +95,7 @@ def flip_rates(
 
     def estimated(names: Sequence[str], divisors: Mapping[str, float]) -> Estimate:
         cells = [(1 / divisors[name] / len(names), shares[name]) for name in names]
-        return weighted_sum(cells, same_images=same_images).share(level)
+        return weighted_sum(cells, same_images=same_images).fraction(level)
 
     ones, known, names = dict.fromkeys(shares, 1.0), _divisors(shares, baseline), tuple(shares)
     each = tuple(FlipRate(name, estimated([name], ones), estimated([name], known) if known else None) for name in names)

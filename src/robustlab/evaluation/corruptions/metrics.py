@@ -123,10 +123,10 @@ class _Work(NamedTuple):
 
     def numbers(self, names: Sequence[str]) -> tuple[Estimate, Estimate | None, Estimate | None]:
         """Mean error, corruption error and relative corruption error over some corruptions."""
-        plain = self._mean({name: 1 / len(self.severities) for name in names}).share(self.level)
+        plain = self._mean({name: 1 / len(self.severities) for name in names}).fraction(self.level)
         if self.baseline is None:
             return plain, None, None
-        ce = self._mean({name: 1 / self.baseline.total(name, self.severities) for name in names}).share(self.level)
+        ce = self._mean({name: 1 / self.baseline.total(name, self.severities) for name in names}).fraction(self.level)
         return plain, ce, self._relative(self.baseline, names)
 
     def _relative(self, baseline: Baseline, names: Sequence[str]) -> Estimate | None:

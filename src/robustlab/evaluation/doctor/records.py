@@ -13,7 +13,7 @@ from robustlab.evaluation.plan import Entry
 from robustlab.evaluation.record import AttackResult, Evaluation, Evidence, Finding
 from robustlab.statistics.intervals import clopper_pearson
 
-_DISAGREEING = 0.01  # share of rechecked examples: far more than an iterative attack shows
+_DISAGREEING = 0.01  # fraction of rechecked examples: far more than an iterative attack shows
 
 
 def record_findings(evaluation: Evaluation, plan: Sequence[Entry]) -> Iterator[Finding]:
@@ -63,11 +63,11 @@ def _stages(result: AttackResult, where: Evidence, searches: frozenset[str]) -> 
 
 
 def _reuse(attack: str, eps: float, again: tuple[int, int], level: float) -> Finding:
-    share = clopper_pearson(*again, level)
+    fraction = clopper_pearson(*again, level)
     return Finding(
         "reuse-disagrees",
-        "warning" if share.low > _DISAGREEING else "info",
+        "warning" if fraction.low > _DISAGREEING else "info",
         f"{attack} fooled {again[0]} of {again[1]} examples at a smaller eps, but not when run again at {budget(eps)}.",
-        {"attack": attack, "eps": eps, "disagreements": again[0], "n": again[1], "low": share.low},
+        {"attack": attack, "eps": eps, "disagreements": again[0], "n": again[1], "low": fraction.low},
         "A larger budget should never be worth less: use more steps, restarts, or an attack that adapts its steps.",
     )

@@ -51,14 +51,14 @@ FAST_CLAIM = Claim(
 _SHARED = Arm("shared-norms", SHARED_BN)
 NORMS_CLAIM = Claim(
     name="auxiliary-norms",
-    statement="AdvProp needs its auxiliary norms: with clean and adversarial images through the same, it is worse.",
+    statement="AdvProp needs its auxiliary BatchNorm: with clean and adversarial images through the same, it is worse.",
     paper=_PAPER,
-    published="no number that could be compared: with one set of norms, adversarial examples made networks worse on "
-    "clean images, which AdvProp is there for",
+    published="no number that could be compared: with one BatchNorm for both, adversarial examples made networks worse "
+    "on clean images, which AdvProp is there for",
     ours=f"{SETTING}; PGD-1 towards a random wrong class, {_EPS}",
     arms=(_SHARED, _ADVPROP),
     measures=UNATTACKED,
-    effects=better(_ADVPROP, _SHARED, "auxiliary over shared norms")[:2],
+    effects=better(_ADVPROP, _SHARED, "auxiliary over shared BatchNorm")[:2],
     minutes=20,
 )
 

@@ -127,7 +127,7 @@ def _pretrained(name: str, levels: int, remark: str) -> Claim:
 
 PRETRAINED_CLAIM = _pretrained("pretrained-weights", 12, "")
 PRETRAINED_SMALL_CLAIM = _pretrained(
-    "pretrained-weights-small", 4, ", asked again at a third of the eps, as at the first all were fooled"
+    "pretrained-weights-small", 4, ", measured again at a third of the eps, since at the first all were fooled"
 )
 
 register_claim(STUDENT_CLAIM, place=260)
