@@ -8,6 +8,7 @@ from robustlab.text.goals import KeepPrediction, Targeted, Untargeted
 from robustlab.text.greedy import Greedy
 from robustlab.text.outcome import AttackSettings, TextOutcome, attack
 from robustlab.text.parts import Change, Scored, TextRecipe, WordTable
+from robustlab.text.spelling import Speller
 from robustlab.text.swarm import Swarm
 from robustlab.text.task import Task
 from robustlab.text.victims import Victim, WordGradients, victim
@@ -15,6 +16,6 @@ from robustlab.text.words import Words, cut
 
 __all__ = [
     "AttackSettings", "Beam", "Change", "Driver", "Genetic", "Greedy", "GreedyCoordinate", "KeepPrediction",
-    "Scored", "Spent", "Swarm", "Targeted", "Task", "TextOutcome", "TextRecipe", "Untargeted", "Victim",
+    "Scored", "Speller", "Spent", "Swarm", "Targeted", "Task", "TextOutcome", "TextRecipe", "Untargeted", "Victim",
     "WordGradients", "WordTable", "Words", "attack", "cut", "victim",
 ]  # fmt: skip
