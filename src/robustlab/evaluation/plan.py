@@ -18,7 +18,7 @@ from robustlab.evaluation.record import Finding
 from robustlab.evaluation.stages import Part, parts
 from robustlab.runs.progress import Report
 
-Kind: TypeAlias = Literal["clean", "run", "reused", "recheck"]
+Kind: TypeAlias = Literal["clean", "run", "reused", "recheck", "text"]
 Inspected: TypeAlias = Callable[[Sequence[Finding]], None]
 """Called with the findings of the input doctor, before any attack."""
 Attacks: TypeAlias = Sequence[Attack] | Mapping[str, Attack]

@@ -14,7 +14,19 @@ import torch
 from torch import Tensor
 
 from robustlab.evaluation.plan import CLEAN, Phase
-from robustlab.evaluation.schema import BATCH_HEAD, CLEAN_CONTENT, COUNTED, KEY, OUTCOME_CONTENT, PLACE, finished
+from robustlab.evaluation.schema import (
+    BATCH_HEAD,
+    CLEAN_CONTENT,
+    COUNTED,
+    KEY,
+    ON_TEXTS,
+    OUTCOME_CONTENT,
+    PLACE,
+    TEXT_CONTENT,
+    TEXT_KEY,
+    TEXT_PLACE,
+    finished,
+)
 
 Value: TypeAlias = int | float | str | bytes | None
 Row: TypeAlias = tuple[Any, ...]
@@ -104,6 +116,8 @@ def ids_by_batch(reader: Reader, phase: Phase) -> Iterator[Row]:
     """Batch number and id of each row of a pass, by both."""
     if phase == CLEAN:
         return reader.rows("SELECT batch, id FROM examples ORDER BY batch, id")
+    if phase.kind == ON_TEXTS:
+        return reader.rows(f"SELECT batch, id FROM texts WHERE {TEXT_KEY} ORDER BY batch, id", *phase)
     return reader.rows(f"SELECT batch, id FROM outcomes WHERE {KEY} ORDER BY batch, id", *phase)
 
 
@@ -117,6 +131,8 @@ def batch_rows(reader: Reader, phase: Phase, number: int, first: int, last: int)
     some = "batch = ? AND id BETWEEN ? AND ? ORDER BY id"
     if phase == CLEAN:
         return reader.all(f"SELECT {CLEAN_CONTENT} FROM examples WHERE {some}", number, first, last)
+    if phase.kind == ON_TEXTS:
+        return reader.all(f"SELECT {TEXT_CONTENT} FROM texts WHERE {TEXT_KEY} AND {some}", *phase, number, first, last)
     query = f"SELECT {OUTCOME_CONTENT} FROM outcomes WHERE {KEY} AND {some}"
     return reader.all(query, *phase, number, first, last)
 
@@ -127,13 +143,22 @@ def rows_by_batch(reader: Reader) -> Iterator[Row]:
     yield from reader.rows(f"SELECT {place}, batch, {CLEAN_CONTENT} FROM examples ORDER BY batch, id")
     ordered = f"WHERE kind != 'reused' ORDER BY {PLACE}, batch, id"
     yield from reader.rows(f"SELECT {PLACE}, batch, {OUTCOME_CONTENT} FROM outcomes {ordered}")
+    if has_texts(reader):
+        yield from reader.rows(f"SELECT {TEXT_PLACE}, batch, {TEXT_CONTENT} FROM texts ORDER BY attack, batch, id")
+
+
+def has_texts(reader: Reader) -> bool:
+    """Tests for the tables of runs on texts, which databases of older versions lack."""
+    return bool(reader.count("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'texts'"))
 
 
 def uncommitted_rows(reader: Reader) -> Iterator[Row]:
-    """Rows that no batch commits: those that are reused from a smaller eps, then the files of examples."""
+    """Rows that no batch commits: those that are reused from a smaller eps, the files of examples, and audits."""
     ordered = f"WHERE kind = 'reused' ORDER BY {PLACE}, id"
     yield from reader.rows(f"SELECT {PLACE}, batch, {OUTCOME_CONTENT} FROM outcomes {ordered}")
     yield from reader.rows("SELECT id, name FROM files ORDER BY id")
+    if has_texts(reader):
+        yield from reader.rows("SELECT attack, id, turned, similarity FROM audits ORDER BY attack, id")
 
 
 def unnumbered_examples(reader: Reader) -> int:

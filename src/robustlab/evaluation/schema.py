@@ -45,6 +45,41 @@ CREATE TABLE IF NOT EXISTS batches (   -- one row per committed batch
   content BLOB,                        -- digest of this line and of its rows; NULL: an older version wrote this
   PRIMARY KEY (attack, eps, kind, stage, restart, batch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts (     -- one row per example and recipe of a run on texts
+  attack INTEGER NOT NULL,             -- position in the manifest's recipes
+  id INTEGER NOT NULL,
+  status TEXT NOT NULL,                -- skipped, successful or failed
+  label INTEGER NOT NULL,
+  target INTEGER,                      -- NULL: not targeted
+  before INTEGER NOT NULL,             -- prediction on the clean text
+  prediction INTEGER NOT NULL,         -- on the adversarial text
+  confidence REAL,
+  score REAL,                          -- of the goal
+  asked INTEGER NOT NULL,              -- texts that the search wanted scored
+  sent INTEGER NOT NULL,               -- different ones among them
+  changed INTEGER NOT NULL,            -- words
+  words INTEGER NOT NULL,              -- of the original
+  original TEXT NOT NULL,              -- JSON: a text, or a list of fields
+  adversarial TEXT NOT NULL,
+  edits TEXT NOT NULL,                 -- JSON: position in the original and new word of each edit
+  batch INTEGER NOT NULL,              -- number of the batch in its pass
+  PRIMARY KEY (attack, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS audits (    -- one row per successful attack of a run on texts whose meaning was measured
+  attack INTEGER NOT NULL,
+  id INTEGER NOT NULL,
+  turned INTEGER,                      -- 1: an opinion word's sign is turned; NULL: not measured
+  similarity REAL,                     -- of adversarial and clean text; NULL: not measured
+  PRIMARY KEY (attack, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spent (     -- one row per committed batch of a run on texts
+  attack INTEGER NOT NULL,
+  batch INTEGER NOT NULL,
+  texts INTEGER NOT NULL,              -- that the victim scored; repeats came from memory
+  victim REAL NOT NULL,                -- seconds in the victim
+  services REAL NOT NULL,              -- seconds in other models
+  PRIMARY KEY (attack, batch)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (     -- one row per example that comes from a file
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL                   -- path in the data set
@@ -71,6 +106,17 @@ CLEAN_CONTENT = "id, label, prediction, confidence, correct, digest"
 """Columns of its rows that the digest of a clean batch covers."""
 OUTCOME_CONTENT = "id, fooled, prediction, confidence, target, inside, linf, l2, l1"
 """Columns of its rows that the digest of an attack batch covers."""
+TEXT_CONTENT = (
+    "id, status, label, target, before, prediction, confidence, score, asked, sent, changed, words, original, "
+    "adversarial, edits"
+)
+"""Columns of its rows that the digest of a batch of attacks on texts covers."""
+ON_TEXTS = "text"
+"""Kind of a pass over texts; its rows are in ``texts``, and neither eps, stage nor restart."""
+TEXT_PLACE = f"attack, 0.0, '{ON_TEXTS}', 0, 0"
+"""The ``Phase`` of rows in ``texts``."""
+TEXT_KEY = f"attack = ? AND (?, ?, ?, ?) = (0.0, '{ON_TEXTS}', 0, 0)"
+"""The condition that rows of ``texts`` belong to a ``Phase``."""
 COUNTED = "kind IN ('run', 'reused')"
 """The rows that an accuracy is counted from; a recheck only checks."""
 _RANK = "(4 * (fooled AND target IS prediction) + 2 * fooled) * 1000000 + stage * 1000 + restart"

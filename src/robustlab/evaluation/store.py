@@ -18,7 +18,7 @@ from robustlab.core import RunError
 from robustlab.evaluation import queries
 from robustlab.evaluation.plan import CLEAN, Phase
 from robustlab.evaluation.queries import Reader, Value
-from robustlab.evaluation.schema import ADDED, COUNTED, KEY, SCHEMA, finished
+from robustlab.evaluation.schema import ADDED, COUNTED, KEY, ON_TEXTS, SCHEMA, TEXT_KEY, finished
 from robustlab.evaluation.sound import Batch, batch_content, unsound
 from robustlab.runs.clock import Stopwatch
 from robustlab.runs.disk import disk
@@ -39,6 +39,26 @@ class Cost(NamedTuple):
     forward: int
     backward: int
     seconds: float
+
+
+class TextCost(NamedTuple):
+    """What a batch of attacks on texts has cost the models."""
+
+    texts: int
+    """Texts that the victim scored; repeats came from memory."""
+    victim: float
+    """Seconds in the victim."""
+    services: float
+    """Seconds in other models, such as a sentence encoder."""
+
+
+class Audit(NamedTuple):
+    """What a successful attack did to the meaning of a text; None: not measured."""
+
+    attack: int
+    id: int
+    turned: int | None
+    similarity: float | None
 
 
 @dataclass
@@ -116,6 +136,7 @@ class Store:
             if number is None:  # an older version's rows, which do not say their batch
                 self.database.execute(f"DELETE FROM batches WHERE {KEY} AND content IS NULL", phase)
         self.database.execute(f"DELETE FROM outcomes WHERE {KEY} AND batch = ?", key)
+        self.database.execute(f"DELETE FROM texts WHERE {TEXT_KEY} AND batch = ?", key)
         self.database.execute(f"DELETE FROM batches WHERE {KEY} AND batch = ?", key)
 
     def done(self, phase: Phase, parts: Sequence[Tensor]) -> set[int]:
@@ -145,16 +166,25 @@ class Store:
             yield number, [i for _, i in some]
 
     def commit(
-        self, phase: Phase, number: int, rows: Columns, cost: Cost, tensors: Mapping[str, Tensor] | None = None
+        self,
+        phase: Phase,
+        number: int,
+        rows: Columns,
+        cost: Cost,
+        tensors: Mapping[str, Tensor] | None = None,
+        *,
+        spent: TextCost | None = None,
     ) -> None:
         """Writes a batch: first its file, then its rows in one transaction.
 
         Args:
             phase: the pass it belongs to.
             number: of the batch in its pass.
-            rows: one entry per example and column of ``outcomes`` (``examples`` in the clean pass).
+            rows: one entry per example and column of ``outcomes`` (``examples`` in the clean pass, ``texts`` in a pass
+                over texts).
             cost: of the batch.
             tensors: kept in a file of ``adversarial/``; None or none: nothing is kept.
+            spent: cost of attacks on texts.
 
         Raises: RunError if it cannot be written; then nothing of this batch is.
         """
@@ -166,6 +196,9 @@ class Store:
             head = (len(ids), cost.forward, cost.backward, name, digest, float(cost.seconds))
             content = batch_content(self.reader, phase, number, ids, head)
             self.database.execute(f"INSERT INTO batches VALUES ({_marks(13)})", (*phase, number, *head, content))
+            if spent is not None:
+                place = (phase.attack, number, *spent)
+                self.database.execute(f"INSERT OR REPLACE INTO spent VALUES ({_marks(5)})", place)
             self.spend()
 
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
@@ -179,6 +212,12 @@ class Store:
             self.database.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?)", zip(ids.tolist(), names, strict=True)
             )
+
+    def put_audits(self, audits: Sequence[Audit]) -> None:
+        """Records what successful attacks on texts did to their meaning, in place of all that was recorded before."""
+        with self.transaction():
+            self.database.execute("DELETE FROM audits")
+            self.database.executemany(f"INSERT INTO audits VALUES ({_marks(4)})", audits)
 
     def close_books(self) -> None:
         """Files the time since the last batch."""
@@ -196,8 +235,8 @@ class Store:
         return name, write_tensors(self.directory / name, tensors)
 
     def _insert(self, phase: Phase, number: int, rows: Columns) -> None:
-        place: dict[str, Value] = {**({} if phase == CLEAN else phase._asdict()), "batch": number}
-        names, table = [*place, *rows], "examples" if phase == CLEAN else "outcomes"
+        place: dict[str, Value] = {**_columns(phase), "batch": number}
+        names, table = [*place, *rows], _table(phase)
         statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({_marks(len(names))})"
         values = zip(*rows.values(), strict=True)
         self.database.executemany(statement, ((*place.values(), *row) for row in values))
@@ -265,6 +304,18 @@ class Store:
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def _table(phase: Phase) -> str:
+    """The table that has the rows of a pass."""
+    return "examples" if phase == CLEAN else "texts" if phase.kind == ON_TEXTS else "outcomes"
+
+
+def _columns(phase: Phase) -> dict[str, Value]:
+    """Columns of a row that say its pass."""
+    if phase == CLEAN:
+        return {}
+    return {"attack": phase.attack} if phase.kind == ON_TEXTS else phase._asdict()
 
 
 @contextmanager
