@@ -62,6 +62,14 @@ from robustlab.evaluation.record import (
     WorstCase,
 )
 from robustlab.evaluation.run import evaluate
+from robustlab.evaluation.text.compare import TextComparison, compare_searches, compare_texts
+from robustlab.evaluation.text.evaluate import evaluate_text
+from robustlab.evaluation.text.given import TextData
+from robustlab.evaluation.text.meaning import Meaning
+from robustlab.evaluation.text.outcomes import RecordedText, is_text_run, read_texts, text_outcomes_of
+from robustlab.evaluation.text.plan import TextSettings
+from robustlab.evaluation.text.recipe_info import RecipeInfo
+from robustlab.evaluation.text.record import RecipeResult, TextEvaluation
 from robustlab.runs.progress import Progress
 
 __all__ = [
@@ -92,6 +100,7 @@ __all__ = [
     "FlipRate",
     "FlipRates",
     "GalleryItem",
+    "Meaning",
     "ModelInfo",
     "NaturalAdversarial",
     "NaturalOutliers",
@@ -100,6 +109,9 @@ __all__ = [
     "ProtocolResult",
     "Queries",
     "Recheck",
+    "RecipeInfo",
+    "RecipeResult",
+    "RecordedText",
     "RunInfo",
     "Saved",
     "SavedRun",
@@ -107,6 +119,10 @@ __all__ = [
     "Sizes",
     "Spread",
     "StageResult",
+    "TextComparison",
+    "TextData",
+    "TextEvaluation",
+    "TextSettings",
     "ThreatInfo",
     "TracePoint",
     "TraceRecord",
@@ -118,6 +134,8 @@ __all__ = [
     "check_adversarial_run",
     "compare",
     "compare_corruptions",
+    "compare_searches",
+    "compare_texts",
     "corrupted_sets",
     "corruption_errors",
     "corruption_pictures",
@@ -125,10 +143,12 @@ __all__ = [
     "diagnose",
     "evaluate",
     "evaluate_corruptions",
+    "evaluate_text",
     "flip_rates",
     "inspect_inputs",
     "is_copy",
     "is_corruption_run",
+    "is_text_run",
     "natural_adversarial",
     "natural_outliers",
     "numbers_of",
@@ -137,10 +157,12 @@ __all__ = [
     "read_copy",
     "read_corruptions",
     "read_run",
+    "read_texts",
     "ready_made",
     "register_finding",
     "run_adaptive",
     "save_images",
+    "text_outcomes_of",
     "verify_saved",
     "write_corrupted",
 ]  # fmt: skip

@@ -180,6 +180,18 @@ def _data(examples: Examples, n: int, drawn: str, shape: tuple[int, ...]) -> Dat
 
 
 def _run(subject: Subject, settings: RunSettings, batch_plan: str) -> RunInfo:
+    return run_info(settings, batch_plan, subject.device, plain(subject.dtype))
+
+
+def run_info(settings: RunSettings, batch_plan: str, device: torch.device, dtype: str) -> RunInfo:
+    """Facts about a run of any kind that begins now.
+
+    Args:
+        settings: of the run.
+        batch_plan: one phrase on how examples are put into batches.
+        device: that the model computes on.
+        dtype: precision of the model; "": unknown.
+    """
     return RunInfo(
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         created=now(),
@@ -189,10 +201,10 @@ def _run(subject: Subject, settings: RunSettings, batch_plan: str) -> RunInfo:
         batch_size=settings.batch_size,
         batch_plan=batch_plan,
         threads=torch.get_num_threads(),
-        device=str(subject.device),
-        dtype=plain(subject.dtype),
-        search_dtype=plain(subject.dtype),
-        hardware=_hardware(subject.device),
+        device=str(device),
+        dtype=dtype,
+        search_dtype=dtype,
+        hardware=_hardware(device),
         seconds=0.0,
     )
 

@@ -26,6 +26,8 @@ RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json")
 """Results of each kind of run; natural.json is an older name of corruptions.json."""
 CORRUPTIONS_MEASURED = "corruptions"
 """Value of ``measures`` in the manifest of a run over corrupted images."""
+TEXTS_MEASURED = "texts"
+"""Value of ``measures`` in the manifest of a run of attacks on texts."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ def read_manifest(directory: Path) -> Manifest:
         raise RunError(
             f"{directory} holds a run over corrupted images, not one of attacks: read it with read_corruptions"
         )
+    if content.get("measures") == TEXTS_MEASURED:
+        raise RunError(f"{directory} holds a run of attacks on texts, not on images: read it with read_texts")
     try:
         if content.get("schema") not in READABLE:
             known = ", ".join(map(str, READABLE))

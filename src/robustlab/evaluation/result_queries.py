@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from robustlab.evaluation.queries import Reader, Row
-from robustlab.evaluation.schema import COUNTED, finished, outcomes
+from robustlab.evaluation.schema import COUNTED, TEXT_CONTENT, finished, outcomes
 
 _CELL = "attack = ? AND eps = ?"
 
@@ -198,3 +198,61 @@ def file_of(reader: Reader, key: tuple[Any, ...]) -> str | None:
     )
     found = reader.all(query, *key)
     return found[0][0] if found else None
+
+
+# --- Attacks on texts
+
+
+def text_outcomes(reader: Reader, attack: int) -> Iterator[tuple[Row, ...]]:
+    """Outcomes of one recipe, by id: chunks of columns.
+
+    Columns: clean label, correct, status, prediction, confidence, asked, sent, changed, words, turned, similarity.
+    """
+    return reader.stream(
+        "SELECT e.label, e.correct, t.status, t.prediction, t.confidence, t.asked, t.sent, t.changed, t.words, "
+        "a.turned, a.similarity FROM texts t JOIN examples e ON e.id = t.id "
+        "LEFT JOIN audits a ON a.attack = t.attack AND a.id = t.id WHERE t.attack = ? ORDER BY t.id",
+        attack,
+    )
+
+
+def text_rows(reader: Reader, attack: int) -> Iterator[Row]:
+    """Rows of one recipe with all columns, and what is known of the meaning, by id.
+
+    Columns: id, status, label, target, before, prediction, confidence, score, asked, sent, changed, words, original,
+    adversarial, edits, turned, similarity.
+    """
+    columns = ", ".join(f"t.{name}" for name in TEXT_CONTENT.split(", "))
+    return reader.rows(
+        f"SELECT {columns}, a.turned, a.similarity FROM texts t "
+        "LEFT JOIN audits a ON a.attack = t.attack AND a.id = t.id WHERE t.attack = ? ORDER BY t.id",
+        attack,
+    )
+
+
+def texts_right(reader: Reader, attack: int) -> Tensor:
+    """Flags of the texts that are classified correctly before and after an attack, by id, (N,) bool."""
+    query = "SELECT e.correct AND t.prediction = t.label FROM texts t JOIN examples e ON e.id = t.id "
+    return reader.ids(f"{query}WHERE t.attack = ? ORDER BY t.id", attack).bool()
+
+
+def text_cost(reader: Reader, attack: int) -> Row:
+    """Texts that the victim scored for one recipe, seconds in the victim and in other models, and all seconds."""
+    spent = reader.one(
+        "SELECT coalesce(sum(texts), 0), coalesce(sum(victim), 0.0), coalesce(sum(services), 0.0) FROM spent "
+        "WHERE attack = ?",
+        attack,
+    )
+    return (*spent, *reader.one("SELECT coalesce(sum(seconds), 0.0) FROM batches WHERE attack = ?", attack))
+
+
+def unlike_clean(reader: Reader) -> int:
+    """Texts whose clean prediction differs between the clean pass and an attack."""
+    return reader.count(
+        "SELECT count(DISTINCT t.id) FROM texts t JOIN examples e ON e.id = t.id WHERE t.before != e.prediction"
+    )
+
+
+def audits(reader: Reader) -> int:
+    """Number of attacks whose meaning was measured."""
+    return reader.count("SELECT count(*) FROM audits")

@@ -48,7 +48,7 @@ _ORDER = {"serious": 0, "warning": 1, "info": 2}
 def assemble(manifest: Manifest, reader: Reader) -> Evaluation:
     """Draws the result from the rows of a run, as yet without findings and pictures."""
     level = manifest.level
-    clean = _clean(reader, manifest.data.classes, level)
+    clean = clean_result(reader, manifest.data.classes, level)
     cells = [(i, info.name, eps) for i, info in enumerate(manifest.attacks) for eps in manifest.eps[i]]
     results = tuple(_attack(reader, manifest, i, eps) for i, _, eps in cells)
     budgets = sorted({eps for _, _, eps in cells})
@@ -85,10 +85,14 @@ def completed(
     evaluation: Evaluation, reader: Reader, findings: Sequence[Finding], gallery: Sequence[GalleryItem]
 ) -> Evaluation:
     """The result with findings, serious first, pictures, and the time of the run."""
-    by_code = {(f.code, str(f.evidence.get("attack")), str(f.evidence.get("eps"))): f for f in findings}
-    ordered = sorted(by_code.values(), key=lambda f: _ORDER[f.severity])
     run = replace(evaluation.run, seconds=wall_seconds(reader)[0])
-    return replace(evaluation, findings=tuple(ordered), gallery=tuple(gallery), run=run)
+    return replace(evaluation, findings=distinct(findings), gallery=tuple(gallery), run=run)
+
+
+def distinct(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings, serious first; the last of each code, attack and eps."""
+    by_code = {(f.code, str(f.evidence.get("attack")), str(f.evidence.get("eps"))): f for f in findings}
+    return tuple(sorted(by_code.values(), key=lambda f: _ORDER[f.severity]))
 
 
 def _content(reader: Reader) -> str:
@@ -98,7 +102,8 @@ def _content(reader: Reader) -> str:
     return found.hexdigest()
 
 
-def _clean(reader: Reader, names: Sequence[str], level: float) -> CleanResult:
+def clean_result(reader: Reader, names: Sequence[str], level: float) -> CleanResult:
+    """The clean pass of a run of any kind."""
     fraction, classes, confusion, confidence = FractionTally(), ClassTally(), ConfusionTally(), SpreadTally()
     for label, prediction, correct, sure in clean_answers(reader):
         labels, predictions, hits = _whole(label), _whole(prediction), _flags(correct)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from robustlab.core import RunError
 from robustlab.evaluation.manifest import Manifest, older, read_manifest
 from robustlab.evaluation.queries import Reader
-from robustlab.evaluation.record import Evaluation
+from robustlab.evaluation.record import Evaluation, RunInfo
 from robustlab.evaluation.results import assemble
 from robustlab.evaluation.sound import fingerprint, unsound
 from robustlab.evaluation.store import Store
@@ -23,7 +24,32 @@ REPORT = "report.json"
 OUTCOMES = "rows of outcomes.sqlite"
 
 
-def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
+class Sealed(Protocol):
+    """Manifest of a run of any kind whose rows are in a store."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def run(self) -> RunInfo:
+        """Facts that are needed to run it again."""
+
+    @property
+    def sealed(self) -> dict[str, str] | None:
+        """SHA-256 of the parts of a finished run; empty: not finished; None: an older version wrote it."""
+
+
+class Result(Protocol):
+    """Result of a run of any kind."""
+
+    @property
+    def run(self) -> RunInfo:
+        """Facts that are needed to run it again."""
+
+
+R = TypeVar("R", bound=Result)
+
+
+def seal(manifest: Sealed, store: Store, files: tuple[str, ...]) -> None:
     """Records the digests of a finished run in its manifest.
 
     Args:
@@ -38,7 +64,7 @@ def seal(manifest: Manifest, store: Store, files: tuple[str, ...]) -> None:
         write_json(store.directory / "manifest.json", encode(whole), durable=store.durable)
 
 
-def broken(manifest: Manifest, directory: Path, reader: Reader) -> list[str]:
+def broken(manifest: Sealed, directory: Path, reader: Reader) -> list[str]:
     """Names of the parts that differ from their seal."""
     if not manifest.sealed:
         return [REPORT]
@@ -53,6 +79,19 @@ def read_result(directory: Path, manifest: Manifest) -> Evaluation:
 
     Raises: RunError if the run is not finished, or the file is damaged, changed, or of another run.
     """
+    return result_of(directory, manifest, Evaluation.from_json)
+
+
+def result_of(directory: Path, manifest: Sealed, read: Callable[[Mapping[str, object], Path | None], R]) -> R:
+    """The result of a finished run of any kind, if it is the one that this run wrote.
+
+    Args:
+        directory: of the run.
+        manifest: of the run.
+        read: from the content of its file, and the directory, to the result; it raises ValueError.
+
+    Raises: RunError if the run is not finished, or the file is damaged, changed, or of another run.
+    """
     path = directory / REPORT
     if not path.exists() or manifest.sealed == {}:
         raise RunError(
@@ -60,7 +99,7 @@ def read_result(directory: Path, manifest: Manifest) -> Evaluation:
         )
     check_file(directory, REPORT, manifest.sealed)
     try:
-        found = Evaluation.from_json(read_json(path), directory)
+        found = read(read_json(path), directory)
     except ValueError as error:
         raise RunError(f"{path} cannot be used: {error}; delete it and run evaluate again") from error
     if found.run.id != manifest.run.id:
@@ -83,12 +122,17 @@ def check_file(directory: Path, name: str, sealed: Mapping[str, str] | None) -> 
         )
 
 
-def check_rows(directory: Path, reader: Reader) -> None:
+def check_rows(directory: Path, reader: Reader, manifest: Sealed | None = None) -> None:
     """Checks the rows of a run against their seal; runs of older versions have none.
+
+    Args:
+        directory: of the run.
+        reader: of its rows.
+        manifest: of the run; None: it is one of attacks on inputs, and the manifest is read.
 
     Raises: RunError if they are not.
     """
-    sealed = read_manifest(directory).sealed
+    sealed = (manifest or read_manifest(directory)).sealed
     if sealed is None:
         return
     with disk(directory):

@@ -1,0 +1,1 @@
+"""Attacks on classifiers of texts: run, result, findings and comparison."""
