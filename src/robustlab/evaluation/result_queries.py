@@ -206,10 +206,10 @@ def file_of(reader: Reader, key: tuple[Any, ...]) -> str | None:
 def text_outcomes(reader: Reader, attack: int) -> Iterator[tuple[Row, ...]]:
     """Outcomes of one recipe, by id: chunks of columns.
 
-    Columns: clean label, correct, status, prediction, confidence, asked, sent, changed, words, turned, similarity.
+    Columns: clean label, correct, status, prediction, confidence, requested, sent, changed, words, turned, similarity.
     """
     return reader.stream(
-        "SELECT e.label, e.correct, t.status, t.prediction, t.confidence, t.asked, t.sent, t.changed, t.words, "
+        "SELECT e.label, e.correct, t.status, t.prediction, t.confidence, t.requested, t.sent, t.changed, t.words, "
         "a.turned, a.similarity FROM texts t JOIN examples e ON e.id = t.id "
         "LEFT JOIN audits a ON a.attack = t.attack AND a.id = t.id WHERE t.attack = ? ORDER BY t.id",
         attack,
@@ -219,8 +219,8 @@ def text_outcomes(reader: Reader, attack: int) -> Iterator[tuple[Row, ...]]:
 def text_rows(reader: Reader, attack: int) -> Iterator[Row]:
     """Rows of one recipe with all columns, and what is known of the meaning, by id.
 
-    Columns: id, status, label, target, before, prediction, confidence, score, asked, sent, changed, words, original,
-    adversarial, edits, turned, similarity.
+    Columns: id, status, label, target, before, prediction, confidence, score, requested, sent, changed, words,
+    original, adversarial, edits, turned, similarity.
     """
     columns = ", ".join(f"t.{name}" for name in TEXT_CONTENT.split(", "))
     return reader.rows(

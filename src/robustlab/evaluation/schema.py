@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS texts (     -- one row per example and recipe of a ru
   prediction INTEGER NOT NULL,         -- on the adversarial text
   confidence REAL,
   score REAL,                          -- of the goal
-  asked INTEGER NOT NULL,              -- texts that the search wanted scored
+  requested INTEGER NOT NULL,              -- texts that the search wanted scored
   sent INTEGER NOT NULL,               -- different ones among them
   changed INTEGER NOT NULL,            -- words
   words INTEGER NOT NULL,              -- of the original
@@ -107,7 +107,7 @@ CLEAN_CONTENT = "id, label, prediction, confidence, correct, digest"
 OUTCOME_CONTENT = "id, fooled, prediction, confidence, target, inside, linf, l2, l1"
 """Columns of its rows that the digest of an attack batch covers."""
 TEXT_CONTENT = (
-    "id, status, label, target, before, prediction, confidence, score, asked, sent, changed, words, original, "
+    "id, status, label, target, before, prediction, confidence, score, requested, sent, changed, words, original, "
     "adversarial, edits"
 )
 """Columns of its rows that the digest of a batch of attacks on texts covers."""

@@ -42,7 +42,7 @@ class Cost(NamedTuple):
 
 
 class TextCost(NamedTuple):
-    """What a batch of attacks on texts has cost the models."""
+    """Cost of a batch of attacks on texts for the models."""
 
     texts: int
     """Texts that the victim scored; repeats came from memory."""
@@ -53,7 +53,7 @@ class TextCost(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """What a successful attack did to the meaning of a text; None: not measured."""
+    """Change of the meaning of a text by a successful attack; None: not measured."""
 
     attack: int
     id: int

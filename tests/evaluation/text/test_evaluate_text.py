@@ -40,11 +40,13 @@ def test_both_success_rates_and_the_worst_case_are_counted_from_the_outcomes() -
         assert result.success_or_wrong == clopper_pearson(successful + skipped, 50)
         assert result.accuracy == clopper_pearson(failed, 50)
         won = [one for one in mine if one.status == "successful"]
-        assert result.changed.mean_share == pytest.approx(np.mean([one.changed / one.words for one in won]))
-        assert result.changed.share_quantiles[2] == pytest.approx(np.median([one.changed / one.words for one in won]))
-        tried = [one.asked for one in mine if one.status != "skipped"]
-        assert result.queries.asked.mean == pytest.approx(np.mean(tried))
-        assert result.queries.asked.max == max(tried)
+        assert result.changed.mean_fraction == pytest.approx(np.mean([one.changed / one.words for one in won]))
+        assert result.changed.fraction_quantiles[2] == pytest.approx(
+            np.median([one.changed / one.words for one in won])
+        )
+        tried = [one.requested for one in mine if one.status != "skipped"]
+        assert result.queries.requested.mean == pytest.approx(np.mean(tried))
+        assert result.queries.requested.max == max(tried)
         robust[result.recipe] = {one.id for one in mine if one.status == "failed"}
     assert found.worst.count == len(robust["greedy"] & robust["free"])
     assert found.clean.accuracy.count == 50 - found.results[0].skipped

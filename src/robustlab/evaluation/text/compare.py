@@ -46,7 +46,7 @@ class TextComparison:
     """Exact McNemar test, two-sided."""
     corrected: float
     """After Holm, for all comparisons that were made together."""
-    asked: tuple[float, float] = (float("nan"), float("nan"))
+    requested: tuple[float, float] = (float("nan"), float("nan"))
     """Mean queries for an attacked text."""
     changed: tuple[float, float] = (float("nan"), float("nan"))
     """Mean fraction of the words that successes change."""
@@ -169,8 +169,8 @@ def _measured(
     columns = (_right(pair[0]), _right(pair[1]))
     return replace(
         _compared(names, measured, kind, columns, pair[0].evaluation.clean.accuracy.level),
-        asked=(one.queries.asked.mean, two.queries.asked.mean),
-        changed=(one.changed.mean_share, two.changed.mean_share),
+        requested=(one.queries.requested.mean, two.queries.requested.mean),
+        changed=(one.changed.mean_fraction, two.changed.mean_fraction),
     )
 
 

@@ -28,7 +28,7 @@ def gallery(manifest: TextManifest, reader: Reader) -> Iterator[TextItem]:
 
 
 def _item(recipe: str, row: Row) -> TextItem:
-    id_, status, label, _, before, prediction, confidence, _, asked, _, changed, words, *rest = row
+    id_, status, label, _, before, prediction, confidence, _, requested, _, changed, words, *rest = row
     original, adversarial, _, turned, similarity = rest
     return TextItem(
         recipe=recipe,
@@ -42,7 +42,7 @@ def _item(recipe: str, row: Row) -> TextItem:
         adversarial=adversarial,
         changed=changed,
         words=words,
-        asked=asked,
+        requested=requested,
         turned=None if turned is None else bool(turned),
         similarity=math.nan if similarity is None else similarity,
     )

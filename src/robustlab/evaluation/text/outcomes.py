@@ -36,7 +36,7 @@ class RecordedText(NamedTuple):
     """Class of the adversarial text."""
     confidence: float
     score: float
-    asked: int
+    requested: int
     sent: int
     changed: int
     """Words."""
@@ -48,7 +48,7 @@ class RecordedText(NamedTuple):
     turned: bool | None
     """True if an opinion word's sign is turned; None: not measured, or no success."""
     similarity: float
-    """Of the sentences; NaN: not measured, or no success."""
+    """Similarity of the sentences; NaN: not measured, or no success."""
 
 
 @typed

@@ -35,7 +35,7 @@ class TextSettings:
         meaning: measures what successful attacks did to the meaning of texts; "auto": by the resources that are on
             this machine; None: it is not measured.
         resources: versions of the resources that recipes use, by name; those of recipes given by name are added.
-        doctor: whether to look for faults of victim and data.
+        doctor: whether to probe victim and data for faults.
         progress: called after every text.
         inspected: called with the findings about victim and data before any attack; an exception of it ends the
             evaluation.

@@ -31,10 +31,10 @@ Status: TypeAlias = Literal["skipped", "successful", "failed"]
 class WordsChanged:
     """Words that successful attacks changed."""
 
-    mean_share: float
+    mean_fraction: float
     """Mean fraction of the words of a text; NaN without a success."""
-    share_quantiles: tuple[float, ...]
-    """Of these fractions, at ``QUANTILES``."""
+    fraction_quantiles: tuple[float, ...]
+    """Quantiles of these fractions, at ``QUANTILES``."""
     mean: float
     """Mean number of words."""
 
@@ -43,7 +43,7 @@ class WordsChanged:
 class TextQueries:
     """Queries of the attacks on the examples that were not skipped."""
 
-    asked: Spread
+    requested: Spread
     """Texts that a search wanted scored, repeats included."""
     sent: Spread
     """Different texts among these."""
@@ -64,7 +64,7 @@ class TextCosts:
 
 @dataclass(frozen=True)
 class MeaningAudit:
-    """What successful attacks did to the meaning of texts; None: not measured."""
+    """Change of the meaning of texts by successful attacks; None: not measured."""
 
     turned: Interval | None
     """Successes that turn the sign of an opinion word."""
@@ -135,11 +135,11 @@ class TextItem:
     adversarial: str
     changed: int
     words: int
-    asked: int
+    requested: int
     turned: bool | None = None
     """True if an opinion word's sign is turned; None: not measured."""
     similarity: float = float("nan")
-    """Of the sentences; NaN: not measured."""
+    """Similarity of the sentences; NaN: not measured."""
 
 
 @dataclass(frozen=True)

@@ -69,16 +69,16 @@ class _Tallies:
     """Successful or skipped."""
     classes: ClassTally = field(default_factory=ClassTally)
     confidence: SpreadTally = field(default_factory=SpreadTally)
-    asked: SpreadTally = field(default_factory=SpreadTally)
+    requested: SpreadTally = field(default_factory=SpreadTally)
     sent: SpreadTally = field(default_factory=SpreadTally)
-    shares: list[Real] = field(default_factory=list)
+    fractions: list[Real] = field(default_factory=list)
     changed: SpreadTally = field(default_factory=SpreadTally)
     turned: list[Real] = field(default_factory=list)
     similarity: list[Real] = field(default_factory=list)
 
     def update(self, columns: tuple[tuple[object, ...], ...]) -> None:
         """Adds rows of ``text_outcomes``."""
-        label, correct, status, prediction, confidence, asked, sent, changed, words, turned, similarity = columns
+        label, correct, status, prediction, confidence, requested, sent, changed, words, turned, similarity = columns
         labels, clean, states = np.asarray(label, np.int64), np.asarray(correct, np.bool_), np.asarray(status)
         won, attacked = states == SUCCESSFUL, states != SKIPPED
         right = clean & (np.asarray(prediction, np.int64) == labels)
@@ -87,10 +87,10 @@ class _Tallies:
         self.broken.update(won | ~attacked)
         self.classes.update(labels, clean, right)
         self.confidence.update(_real(confidence)[won])
-        self.asked.update(_real(asked)[attacked])
+        self.requested.update(_real(requested)[attacked])
         self.sent.update(_real(sent)[attacked])
         self.changed.update(_real(changed)[won])
-        self.shares.append((_real(changed) / np.maximum(_real(words), 1))[won])
+        self.fractions.append((_real(changed) / np.maximum(_real(words), 1))[won])
         self.turned.append(_real(turned)[won])
         self.similarity.append(_real(similarity)[won])
 
@@ -108,8 +108,8 @@ def _recipe(reader: Reader, manifest: TextManifest, number: int, meaning: Meanin
         skipped=broken.n - success.n,
         successful=success.count,
         failed=success.n - success.count,
-        changed=_changed(np.concatenate(tallies.shares), tallies.changed.compute().mean),
-        queries=TextQueries(tallies.asked.compute(), tallies.sent.compute()),
+        changed=_changed(np.concatenate(tallies.fractions), tallies.changed.compute().mean),
+        queries=TextQueries(tallies.requested.compute(), tallies.sent.compute()),
         costs=TextCosts(*text_cost(reader, number)),
         per_class=classes_of(tallies.classes, manifest),
         mean_confidence=tallies.confidence.compute().mean,
@@ -122,10 +122,10 @@ def classes_of(tally: ClassTally, manifest: TextManifest) -> tuple[ClassResult, 
     return tally.compute(manifest.data.classes)
 
 
-def _changed(shares: Real, mean: float) -> WordsChanged:
-    if not shares.size:
+def _changed(fractions: Real, mean: float) -> WordsChanged:
+    if not fractions.size:
         return WordsChanged(math.nan, (math.nan,) * len(QUANTILES), math.nan)
-    return WordsChanged(float(shares.mean()), tuple(np.quantile(shares, QUANTILES).tolist()), mean)
+    return WordsChanged(float(fractions.mean()), tuple(np.quantile(fractions, QUANTILES).tolist()), mean)
 
 
 def _audit(turned: Real, similarity: Real, meaning: MeaningInfo, level: float) -> MeaningAudit:
@@ -134,11 +134,11 @@ def _audit(turned: Real, similarity: Real, meaning: MeaningInfo, level: float) -
     spread = SpreadTally()
     spread.update(similarity)
 
-    def share(flags: Flags | None) -> object:
+    def fraction(flags: Flags | None) -> object:
         return None if flags is None else clopper_pearson(int(flags.sum()), flags.size, level)
 
     both = None if signs is None or far is None else signs | far
-    found = {"turned": share(signs), "apart": share(far), "either": share(both)}
+    found = {"turned": fraction(signs), "apart": fraction(far), "either": fraction(both)}
     return MeaningAudit(**found, similarity=None if far is None else spread.compute())  # type: ignore[arg-type]
 
 

@@ -171,7 +171,7 @@ class TextRun:
         return replace(evaluation, directory=store.directory)
 
     def audits(self) -> Iterator[Audit]:
-        """What each successful attack did to the meaning, as far as there are instruments."""
+        """Change of the meaning by each successful attack, as far as there are instruments."""
         if self.meaning.opinion is None and self.meaning.similarity is None:
             return
         for number in range(len(self.recipes)):
@@ -220,7 +220,7 @@ def _columns(outcomes: Sequence[TextOutcome]) -> dict[str, list[Value]]:
         "prediction": [one.prediction for one in outcomes],
         "confidence": [one.confidence for one in outcomes],
         "score": [one.score for one in outcomes],
-        "asked": [one.asked for one in outcomes],
+        "requested": [one.asked for one in outcomes],
         "sent": [one.sent for one in outcomes],
         "changed": [one.changed for one in outcomes],
         "words": [one.words for one in outcomes],
