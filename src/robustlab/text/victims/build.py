@@ -22,6 +22,7 @@ from robustlab.text.victims.modules import (
     text_model_victim,
 )
 from robustlab.text.victims.probing import black_box
+from robustlab.text.victims.transformer import is_pipeline, is_tokenizer, pipeline_victim, transformer_victim
 
 
 def victim(
@@ -39,7 +40,8 @@ def victim(
     It is called twice for eight short texts, to learn what it returns and whether it returns it again.
 
     Args:
-        model: one of ``robustlab.models`` for texts; a torch module with a ``tokenizer``; a fitted classifier of
+        model: one of ``robustlab.models`` for texts; a torch module with a ``tokenizer``, such as a sequence classifier
+            of Hugging Face with its own; a pipeline "text-classification" of Hugging Face; a fitted classifier of
             scikit-learn that takes texts; or any function from a list of texts to scores (N, K), or to scores (N,) of
             the second of two classes.
         tokenizer: from a list of texts to token numbers (N, L), or to a mapping of the module's arguments.
@@ -72,6 +74,8 @@ def victim(
 def _victim(
     model: object, tokenizer: object, output: Output, name: str | None, device: str | None, fields: int
 ) -> Victim:
+    if is_pipeline(model):
+        return pipeline_victim(model, name, fields)
     if isinstance(model, nn.Module):
         module = on_device(model, device)
         if is_fast_model(module):
@@ -82,6 +86,8 @@ def _victim(
             raise ValueError(
                 f"{type(model).__name__} is a torch module: give its tokenizer=, from texts to token numbers"
             )
+        if is_tokenizer(tokenizer):
+            return transformer_victim(module, tokenizer, name, fields)
         return module_victim(module, cast(Encode, tokenizer), name, output, fields)
     if is_estimator(model):
         return estimator_victim(model, name, output, fields)

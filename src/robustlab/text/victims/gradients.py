@@ -27,7 +27,7 @@ Span: TypeAlias = tuple[int, int, int]
 """Field, first character and end of a token."""
 _MOST = 64
 """Texts in one backward pass."""
-_NO_WORD = re.compile(r"##.*|<\w+>|\[\w+\]")
+NO_WORD = re.compile(r"##.*|<\w+>|\[\w+\]")
 """Pieces inside words, and tokens that stand for no word."""
 
 
@@ -135,7 +135,7 @@ def by_word(words: Words, field: int, spans: Sequence[Span], grad: NDArray[np.fl
 def of_text_model(model: TextModel, *, probable: bool) -> ModuleGradients:
     """Gradients of a module that brings its own tokenizer."""
     words: Sequence[str] = getattr(model, "words", ())
-    table = tuple((word, row) for row, word in enumerate(words) if not _NO_WORD.fullmatch(word))
+    table = tuple((word, row) for row, word in enumerate(words) if not NO_WORD.fullmatch(word))
 
     def tokens(texts: list[Text]) -> Tokens:
         return Tokens(model.encode(texts), [model.spans(text) for text in texts])
