@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -287,7 +287,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_progress_reaches_the_end() -> None:
     seen: list[float] = []
-    how = replace(QUIET, batch_size=25, progress=lambda at: seen.append(at.share))
+    how = replace(QUIET, batch_size=25, progress=lambda at: seen.append(at.overall))
     evaluate_text(VICTIM, sentences(), recipes=[GREEDY, FREE], settings=how)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
@@ -319,3 +319,15 @@ def test_long_values_are_named_by_their_content() -> None:
     assert described(Words(np.arange(500.0))) != described(Words(np.arange(1.0, 501.0)))
     assert described(Words(tuple(OPTIONS) * 9)) != described(Words(tuple(OPTIONS) * 8))
     assert " at 0x" not in described(Words(object()))
+
+
+def test_what_a_part_remembers_is_no_part_of_it() -> None:
+    @dataclass
+    class Encoder:
+        path: str
+        known: dict[str, int] = field(default_factory=dict, init=False)
+
+    encoder = Encoder("somewhere")
+    before = described(encoder)
+    encoder.known["text"] = 1
+    assert described(encoder) == before

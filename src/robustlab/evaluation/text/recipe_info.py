@@ -63,7 +63,8 @@ def described(part: object) -> str:
     if not is_dataclass(part):
         own = getattr(part, "name", "")
         return f"{name}({own})" if isinstance(own, str) and own else name
-    values = [f"{f.name}={_value(getattr(part, f.name))}" for f in fields(part) if f.compare and f.name != "name"]
+    shown = [f for f in fields(part) if f.compare and f.init and f.name != "name"]  # others may hold what was computed
+    values = [f"{f.name}={_value(getattr(part, f.name))}" for f in shown]
     return f"{name}({', '.join(values)})"
 
 

@@ -107,7 +107,7 @@ class TextRun:
         """Reports the progress of a pass, and the finished fraction of the whole run."""
         if self.settings.progress is not None:
             whole = len(self.ids) * (len(self.recipes) + 1)
-            self.settings.progress(at._replace(task=name, share=(self._done + more) / max(1, whole)))
+            self.settings.progress(at._replace(task=name, overall=(self._done + more) / max(1, whole)))
 
     def answer(self, ids: Sequence[int]) -> Columns:
         """The rows of a clean batch."""
