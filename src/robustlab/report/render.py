@@ -15,6 +15,8 @@ from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.corruptions.compare import CorruptionComparison
 from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionEvaluation
 from robustlab.evaluation.record import WORST, Evaluation
+from robustlab.evaluation.text.compare import TextComparison
+from robustlab.evaluation.text.record import TEXT_SCHEMA, TextEvaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
 from robustlab.report import rows as rows_file
 from robustlab.report import trace_panels, words
@@ -26,6 +28,8 @@ from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
 from robustlab.report.sections import exports
 from robustlab.report.tables import to_csv, to_markdown
+from robustlab.report.text_page import text_page
+from robustlab.report.text_tables import text_csv, text_markdown, write_text_rows
 from robustlab.runs.files import replace_atomically
 from robustlab.runs.json_files import read_json
 
@@ -111,6 +115,53 @@ def write_corruptions(
     return _written(Path(out), _texts(files))
 
 
+@typed
+def write_texts(
+    evaluations: Sequence[TextEvaluation],
+    out: Path | str,
+    *,
+    comparisons: Sequence[TextComparison] = (),
+    title: str | None = None,
+) -> Path:
+    """Writes the report on texts: ``report.html``, ``.json``, ``.md`` and ``.csv``, and ``outcomes.csv``.
+
+    ``outcomes.csv`` has a line per recipe and text; it is written where the runs still have their outcomes. In a run
+    directory, the ``report.json`` of the run is left unchanged.
+
+    Args:
+        evaluations: one per model, shown side by side.
+        out: directory, made if it does not exist; for one evaluation it may be its own.
+        comparisons: paired comparisons to be shown (``compare_texts``, ``compare_searches``).
+        title: of the page; None: the names of the models and the data.
+
+    Returns: the path of ``report.html``.
+
+    Raises:
+        ValueError: if there is no evaluation.
+        RunError: if the files cannot be written, or the directory is that of another run.
+    """
+    own = _own(Path(out), evaluations)
+    content = text_page(evaluations, comparisons, title=title)
+    files = {"report.csv": text_csv(evaluations), "report.md": text_markdown(content)}
+    if not own:
+        files["report.json"] = text_json(evaluations, comparisons)
+    files["report.html"] = _environment().get_template("text.html.j2").render(p=content)
+    rows: dict[str, Fill] = {rows_file.FILE: partial(write_text_rows, evaluations)} if has_rows(evaluations) else {}
+    return _written(Path(out), rows | _texts(files))
+
+
+def text_json(evaluations: Sequence[TextEvaluation], comparisons: Sequence[TextComparison] = ()) -> str:
+    """The record as JSON: one evaluation, or a list of several with their comparisons."""
+    if len(evaluations) == 1 and not comparisons:
+        return json.dumps(evaluations[0].to_json(), indent=1) + "\n"
+    record = {
+        "schema": TEXT_SCHEMA,
+        "evaluations": [e.to_json() for e in evaluations],
+        "comparisons": [c.to_json() for c in comparisons],
+    }
+    return json.dumps(record, indent=1) + "\n"
+
+
 def corruption_json(
     evaluations: Sequence[CorruptionEvaluation], comparisons: Sequence[CorruptionComparison] = ()
 ) -> str:
@@ -129,7 +180,7 @@ def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
     return {name: partial(_put, text) for name, text in files.items()}
 
 
-def _own(directory: Path, evaluations: Sequence[Evaluation | CorruptionEvaluation]) -> bool:
+def _own(directory: Path, evaluations: Sequence[Evaluation | CorruptionEvaluation | TextEvaluation]) -> bool:
     """Returns True if the directory is that of the only run in the report, so that it has its result already.
 
     Raises: RunError if it is that of another run, or the report is about several.
@@ -182,6 +233,7 @@ def _environment() -> Environment:
     )
     for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value"):
         made.filters[name] = getattr(words, name)
+    made.filters |= {"encodable": lambda text: text.encode("utf-8", "backslashreplace").decode()}
     made.filters |= {"evidence": _evidence, "day": lambda created: created[:10], "spoken": spoken}
     made.globals |= {
         "version": version("robustlab"),

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.record import Evaluation
+from robustlab.evaluation.text.record import TextEvaluation
 from robustlab.report.plain import csv_text
 
 FILE = "outcomes.csv"
 COLUMNS = ("model", *Outcome._fields)
 
 
-def has_rows(evaluations: Sequence[Evaluation]) -> bool:
+def has_rows(evaluations: Sequence[Evaluation | TextEvaluation]) -> bool:
     """Returns True if every evaluation still has its outcomes."""
     return all(e.directory is not None and (e.directory / "outcomes.sqlite").is_file() for e in evaluations)
 
