@@ -10,7 +10,7 @@ from robustlab.data.texts.movie import VADER_SOURCE
 TEXT_RESOURCES.register(
     "vader",
     TextResource(
-        "7,519 words and emoticons with their sentiment from -4 to 4 (Hutto and Gilbert 2014)",
+        "7,506 words and emoticons with their sentiment from -4 to 4 (Hutto and Gilbert 2014)",
         "vaderSentiment 3.3.2",
         "MIT (C.J. Hutto)",
         434_304,
