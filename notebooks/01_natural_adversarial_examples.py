@@ -113,7 +113,7 @@ print(f"{len(hard)} hard images among 10,000 test images")
 rates = {"inverted-cnn": sgd(0.1), "patch-mixer": adamw(3e-3)}
 others = {name: models.load(name, classes=10, seed=SEED) for name in rates}
 for name, net in others.items():
-    part = data.sample(train, 10_000 if QUICK else 20_000, seed=SEED)
+    part = data.sample(train, 10_000, seed=SEED)
     fit(net, standard(), part, Settings(epochs=how.epochs, optimizer=rates[name], seed=SEED, precision="auto"))
     net.eval().requires_grad_(requires_grad=False)
 

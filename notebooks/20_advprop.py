@@ -28,7 +28,7 @@ from robustlab.training import adamw, advprop, fast_advprop, fit, standard
 QUICK = os.environ.get("ROBUSTLAB_BUDGET") != "full"
 plt.rcParams.update(figure_style())
 SEED = 0
-NETWORK = "batchnorm-cnn" if QUICK else "timm:efficientnet_b0,stride=2,width=0.5"
+NETWORK = "batchnorm-cnn"
 
 # %% [markdown]
 # ## Two distributions

@@ -61,7 +61,7 @@ plt.show()
 
 # %%
 LABELS, EPOCHS, RATIO = (1000, 8, 3) if QUICK else (2000, 8, 3)
-NAME = "inverted-cnn" if QUICK else "timm:efficientnet_b0,stride=1,width=0.25"
+NAME = "inverted-cnn"
 
 # %%
 train, test = (data.load("fashion-mnist", split=split) for split in ("train", "test"))
