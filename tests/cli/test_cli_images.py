@@ -10,12 +10,14 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from safetensors.torch import save_file
 
 from robustlab.cli import parse
 from robustlab.cli.images import Images, NamedModel, framed
 from robustlab.cli.main import main
+from robustlab.core import CheckpointError
 from robustlab.data import Framing
-from robustlab.data.framing import PublishedFraming
+from robustlab.data.framing import PublishedFraming, framing_for
 from robustlab.models import load
 from robustlab.models.layers import Enlarge
 
@@ -64,6 +66,76 @@ def test_the_result_says_how_photographs_got_their_size(
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["data"]["framing"] == str(framing)
     capsys.readouterr()
+
+
+TRAINED = ("--size", "16", "--resize", "squash", "--interpolation", "nearest")
+
+
+def trained(photos: Path, out: Path, *command: str) -> Path:
+    """The weights of a training on photographs that were squashed."""
+    given = ["--data", f"folder:{photos}", "--split", "all", *TRAINED, "--out", str(out), "--seed", "1"]
+    assert run(*command, *given) == 0
+    return out / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "shallow-cnn", "--epochs", "1"),
+        ("train", "batchnorm-cnn", "--epochs", "1", "--recipe", "advprop", "--activation", "silu"),
+        ("noisy-student", "shallow-cnn", "--labels", "4", "--epochs", "1", "--rounds", "1", "--tune-epochs", "0"),
+    ],
+    ids=["train", "advprop", "noisy-student"],
+)
+def test_weights_keep_how_their_images_were_resized(
+    photos: Path, tmp_path: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained(photos, tmp_path / "trained", *command)
+    model = load(weights)
+    own = Framing(16, resize="squash", interpolation="nearest")
+    assert framing_for(model) == NamedModel(str(weights), model).framing() == own
+    assert framed(Images(), own) == own
+    assert framed(Images(8), own) == Framing(8, resize="squash", interpolation="nearest")
+    assert framed(Images(8, "pad"), own) == Framing(8, resize="pad", interpolation="nearest")
+    given = ("--data", f"folder:{photos}", "--attack", "fgsm", "--eps", "0.01", "--out", str(tmp_path / "run"))
+    assert run("evaluate", str(weights), *given) == 0
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["data"]["framing"] == str(own)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("word", ["stretch", 3, "crop/../..", "", "Crop"])
+def test_a_weight_file_with_another_word_for_the_resizing_is_refused(tmp_path: Path, word: object) -> None:
+    metadata = {"name": "shallow-cnn", "classes": 2, "channels": 3, "size": 16, "resize": word}
+    save_file(dict(load("shallow-cnn", classes=2, channels=3, size=16).state_dict()), tmp_path / "m.safetensors",
+              metadata={"architecture": json.dumps(metadata)})  # fmt: skip
+    with pytest.raises(CheckpointError, match="resize is "):
+        load(tmp_path / "m.safetensors")
+
+
+RESIZED = (
+    ("hard", f"{__name__}:network", "--data"),
+    ("mine", "--quick", "--model", "shallow-cnn", "--folds", "2"),
+    ("sweep", "attackers", f"{__name__}:network", "--quick", "--data"),
+    ("noisy-student", "shallow-cnn", "--data"),
+)
+
+
+@pytest.mark.parametrize("command", RESIZED, ids=[words[0] for words in RESIZED])
+def test_every_command_on_images_resizes_in_the_same_words(
+    photos: Path, tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    seen = list[object]()
+
+    def read(_name: str, _split: str, images: Images, *_: object) -> None:
+        seen.append(images)
+        raise typer.BadParameter("it is enough")
+
+    monkeypatch.setattr("robustlab.cli.images.read", read)
+    words = (*command, f"folder:{photos}", *TRAINED, "--classes-from", str(photos), "--out", str(tmp_path / "out"))
+    assert run(*(word for word in words if command[0] != "hard" or word not in ("--out", str(tmp_path / "out")))) == 2
+    assert "it is enough" in capsys.readouterr().err
+    assert seen == [Images(16, "squash", "nearest", photos)]
 
 
 @pytest.mark.parametrize("limit", ["4", "6", "1000"])

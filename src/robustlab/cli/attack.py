@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 EXAMPLE = "robustlab attack runs/standard --data fashion-mnist --attack targeted-pgd --eps 0.1 --limit 8"
 Ids = Annotated[
     str | None,
-    typer.Option("--ids", help="Numbers of examples, by commas; default: a random sample.", rich_help_panel=o.INPUT),
+    typer.Option(
+        "--ids",
+        help="Numbers of examples, with commas between them; default: a random sample.",
+        rich_help_panel=o.INPUT,
+    ),
 ]
 Png = Annotated[
     bool,

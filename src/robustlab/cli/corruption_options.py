@@ -21,7 +21,8 @@ Names = Annotated[
     list[str] | None,
     typer.Option(
         "--corruptions",
-        help="Names, several by commas or repeated; all: the 15 of ImageNet-C and its 4 extra ones. Default: the 15.",
+        help="Names, several separated by commas or repeated; all: the 15 of ImageNet-C and its 4 extra "
+        "ones. Default: the 15.",
         rich_help_panel=PANEL,
     ),
 ]

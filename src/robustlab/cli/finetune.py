@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from robustlab.cli import finetune_options as f
-from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, recipes, show, training
 from robustlab.cli import train_options as t
@@ -60,16 +59,19 @@ def _finetune(
     keeps what is finished; the same command with --out DIRECTORY resumes. The weights with the best accuracy on
     held-out images are in model.safetensors, which robustlab evaluate reads.
     """
+    from robustlab.core.architecture import framed_like
+
     usual, name = f.QUICK if stages.quick else f.USUAL, recipe.get("recipe") or recipes.USUAL
     recipes.checked(name, recipe)
     made = recipes.build(name, recipe)
-    framed = i.Images(images.size, images.resize, images.interpolation, images.classes_from)
+    framed = images.framed
     found = parse.data(source.data, source.split, size=framed, limit=source.limit or usual.images, seed=run.seed)
     held, rest = _divided(found, stages.hold_out, run.seed)
     plan = _plan(stages, layers, run, usual, held=held is not None)
     if plan.body is None and name != recipes.USUAL:
         raise typer.BadParameter(f"--recipe {name} is for the second stage, which --epochs 0 leaves out")
-    net = training.split(_network(network, found, size=images.size, seed=run.seed), made)
+    net = _network(network, found, size=images.size, seed=run.seed)
+    net = training.split(framed_like(net, framed.words), made)
     place = directory(run.out, "finetune", network.model)
     precisions = [training.taken(one, place / "body") for one in (plan.body or plan.head,) if one is not None]
     show.say(f"Recipe: {made!r}; layers: {_layers(net)}; precision: {', '.join(precisions)}")

@@ -65,7 +65,7 @@ class Images:
             "--size",
             min=1,
             help="Side in pixels that images are resized to inside the model, those of a folder or torchvision when "
-            "they are read: the shorter side is scaled to SIZE / 0.875, then the centre is cut out. "
+            "they are read, see --resize. "
             "Default: their own, at least 64 for published networks.",
             rich_help_panel=o.INPUT,
         ),
@@ -73,6 +73,11 @@ class Images:
     resize: i.Resize = None
     interpolation: i.Interpolation = None
     classes_from: i.ClassesFrom = None
+
+    @property
+    def framed(self) -> i.Images:
+        """The same for reading the images."""
+        return i.Images(self.size, self.resize, self.interpolation, self.classes_from)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Stages:
             "--hold-out",
             min=0,
             help="Images that are held out; the weights with the best accuracy on them are kept. Default: a tenth, "
-            f"at most {MOST_HELD}.",
+            f"at most {MOST_HELD:,}.",
             rich_help_panel=STAGES,
         ),
     ] = None

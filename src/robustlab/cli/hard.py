@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
@@ -31,7 +32,6 @@ class Photographs:
     classes: o.Classes = None
     data: o.Data = "photographs"
     split: o.Split = "test"
-    size: o.Size = None
     known: Annotated[
         str | None,
         typer.Option(
@@ -46,6 +46,7 @@ class Photographs:
 @from_fields
 def hard(
     photographs: Photographs,
+    images: i.Images,
     limit: o.Limit = None,
     batch_size: o.BatchSize = o.BATCH_SIZE,
     seed: o.Seed = o.SEED,
@@ -61,11 +62,11 @@ def hard(
     from robustlab.data.natural_sets import labels_of
     from robustlab.evaluation import Settings, natural_adversarial, natural_outliers
 
-    model, data, known, size = photographs.model, photographs.data, photographs.known, photographs.size
+    model, data, known = photographs.model, photographs.data, photographs.known
     if known is None and data.startswith(_OUTLIERS):
         raise typer.BadParameter("images of ImageNet-O show no class of ImageNet: give --known imagenet:PATH as well")
-    subject = parse.model(model, photographs.architecture, photographs.classes, parse.device(device), size=size)
-    examples = parse.data(data, photographs.split, size=size, named_model=(model, subject))
+    subject = parse.model(model, photographs.architecture, photographs.classes, parse.device(device), size=images.size)
+    examples = parse.data(data, photographs.split, size=images, named_model=(model, subject))
     parse.fitting(subject, examples)
     settings = Settings(batch_size=batch_size, seed=seed, name=model)
     n = None if limit is None else min(limit, len(examples))
@@ -73,7 +74,7 @@ def hard(
         result = natural_adversarial(subject, examples, among=_among(data, examples), n=n, settings=settings)
         show.machine(result.to_json()) if json else _protocols(result)
         return
-    inside = parse.data(known, photographs.split, size=size, named_model=(model, subject))
+    inside = parse.data(known, photographs.split, size=images, named_model=(model, subject))
     outliers = natural_outliers(
         subject,
         examples if n is None else sample(examples, n, seed=seed),

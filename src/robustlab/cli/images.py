@@ -25,8 +25,8 @@ Resize = Annotated[
     typer.Option(
         "--resize",
         help="Resizing of images of a folder or torchvision to --size: crop (the shorter side to SIZE / 0.875, then "
-        "the "
-        "centre), squash (both sides to SIZE) or pad (the longer side to SIZE, the rest black). Default: crop.",
+        "the centre), squash (both sides to SIZE) or pad (the longer side to SIZE, the rest black). Default: as the "
+        "model was trained, else crop.",
         rich_help_panel=o.INPUT,
     ),
 ]
@@ -35,7 +35,7 @@ Interpolation = Annotated[
     typer.Option(
         "--interpolation",
         help="Interpolation of Pillow, with --size: bicubic, bilinear, nearest, lanczos, box or hamming. Default: "
-        "bicubic.",
+        "as the model was trained, else bicubic.",
         rich_help_panel=o.INPUT,
     ),
 ]
@@ -59,6 +59,18 @@ class Images:
     interpolation: Interpolation = None
     classes_from: ClassesFrom = None
 
+    @property
+    def words(self) -> dict[str, str]:
+        """Resizing and interpolation, if they were typed."""
+        typed = {"resize": self.resize, "interpolation": self.interpolation}
+        return {name: word for name, word in typed.items() if word is not None}
+
+    @property
+    def typed(self) -> list[str]:
+        """The options as they were typed."""
+        words = {"size": self.size, **self.words, "classes-from": self.classes_from}
+        return [part for name, word in words.items() if word is not None for part in (f"--{name}", str(word))]
+
 
 class NamedModel(NamedTuple):
     """The model that the images are for."""
@@ -68,12 +80,15 @@ class NamedModel(NamedTuple):
 
     def framing(self) -> Framing | PublishedFraming | None:
         """Its published framing; of weights that were trained here the usual one at their size."""
+        from robustlab.core.architecture import architecture_of
         from robustlab.data import Framing
         from robustlab.data.framing import PublishedFraming, framing_for
 
         found = framing_for(self.model)
         if isinstance(found, PublishedFraming) and Path(self.name.rpartition("=")[2]).exists():
-            return Framing(found.size, channels=found.channels)
+            words = architecture_of(self.model) or {}
+            kept = {name: words[name] for name in ("resize", "interpolation") if name in words}
+            return Framing(found.size, channels=found.channels, **kept)  # type: ignore[arg-type]  # checked as read
         return found
 
 
@@ -141,6 +156,5 @@ def framed(images: Images, own: Framing | PublishedFraming | None) -> Framing | 
     size = images.size or (None if own is None else own.size)
     if size is None:
         raise typer.BadParameter("--resize and --interpolation need --size: add it")
-    framing = Framing(size, channels=3 if own is None else own.channels)
-    typed = {"resize": images.resize, "interpolation": images.interpolation}
-    return replace(framing, **{name: word for name, word in typed.items() if word is not None})  # type: ignore[arg-type]
+    base = own if isinstance(own, Framing) else Framing(channels=3 if own is None else own.channels)
+    return replace(base, size=size, **images.words)  # type: ignore[arg-type]  # they are checked above

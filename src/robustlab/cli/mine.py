@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
@@ -30,7 +31,6 @@ class Source:
         "fashion-mnist"
     )
     split: o.Split = "all"
-    size: o.Size = None
     limit: o.Limit = None
 
 
@@ -87,6 +87,7 @@ class Committee:
 @from_fields
 def mine(
     source: Source,
+    images: i.Images,
     committee: Committee,
     *,
     seed: o.Seed = o.SEED,
@@ -114,7 +115,7 @@ def mine(
     """
     from robustlab.studies import FULL, Budget, mining
 
-    chosen = parse.data(source.data, source.split, size=source.size, limit=source.limit, seed=seed)
+    chosen = parse.data(source.data, source.split, size=images, limit=source.limit, seed=seed)
     home = out or HOME / ("mining-quick" if quick else "mining")
     budget = Budget("quick", images=600, epochs=1) if quick else FULL
     names = (committee.models or mining.COMMITTEE, committee.held_out or mining.HELD_OUT)

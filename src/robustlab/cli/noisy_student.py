@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import noisy_student_options as n
 from robustlab.cli import options as o
 from robustlab.cli import parse, show, training
@@ -38,7 +39,13 @@ _LABELLED = 5  # one image in so many keeps its label in a first look
 
 @from_fields
 def noisy_student(
-    images: n.Images, stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, run: o.Run
+    images: n.Images,
+    framing: i.Images,
+    stages: n.Stages,
+    student: n.Student,
+    pseudo: n.Labels,
+    rule: t.Rule,
+    run: o.Run,
 ) -> None:
     """Noisy Student: a teacher labels images, a student learns from them with noise and becomes the next teacher.
 
@@ -47,29 +54,30 @@ def noisy_student(
     never read, even if they exist. Ctrl-C keeps what is finished; the same command with --out DIRECTORY resumes in the
     same stage. The last student is in model.safetensors, which robustlab evaluate reads.
     """
+    from robustlab.core.architecture import framed_like
     from robustlab.core.processes import launched
 
     usual = n.QUICK if stages.quick else n.USUAL
     plan = _plan(stages, student, pseudo, rule, run)
-    data, split, size = images.data, images.split, images.size
-    found = parse.data(data, split, size=size, limit=images.limit or usual.images, seed=run.seed)
+    data, split = images.data, images.split
+    found = parse.data(data, split, size=framing, limit=images.limit or usual.images, seed=run.seed)
     held, rest = (
         (None, found) if stages.hold_out is None else parse.apart("--hold-out", stages.hold_out, found, run.seed)
     )
-    parts = _divided(rest, images, usual.images, run.seed, quick=stages.quick)
+    parts = _divided(rest, (images, framing), usual.images, run.seed, quick=stages.quick)
 
     def make(number: int) -> nn.Module:
         if number == 0 and stages.teacher is not None:
             return parse.model(stages.teacher, None, None, parse.device("cpu"))
         name = images.model if number == 0 else student.student or images.model
-        return parse.fitting(parse.untrained(name, found, run.seed + number), found)
+        return framed_like(parse.fitting(parse.untrained(name, found, run.seed + number), found), framing.words)
 
     place = directory(run.out, "noisy-student", student.student or images.model)
     if launched().first:
         precision = _precision(plan.student, place)
         show.say(f"Run: {place}; {len(parts[0])} images with labels, {len(parts[1])} without{precision}")
     done = _trained(make, parts, plan, held=held, place=place)
-    _finished(done, place, ["--data", data, *(["--size", str(size)] if size else [])], json=run.json)
+    _finished(done, place, ["--data", data, *framing.typed], json=run.json)
 
 
 def _plan(stages: n.Stages, student: n.Student, pseudo: n.Labels, rule: t.Rule, run: o.Run) -> SelfTraining:
@@ -129,7 +137,7 @@ def _per_class(typed: str) -> PerClass:
     return int(typed)
 
 
-def _pool(images: n.Images, limit: int | None) -> Examples | None:
+def _pool(images: n.Images, framing: i.Images, limit: int | None) -> Examples | None:
     """Data of their own without labels, if there are any; warns if they are of the data that have labels."""
     from robustlab.core.processes import launched
 
@@ -143,14 +151,14 @@ def _pool(images: n.Images, limit: int | None) -> Examples | None:
             "without labels; give --labels N instead to use only the others",
             "warning",
         )
-    return parse.data(*pool, size=images.size, limit=limit)
+    return parse.data(*pool, size=replace(framing, classes_from=None), limit=limit)
 
 
 def _divided(
-    examples: Examples, images: n.Images, limit: int | None, seed: int, *, quick: bool
+    examples: Examples, typed: tuple[n.Images, i.Images], limit: int | None, seed: int, *, quick: bool
 ) -> tuple[Examples, Examples]:
     """Labelled and unlabelled examples; at most ``limit`` from a data set of their own."""
-    other, labels = _pool(images, limit), images.labels
+    other, labels = _pool(*typed, limit), typed[0].labels
     if other is not None:
         if labels is not None:
             raise typer.BadParameter(

@@ -45,7 +45,6 @@ class Images:
     ] = "batchnorm-cnn"
     data: o.Data = "fashion-mnist"
     split: o.Split = "train"
-    size: o.Size = None
     limit: o.Limit = None
     labels: Annotated[
         int | None,

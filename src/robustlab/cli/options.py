@@ -53,8 +53,8 @@ Size = Annotated[
     typer.Option(
         "--size",
         min=1,
-        help="Side N in pixels that images of a folder or torchvision are resized to: the shorter side is scaled to "
-        "N / 0.875, then the centre is cropped. Default: the size of the published model, else unchanged.",
+        help="Side in pixels that images of a folder or torchvision are resized to, see --resize. Default: the size of "
+        "the model's images, if it is known, else unchanged.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -62,7 +62,7 @@ Attacks = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
-        help="One or more, by commas or repeated: {attacks}. Default: autoattack, the standard suite.",
+        help="One or more, separated by commas or repeated: {attacks}. Default: autoattack, the standard suite.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -79,7 +79,7 @@ Eps = Annotated[
     list[str] | None,
     typer.Option(
         "--eps",
-        help=f"Budget in units of [0, 1], as 0.1 or 8/255, several by commas or repeated{_USUAL}.",
+        help=f"Budget in units of [0, 1], as 0.1 or 8/255, several separated by commas or repeated{_USUAL}.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -102,7 +102,11 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples at
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda or mps; auto takes cuda, mps or cpu.", rich_help_panel=EXECUTION),
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda or mps; auto: the first of cuda, mps and cpu that exists.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
 Limit = Annotated[
     int | None,

@@ -41,7 +41,7 @@ def reproduce(
     """Repeats experiments of papers in small, and prints whether each claim is reproduced.
 
     Direction and smallest effect of each claim were fixed before it was run. Reproduced: the 95 % t-interval over the
-    seeds contains no smaller effect; not reproduced: it excludes the effect; otherwise the evidence is not sufficient.
+    seeds has no smaller effect in it; not reproduced: it excludes the effect; otherwise there is not enough evidence.
     Each result is saved as JSON as soon as it is computed. Ctrl-C loses nothing; the same command resumes.
     """
     from robustlab.studies import FULL, QUICK, known

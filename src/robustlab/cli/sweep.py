@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robustlab.cli import images as i
 from robustlab.cli import options as o
 from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
@@ -62,7 +63,6 @@ class Own:
         typer.Option("--data", help="For models of your own; default: fashion-mnist.", rich_help_panel=o.INPUT),
     ] = None
     split: o.Split = "test"
-    size: o.Size = None
     eps: Annotated[
         str | None,
         typer.Option("--eps", help="For models of your own, as 0.1 or 8/255; default 8/255.", rich_help_panel=o.INPUT),
@@ -79,6 +79,7 @@ class Own:
 @from_fields
 def attackers(
     own: Own,
+    images: i.Images,
     *,
     limit: Annotated[
         int | None,
@@ -104,8 +105,8 @@ def attackers(
 
     spend = _spend(limit, quick=quick)
     if own.models:
-        subjects: Sequence[Subject] = _given(own, device)
-    elif replace(own, models=None, split=Own.split) != Own():
+        subjects: Sequence[Subject] = _given(own, images, device)
+    elif replace(own, models=None, split=Own.split) != Own() or images != i.Images():
         raise typer.BadParameter("--data, --eps and the like are for models of your own: add the name of one")
     else:
         subjects = SUBJECTS
@@ -157,7 +158,7 @@ def _spend(limit: int | None, *, quick: bool) -> Spend:
     return amount if limit is None else replace(amount, images=limit)
 
 
-def _given(own: Own, device: str) -> list[Subject]:
+def _given(own: Own, images: i.Images, device: str) -> list[Subject]:
     """Models as typed, with the data and the threat that they are attacked with."""
     from robustlab.studies.sweep import Given
 
@@ -167,9 +168,12 @@ def _given(own: Own, device: str) -> list[Subject]:
     (eps,) = parse.budgets([own.eps] if own.eps else parse.usual_eps(norm))[:1]
     if not eps:
         raise typer.BadParameter("with eps 0 there is nothing to compare: write --eps 8/255")
-    examples = parse.data(own.data or "fashion-mnist", own.split, size=own.size)
     threat = parse.threat(norm, eps)
-    models = [(name, parse.model(name, own.architecture, own.classes, place)) for name in own.models or ()]
+    found = (
+        (name, parse.model(name, own.architecture, own.classes, place, size=images.size)) for name in own.models or ()
+    )
+    models = list(found)
+    examples = parse.data(own.data or "fashion-mnist", own.split, size=images, named_model=models[0])
     return [Given(name, threat, parse.fitting(model, examples), examples) for name, model in models]
 
 

@@ -68,6 +68,8 @@ def _train(
     Curves are written to DIRECTORY/tensorboard if TensorBoard is installed, and to MLflow if that is installed. Ctrl-C
     keeps the complete epochs; the same command with --out DIRECTORY resumes.
     """
+    from robustlab.core.architecture import framed_like
+
     name = _recipe_name(recipe.get("recipe"), robust=robust)
     spec = recipes.checked(name, recipe, also=("eps", "norm") if length.hold_out else ())
     examples = parse.data(source.data, source.split, size=images, limit=source.limit, seed=run.seed)
@@ -80,7 +82,7 @@ def _train(
     settings = training.settings(length, rule, preset, seed=run.seed, device=place, best=best)
     model = network.model or preset.model
     net = parse.fitting(_network(model, examples, run.seed, network.activation or spec.activation), examples)
-    net = training.split(net, built)
+    net = training.split(framed_like(net, images.words), built)
     built = recipes.on_corrupted(built, corrupting.corruptions, corrupting.severities, corrupting.variant)
     here = Run(directory(run.out, model, name), name, run.json)
     here.note(f"Recipe: {built!r}; epochs: {settings.epochs}; precision: {training.taken(settings, here.place)}")

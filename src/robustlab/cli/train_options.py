@@ -64,7 +64,7 @@ class Corrupting:
         list[str] | None,
         typer.Option(
             "--corruptions",
-            help="Train any recipe on corrupted images: names, several by commas or repeated; all: the 15 of "
+            help="Train any recipe on corrupted images: names, several separated by commas or repeated; all: the 15 of "
             "ImageNet-C and its 4 extra ones.",
             rich_help_panel=PANEL,
         ),

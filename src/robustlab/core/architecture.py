@@ -13,7 +13,8 @@ from robustlab.core.weights import bare
 
 Architecture: TypeAlias = dict[str, str | int | list[float]]
 """name, classes, channels, size; mean and std where a normalisation was put in front; activation if it was swapped;
-routes of split BatchNorm; from_channels and from_size of the images where first layers bring these to what the network
+routes of split BatchNorm; resize and interpolation of the images that it was trained on, if they are not
+the usual ones; from_channels and from_size of the images where first layers bring these to what the network
 takes. Of text models: words and letters (bytes) of the vocabulary, width of an embedding, length at which texts are
 cut, and filters, or layers, heads, inner width and positions of a transformer.
 """
@@ -40,6 +41,11 @@ _TOGETHER = (("mean", "std"), ("from_channels", "from_size"))
 _NAME = re.compile(r"(timm:)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?(,[a-z_]+=[0-9.]+)*")
 """No colon beside timm's, no path, no address: nothing that could be imported, opened or fetched."""
 _WORD = re.compile(r"[a-z_]+")
+_FRAMING = {
+    "resize": re.compile("crop|squash|pad"),
+    "interpolation": re.compile("bicubic|bilinear|nearest|lanczos|box|hamming"),
+}
+"""Words of ``data.Framing``."""
 _LONGEST = 200  # letters
 _HUGE = 1e6
 _M = TypeVar("_M", bound=nn.Module)
@@ -49,6 +55,17 @@ def described(model: _M, architecture: Architecture) -> _M:
     """Stores an architecture on a model, inside wrappers on the inner model; returns the model."""
     vars(bare(model))[KEY] = architecture
     return model
+
+
+def framed_like(model: _M, words: Mapping[str, str]) -> _M:
+    """Adds the resizing and interpolation of its images to a model whose architecture is known; returns the model.
+
+    Args:
+        model: any.
+        words: "resize" and "interpolation" as in ``data.Framing``; others are left out.
+    """
+    known, kept = architecture_of(model), {key: word for key, word in words.items() if key in _FRAMING}
+    return described(model, {**known, **kept}) if known and kept else model
 
 
 def architecture_of(model: nn.Module) -> Architecture | None:
@@ -69,6 +86,7 @@ def metadata_of(model: nn.Module) -> dict[str, str]:
 def faults(found: Mapping[str, object]) -> list[str]:
     """Faults of an architecture, in words: types, ranges, values that do not match, unknown keys."""
     wrong = [_word_fault(found, "name", _NAME), _word_fault(found, "activation", _WORD)]
+    wrong += [_word_fault(found, key, pattern) for key, pattern in _FRAMING.items()]
     wrong += [_number_fault(key, found[key], *limits) for key, limits in _LIMITS.items() if key in found]
     wrong += [
         f"it has {present} without {absent}"
@@ -78,7 +96,7 @@ def faults(found: Mapping[str, object]) -> list[str]:
     ]
     if "mean" in found and "std" in found:
         wrong.append(_normalisation_fault(found["mean"], found["std"], found.get("channels")))
-    known = {"name", "activation", "mean", "std", *_LIMITS}
+    known = {"name", "activation", "mean", "std", *_FRAMING, *_LIMITS}
     wrong += [f"it has {_shown(key)}, which this version does not know" for key in found if key not in known]
     return [one for one in wrong if one]
 

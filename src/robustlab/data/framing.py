@@ -180,8 +180,8 @@ def framing_for(model: object) -> Framing | PublishedFraming | None:
     Args:
         model: a network of ``robustlab.models.load`` or of timm, or a module that it is in; anything else gives None.
 
-    Returns: timm's published framing, or the usual one for the size and channels that the model was made for; None if
-        both are unknown.
+    Returns: timm's published framing, or the one for the size and channels that the model was made for, with the
+        resizing that it was trained with; None if size and channels are unknown.
     """
     published = published_framing(model)
     if published is not None:
@@ -192,7 +192,8 @@ def framing_for(model: object) -> Framing | PublishedFraming | None:
         channels = next((c for part in _modules(model) if (c := getattr(part, "in_channels", None)) is not None), None)
     if size is None and channels not in (1, 3):
         return None
-    return Framing(size, channels=1 if channels == 1 else 3)
+    words = {key: known[key] for key in ("resize", "interpolation") if key in known}
+    return Framing(size, channels=1 if channels == 1 else 3, **words)
 
 
 def _configuration(model: object) -> dict[str, Any] | None:

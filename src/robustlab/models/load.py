@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from robustlab.core.architecture import framed_like
 from robustlab.core.errors import UserCodeError
 from robustlab.core.kinds import typed
 from robustlab.core.text import meant
@@ -103,7 +104,8 @@ def _seeded(plan: Architecture, *, seed: int, pretrained: bool = False) -> nn.Mo
 
 def built(plan: Architecture, *, pretrained: bool = False) -> nn.Module:
     """The model of an architecture, with initial weights from the global random state unless pretrained."""
-    model = _named(str(plan["name"]), plan, pretrained=pretrained)
+    words = {key: value for key, value in plan.items() if isinstance(value, str)}
+    model = framed_like(_named(str(plan["name"]), plan, pretrained=pretrained), words)
     if "activation" in plan:
         model = smooth(model, cast(Activation, plan["activation"]))
     if "mean" in plan:
