@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 GUIDE = Path(__file__).parent / "guide" / "cli.md"
-INSIDE = {"sweep": ("attackers", "trainers"), "corruptions": ("evaluate", "copy")}
+INSIDE = {"sweep": ("attackers", "trainers"), "corruptions": ("evaluate", "copy"), "text": ("recipes",)}
 """Commands that are groups of commands."""
 HEAD = """\
 # The command

@@ -74,8 +74,8 @@ def _target(task: Task) -> int:
 class KeepPrediction:
     """As few words as possible with the label still predicted (input reduction).
 
-    The score is the fraction of words that is gone, and -1 where the prediction has changed. The goal is reached with
-    ``fewest`` words.
+    The score is the fraction of words that is gone, to which the probability of the label adds less than one word; it
+    is -1 where the prediction has changed. The goal is reached with ``fewest`` words.
 
     Source: Feng et al., Pathologies of Neural Models Make Interpretations Difficult, EMNLP 2018.
     """
@@ -84,10 +84,10 @@ class KeepPrediction:
     name: str = "keep the prediction"
 
     def scores(self, rows: Rows, words: Sequence[Words], task: Task) -> NDArray[np.float64]:
-        """Scores (N,): fraction of the words that is gone; -1 where the victim gets the text wrong."""
+        """Scores (N,): fraction of the words that is gone, plus p(label) / words; -1 where the text is got wrong."""
         whole = max(1, len(task.original.words))
         gone = np.array([1 - len(one.words) / whole for one in words], dtype=np.float64)
-        return np.where(rows.argmax(1) == task.label, gone, -1.0)
+        return np.where(rows.argmax(1) == task.label, gone + rows[:, task.label] / (whole + 1), -1.0)
 
     def done(self, rows: Rows, words: Sequence[Words], task: Task) -> Flags:
         """Flags (N,) of texts with the fewest words and the same prediction."""

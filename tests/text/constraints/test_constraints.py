@@ -157,6 +157,8 @@ def test_words_are_close_by_their_vectors() -> None:
     assert not WordCosine(Plane(), 0.71).allows("good", "fine")
     assert WordDistance(Plane(), 1.0).allows("good", "fine")
     assert not WordDistance(Plane(), 0.9).allows("good", "fine")
+    assert WordDistance(Plane(), 0.6, unit=True).allows("good", "fine")  # 2 - sqrt 2
+    assert not WordDistance(Plane(), 0.58, unit=True).allows("good", "fine")
     assert WordCosine(Plane(), 0.9).allows("good", "unheard")
     assert not WordCosine(Plane(), 0.9, unknown=False).allows("good", "unheard")
     assert not WordDistance(Plane(), 0.9, unknown=False).allows("unheard", "good")
@@ -173,10 +175,12 @@ def test_words_are_compared_with_those_before() -> None:
 
 
 def test_the_mean_of_vectors_stays_near() -> None:
-    # "is good is" -> "is fine is": the mean moves by (0, 1) / 3
+    # "is good is" -> "is fine is": the mean of unit vectors moves by (1 - s, -s) / 3, s = 1 / sqrt 2
+    s = math.sqrt(1 / 2)
+    moved = ((1 - s) ** 2 + s**2) / 9
     after = TEXT.replaced(3, "fine")
-    assert list(MeanVector(Plane(), 1 / 9 + 1e-9).keeps([change(after, 3)])) == [True]
-    assert list(MeanVector(Plane(), 1 / 9 - 1e-9).keeps([change(after, 3)])) == [False]
+    assert list(MeanVector(Plane(), moved + 1e-9).keeps([change(after, 3)])) == [True]
+    assert list(MeanVector(Plane(), moved - 1e-9).keeps([change(after, 3)])) == [False]
     assert list(MeanVector(Plane(), 0.0).keeps([change(cut("x"), 0, cut("y"), cut("y"))])) == [True]
 
 

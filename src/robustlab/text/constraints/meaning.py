@@ -67,12 +67,14 @@ class WordDistance:
     Args:
         vectors: of words.
         most: squared Euclidean distance.
+        unit: the vectors are scaled to length 1, as counter-fitted ones are: the distance is 2 - 2 cosine.
         unknown: answer for words without a vector.
         vocabulary: name of the vectors.
     """
 
     vectors: Measured = field(repr=False)
     most: float
+    unit: bool = False
     unknown: bool = True
     vocabulary: str = "word vectors"
 
@@ -83,8 +85,12 @@ class WordDistance:
 
     def allows(self, old: str, new: str) -> bool:
         """Tests whether two words are close."""
-        distance = self.vectors.distance(old, new)
+        distance = self._unit(old, new) if self.unit else self.vectors.distance(old, new)
         return self.unknown if distance is None else distance <= self.most
+
+    def _unit(self, old: str, new: str) -> float | None:
+        cosine = self.vectors.cosine(old, new)
+        return None if cosine is None else 2 - 2 * cosine
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class KeepOpinion:
 
 @dataclass(frozen=True)
 class MeanVector:
-    """The mean of the vectors of all words stays near that of the original.
+    """The mean of the vectors of all words, scaled to length 1, stays near that of the original.
 
     Args:
         vectors: of words; words without one are left out.
@@ -159,4 +165,8 @@ class MeanVector:
     def _mean(self, words: Words) -> NDArray[np.float64]:
         """The mean (d,); 0 where no word has a vector."""
         found = [vector for word in words.words if (vector := self.vectors.vector(word)) is not None]
-        return np.mean(found, axis=0, dtype=np.float64) if found else np.zeros(1)
+        if not found:
+            return np.zeros(1)
+        rows = np.array(found, dtype=np.float64)
+        mean: NDArray[np.float64] = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).mean(axis=0)
+        return mean

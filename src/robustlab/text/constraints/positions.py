@@ -85,7 +85,7 @@ class MostChanged:
     @property
     def name(self) -> str:
         """Words for tables."""
-        parts = [] if self.number is None else [f"{self.number} words"]
+        parts = [] if self.number is None else [f"{self.number} word{'s' * (self.number != 1)}"]
         if self.share is not None:
             parts.append(f"{100 * self.share:g} % of words" + (f" or {self.least}" if self.least else ""))
         return f"at most {' and '.join(parts)} changed"

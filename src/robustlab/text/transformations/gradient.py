@@ -25,16 +25,18 @@ class GradientSwaps:
 
     Args:
         top: number of exchanges, over all positions together.
+        each: this number for each position, which come one after the other.
 
     Source: Ebrahimi et al., HotFlip: White-Box Adversarial Examples for Text Classification, ACL 2018, equation 10.
     """
 
     top: int = 1
+    each: bool = False
 
     @property
     def name(self) -> str:
         """Words for tables."""
-        return f"gradient, best {self.top}"
+        return f"gradient, best {self.top}{' at each word' if self.each else ''}"
 
     def swaps(
         self, words: Words, positions: Sequence[int], gradient: NDArray[np.floating], table: WordTable
@@ -57,7 +59,11 @@ class GradientSwaps:
             present = _place(words.words[position], places)
             if present >= 0:
                 gains[row] -= slopes[row] @ table.vectors[present]
-        return self._texts(words, at, gains, [table.words[place] for place in usable])
+        new = [table.words[place] for place in usable]
+        if self.each:
+            rows = range(len(at))
+            return [one for row in rows for one in self._texts(words, at[row : row + 1], gains[row : row + 1], new)]
+        return self._texts(words, at, gains, new)
 
     def _texts(self, words: Words, at: NDArray[np.intp], gains: NDArray[np.float64], new: list[str]) -> list[Words]:
         """The texts of the largest gains (P, V)."""

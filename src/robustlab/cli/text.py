@@ -1,0 +1,15 @@
+"""robustlab text: attacks on text classifiers."""
+
+from __future__ import annotations
+
+import typer
+
+from robustlab.cli import text_recipes
+from robustlab.cli.commands import register_command
+
+EXAMPLE = text_recipes.EXAMPLE
+text = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Text classifiers under attack.")
+text.command(epilog=f"Example: {text_recipes.EXAMPLE}")(text_recipes.recipes)
+
+
+register_command("text", text, example=EXAMPLE)
