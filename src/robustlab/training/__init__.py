@@ -10,6 +10,7 @@ from robustlab.training.loop import fit
 from robustlab.training.optimizers import adamw, sgd, tuned
 from robustlab.training.perturbed_once import perturbed_once
 from robustlab.training.pseudo_labels import PseudoLabelled, PseudoLabels, pseudo_labels
+from robustlab.training.recipes.adversarial_text import AdversarialTexts
 from robustlab.training.recipes.advprop import AdvProp, advprop
 from robustlab.training.recipes.augment import Augmented, AugMix, RandAugment, augmented
 from robustlab.training.recipes.augmix import Consistent, augmix
@@ -33,7 +34,8 @@ from robustlab.training.trackers import combined, mlflow, tensorboard, trackers
 from robustlab.training.update import DivergedError
 
 __all__ = [
-    "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial", "AugMix", "Augmented", "Budget", "Consistent", "Constant",
+    "AWP", "MART", "TRADES", "VAT", "AdvProp", "Adversarial",
+    "AdversarialTexts", "AugMix", "Augmented", "Budget", "Consistent", "Constant",
     "Corrupted", "Cosine", "Crafting", "Cyclic", "DivergedError", "FastAdvProp", "Features", "FineTuned", "Free",
     "GaussianNoise", "GradAlign", "Group", "HeldOut", "History", "MultiStep", "NearPGD", "NoisyStudent", "OneCycle",
     "Option",
