@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from robustlab.cli import data_text, parse, show
 from robustlab.cli import options as o
-from robustlab.cli import parse, show
 from robustlab.cli.commands import register_command
 
 EXAMPLE = "robustlab data fashion-mnist"
@@ -15,12 +16,24 @@ EXAMPLE = "robustlab data fashion-mnist"
 
 def data(
     name: Annotated[str | None, typer.Argument(help="Data set to fetch, or folder to read; none: list all.")] = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Files that attacks on texts need: list them, or fetch one or all by NAME.")
+    ] = False,
+    place: Annotated[
+        Path | None, typer.Option("--from", help="With --text: folder of yours that has the files of NAME.")
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Lists the data sets and their places; with a name, fetches the data set and decodes every image of it.
 
     Images that cannot be read are listed, one line each, and the exit code is then 2.
+    With --text the same for what attacks on texts need, such as word vectors: robustlab data --text glove.
     """
+    if place is not None and (not text or name in {None, "all"}):
+        raise ValueError("--from goes with --text and the name of one text resource")
+    if text:
+        data_text.show_text(name, place, json=json)
+        return
     if name is not None:
         _fetch(name, json=json)
         return
@@ -71,8 +84,6 @@ def _fetch(name: str, *, json: bool) -> None:
 
 def _splits(name: str) -> tuple[str, ...]:
     """All parts of a data set."""
-    from pathlib import Path
-
     from robustlab.data.folder import splits_of
     from robustlab.data.named import splits_of_name
 
