@@ -55,7 +55,7 @@ def without_digests(checkpoint: Path) -> None:
     """Makes a checkpoint one of an older version, without digests of its files."""
     path = checkpoint / "state.json"
     path.write_text(
-        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "files"})
+        json.dumps({k: value for k, value in json.loads(path.read_text()).items() if k not in ("files", "sha256")})
     )
 
 

@@ -2,7 +2,8 @@
 
 ``epoch-0003/model.safetensors`` are the weights (``robustlab.models.load`` reads them), ``average.safetensors`` and
 ``best.safetensors`` their average and those of the best epoch, if there are any, ``state.safetensors`` holds the state
-of the optimizer and of the recipe, ``state.json`` the numbers, the history and the identity of the run.
+of the optimizer and of the recipe, ``state.json`` the numbers, the history and the identity of the run, with the
+SHA-256 of each file and of itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from robustlab.core.weights import fitted, own_name, plain, put_in, renamed
 from robustlab.runs.files import sha256_of, whole_folder
 from robustlab.runs.identity import state_digest
 from robustlab.runs.tensors import save_tensors, tensors_in
-from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged
+from robustlab.training.checkpoint_numbers import FORMAT, NUMBERS, Numbers, Scalar, check_memory, damaged, with_digest
 
 MODEL, AVERAGE, BEST = "model.safetensors", "average.safetensors", "best.safetensors"
 STATE = "state.safetensors"
@@ -103,7 +104,7 @@ def _write_files(
     files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
     models = {name: state_digest(renamed(model, weights)) for name, weights in held.items()}
     head = {"format": FORMAT, "files": files, "models": models}
-    (folder / NUMBERS).write_text(json.dumps({**head, **vars(numbers)}, indent=1))
+    (folder / NUMBERS).write_text(json.dumps(with_digest({**head, **vars(numbers)}), indent=1))
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from robustlab.runs.json_files import object_in
 
 NUMBERS = "state.json"
 FORMAT = 2
+DIGEST = "sha256"
 _SCALARS = (bool, int, float, str, type(None))
 Scalar: TypeAlias = bool | int | float | str | list["Scalar"] | None
 
@@ -38,8 +41,17 @@ class Numbers:
     """Conditions that may change the last bits: versions, threads, device."""
 
 
+def with_digest(found: Mapping[str, object]) -> dict[str, object]:
+    """All that the file of numbers holds, and its SHA-256."""
+    return {**found, DIGEST: _digest(found)}
+
+
+def _digest(found: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
 def read_numbers(path: Path) -> Numbers:
-    """Reads the numbers of a checkpoint, and checks the digests of its other files.
+    """Reads the numbers of a checkpoint, and checks its digests.
 
     Raises: CheckpointError if it is damaged or of another format, or a file was changed.
     """
@@ -47,7 +59,10 @@ def read_numbers(path: Path) -> Numbers:
         found = object_in(path / NUMBERS)
         if found.pop("format", None) != FORMAT:
             raise CheckpointError(f"{path} was written by another version of robustlab: start the run anew elsewhere")
-        _check_files(path, found.pop("files", {}))  # an older version did not write it
+        digest = found.pop(DIGEST, None)  # an older version did not write it, nor the digests of files
+        if digest not in (None, _digest({"format": FORMAT, **found})):
+            raise ValueError(f"{NUMBERS} has another digest than when it was written")
+        _check_files(path, found.pop("files", {}))
         return _numbers(found)
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
