@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,17 +103,24 @@ def bootstrap_variance(statistic: Callable[[Rows], float], sizes: tuple[int, ...
         sizes: of the groups; examples are numbered from 0, group after group.
         seed: of the draws.
     """
+    return float(np.array([statistic(rows) for rows in _resamples(sizes, seed)]).var())
+
+
+@lru_cache(maxsize=1)
+def _resamples(sizes: tuple[int, ...], seed: int) -> tuple[Rows, ...]:
+    """The samples, kept for the next statistic of the same examples."""
     import torch
 
     from robustlab.core import Streams, fold_in
 
-    starts = np.cumsum((0, *sizes))[:-1]
-    values = np.empty(_DRAWS)
+    starts = np.cumsum((0, *sizes))[:-1].tolist()
+    samples = []
     for draw in range(_DRAWS):
         streams = Streams(fold_in(seed, draw), torch.arange(len(sizes)))
         groups = [
             streams[k : k + 1].integers(size, (size,))[0].numpy() + start
-            for k, (size, start) in enumerate(zip(sizes, starts.tolist(), strict=True))
+            for k, (size, start) in enumerate(zip(sizes, starts, strict=True))
         ]
-        values[draw] = statistic(np.sort(np.concatenate(groups)))
-    return float(values.var())
+        samples.append(np.sort(np.concatenate(groups)))
+        samples[-1].flags.writeable = False
+    return tuple(samples)
