@@ -1,25 +1,53 @@
-"""Digits in the place of Fashion-MNIST for the experiments of claims, and a budget of seconds."""
+"""Digits in the place of Fashion-MNIST for the experiments of claims, a budget of seconds, and short attacks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
 import pytest
+from torch import nn
 
-from robustlab.core import Examples
+from robustlab.attacks import PGD, AutoAttack, Square
+from robustlab.core import Attack, Examples
+from robustlab.evaluation import Evaluation
 from robustlab.studies import Budget
+from robustlab.studies.claim_engine import measures
+from robustlab.studies.claim_engine.network import Site
 
-TINY = Budget("tiny", images=64, epochs=1, test=4)
+TINY = Budget("tiny", images=32, epochs=1, test=4)
+
+
+def brief(attack: Attack) -> Attack:
+    """The attack with fewer steps, which in full are most of the time of a tiny experiment."""
+    if isinstance(attack, AutoAttack):
+        return replace(attack, attacks=tuple(brief(stage) for stage in attack.attacks))
+    if isinstance(attack, PGD):
+        return replace(attack, steps=min(attack.steps, 3))
+    return replace(attack, queries=20) if isinstance(attack, Square) else attack
+
+
+@cache
+def enlarged(split: str) -> Examples:
+    """Digits of a split, or the few that stand for mined images."""
+    from robustlab.data import sample
+    from robustlab.data.digits import digits
+    from robustlab.studies.claim_engine.network import HARD
+
+    return sample(digits("all", enlarged=True), 40) if split == HARD else digits(split, enlarged=True)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Budget:
     """Budget of experiments in tests."""
     import robustlab.studies.claim_engine.lab as lab
-    from robustlab.data import sample
-    from robustlab.data.digits import digits
-    from robustlab.studies.claim_engine.network import HARD
 
-    def enlarged(split: str) -> Examples:
-        return sample(digits("all", enlarged=True), 40) if split == HARD else digits(split, enlarged=True)
+    whole = measures.attacked
+
+    def briefly(model: nn.Module, examples: Examples, attacks: Mapping[str, Attack], lab: Site) -> Evaluation:
+        return whole(model, examples, {name: brief(attack) for name, attack in attacks.items()}, lab)
 
     monkeypatch.setattr(lab, "_fetched", enlarged)
+    monkeypatch.setattr(measures, "attacked", briefly)
     return TINY

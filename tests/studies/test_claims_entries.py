@@ -17,9 +17,16 @@ from robustlab.training import VAT, standard
 NAMES = [claim.name for claim in CLAIMS]
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all claims, in which a network of several claims is trained once."""
+    return tmp_path_factory.mktemp("claims")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=NAMES)
-def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, tmp_path: Path, tiny: Budget) -> None:
-    (found,) = reproduce([claim.name], out=tmp_path, seeds=1, budget=tiny, device="cpu")
+def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, shared: Path, tiny: Budget) -> None:
+    (found,) = reproduce([claim.name], out=shared, seeds=1, budget=tiny, device="cpu")
     assert found.seeds == (0,)
     assert found.verdict == "not enough evidence"
     assert [unit.arm for unit in found.units] == [arm.name for arm in claim.arms]
