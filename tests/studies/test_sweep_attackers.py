@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -61,18 +63,35 @@ def points() -> InMemory:
     return InMemory("points", ("0", "1"), x, y)
 
 
+def linear() -> Given:
+    return Given("halves", ThreatModel(Linf(), EPS), Halves(), points())
+
+
 @pytest.fixture
 def subject() -> Given:
     """A linear model."""
-    return Given("halves", ThreatModel(Linf(), EPS), Halves(), points())
+    return linear()
 
 
 def swept(subject: Given, out: Path, spend: Spend = SMALL) -> Attackers:
     return attackers(subject, out=out, seeds=2, spend=spend, device="cpu")
 
 
-def test_every_rule_reaches_the_optimum_on_a_linear_model(subject: Given, tmp_path: Path) -> None:
-    found, model = swept(subject, tmp_path), Halves()
+class Whole(NamedTuple):
+    """A sweep of the linear model that nothing stopped."""
+
+    found: Attackers
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    return Whole(swept(linear(), folder), folder)
+
+
+def test_every_rule_reaches_the_optimum_on_a_linear_model(whole: Whole) -> None:
+    found, model = whole.found, Halves()
     reported = list(parts(points(), {"tuning": 40 / 160, "1": 30 / 160, "2": 30 / 160}).values())[1:]
     x, y = points().batch(torch.cat([part.rows for part in reported]))[:2]
     expected = int((model.ahead(x, y) > model.reach(EPS)).sum())
@@ -98,9 +117,8 @@ def test_passes_are_two_for_each_step_and_one_to_see() -> None:
 
 
 def test_finished_work_is_not_repeated_after_a_stop(
-    subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Given, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = swept(subject, tmp_path / "whole")
     calls, stop_at, original = list[int](), [11], fooled_after
 
     def counted(
@@ -119,19 +137,18 @@ def test_finished_work_is_not_repeated_after_a_stop(
     stop_at[0] = -1
     seen = list[Progress]()
     again = attackers(subject, out=tmp_path / "parts", seeds=2, spend=SMALL, device="cpu", progress=seen.append)
-    files = list((tmp_path / "whole" / "attackers-halves").iterdir())
+    files = list((whole.folder / "attackers-halves").iterdir())
     assert len(calls) == len(files) - 11
     assert {one.rule: (one.tuning, one.reported) for one in again.swept} == {
-        one.rule: (one.tuning, one.reported) for one in whole.swept
+        one.rule: (one.tuning, one.reported) for one in whole.found.swept
     }
     assert seen[-1].done == len(files) - 1
     assert all(at.total is not None and at.total >= at.done for at in seen)
 
 
 def test_rates_are_chosen_without_the_images_that_are_reported(
-    subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Given, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = swept(subject, tmp_path / "before")
     used, original = dict[int, set[int]](), fooled_after
 
     def watched(
@@ -142,7 +159,7 @@ def test_rates_are_chosen_without_the_images_that_are_reported(
 
     monkeypatch.setattr(DRIVER, "fooled_after", watched)
     after = swept(subject, tmp_path / "after")
-    assert [one.chosen for one in after.swept] == [one.chosen for one in before.swept]
+    assert [one.chosen for one in after.swept] == [one.chosen for one in whole.found.swept]
     assert after.swept[0].robust(8).value == 1.0, "other numbers are reported"
     assert [len(used[seed]) for seed in (0, 1, 2)] == [40, 30, 30]
     assert not used[0] & used[1]
@@ -150,8 +167,10 @@ def test_rates_are_chosen_without_the_images_that_are_reported(
     assert not used[1] & used[2]
 
 
-def test_another_model_threat_or_sample_is_another_run(subject: Given, tmp_path: Path) -> None:
-    first = swept(subject, tmp_path)
+@pytest.mark.slow
+def test_another_model_threat_or_sample_is_another_run(subject: Given, whole: Whole, tmp_path: Path) -> None:
+    first = whole.found
+    shutil.copytree(whole.folder, tmp_path, dirs_exist_ok=True)
     other = Halves()
     with torch.no_grad():
         other.linear.weight.mul_(torch.linspace(0.2, 1.0, 12))
@@ -190,8 +209,8 @@ def test_subjects_that_cannot_be_attacked_are_refused(subject: Given, tmp_path: 
         replace(SMALL, tuning=0)
 
 
-def test_damaged_result_is_named(subject: Given, tmp_path: Path) -> None:
-    swept(subject, tmp_path)
+def test_damaged_result_is_named(subject: Given, whole: Whole, tmp_path: Path) -> None:
+    shutil.copytree(whole.folder, tmp_path, dirs_exist_ok=True)
     path = next((tmp_path / "attackers-halves").glob("tuning-adam-*"))
     path.write_text("{")
     with pytest.raises(RunError, match=f"{path.name} is no result of a sweep.*remove it"):
@@ -238,17 +257,16 @@ def test_numbers_of_a_sweep_by_hand() -> None:
 
 
 def test_complete_sweeps_are_taken_over_and_found_again(
-    subject: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Given, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = import_module("robustlab.studies.sweep.publish")
     monkeypatch.setattr(publish, "SUBJECTS", (subject,))
     monkeypatch.setattr(publish, "REGIMES", ())
     monkeypatch.setattr(publish, "SEEDS", 2)
     monkeypatch.setattr(publish, "Spend", lambda: SMALL)
-    found = swept(subject, tmp_path / "runs")
-    assert publish.take_over(tmp_path / "runs", tmp_path / "kept") == ["attackers-halves"]
+    assert publish.take_over(whole.folder, tmp_path / "kept") == ["attackers-halves"]
     sweep = DRIVER.Sweep(subject, SMALL, 2, DRIVER.Lab(Path(), 0))
-    assert sweep.done(published("attackers-halves", tmp_path / "kept")) == found
+    assert sweep.done(published("attackers-halves", tmp_path / "kept")) == whole.found
     assert publish.take_over(tmp_path / "nothing", tmp_path / "kept") == []
     with pytest.raises(MissingError, match="has no result tuning-sign-"):
         sweep.done(published("attackers-other", tmp_path / "kept"))
@@ -257,6 +275,7 @@ def test_complete_sweeps_are_taken_over_and_found_again(
         published("attackers-halves", tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_page_of_the_guide_is_that_of_the_results() -> None:
     from robustlab.studies.sweep.page import page
 
