@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from robustlab.core import DataError, Examples
 from robustlab.evaluation import WORST
 from robustlab.runs import Progress
 from robustlab.studies import demo
-from robustlab.studies.demo import EPS, SIZES, THREAT, Size, attacks, recipes
+from robustlab.studies.demo import EPS, SIZES, THREAT, Demo, Size, attacks, recipes
 from robustlab.training import Adversarial, Crafting, Standard
 
 NAMES = ["standard", "FGSM-trained", "PGD-trained"]
@@ -21,6 +22,10 @@ NAMES = ["standard", "FGSM-trained", "PGD-trained"]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enlarged digits instead of Fashion-MNIST, and little of everything."""
+    reduced(monkeypatch)
+
+
+def reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     import robustlab.data.fashion_mnist as module
     from robustlab.data.digits import digits
 
@@ -44,11 +49,26 @@ class Stopper:
             raise KeyboardInterrupt
 
 
-@pytest.mark.usefixtures("small")
-def test_demo_puts_three_networks_side_by_side_in_one_report(tmp_path: Path) -> None:
-    seen = Stopper()
-    made = demo(tmp_path / "demo", n=20, budget="quick", progress=seen)
-    assert made.report == tmp_path / "demo" / "report.html"
+@dataclass(frozen=True)
+class Whole:
+    """A demo that nothing stopped."""
+
+    made: Demo
+    seen: list[Progress]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder, seen = tmp_path_factory.mktemp("whole") / "demo", Stopper()
+    with pytest.MonkeyPatch.context() as patch:
+        reduced(patch)
+        return Whole(demo(folder, n=20, budget="quick", progress=seen), seen.seen, folder)
+
+
+def test_demo_puts_three_networks_side_by_side_in_one_report(whole: Whole) -> None:
+    made = whole.made
+    assert made.report == whole.folder / "report.html"
     assert [e.model.name for e in made.evaluations] == NAMES
     assert {e.data.sha256 for e in made.evaluations} == {made.evaluations[0].data.sha256}
     assert {(a.name, a.targeted) for a in made.evaluations[0].attacks} == {
@@ -65,23 +85,23 @@ def test_demo_puts_three_networks_side_by_side_in_one_report(tmp_path: Path) -> 
     page = made.report.read_text()
     assert "Robust accuracy at Linf eps 0.1" in page
     assert all(name in page for name in NAMES)
-    assert [s.task for s in seen.seen if s.fraction == 1.0 and s.task.startswith("train")] == [
+    assert [s.task for s in whole.seen if s.fraction == 1.0 and s.task.startswith("train")] == [
         f"train {n}" for n in NAMES
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("task", ["train FGSM-trained", "attack FGSM-trained"])
-def test_stopped_demo_goes_on_and_ends_with_the_same_numbers(tmp_path: Path, task: str) -> None:
+def test_stopped_demo_goes_on_and_ends_with_the_same_numbers(tmp_path: Path, task: str, whole: Whole) -> None:
     with pytest.raises(KeyboardInterrupt):
         demo(tmp_path / "cut", n=20, budget="quick", progress=Stopper(task))
     again = Stopper()
     made = demo(tmp_path / "cut", n=20, budget="quick", progress=again)
     assert not [s for s in again.seen if s.task == "train standard"], "what was done is not done twice"
-    whole = demo(tmp_path / "whole", n=20, budget="quick")
-    assert [e.model.sha256 for e in made.evaluations] == [e.model.sha256 for e in whole.evaluations]
+    assert [e.model.sha256 for e in made.evaluations] == [e.model.sha256 for e in whole.made.evaluations]
     assert [[w.robust for w in e.worst] for e in made.evaluations] == [
-        [w.robust for w in e.worst] for e in whole.evaluations
+        [w.robust for w in e.worst] for e in whole.made.evaluations
     ]
 
 
@@ -101,6 +121,7 @@ def test_networks_and_attacks_are_those_of_the_workshop() -> None:
     assert SIZES["full"].images is None, "Fashion-MNIST in full"
 
 
+@pytest.mark.slow
 def test_missing_data_falls_back_loudly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import robustlab.data.fashion_mnist as module
 
