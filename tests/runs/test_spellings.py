@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field, make_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,10 +103,16 @@ def _named(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
             yield node.name, {one.arg for one in (*node.args.args, *node.args.kwonlyargs)}
 
 
+@cache
+def there() -> tuple[tuple[str, set[str]], ...]:
+    """Classes and functions of our code."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SRC.rglob("*.py")))
+    return tuple(one for tree in trees for one in _named(tree))
+
+
 def stale() -> list[str]:
     """Entries of the tables that name nothing in our code, or more than one thing."""
-    there = [one for path in sorted(SRC.rglob("*.py")) for one in _named(ast.parse(path.read_text(encoding="utf-8")))]
-    count, known = Counter(name for name, _ in there), dict(there)
+    count, known = Counter(name for name, _ in there()), dict(there())
     owners = {name.rpartition(".")[2] for name in spellings.NAMES} | spellings.FIELDS.keys()
     fields = [(owner, name) for owner, names in spellings.FIELDS.items() for name in names]
     fields += [(owner, name) for owner, _, name in (key.partition(".") for key in spellings.VALUES)]
