@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from torch import Tensor, nn
 
 from robustlab.attacks import (
@@ -238,38 +239,48 @@ ROWS = [
 ]
 assert len({repr(row) for row in ROWS}) == len(ROWS)
 
+QUICK = (FGSM, PGD, OptimizerPGD, RandomNoise, APGD, FAB, Square, AutoAttack, Uint8, VirtualAdversarial, Targeted)
+"""One attack of each kind of search; its first row that does what a property is about is in ``make quick``."""
 
-@pytest.fixture(params=ROWS, ids=repr)
+
+def marked(rows: list[Row]) -> list[ParameterSet]:
+    """The rows as parameters of a fixture, slow unless they are in ``make quick``."""
+    first = {type(row.attack): row for row in reversed(rows)}
+    quick = [first[kind] for kind in QUICK if kind in first]
+    return [pytest.param(row, id=repr(row), marks=() if row in quick else pytest.mark.slow) for row in rows]
+
+
+@pytest.fixture(params=marked(ROWS))
 def row(request: pytest.FixtureRequest) -> Row:
     """A row of the table."""
     return cast("Row", request.param)
 
 
-@pytest.fixture(params=[row for row in ROWS if row.labelled], ids=repr)
+@pytest.fixture(params=marked([row for row in ROWS if row.labelled]))
 def directed(request: pytest.FixtureRequest) -> Row:
     """A row of those that go where labels and targets say."""
     return cast("Row", request.param)
 
 
-@pytest.fixture(params=[row for row in ROWS if row.longer and row.climbs], ids=repr)
+@pytest.fixture(params=marked([row for row in ROWS if row.longer and row.climbs]))
 def growing(request: pytest.FixtureRequest) -> Row:
     """A row of those whose steps do not depend on their number."""
     return cast("Row", request.param)
 
 
-@pytest.fixture(params=[row for row in ROWS if row.ordered and not row.picks], ids=repr)
+@pytest.fixture(params=marked([row for row in ROWS if row.ordered and not row.picks]))
 def direct(request: pytest.FixtureRequest) -> Row:
     """A row of those that go for any wrong class from the first point on."""
     return cast("Row", request.param)
 
 
-@pytest.fixture(params=[row for row in ROWS if row.draws], ids=repr)
+@pytest.fixture(params=marked([row for row in ROWS if row.draws]))
 def drawing(request: pytest.FixtureRequest) -> Row:
     """A row of those that draw random numbers."""
     return cast("Row", request.param)
 
 
-@pytest.fixture(params=[row for row in ROWS if not row.draws], ids=repr)
+@pytest.fixture(params=marked([row for row in ROWS if not row.draws]))
 def still(request: pytest.FixtureRequest) -> Row:
     """A row of those that start at the input and draw nothing."""
     return cast("Row", request.param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -36,10 +35,12 @@ def goal_of(row: Row, case: Case) -> Tensor | None:
     return pick(case.model, case.x, case.y, ids=case.ids) if row.picks and callable(pick) else None
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["untargeted", "targeted"])
-def test_the_first_success_comes_back_else_the_best_point_seen(directed: Row, case: Case, *, given: bool) -> None:
+@pytest.mark.parametrize(("given", "some"), [(False, (0, 1, 2, 3)), (True, (4, 5, 6))], ids=["untargeted", "targeted"])
+def test_the_first_success_comes_back_else_the_best_point_seen(
+    directed: Row, case: Case, *, given: bool, some: tuple[int, ...]
+) -> None:
     threat = threat_of(directed.attack)
-    for i in range(len(case.x)):
+    for i in some:
         one = case.take(torch.tensor([i]))
         goal = one.target if given else goal_of(directed, one)
         recorder = Recorder(one.model)
@@ -67,11 +68,11 @@ def test_more_restarts_never_lower_the_margin(directed: Row, case: Case, *, give
     sign, label = (1, case.y) if target is None else (-1, target)
     margins = [
         sign * margin(case.model(case.under(Restarts(directed.attack, count), target=target)), label)
-        for count in (1, 2, 4)
+        for count in (1, 3)
     ]
-    for fewer, more in itertools.pairwise(margins):
-        assert ((more >= fewer - 1e-9) | (fewer > 0)).all()
-        assert ((more > 0) | (fewer <= 0)).all()
+    fewer, more = margins
+    assert ((more >= fewer - 1e-9) | (fewer > 0)).all()
+    assert ((more > 0) | (fewer <= 0)).all()
 
 
 def test_more_steps_never_lower_the_score(growing: Row, case: Case) -> None:
