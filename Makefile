@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ONE_THREAD := OMP_NUM_THREADS=1
+TWO_AT_ONCE := $(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 ONE_CORE := $(shell command -v taskset >/dev/null 2>&1 && echo taskset -c 0)
 PLAINER := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: demo test test-elsewhere check notebooks notebooks-full render wheel format hooks constraints clean help
+.PHONY: demo test quick coverage test-elsewhere check notebooks notebooks-full render wheel format hooks constraints clean help
 
 help:
 	@echo "make demo       set up, then train, attack, harden and report on Fashion-MNIST (about two minutes on two cores of an Intel Xeon)"
-	@echo "make test       the tests, with coverage"
+	@echo "make test       all tests"
+	@echo "make quick      the tests that are not slow"
+	@echo "make coverage   all tests, and which lines they run; takes almost twice as long"
 	@echo "make test-elsewhere  a part of the tests as on a plainer processor, and on one core"
 	@echo "make check      lint, format and types"
 	@echo "make notebooks  execute the notebooks' quick budget and compare with the rendered ones"
@@ -31,7 +34,13 @@ demo: $(READY)
 	$(BIN)/robustlab demo
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term:skip-covered
+	$(TWO_AT_ONCE)
+
+quick: $(READY)
+	$(TWO_AT_ONCE) -q -m "not slow"
+
+coverage: $(READY)
+	$(TWO_AT_ONCE) --cov --cov-report term:skip-covered
 
 # Rounding differs between processors, and some have one core: what passes here must pass there.
 test-elsewhere: $(READY)
