@@ -162,6 +162,7 @@ def _canonical(requirement: str) -> str:
     return re.split(r"[^\w-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
+@pytest.mark.slow
 def test_importing_the_package_pulls_in_torch_and_nothing_heavier() -> None:
     rooms = [f"robustlab.{room}" for room in ROOMS if room not in DOORS]
     program = (

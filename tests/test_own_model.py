@@ -35,6 +35,7 @@ def examples() -> list[Example]:
 SHARED, *OTHERS = examples()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", OTHERS, ids=lambda one: one.title.replace(" ", "-"))
 @pytest.mark.filterwarnings("default")
 def test_an_example_of_the_page_runs(example: Example, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ def test_checkpoints_have_auxiliary_norms_and_the_model_has_none(
     assert torch.equal(kept(x), plain(x))
 
 
+@pytest.mark.slow
 def test_a_plain_timm_network_loads_what_was_trained_and_a_run_goes_on(command: Command, place: Path) -> None:
     words = ("train", "timm:efficientnet_lite0,stride=1,width=0.25", *SMALL, "--recipe", "advprop", "--eps", "1/255")
     assert command(*words, "--out", "net").code == 0

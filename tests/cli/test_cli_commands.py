@@ -60,6 +60,7 @@ def test_evaluate_prints_json_alone_on_standard_output(command: Command) -> None
     assert result["run"]["command"].startswith("robustlab evaluate")
 
 
+@pytest.mark.slow
 def test_evaluate_runs_autoattack_unless_told_otherwise(command: Command, place: Path) -> None:
     done = command("evaluate", "tiny:means", "--data", "digits", "--limit", "12", "--eps", "0.05", "--out", "one")
     assert done.code == 0, done.err
@@ -74,6 +75,7 @@ def test_evaluate_runs_autoattack_unless_told_otherwise(command: Command, place:
     assert stored["caveats"] == []
 
 
+@pytest.mark.slow
 def test_quick_look_says_what_it_leaves_out(command: Command, place: Path) -> None:
     done = evaluate(command, "one", "--quick")
     assert done.code == 0, done.err
@@ -86,6 +88,7 @@ def test_quick_look_says_what_it_leaves_out(command: Command, place: Path) -> No
     assert "upper bound" in (place / "one" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_quick_look_takes_a_sample_of_its_own(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustlab.cli.evaluate.QUICK", 15)
     words = ("evaluate", "tiny:means", "--data", "digits", "--quick", "--eps", "0.1")
@@ -104,6 +107,7 @@ def test_gate_fails_below_the_lower_bound_and_passes_above(command: Command, pla
     assert "the lower bound is below" in below.err
 
 
+@pytest.mark.slow
 def test_strict_turns_a_serious_finding_into_exit_4(command: Command) -> None:
     words = ("--data", "digits", "--eps", "0.1", "--steps", "5")
     sound = command("doctor", "tiny:means", *words, "--strict")
@@ -116,6 +120,7 @@ def test_strict_turns_a_serious_finding_into_exit_4(command: Command) -> None:
     assert "serious" in codes
 
 
+@pytest.mark.slow
 def test_compare_report_and_runs(command: Command, place: Path) -> None:
     for out, model in (("runs/a", "tiny:means"), ("runs/b", "tiny:blurred")):
         assert evaluate(command, out, model=model).code == 0
@@ -183,6 +188,7 @@ def test_data_lists_and_fetches(command: Command, monkeypatch: pytest.MonkeyPatc
     assert all(len(one["sha256"]) == 64 for one in fetched)
 
 
+@pytest.mark.slow
 def test_interrupted_evaluation_says_how_to_go_on_and_does(place: Path, command: Command) -> None:
     words = ["evaluate", "tiny:means", *SMALL, "--batch-size", "4", "--attack", "fgsm,pgd"]
     # In the background of a script the signal is ignored, and programs that are started there ignore it, too.

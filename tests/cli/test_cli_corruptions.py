@@ -55,6 +55,7 @@ def test_gate_is_the_lower_bound_of_mean_accuracy(command: Command, place: Path)
     assert "the lower bound is below" in failed.err
 
 
+@pytest.mark.slow
 def test_runs_are_compared_reported_and_listed_together(command: Command, place: Path) -> None:
     evaluated(command, "one")
     evaluated(command, "two", "--baseline", "one", model="tiny:blurred")
@@ -79,6 +80,7 @@ def test_runs_are_compared_reported_and_listed_together(command: Command, place:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_subsets_and_attacks_stand_in_the_report(command: Command, place: Path) -> None:
     words = ("--data", "digits", "--limit", "30", "--attack", "fgsm", "--eps", "0.1")
     command("evaluate", "tiny:means", *words, "--out", "attacked")

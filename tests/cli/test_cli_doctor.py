@@ -53,6 +53,7 @@ def test_serious_findings_come_first_in_the_report(command: Command, place: Path
     assert page.index("Do not trust these numbers yet") < page.index("shattered-gradients") < page.index("| PGD")
 
 
+@pytest.mark.slow
 def test_the_adaptive_attack_is_run_and_compared(command: Command) -> None:
     words = ("doctor", "faulty:bits", *WORDS, "--limit", "60", "--adaptive", "--surrogate", "tiny:blurred")
     done = command(*words, "--json")

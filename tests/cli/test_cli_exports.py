@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as Xml
 
+import pytest
+
 
 class Done(NamedTuple):
     code: int
@@ -54,6 +56,7 @@ def test_a_file_that_cannot_be_written_is_said_in_a_sentence(command: Command, p
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_report_writes_them_for_several_runs(command: Command, place: Path) -> None:
     for name in ("means", "blurred"):
         assert command("evaluate", f"tiny:{name}", *SMALL, "--out", name).code == 0

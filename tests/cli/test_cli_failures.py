@@ -170,12 +170,14 @@ def robustlab(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_hard_end_of_a_process_is_no_verdict(theirs: Path) -> None:
     done = robustlab("evaluate", "theirs:leaves", *GATE.split(), cwd=theirs)
     assert (done.returncode, done.stdout) == (Code.WRONG, "")
     assert done.stderr == "Error: the user's code ended the program, by os._exit(0), before it had a result\n"
 
 
+@pytest.mark.slow
 def test_a_handler_at_the_end_does_not_change_the_verdict(theirs: Path) -> None:
     (theirs / "late.py").write_text("import atexit, os\natexit.register(os._exit, 0)\nraise KeyError('late')\n")
     assert robustlab("evaluate", "late:model", cwd=theirs).returncode == Code.WRONG

@@ -33,6 +33,7 @@ def held(path: Path) -> dict[str, Tensor]:
     return load(checkpoint=path).state_dict()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_classes_and_sizes_is_tuned_and_evaluated(
     command: Command, place: Path, weights: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_one_stage_alone_without_anything_held_out(command: Command, place: Path
     assert all(torch.equal(before[name], after[f"model.{name}"]) for name in frozen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "more", "routes"), [("advprop", "1/255,8/255", 3), ("fast-advprop", "4/255", 2)])
 def test_advprop_tunes_with_auxiliary_norms_and_leaves_a_plain_network(
     command: Command, place: Path, weights: Path, recipe: str, more: str, routes: int

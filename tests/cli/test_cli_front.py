@@ -43,6 +43,7 @@ def test_help_is_quick_because_it_needs_no_torch() -> None:
     assert "--fail-under" in done.stdout
 
 
+@pytest.mark.slow
 def test_guide_says_what_the_commands_say() -> None:
     program = "import make_cli; print(make_cli.page())"
     plain = {k: v for k, v in os.environ.items() if k not in {"TERMINAL_WIDTH", "GITHUB_ACTIONS", "FORCE_COLOR"}}

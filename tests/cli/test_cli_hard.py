@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Command
 
 
+@pytest.mark.slow
 def test_both_protocols_are_shown_and_written(command: Command) -> None:
     words = ("hard", "tiny:means", "--data", "digits", "--limit", "250")
     done = command(*words)

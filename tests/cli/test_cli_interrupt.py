@@ -62,6 +62,7 @@ def started(words: str, folder: Path, **env: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_modules_are_loaded_is_nothing_but_an_interrupt(tmp_path: Path) -> None:
     (tmp_path / "half.py").write_text(AT_IMPORT)
     process = started(f"evaluate half:model {EVALUATE}", tmp_path)

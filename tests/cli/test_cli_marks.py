@@ -39,6 +39,7 @@ def test_something_serious_stops_before_the_attack(words: list[str], command: Co
     assert not (place / "run" / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_numbers_that_were_forced_carry_the_mark_everywhere(command: Command, place: Path) -> None:
     done = command(*WORDS, "--out", "run", "--force")
     assert done.code == 0

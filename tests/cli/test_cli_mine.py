@@ -18,6 +18,7 @@ Command = Callable[..., Any]
 DRY = "mine digits --quick --limit 80 --folds 2 --model batchnorm-cnn --held-out inverted-cnn --device cpu --out mined"
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_it_found_and_is_not_done_twice(command: Command, place: Path) -> None:
     done = command(*DRY.split())
     assert done.code == 0, done.err

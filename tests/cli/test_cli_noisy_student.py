@@ -24,6 +24,7 @@ DATA = ("--data", "digits", "--limit", "90", "--batch-size", "15", "--epochs", "
 SMALL = ("noisy-student", *DATA, "--labels", "30", "--ratio", "2", "--threshold", "0.05", "--out", "net")
 
 
+@pytest.mark.slow
 def test_all_stages_run_and_the_student_is_a_plain_checkpoint(command: Command, place: Path) -> None:
     done = command(*SMALL, "--rounds", "2", "--json")
     assert done.code == 0, done.err
@@ -62,6 +63,7 @@ def test_a_run_without_a_directory_says_where_it_is(command: Command, monkeypatc
     assert done.err.startswith(f"Run: {places[0]}; 30 images with labels")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_says_how_it_goes_on(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = training.NoisyStudent.step
 
@@ -188,6 +190,7 @@ def test_a_trained_teacher_and_other_data_without_labels(command: Command, place
     assert type(models.load(checkpoint=place / "net" / "model.safetensors")) is models.ResidualCNN
 
 
+@pytest.mark.slow
 def test_the_student_that_was_tuned_on_larger_images_is_evaluated(command: Command, place: Path) -> None:
     words = ("noisy-student", "residual-cnn", *SMALL[1:], "--rounds", "1", "--tune-size", "12")
     done = command(*words)

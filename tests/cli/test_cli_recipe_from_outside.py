@@ -92,6 +92,7 @@ def test_what_does_not_fit_a_registered_recipe_is_refused_like_any_other(
     assert message in " ".join(done.err.split())
 
 
+@pytest.mark.slow
 def test_an_installed_package_adds_a_recipe_by_an_entry_point(tmp_path: Path) -> None:
     (tmp_path / "toy_recipes.py").write_text(TOY, encoding="utf-8")
     info = tmp_path / "toy-1.0.dist-info"

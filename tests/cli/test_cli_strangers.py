@@ -82,6 +82,7 @@ def theirs(place: Path) -> Path:
     return place / "theirs.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("theirs")
 @pytest.mark.parametrize(
     "words",

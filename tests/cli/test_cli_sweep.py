@@ -31,6 +31,7 @@ OWN = (
 )
 
 
+@pytest.mark.slow
 def test_model_of_ones_own_is_swept_once(command: Command, place: Path) -> None:
     done = command(*OWN, "--out", "swept", "--json")
     assert done.code == 0, done.err
@@ -82,6 +83,7 @@ def test_without_a_model_its_own_networks_are_attacked(command: Command, monkeyp
     assert calls == [("standard", 5, True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["sweep attackers --list --json", "sweep trainers --list --json"])
 def test_known_results_are_listed_and_nothing_is_computed(words: str, command: Command, place: Path) -> None:
     done = command(*words.split())

@@ -281,6 +281,7 @@ def test_compiled_models_are_left_alone() -> None:
     assert not compiled
 
 
+@pytest.mark.slow
 def test_attacking_again_and_again_keeps_nothing() -> None:
     model = settled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(192, 3)))
     attack, x, y = FGSM(ThreatModel(Linf(), 0.1)), X[:1], torch.zeros(1, dtype=torch.int64)

@@ -32,6 +32,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_code_on_the_page_runs(data: Path) -> None:
     weight = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
 

@@ -102,6 +102,7 @@ def test_a_full_disk_costs_only_a_warning(
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_it_once(made: InMemory, published: Files, site: Site, tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path

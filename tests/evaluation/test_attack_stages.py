@@ -150,6 +150,7 @@ def test_the_cost_of_an_attack_that_fails(attack: Attack, classes: int, expected
     assert passes_needed(attack, classes) == expected
 
 
+@pytest.mark.slow
 def test_the_cost_is_what_is_counted(digits: Digits, hardened: nn.Module) -> None:
     tiny = replace(THREAT, eps=0.001)
     for attack in (PGD(tiny, 5), APGD(tiny, 20), APGDT(tiny, 20), FAB(tiny, 20), FABT(tiny, 20), Square(tiny, 200)):

@@ -123,6 +123,7 @@ def test_a_copy_is_evaluated_like_the_images_in_memory(tmp_path: Path) -> None:
     assert stored.per_class[1].name == "two/three"
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same(tmp_path: Path) -> None:
     program = (
         "import sys, torch\n"
@@ -143,6 +144,7 @@ def test_several_processes_write_the_same(tmp_path: Path) -> None:
     assert len(sums[0].splitlines()) == 600
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 @pytest.mark.parametrize("layout", ["arrays", "folders"])
 def test_killed_around_any_write_a_copy_ends_as_if_it_had_not_been(layout: str, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_what_is_damaged_or_missing_is_asked_for_again(standard: nn.Module, digi
     assert found.run.sessions == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_around_any_write_a_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_corruptions.py")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 @pytest.mark.parametrize(("plan", "stages"), [("sweep", [0, 0]), ("autoattack", [3])])
 def test_killed_at_any_moment_a_run_ends_as_if_it_had_not_been(plan: str, stages: list[int], tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_more_steps_are_given_through_wrappers(digits: Digits, standard: nn.Modu
     assert finding.evidence["with"] == repr(Restarts(PGD(THREAT, 40, 0.01), 2))
 
 
+@pytest.mark.slow
 def test_sound_models_are_left_alone(
     digits: Digits, standard: nn.Module, with_norm: nn.Module, hardened: nn.Module
 ) -> None:
@@ -65,6 +66,7 @@ def test_sound_models_are_left_alone(
                 assert got.findings == (), (model, seed, eps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [Linf(), L2()], ids=str)
 def test_a_sound_model_of_two_classes_is_left_alone(norm: Norm, digits: Digits, binary: nn.Module) -> None:
     parity = (digits.x_test, digits.y_test % 2)

@@ -38,6 +38,7 @@ def serious(findings: tuple[Finding, ...]) -> list[str]:
     return [f.code for f in findings if f.severity == "serious"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_model_is_found_by_its_own_code_alone(fault: str, digits: Digits, standard: nn.Module) -> None:
     code, around = FAULTS[fault]
@@ -119,6 +120,7 @@ def test_a_callable_that_rounds_has_no_gradient_anywhere(digits: Digits, standar
     assert serious(found) == ["zero-gradients"], "what has no layers to look at cannot say where"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [("stochastic layer", EOT), ("bit depth", StraightThrough), ("rounding layer", Square), ("temperature", Square)],

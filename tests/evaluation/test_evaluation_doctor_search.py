@@ -118,6 +118,7 @@ def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.M
     assert "square-improves" not in codes, "noise before it has no gradients either"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["black-box-beats-white-box", "transfer-beats-white-box"])
 def test_a_blind_attack_that_beats_a_seeing_one_is_found(
     code: str, digits: Digits, standard: nn.Module, with_norm: nn.Module

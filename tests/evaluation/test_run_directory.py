@@ -289,6 +289,7 @@ def test_a_database_that_turned_read_only_is_named(
         run(threshold, points(100), readable)
 
 
+@pytest.mark.slow
 def test_a_real_limit_on_file_size_is_reported(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     program = (

@@ -51,6 +51,7 @@ def evaluated(model: nn.Module, out: Path | None = None) -> Evaluation:
     return evaluate(model, DATA, attacks=[RandomNoise(ThreatModel(Linf(), 0.1))], out=out, settings=settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_report_checkpoint_and_pseudo_labels_name_one_model_alike(tmp_path: Path, wrap: str) -> None:
     with warnings.catch_warnings():

@@ -118,6 +118,7 @@ def test_routes_of_a_network_are_norms_of_their_own(tmp_path: Path, tiny: Budget
     assert routes_of(Network(standard()).fresh(lab)) == 1
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_digits_leaves_the_network_as_it_was(tmp_path: Path, tiny: Budget) -> None:
     lab = Lab(tmp_path, 0, replace(tiny, images=None, epochs=5, test=100), "cpu")
     model = split_bn(load("residual-cnn", seed=0))

@@ -198,6 +198,7 @@ mine(nets, data, held_out={"batchnorm-cnn": network("batchnorm-cnn", epochs=2)},
 """
 
 
+@pytest.mark.slow
 def test_a_killed_mining_goes_on_and_finds_the_same(tmp_path: Path) -> None:
     """Kills mining in the middle of the third of four trainings."""
     words = [sys.executable, "-c", KILLED.replace("STOP", "2"), str(tmp_path / "killed")]

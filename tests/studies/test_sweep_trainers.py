@@ -130,6 +130,7 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
         trainers(out=tmp_path, seeds=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", ["standard", "fast"])
 def test_real_training_tunes_on_training_images_and_reports_on_test_images(
     regime: str, tiny: Budget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -111,6 +111,7 @@ def test_a_damaged_cache_is_made_anew(make_net: MakeNet, squares: InMemory, tmp_
     torch.testing.assert_close(cached_features(make_net(), squares, tmp_path, WAY).x, expected)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_features.py")
     done = subprocess.run([sys.executable, str(program), str(tmp_path)], capture_output=True, text=True, check=False)

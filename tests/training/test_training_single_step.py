@@ -180,6 +180,7 @@ def test_the_alarm_changes_nothing_in_what_is_learned(squares: InMemory, make_ne
     assert all(map(torch.equal, plain.state_dict().values(), watched.state_dict().values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "overfits"), [(FGSM(HARD), True), (PGD(HARD, 10), False)], ids=["fgsm", "pgd"])
 def test_training_on_single_steps_at_a_large_eps_raises_the_alarm(
     squares: InMemory, attack: Attack, overfits: bool, caplog: pytest.LogCaptureFixture
