@@ -59,6 +59,7 @@ def test_a_stopped_training_of_texts_ends_with_the_same_weights(tmp_path: Path) 
 
 def test_embeddings_start_from_published_vectors() -> None:
     vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    vectors.setflags(write=False)  # as of a file that is mapped into memory
     model = word_cnn(TEXTS, vectors=(["good", "unseen", "bad", "film"], vectors))
     rows = {word: row for row, word in enumerate(model.words)}
     for word, row in (("good", 0), ("bad", 2), ("film", 3)):

@@ -161,16 +161,16 @@ def word_cnn(
         seed: of the initial weights; the global random state is not touched.
     """
     words = vocabulary_of(texts, least=least)
-    matrix = None if vectors is None else torch.as_tensor(np.asarray(vectors[1]))
+    matrix = None if vectors is None else np.asarray(vectors[1])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = WordCNN(words, classes, width=50 if matrix is None else matrix.shape[1])
         if vectors is not None and matrix is not None:
             rows = {word: row for row, word in enumerate(vectors[0])}
             known = [(place, rows[word]) for place, word in enumerate(words) if word in rows]
-            places, found = (torch.tensor(list(part), dtype=torch.int64) for part in zip(*known, strict=True))
+            places, found = (list(part) for part in zip(*known, strict=True))
             with torch.no_grad():
-                chosen = matrix[found].to(model.embeddings.weight.dtype)
+                chosen = torch.from_numpy(matrix[found]).to(model.embeddings.weight.dtype)
                 model.embeddings.weight[PAD + 1 :].mul_(chosen.std())
                 model.embeddings.weight[places] = chosen
     return model.eval()
