@@ -14,7 +14,7 @@ from robustlab.core.registry import Registry
 from robustlab.studies.claim_engine.budget import Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.measures import Measure
-from robustlab.studies.claim_engine.network import Network
+from robustlab.studies.claim_engine.network import Fitted, Learner
 from robustlab.studies.claim_engine.verdict import FEWEST_SEEDS
 
 LONGEST = 30.0
@@ -84,7 +84,7 @@ class Arm:
     """
 
     name: str
-    network: Network
+    network: Learner | Fitted
     early: bool = False
 
 

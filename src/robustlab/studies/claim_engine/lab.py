@@ -11,13 +11,15 @@ from torch import nn
 
 from robustlab import training
 from robustlab.core import Examples, Metrics, RunError
+from robustlab.data import Sentences, movie_sentences
 from robustlab.data import load as load_data
+from robustlab.data.movie_sentences import Split
 from robustlab.runs.progress import Report
 from robustlab.runs.tensors import tensors_in
 from robustlab.studies.claim_engine.budget import FULL, Budget
 from robustlab.studies.claim_engine.definition import fingerprint
 from robustlab.studies.claim_engine.measures import attacked
-from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Trained
+from robustlab.studies.claim_engine.network import HARD, Fitted, Learner, Network, Sampled, Trained
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,14 @@ class Lab:
         """The data set: "train", "test", or ``HARD``."""
         return _fetched(split) if self.examples is None else self.examples
 
-    def trained(self, network: Network) -> Trained:
+    def sentences(self, split: Split) -> Sentences:
+        """The movie sentences."""
+        return _read(split)
+
+    def trained(self, network: Learner | Fitted) -> Trained:
         """A network after its training, which is done once."""
+        if isinstance(network, Fitted):
+            return network.fitted(self)
         watched = network.watch is not None
         settings = training.Settings(
             min(network.epochs, self.budget.epochs or network.epochs),
@@ -63,7 +71,7 @@ class Lab:
         history = training.fit(
             model,
             network.recipe_for(self),
-            network.data.examples(self),
+            network.examples(model, self),
             settings,
             out=self.home / f"{fingerprint(network, self.budget)}-{self.seed}",
             validate=partial(_watched, network, self) if watched else None,
@@ -80,9 +88,9 @@ class Lab:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def _watched(network: Network, lab: Lab, model: nn.Module) -> Metrics:
+def _watched(network: Learner, lab: Lab, model: nn.Module) -> Metrics:
     """Robust accuracy on held-out images."""
-    if network.watch is None or not isinstance(network.data, Sampled):
+    if network.watch is None or not isinstance(network, Network) or not isinstance(network.data, Sampled):
         raise ValueError("early stopping needs an attack to watch, and training data with held-out images")
     found = attacked(model, network.data.held_out(lab), {"held-out": network.watch}, lab)
     return {"accuracy": found.worst[-1].robust.value}
@@ -99,3 +107,8 @@ def _filled(model: nn.Module, history: training.History) -> nn.Module:
 @cache
 def _fetched(split: str) -> Examples:
     return load_data("fashion-mnist-a", split="all") if split == HARD else load_data("fashion-mnist", split=split)
+
+
+@cache
+def _read(split: Split) -> Sentences:
+    return movie_sentences(split)

@@ -10,7 +10,8 @@ from torch import nn
 
 from robustlab.core import Attack, Examples, Recipe, fold_in, subset
 from robustlab.core.smooth import smooth_parts
-from robustlab.data import sample
+from robustlab.data import Sentences, sample
+from robustlab.data.movie_sentences import Split
 from robustlab.data.splits import Part, apart
 from robustlab.models import load, smooth, split_bn
 from robustlab.models.smooth import Activation
@@ -59,8 +60,56 @@ class Site(Protocol):
     def data(self, split: str) -> Examples:
         """The data set: "train", "test", or ``HARD``."""
 
-    def trained(self, network: Network) -> Trained:
+    def sentences(self, split: Split) -> Sentences:
+        """The data set of texts: "train", "validation" or "test"."""
+
+    def trained(self, network: Learner | Fitted) -> Trained:
         """A network after its training."""
+
+
+class Learner(Protocol):
+    """A network and its training by the training loop: a value, such as ``Network`` or ``texts.TextNetwork``."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the data."""
+
+    @property
+    def batch_size(self) -> int:
+        """The largest."""
+
+    @property
+    def optimizer(self) -> MakeOptimizer:
+        """Optimizer with its learning rate."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Schedule of the learning rate."""
+
+    @property
+    def watch(self) -> Attack | None:
+        """Attack on held-out examples after each epoch."""
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of training."""
+
+    def fresh(self, lab: Site) -> nn.Module:
+        """The network before its training."""
+
+    def recipe_for(self, lab: Site) -> Recipe:
+        """The recipe of training."""
+
+    def examples(self, model: nn.Module, lab: Site) -> Examples:
+        """The training examples as the network reads them."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A model that is fitted in one step, without the training loop: a value."""
+
+    def fitted(self, lab: Site) -> Trained:
+        """The fitted model."""
 
 
 @runtime_checkable
@@ -187,6 +236,10 @@ class Network:
         for part in smooth_parts(model):
             part.on = False
         return model
+
+    def examples(self, model: nn.Module, lab: Site) -> Examples:  # noqa: ARG002 -- every network reads images alike
+        """The training examples."""
+        return self.data.examples(lab)
 
     def recipe_for(self, lab: Site) -> Recipe:
         """The recipe, with its unlabelled examples."""

@@ -13,11 +13,11 @@ NOT_RUN = "not run yet"
 _HEAD = """\
 # Claims
 
-Claims of papers, and the results of small-scale reproductions with robustlab: Fashion-MNIST, small networks, a laptop.
-The direction and the smallest effect that counts were written down before the first run, and each result is filed under
-them. A claim is *reproduced* if, over at least three seeds, the 95 % t-interval of every effect contains no smaller
-effect. It is *not reproduced* if one effect is excluded. Otherwise there is *not enough evidence*. A verdict is about
-our experiment, not about the paper's.
+Claims of papers, and the results of small-scale reproductions with robustlab: Fashion-MNIST or sentences of film
+reviews, small networks, a laptop. The direction and the smallest effect that counts were written down before the first
+run, and each result is filed under them. A claim is *reproduced* if, over at least three seeds, the 95 % t-interval of
+every effect contains no smaller effect. It is *not reproduced* if one effect is excluded. Otherwise there is *not
+enough evidence*. A verdict is about our experiment, not about the paper's.
 
 `robustlab reproduce NAME` repeats a claim; `robustlab reproduce --list` prints this table.
 """
