@@ -27,7 +27,7 @@ class UnderTextAttacks:
 
     Gives ``clean_accuracy`` and for each attack ``NAME_accuracy`` (right on the text and on what the attack made of
     it), ``NAME_success`` (share of successes among attacked texts), ``NAME_words`` (mean share of words changed, over
-    successes), ``NAME_queries`` and ``NAME_sent`` (mean number of texts that the search asked for, and of different
+    successes), ``NAME_queries`` and ``NAME_sent`` (mean number of texts that the search wanted scored, and of different
     ones, over attacked texts). A number over nothing is left out.
 
     Args:

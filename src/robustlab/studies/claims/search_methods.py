@@ -52,7 +52,7 @@ def _more(search: str) -> Effect:
 ORDER = Claim(
     name="search-methods",
     statement="Under equal constraints, beam, genetic and particle swarm search succeed more often than greedy search "
-    "in order of importance, which asks for the fewest queries.",
+    "in order of importance, which needs the fewest queries.",
     paper=_PAPER,
     published=f"{_SETTING}: success of beam 8 76.0 %, genetic 76.0 %, swarm 76.6 %, greedy by deletion 72.2 %, with "
     "222, 730, 1,179 and 35 queries",
