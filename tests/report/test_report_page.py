@@ -190,6 +190,18 @@ def test_several_models_are_shown_side_by_side(recorded: Recorder, tmp_path: Pat
     assert "hardened: 90.0 % at 0, 85.0 % at 0.02" in text
 
 
+@pytest.mark.parametrize("attacked", [True, False])
+def test_the_links_lead_to_the_sections_in_their_order(
+    recorded: Recorder, tmp_path: Path, comparison: Comparison, *, attacked: bool
+) -> None:
+    one = recorded() if attacked else replace(recorded(), results=(), worst=(), gallery=(), curves=())
+    html = write([one], tmp_path / "out", comparisons=[comparison] if attacked else []).read_text()
+    (navigation,) = re.findall(r'<nav aria-label="Sections">.*?</nav>', html)
+    links = re.findall(r'href="#([a-z-]+)"', navigation)
+    there = re.findall(r'<(?:section|p)[^>]* id="([a-z-]+)"', html)
+    assert links == [name for name in there if name != "headline"]
+
+
 def test_headline_can_be_another_eps(recorded: Recorder, tmp_path: Path) -> None:
     text = Outline(write([recorded()], tmp_path / "out", eps=0.05).read_text()).text.replace("\u202f", " ")
     assert "Robust accuracy at Linf eps 0.05" in text

@@ -135,7 +135,7 @@ def parameters(*, data: bool = True) -> list[Parameter]:
         if isinstance(one.mark, Option):
             several.setdefault(one.switch, []).append(one)
     named = option("recipe", _typer(str, "--recipe", f"{', '.join(specs())}. Default: {USUAL}."), None)
-    return [named, *_budget(known), *(_merged(switch, all_of_it) for switch, all_of_it in several.items())]
+    return [named, *_budget(known, held=data), *(_merged(switch, all_of_it) for switch, all_of_it in several.items())]
 
 
 def _typer(kind: type, flag: str, text: str, least: float | None = None) -> object:
@@ -143,15 +143,16 @@ def _typer(kind: type, flag: str, text: str, least: float | None = None) -> obje
     return Annotated[kind | None, declared]
 
 
-def _budget(known: Sequence[Taken]) -> list[Parameter]:
-    """``--eps`` and ``--norm``."""
+def _budget(known: Sequence[Taken], *, held: bool) -> list[Parameter]:
+    """``--eps`` and ``--norm``; ``held`` if held-out examples are attacked with that budget, too."""
     from robustlab.training.recipes.options import Budget
 
     marks = {one.recipe: one.mark for one in known if isinstance(one.mark, Budget)}
     eps = [f", for {name} {mark.eps}" for name, mark in marks.items() if mark.eps]
     norms = [f", for {name} {mark.norm}" for name, mark in marks.items() if mark.norm != Budget.norm]
     usual = ", ".join(f"{eps} ({norm})" for norm, eps in parse.EPS.items())
-    text = f"Budget, as 0.1 or 8/255, of the recipe and of --hold-out; default {usual}{''.join(eps)}."
+    whose = "of the recipe and of --hold-out" if held else "of the recipe"
+    text = f"Budget, as 0.1 or 8/255, {whose}; default {usual}{''.join(eps)}."
     return [
         option("eps", _typer(str, "--eps", text), None),
         option("norm", _typer(str, "--norm", f"linf, l2 or l1, of that budget; default linf{''.join(norms)}."), None),

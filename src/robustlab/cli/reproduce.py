@@ -38,7 +38,7 @@ def reproduce(
     device: o.Device = o.DEVICE,
     json: o.Json = False,
 ) -> None:
-    """Repeats experiments of papers in small, and prints whether each claim is reproduced.
+    """Repeats experiments of papers at a small scale, and prints whether each claim is reproduced.
 
     Direction and smallest effect of each claim were fixed before it was run. Reproduced: the 95 % t-interval over the
     seeds has no smaller effect in it; not reproduced: it excludes the effect; otherwise there is not enough evidence.
