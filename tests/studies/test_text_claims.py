@@ -20,9 +20,9 @@ from robustlab.studies import CLAIMS, Arm, Budget, Effect, Term, reproduce
 from robustlab.studies.claim_engine import lab as labs
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.text_measures import UnderTextAttacks, VocabularyOfTypos
-from robustlab.studies.claim_engine.texts import TextAttack, TextNetwork, Tfidf, some
+from robustlab.studies.claim_engine.texts import AgainstAttack, TextAttack, TextNetwork, Tfidf, some
 from robustlab.text import Greedy
-from robustlab.training import adamw
+from robustlab.training import AdversarialTexts, adamw
 
 GOOD, BAD = ("good", "great", "fine", "warm"), ("bad", "dull", "poor", "cold")
 TEXTS = tuple(f"a {one} and {two} film" for words in (BAD, GOOD) for one in words for two in words)
@@ -111,6 +111,21 @@ def test_text_networks_learn_and_are_trained_once(tmp_path: Path) -> None:
     other = replace(lab, seed=1).trained(SMALL).last
     assert isinstance(other, WordCNN)
     assert not torch.equal(other.head.weight, first.last.head.weight)
+
+
+@pytest.mark.parametrize(("budget", "start", "epochs"), [(Budget("whole"), 1, 3), (Budget("one", epochs=1), 0, 1)])
+def test_adversarial_training_is_planned_for_the_sentences_and_epochs(
+    tmp_path: Path, budget: Budget, start: int, epochs: int
+) -> None:
+    network = replace(SMALL, recipe=AgainstAttack(TextAttack("typo-delete"), fraction=0.5), texts=8, epochs=3)
+    lab = Lab(tmp_path, 4, budget, "cpu")
+    recipe = network.recipe_for(lab)
+    assert isinstance(recipe, AdversarialTexts)
+    assert (recipe.start, recipe.epochs, recipe.fraction, recipe.seed) == (start, epochs, 0.5, 4)
+    assert recipe.sentences.ids.tolist() == some(lab, "train", 8).ids.tolist()
+    examples = network.examples(network.fresh(lab), lab)
+    y = examples.batch(torch.arange(len(examples))).y
+    assert y.tolist() == recipe.sentences.labels.tolist(), "rows of both are the same texts"
 
 
 def test_word_counts_are_fitted_without_the_loop(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from robustlab.text import TextRecipe
 from robustlab.text.constraints import WordCosine
 from robustlab.text.parts import Search
 from robustlab.text.recipes import recipe as by_name
-from robustlab.training import Cosine, adamw, standard, tokens
+from robustlab.training import AdversarialTexts, Cosine, adamw, standard, tokens
 from robustlab.training.optimizers import MakeOptimizer
 from robustlab.training.schedule import Schedule
 from robustlab.training.settings import Precision
@@ -128,6 +128,26 @@ class TextAttack:
             close = WordCosine(vectors("glove"), self.cosine, unknown=False, vocabulary="GloVe")
             found = replace(found, constraints=(*found.constraints, close))
         return found
+
+
+@dataclass(frozen=True)
+class AgainstAttack:
+    """Adversarial training: after the first epoch, part of the sentences is attacked anew before each epoch.
+
+    Args:
+        attack: of the present network.
+        fraction: of the sentences that are attacked each time.
+    """
+
+    attack: TextAttack
+    fraction: float = 0.2
+
+    def planned_on(self, lab: Site, sentences: Sentences, epochs: int) -> Recipe:
+        """The recipe for the training sentences."""
+        start = min(1, epochs - 1)
+        return AdversarialTexts(
+            self.attack.made(), sentences, epochs, start=start, fraction=self.fraction, seed=lab.seed
+        )
 
 
 def some(lab: Site, split: Split, most: int | None = None) -> Sentences:
