@@ -15,8 +15,10 @@ _PAPER = (
 _SETTING = "LSTM on movie reviews, WordNet substitutes with bounds on part of speech and similarity (released logs)"
 _OURS = (
     "movie sentences, a word CNN started from GloVe; WordNet synonyms with a cosine of 0.5 or more in GloVe, no stop "
-    "word and no word twice, the same for all searches; 200 test sentences, others for each of six seeds"
+    "word and no word twice, the same for all searches; {n} test sentences, others for each of six seeds"
 )
+_FEW, _MANY = 100, 300
+"""Test sentences for searches of many queries, and of few."""
 ARM = Arm("word-cnn", TextNetwork())
 
 
@@ -25,18 +27,8 @@ def _found_by(search: Search) -> TextAttack:
     return TextAttack("wordnet-delete", search, cosine=0.5)
 
 
-MEASURES = (
-    UnderTextAttacks(
-        (
-            ("delete", _found_by(Greedy("delete"))),
-            ("random", _found_by(Greedy("random"))),
-            ("beam", _found_by(Beam(8))),
-            ("genetic", _found_by(Genetic())),
-            ("swarm", _found_by(Swarm())),
-        ),
-        200,
-    ),
-)
+def _measures(n: int, **searches: Search) -> tuple[UnderTextAttacks]:
+    return (UnderTextAttacks(tuple((name, _found_by(search)) for name, search in searches.items()), n),)
 
 
 def _of(metric: str) -> Term:
@@ -56,9 +48,9 @@ ORDER = Claim(
     paper=_PAPER,
     published=f"{_SETTING}: success of beam 8 76.0 %, genetic 76.0 %, swarm 76.6 %, greedy by deletion 72.2 %, with "
     "222, 730, 1,179 and 35 queries",
-    ours=_OURS,
+    ours=_OURS.format(n=_FEW),
     arms=(ARM,),
-    measures=MEASURES,
+    measures=_measures(_FEW, delete=Greedy("delete"), beam=Beam(8), genetic=Genetic(), swarm=Swarm()),
     effects=(
         _more("beam"),
         _more("genetic"),
@@ -87,9 +79,9 @@ RANDOM = Claim(
     "changes more words.",
     paper=_PAPER,
     published=f"{_SETTING}: success 71.8 % in random order, 72.2 % by deletion; 19.1 % and 15.7 % of the words changed",
-    ours=_OURS,
+    ours=_OURS.format(n=_MANY),
     arms=(ARM,),
-    measures=MEASURES,
+    measures=_measures(_MANY, delete=Greedy("delete"), random=Greedy("random")),
     effects=(
         Effect(
             "success of attacks, random order over order by deletion,",
