@@ -12,6 +12,7 @@ from robustlab.data.photos import Photograph, photographs
 from robustlab.data.ready_made import CorruptedCopies
 from robustlab.data.sentences import Sentences
 from robustlab.data.splits import apart, parts, sample
+from robustlab.data.text_examples import text_examples
 from robustlab.data.text_resources import (
     TEXT_RESOURCES,
     TextDescription,
@@ -54,5 +55,6 @@ __all__ = [
     "read_image",
     "register",
     "sample",
+    "text_examples",
     "text_resource",
 ]
