@@ -113,7 +113,7 @@ def _rows(path: Path, delimiter: str, quoting: int) -> Table:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Python's reader takes fields of up to 128 KiB only, unless told otherwise."""
+    """Python's reader takes fields of up to 128 KiB only, unless a larger limit is set."""
     before = csv.field_size_limit(_LARGEST)
     try:
         yield
