@@ -97,6 +97,8 @@ def test_the_help_of_an_option_speaks_of_options_that_the_command_has(name: str)
         ("evaluate m --norm l7", "there is no norm 'l7': choose linf, l2 or l1"),
         ("evaluate m --attack apdg", "there is no attack 'apdg'; did you mean apgd? Choose from apgd, "),
         ("evaluate m --attack Targeted_PDG", "there is no attack 'targeted_pdg'; did you mean targeted-pgd?"),
+        ("train shallow-cnn --recipe pgd --steps 0", "--steps': 0 is too small: give 1 or more"),
+        ("train shallow-cnn --recipe vat --labels -3", "--labels': -3 is too small: give 1 or more"),
         ("train shallow-cnn --recipe trade", "there is no recipe 'trade'; did you mean trades?"),
         ("train shallow-cnn --schedule one-cycl", "there is no schedule 'one-cycl'; did you mean one-cycle?"),
         ("evaluate tiny:means --data digit", "no data set is called 'digit'; did you mean digits?"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from inspect import Parameter
@@ -139,8 +139,23 @@ def parameters(*, data: bool = True) -> list[Parameter]:
 
 
 def _typer(kind: type, flag: str, text: str, least: float | None = None) -> object:
-    declared = typer.Option(flag, help=text, min=least, rich_help_panel=PANEL, show_default=False)
+    check = None if least is None else _at_least(least)
+    declared = typer.Option(flag, help=text, callback=check, rich_help_panel=PANEL, show_default=False)
     return Annotated[kind | None, declared]
+
+
+def _at_least(least: float) -> Callable[[Any], Any]:
+    """A check of a number, in place of a range of Typer, whose column leaves the help no room.
+
+    Raises: typer.BadParameter for a smaller one.
+    """
+
+    def check(value: Any) -> Any:  # noqa: ANN401 -- of the type of the option
+        if value is not None and value < least:
+            raise typer.BadParameter(f"{value:g} is too small: give {least:g} or more")
+        return value
+
+    return check
 
 
 def _budget(known: Sequence[Taken], *, held: bool) -> list[Parameter]:
