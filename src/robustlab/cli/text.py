@@ -1,18 +1,15 @@
-"""robustlab text: classifiers of texts."""
+"""robustlab text: attacks on text classifiers."""
 
 from __future__ import annotations
 
 import typer
 
-from robustlab.cli import text_train
+from robustlab.cli import text_recipes, text_train
 from robustlab.cli.commands import register_command
 
-EXAMPLE = text_train.EXAMPLE
-text = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Classifiers of texts: trains them.",
-)
+EXAMPLE = text_recipes.EXAMPLE
+text = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Text classifiers under attack.")
+text.command(epilog=f"Example: {text_recipes.EXAMPLE}")(text_recipes.recipes)
 text.command(epilog=f"Example: {text_train.EXAMPLE}")(text_train.train)
 
 

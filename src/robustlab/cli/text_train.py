@@ -59,6 +59,18 @@ class Learner:
             rich_help_panel=o.INPUT,
         ),
     ] = "movie-sentences"
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column",
+            help="Column of the texts in the file; of sentence pairs both, as premise,hypothesis.",
+            rich_help_panel=o.INPUT,
+        ),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label-column", help="Column of the labels in the file.", rich_help_panel=o.INPUT),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +163,7 @@ def train(learner: Learner, against: Against, length: Length, run: o.Run) -> Non
     A checkpoint is written after each epoch; Ctrl-C keeps the complete epochs, and the same command with --out
     DIRECTORY resumes. The weights of the epoch with the highest accuracy on held-out texts are kept.
     """
-    division, place = _divided(learner.data, run.seed), directory(run.out, "text", learner.model)
+    division, place = _divided(learner, run.seed), directory(run.out, "text", learner.model)
     if learner.model == "tfidf":
         _refuse([*_typed(against, recipe="standard"), *_typed(length)], "tfidf is fitted at once")
         _finished(_counted(division), None, division, place, json=run.json)
@@ -164,9 +176,10 @@ def train(learner: Learner, against: Against, length: Length, run: o.Run) -> Non
     _finished(network, history, division, place, json=run.json)
 
 
-def _divided(data: str, seed: int) -> Division:
+def _divided(learner: Learner, seed: int) -> Division:
     from robustlab.data import movie_sentences
 
+    data = learner.data
     kind, _, path = data.partition(":")
     if data == "movie-sentences":
         with show.bars() as bar:
@@ -174,17 +187,17 @@ def _divided(data: str, seed: int) -> Division:
         return Division(train, held, test)
     if kind != "csv" or not path:
         raise typer.BadParameter(f"--data is movie-sentences or csv:FILE, got {data!r}")
-    return _apart(_of_file(path), seed)
+    return _apart(_of_file(path, learner), seed)
 
 
-def _of_file(path: str) -> Sentences:
+def _of_file(path: str, learner: Learner) -> Sentences:
     """Texts of a CSV file."""
     import numpy as np
 
     from robustlab.data import Sentences
-    from robustlab.evaluation.text import read_csv
+    from robustlab.evaluation.text.given import read_csv
 
-    found = read_csv(path)
+    found = read_csv(path, text=learner.text_column, label=learner.label_column)
     labels = np.asarray(found.labels, dtype=np.int64)
     classes = found.classes or tuple(str(k) for k in range(int(labels.max(initial=0)) + 1))
     return Sentences(tuple(found.texts), labels, np.arange(len(labels)), classes, found.name)

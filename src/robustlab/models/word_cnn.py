@@ -161,18 +161,16 @@ def word_cnn(
         seed: of the initial weights; the global random state is not touched.
     """
     words = vocabulary_of(texts, least=least)
-    matrix = None if vectors is None else np.asarray(vectors[1])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = WordCNN(words, classes, width=50 if matrix is None else matrix.shape[1])
-        if vectors is not None and matrix is not None:
-            rows = {word: row for row, word in enumerate(vectors[0])}
-            known = [(place, rows[word]) for place, word in enumerate(words) if word in rows]
-            places, found = (list(part) for part in zip(*known, strict=True))
+        model = WordCNN(words, classes, width=50 if vectors is None else vectors[1].shape[1])
+        rows = {} if vectors is None else {word: row for row, word in enumerate(vectors[0])}
+        known = [(place, rows[word]) for place, word in enumerate(words) if word in rows]
+        if vectors is not None and known:
+            chosen = torch.tensor(np.asarray(vectors[1])[[row for _, row in known]])
             with torch.no_grad():
-                chosen = torch.from_numpy(matrix[found]).to(model.embeddings.weight.dtype)
                 model.embeddings.weight[PAD + 1 :].mul_(chosen.std())
-                model.embeddings.weight[places] = chosen
+                model.embeddings.weight[[place for place, _ in known]] = chosen.to(model.embeddings.weight.dtype)
     return model.eval()
 
 
