@@ -61,7 +61,8 @@ PLAIN = ("deepwordbug", "input-reduction", "checklist", "pruthi", "typo-delete",
          "bad-characters-lookalike", "bad-characters-invisible", "bad-characters-erased",
          "bad-characters-reordered")  # fmt: skip
 REPLACED = ("pwws", "wordnet-delete", "textfooler+glove,minilm", "textbugger+minilm", "a2t+glove,minilm",
-            "hotflip+glove", "alzantot+glove,no-lm", "iga+glove", "pso+wordnet", "kuleshov+glove,no-lm")  # fmt: skip
+            "hotflip+glove", "hotflip-near+glove",
+            "alzantot+glove,no-lm", "iga+glove", "pso+wordnet", "kuleshov+glove,no-lm")  # fmt: skip
 
 
 def test_first_recipes_are_those_people_ask_for() -> None:
@@ -134,7 +135,7 @@ def test_a_recipe_from_outside_is_known() -> None:
         TEXT_RECIPES.unregister("mine")
 
 
-MODELS = [one for one in REPLACED if "minilm" in one or one == "hotflip+glove"]
+MODELS = [one for one in REPLACED if "minilm" in one or one.startswith("hotflip")]
 RUN = [*PLAIN, *(pytest.param(one, marks=pytest.mark.slow if one in MODELS else ()) for one in REPLACED)]
 
 

@@ -108,6 +108,21 @@ def test_the_best_swaps_are_those_of_all_pairs() -> None:
         assert [one.edits for one in found] == [(one,) for one in order[:top]]
     assert [one.edits[0][0] for one in GradientSwaps(3).swaps(text, [2], slopes, table)] == [2, 2, 2]
     assert GradientSwaps(3).swaps(text, [], slopes, table) == []
+    each = GradientSwaps(2, each=True).swaps(text, [0, 1, 2], slopes, table)
+    assert [one.edits[0] for one in each] == [pair for at in range(3) for pair in [p for p in order if p[0] == at][:2]]
+
+
+def test_swaps_are_chosen_among_neighbours() -> None:
+    table = WordTable(("good", "fine", "great", "nice", "awful"), np.array([[1.0], [2.0], [3.0], [4.0], [9.0]]))
+    text, slopes = cut("A Good film"), np.ones((3, 1))
+    near = GradientSwaps(5, among=Neighbours(Ring(), 3))
+    assert [one.edits for one in near.swaps(text, [1], slopes, table)] == [
+        ((1, one),) for one in ("nice", "great", "fine")
+    ]
+    # cosines of the ring: 3/4, 1/2, 1/4
+    some = GradientSwaps(5, among=Neighbours(Ring(), 3, least=0.5))
+    assert [one.edits for one in some.swaps(text, [0, 1, 2], slopes, table)] == [((1, "great"),), ((1, "fine"),)]
+    assert near.swaps(text, [0], slopes, table) == []
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from robustlab.text.beam import Beam
 from robustlab.text.constraints import MostChanged, WordCosine
 from robustlab.text.coordinate import GreedyCoordinate
@@ -14,13 +16,19 @@ from robustlab.text.transformations import GradientSwaps
 
 def build(use: Ingredients) -> TextRecipe:
     """The recipe from its ingredients."""
-    constraints = (
-        *use.untouched(),
-        MostChanged(2),
-        WordCosine(use.vectors(), 0.8, vocabulary=use.title("counter-fitted")),
-        use.part_of_speech(),
-    )
-    return TextRecipe("hotflip", Untargeted(), (GradientSwaps(1),), constraints, Beam(10), lazy=False)
+    return _close(use, GradientSwaps(1))
+
+
+def build_near(use: Ingredients) -> TextRecipe:
+    """The recipe with the best neighbours of each word in place of the best of all words."""
+    return _close(use, GradientSwaps(10, among=replace(use.neighbours(100), least=_COSINE)))
+
+
+def _close(use: Ingredients, swaps: GradientSwaps) -> TextRecipe:
+    """The recipe with words that are close in meaning."""
+    close = WordCosine(use.vectors(), _COSINE, vocabulary=use.title("counter-fitted"))
+    constraints = (*use.untouched(), MostChanged(2), close, use.part_of_speech())
+    return TextRecipe("hotflip", Untargeted(), (swaps,), constraints, Beam(10), lazy=False)
 
 
 def build_free(use: Ingredients) -> TextRecipe:
@@ -35,6 +43,7 @@ def build_coordinate(use: Ingredients) -> TextRecipe:
     return TextRecipe("gradient-coordinate", Untargeted(), (GradientSwaps(16, each=True),), constraints, search)
 
 
+_COSINE = 0.8
 _SOURCE = "Ebrahimi et al., HotFlip: White-Box Adversarial Examples for Text Classification, ACL 2018"
 TEXT_RECIPES.register(
     "hotflip",
@@ -42,7 +51,18 @@ TEXT_RECIPES.register(
         build,
         "two words by gradient, close in meaning, beam of 10",
         _SOURCE,
-        "words in place of characters, as in section 5 of the paper; parts of speech by spaCy",
+        "only the best exchange of all words is looked at, and seldom close in meaning; parts of speech by spaCy",
+        ("counter-fitted", "tagger"),
+    ),
+)
+TEXT_RECIPES.register(
+    "hotflip-near",
+    RecipeSpec(
+        build_near,
+        "two words by gradient among those close in meaning, beam of 10",
+        _SOURCE,
+        "the 10 best exchanges among 100 neighbours with cosine >= 0.8, not the best of all words; parts of speech by "
+        "spaCy",
         ("counter-fitted", "tagger"),
     ),
 )

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from robustlab.text.parts import WordTable
+from robustlab.text.parts import WordOptions, WordTable
 from robustlab.text.words import Words, cut
 
 _UNKNOWN = ("<unk>", "[UNK]")
@@ -26,17 +26,20 @@ class GradientSwaps:
     Args:
         top: number of exchanges, over all positions together.
         each: this number for each position, which come one after the other.
+        among: the words to choose from for each word, such as its neighbours; None: all words of the victim.
 
     Source: Ebrahimi et al., HotFlip: White-Box Adversarial Examples for Text Classification, ACL 2018, equation 10.
     """
 
     top: int = 1
     each: bool = False
+    among: WordOptions | None = None
 
     @property
     def name(self) -> str:
         """Words for tables."""
-        return f"gradient, best {self.top}{' at each word' if self.each else ''}"
+        among = "" if self.among is None else f" of {self.among.name}"
+        return f"gradient, best {self.top}{among}{' at each word' if self.each else ''}"
 
     def swaps(
         self, words: Words, positions: Sequence[int], gradient: NDArray[np.floating], table: WordTable
@@ -59,6 +62,9 @@ class GradientSwaps:
             present = _place(words.words[position], places)
             if present >= 0:
                 gains[row] -= slopes[row] @ table.vectors[present]
+            if self.among is not None:
+                near = {places[one] for one in self.among.options(words.words[position].lower()) if one in places}
+                gains[row][~np.isin(usable, list(near))] = -np.inf
         new = [table.words[place] for place in usable]
         if self.each:
             rows = range(len(at))
@@ -70,7 +76,7 @@ class GradientSwaps:
         flat = -gains.ravel()
         # A word may be the present one: look at one more exchange for each position than are wanted.
         most = min(len(flat), self.top + len(at))
-        first = np.flatnonzero(flat <= np.partition(flat, most - 1)[most - 1])
+        first = np.flatnonzero((flat <= np.partition(flat, most - 1)[most - 1]) & (flat < np.inf))
         found = []
         for number in first[np.argsort(flat[first], kind="stable")].tolist():
             position, word = int(at[number // len(new)]), new[number % len(new)]

@@ -49,17 +49,21 @@ class Neighbours:
         vectors: of lower-case words.
         count: number of neighbours.
         vocabulary: name of the vectors.
+        least: cosine that a neighbour must have.
     """
 
     vectors: Near = field(repr=False)
     count: int
     vocabulary: str = "word vectors"
+    least: float = -1.0
 
     @property
     def name(self) -> str:
         """Words for tables."""
-        return f"{self.count} neighbours in {self.vocabulary}"
+        least = f" with cosine >= {self.least:g}" if self.least > -1 else ""
+        return f"{self.count} neighbours in {self.vocabulary}{least}"
 
     def options(self, word: str) -> Sequence[str]:
         """The neighbours, the nearest first."""
-        return [matched_case(one, word) for one, _ in self.vectors.neighbours(word.lower(), self.count)]
+        near = self.vectors.neighbours(word.lower(), self.count)
+        return [matched_case(one, word) for one, cosine in near if cosine >= self.least]
