@@ -22,7 +22,7 @@ RUNS_CODE = {
 }  # fmt: skip
 ALLOWED = {
     ("__init__.py", "import_module"): "rooms of our own, from a table",
-    ("cli/main.py", "importlib.import_module"): "commands of our own, from a table",
+    ("cli/commands.py", "importlib.import_module"): "commands of our own, found in their folder",
     ("models/load.py", "importlib.import_module"): "package.module:function that the user typed",
     ("core/kinds.py", "eval"): "annotations in our own source code",
     ("core/registry.py", "import_module"): "files of our own packages, found in their folder",

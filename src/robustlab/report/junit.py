@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.record import Evaluation, Finding, WorstCase
+from robustlab.evaluation.record import Finding
+from robustlab.report.measured import Line, Measured, lines_of
 from robustlab.report.plain import both, xml_text
-from robustlab.report.words import budget
 
 
 @typed
-def to_junit(evaluations: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> str:
+def to_junit(evaluations: Sequence[Measured], *, fail_under: float | None = None, strict: bool = False) -> str:
     """A test suite per model: its clean accuracy, its robust accuracy at each eps, and each finding.
 
     A case fails if the command would end with an error code: the lower bound of robust accuracy at the largest
-    eps is below ``fail_under``, or there is a serious finding and ``strict`` is set.
+    eps (on texts: under all recipes) is below ``fail_under``, or there is a serious finding and ``strict`` is set.
 
     Args:
         evaluations: one or more.
@@ -30,10 +30,11 @@ def to_junit(evaluations: Sequence[Evaluation], *, fail_under: float | None = No
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(root: Xml.Element, e: Evaluation, fail_under: float | None, *, strict: bool) -> None:
+def _suite(root: Xml.Element, e: Measured, fail_under: float | None, *, strict: bool) -> None:
     name = xml_text(f"{e.model.name} on {e.data.name}")
     cases = [_case(name, "clean accuracy", both(e.clean.accuracy), e.clean.seconds)]
-    cases += [_robust(name, e, worst, fail_under) for worst in e.worst]
+    lines = lines_of(e)
+    cases += [_robust(name, line, fail_under if line == lines[-1] else None) for line in lines]
     cases += [_finding(name, finding, strict=strict) for finding in e.findings]
     failures = sum(case.find("failure") is not None for case in cases)
     counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0"}
@@ -48,12 +49,11 @@ def _case(suite: str, name: str, output: str, seconds: float = 0.0) -> Xml.Eleme
     return case
 
 
-def _robust(suite: str, e: Evaluation, worst: WorstCase, fail_under: float | None) -> Xml.Element:
-    seconds = sum(r.seconds for r in e.results if r.eps == worst.eps)
-    case = _case(suite, f"robust accuracy, {e.threat.norm} eps {budget(worst.eps)}", both(worst.robust), seconds)
-    judged = fail_under is not None and worst == e.worst[-1]
-    if judged and fail_under is not None and not worst.robust.low >= fail_under:
-        message = f"the lower bound {worst.robust.low:.4f} is below {fail_under:g}"
+def _robust(suite: str, line: Line, fail_under: float | None) -> Xml.Element:
+    """One accuracy; ``fail_under`` None: it is not judged."""
+    case = _case(suite, line.name, both(line.fraction), line.seconds)
+    if fail_under is not None and not line.fraction.low >= fail_under:
+        message = f"the lower bound {line.fraction.low:.4f} is below {fail_under:g}"
         case.insert(0, Xml.Element("failure", message=message, type="robust-accuracy"))
     return case
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from robustlab.core.kinds import typed
-from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.record import Finding
+from robustlab.report.measured import Measured, lines_of
 from robustlab.report.plain import both
-from robustlab.report.words import budget
 
 _LEVELS = {"serious": "error", "warning": "warning", "info": "note"}
 GATE = "robust-accuracy"
@@ -17,21 +17,21 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 @typed
-def to_sarif(evaluations: Sequence[Evaluation], *, fail_under: float | None = None) -> str:
+def to_sarif(evaluations: Sequence[Measured], *, fail_under: float | None = None) -> str:
     """A SARIF log with a rule per kind of finding and a result per finding.
 
     Args:
         evaluations: one or more.
-        fail_under: the smallest lower bound of robust accuracy at the largest eps that passes, in 0..1; a model
-            below it is a result of the rule "robust-accuracy". None: no such rule.
+        fail_under: the smallest lower bound of robust accuracy at the largest eps (on texts: under all recipes) that
+            passes, in 0..1; a model below it is a result of the rule "robust-accuracy". None: no such rule.
     """
     cases = [(e, f) for e in evaluations for f in e.findings]
     rules = {f.code: _rule(f.code, f.title, f.advice) for _, f in cases}
     results = [_result(e, f.code, _LEVELS[f.severity], _words(f)) for e, f in cases]
     for e in evaluations:
-        if fail_under is not None and e.worst and not e.worst[-1].robust.low >= fail_under:
-            worst = e.worst[-1]
-            text = f"Robust accuracy {both(worst.robust)} at eps {budget(worst.eps)}, required: {fail_under:g}."
+        judged = lines_of(e)[-1:]
+        if fail_under is not None and judged and not judged[0].fraction.low >= fail_under:
+            text = f"Robust accuracy {both(judged[0].fraction)} {judged[0].where}, required: {fail_under:g}."
             rules[GATE] = _rule(
                 GATE, "Robust accuracy is below the required minimum.", "Harden the model, or lower the bar."
             )
@@ -50,7 +50,7 @@ def _words(finding: Finding) -> str:
     return " ".join(filter(None, (finding.title, finding.advice, f"({evidence})" if evidence else "")))
 
 
-def _result(e: Evaluation, code: str, level: str, text: str) -> dict[str, object]:
+def _result(e: Measured, code: str, level: str, text: str) -> dict[str, object]:
     report = {"physicalLocation": {"artifactLocation": {"uri": "report.json"}, "region": {"startLine": 1}}}
     model = {"logicalLocations": [{"name": e.model.name, "kind": "module"}]}
     return {

@@ -15,12 +15,13 @@ _DEEPEST = 100  # lists and objects inside each other
 _HALF = re.compile(r"\\u[dD][89abAB]", re.ASCII)
 
 
-def parsed(text: str, *, most: int = _LARGEST) -> object:
+def parsed(text: str, *, most: int = _LARGEST, halves: bool = False) -> object:
     """The value of a JSON text, which may be untrusted.
 
     Args:
         text: JSON of any source.
         most: largest number of characters.
+        halves: whether it may hold half a character (a lone surrogate), as the text of a user may.
 
     Raises: ValueError, in one line, if it is no JSON, too long, nested too deep, or holds half a character.
     """
@@ -32,7 +33,7 @@ def parsed(text: str, *, most: int = _LARGEST) -> object:
         raise ValueError("it is nested too deep") from None
     if _depth(value) > _DEEPEST:
         raise ValueError("it is nested too deep")
-    if _HALF.search(text):
+    if not halves and _HALF.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:

@@ -13,6 +13,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.kinds import seen, typed
 from robustlab.core.types import Text
 from robustlab.runs.files import digest
+from robustlab.runs.json_files import parsed
 
 _TEXT_COLUMNS, _LABEL_COLUMNS = ("text", "sentence", "review", "content"), ("label", "class", "target", "y")
 
@@ -109,12 +110,23 @@ def text_from(recorded: str) -> Text:
 
     Raises: ValueError if it is none.
     """
-    found = json.loads(recorded)
+    found = parsed(recorded, halves=True)
     if isinstance(found, list):
         return tuple(str(one) for one in found)
     if not isinstance(found, str):
         raise ValueError(f"{recorded[:40]!r} is no text")
     return found
+
+
+def edits_from(recorded: str) -> tuple[tuple[int, str], ...]:
+    """Edits of an attack from their JSON.
+
+    Raises: ValueError if it holds none.
+    """
+    found = parsed(recorded, halves=True)
+    if not isinstance(found, list) or not all(isinstance(one, list) and len(one) == 2 for one in found):
+        raise ValueError(f"{recorded[:40]!r} holds no edits")
+    return tuple((int(at), str(new)) for at, new in found)
 
 
 def text_digest(text: Text, label: int) -> bytes:

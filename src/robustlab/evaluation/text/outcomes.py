@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from robustlab.evaluation.queries import Row
 from robustlab.evaluation.result_queries import text_rows
 from robustlab.evaluation.sealed import check_rows, result_of
 from robustlab.evaluation.store import reading
-from robustlab.evaluation.text.given import text_from
+from robustlab.evaluation.text.given import edits_from, text_from
 from robustlab.evaluation.text.manifest import read_text_manifest
 from robustlab.evaluation.text.record import Status, TextEvaluation
 from robustlab.runs.json_files import read_json
@@ -90,6 +89,5 @@ def text_outcomes_of(directory: str | Path) -> Iterator[RecordedText]:
 def _recorded(recipe: str, row: Row) -> RecordedText:
     """An outcome from its row."""
     *plain, original, adversarial, edits, turned, similarity = row
-    changes = tuple((int(at), str(new)) for at, new in json.loads(edits))
     known = None if turned is None else bool(turned), math.nan if similarity is None else similarity
-    return RecordedText._make((recipe, *plain, text_from(original), text_from(adversarial), changes, *known))
+    return RecordedText._make((recipe, *plain, text_from(original), text_from(adversarial), edits_from(edits), *known))

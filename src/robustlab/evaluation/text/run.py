@@ -21,7 +21,7 @@ from robustlab.evaluation.sound import unsound
 from robustlab.evaluation.store import Audit, Columns, Cost, Store, TextCost
 from robustlab.evaluation.text.findings import record_findings
 from robustlab.evaluation.text.gallery import gallery
-from robustlab.evaluation.text.given import TextData, text_digest, text_from, text_json
+from robustlab.evaluation.text.given import TextData, edits_from, text_digest, text_from, text_json
 from robustlab.evaluation.text.manifest import TextManifest
 from robustlab.evaluation.text.meaning import Meaning
 from robustlab.evaluation.text.plan import TextSettings, phase_of
@@ -181,8 +181,7 @@ class TextRun:
             if self.meaning.similarity is not None and pairs:
                 close = [round(float(one), 6) for one in self.meaning.similarity(pairs)]
             for row, (original, _), similarity in zip(rows, pairs, close, strict=True):
-                edits = [(int(at), str(new)) for at, new in json.loads(row[14])]
-                turned = self.meaning.turned(original, edits, self.settings.segment)
+                turned = self.meaning.turned(original, edits_from(row[14]), self.settings.segment)
                 yield Audit(number, int(row[0]), None if turned is None else int(turned), similarity)
 
     def attacked_field(self, recorded: str) -> str:
