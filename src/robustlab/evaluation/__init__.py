@@ -65,6 +65,7 @@ from robustlab.evaluation.run import evaluate
 from robustlab.evaluation.text.compare import TextComparison, compare_searches, compare_texts
 from robustlab.evaluation.text.evaluate import evaluate_text
 from robustlab.evaluation.text.given import TextData
+from robustlab.evaluation.text.judgements import Judged, read_judgements, write_judgements
 from robustlab.evaluation.text.meaning import Meaning
 from robustlab.evaluation.text.outcomes import RecordedText, is_text_run, read_texts, text_outcomes_of
 from robustlab.evaluation.text.plan import TextSettings
@@ -100,6 +101,7 @@ __all__ = [
     "FlipRate",
     "FlipRates",
     "GalleryItem",
+    "Judged",
     "Meaning",
     "ModelInfo",
     "NaturalAdversarial",
@@ -156,6 +158,7 @@ __all__ = [
     "pictures",
     "read_copy",
     "read_corruptions",
+    "read_judgements",
     "read_run",
     "read_texts",
     "ready_made",
@@ -165,4 +168,5 @@ __all__ = [
     "text_outcomes_of",
     "verify_saved",
     "write_corrupted",
+    "write_judgements",
 ]  # fmt: skip
