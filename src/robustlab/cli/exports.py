@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustlab.core import Examples
-    from robustlab.evaluation import Evaluation
+    from robustlab.evaluation import Evaluation, TextEvaluation
 
 Junit = Annotated[
     Path | None,
@@ -55,7 +55,9 @@ class Exports:
             )
             show.say(f"{words}; index.csv lists them")
 
-    def write(self, results: Sequence[Evaluation], *, fail_under: float | None = None, strict: bool = False) -> None:
+    def write(
+        self, results: Sequence[Evaluation | TextEvaluation], *, fail_under: float | None = None, strict: bool = False
+    ) -> None:
         """Writes each requested file.
 
         Raises: RunError if one cannot be written.

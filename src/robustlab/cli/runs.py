@@ -13,7 +13,7 @@ from robustlab.cli.commands import register_command
 from robustlab.cli.run import HOME
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import CorruptionEvaluation
+    from robustlab.evaluation import CorruptionEvaluation, TextEvaluation
 
 EXAMPLE = "robustlab runs runs"
 
@@ -37,12 +37,14 @@ def runs(
 
 def _line(place: Path) -> dict[str, object]:
     from robustlab.core import RobustlabError
-    from robustlab.evaluation import is_corruption_run, read_corruptions, read_run
+    from robustlab.evaluation import is_corruption_run, is_text_run, read_corruptions, read_run, read_texts
     from robustlab.report.words import budget, mark, percent
 
     try:
         if is_corruption_run(place):
             return _under_corruptions(place, read_corruptions(place))
+        if is_text_run(place):
+            return _on_texts(place, read_texts(place))
         e = read_run(place)
     except RobustlabError as error:
         return {"run": str(place), "problem": str(error)}
@@ -56,6 +58,21 @@ def _line(place: Path) -> dict[str, object]:
         "robust": show.fraction(worst.robust),
         "mark": mark(e.findings),
         "at": f"{e.threat.norm} {budget(worst.eps)}",
+    }
+
+
+def _on_texts(place: Path, e: TextEvaluation) -> dict[str, object]:
+    from robustlab.report.words import mark, percent
+
+    return {
+        "run": str(place),
+        "model": e.model.name,
+        "data": e.data.name,
+        "n": e.data.n,
+        "clean": percent(e.clean.accuracy.value),
+        "robust": show.fraction(e.worst),
+        "mark": mark(e.findings),
+        "at": ", ".join(info.name for info in e.recipes),
     }
 
 

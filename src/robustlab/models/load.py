@@ -146,12 +146,7 @@ def _text_model(name: str, plan: Architecture) -> nn.Module:
 
 def _from_python(path: str) -> nn.Module:
     """Calls the user's own function for the model."""
-    module, _, attribute = path.partition(":")
-    home = _imported(module, path)
-    if not hasattr(home, attribute):
-        near = meant(attribute, (name for name in dir(home) if name[0] != "_"))
-        raise ValueError(f"no model at {path!r}: module {module!r} has no attribute {attribute!r}{near}")
-    make = getattr(home, attribute)
+    make = object_at(path)
     if isinstance(make, nn.Module):
         return make
     if not callable(make):
@@ -161,6 +156,19 @@ def _from_python(path: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"{path} returned a {type(model).__name__}, expected a torch module: {_wrapped(model)}")
     return model
+
+
+def object_at(path: str) -> object:
+    """The user's own object at a Python path that was typed, "package.module:name".
+
+    Raises: ValueError if there is none; UserCodeError if its module cannot be imported.
+    """
+    module, _, attribute = path.partition(":")
+    home = _imported(module, path)
+    if not hasattr(home, attribute):
+        near = meant(attribute, (name for name in dir(home) if name[0] != "_"))
+        raise ValueError(f"no model at {path!r}: module {module!r} has no attribute {attribute!r}{near}")
+    return getattr(home, attribute)
 
 
 def _imported(module: str, path: str) -> object:
