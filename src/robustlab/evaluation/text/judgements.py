@@ -43,7 +43,7 @@ class Judged:
 
     recipe: str
     same_meaning: Interval
-    """Pairs that are said to mean the same."""
+    """Pairs with the same meaning in the eyes of annotators."""
     same_class: Interval
     """Adversarial texts that annotators put into the true class: only these are faults of the model."""
     readable: Interval
