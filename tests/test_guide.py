@@ -19,10 +19,13 @@ from robustlab.models import load
 ROOT = Path(__file__).parents[1]
 
 
-def _codes_in_source() -> set[str]:
+def _codes_in_source(*, on_texts: bool) -> set[str]:
     """First arguments of ``Finding`` and of the functions that make one, with names put in by hand."""
     found: set[str] = set()
-    for path in (ROOT / "src/robustlab/evaluation").rglob("*.py"):
+    room = ROOT / "src/robustlab/evaluation"
+    for path in room.rglob("*.py"):
+        if path.is_relative_to(room / "text") != on_texts:
+            continue
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
             name = call.func.id if isinstance(call.func, ast.Name) else ""
             if name in {"Finding", "_fault"} and call.args:
@@ -36,8 +39,12 @@ def _code(node: ast.AST) -> str:
 
 
 def test_the_guide_names_every_finding() -> None:
-    named = set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", (ROOT / "docs/guide/evaluation.md").read_text()))
-    assert _codes_in_source() <= named
+    named, on_texts = (
+        set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", (ROOT / f"docs/guide/{page}.md").read_text()))
+        for page in ("evaluation", "text")
+    )
+    assert _codes_in_source(on_texts=False) <= named
+    assert _codes_in_source(on_texts=True) <= on_texts
     source = "".join(path.read_text() for path in (ROOT / "src/robustlab/evaluation").rglob("*.py"))
     unknown = {code for code in named if f'"{code}"' not in source and code.split("-beats-")[0] not in source}
     assert unknown == set()
