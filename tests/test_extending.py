@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.toys_from_outside import TOY
 from torch import nn
 
@@ -22,6 +24,7 @@ from robustlab.cli.commands import commands, register_command, unregister_comman
 from robustlab.cli.main import main
 from robustlab.core import Linf, ThreatModel
 from robustlab.core.registry import Registry
+from robustlab.core.types import Text
 from robustlab.corruptions import corruption
 from robustlab.corruptions.suite import KINDS
 from robustlab.data.named import DATA_SETS
@@ -38,6 +41,8 @@ from robustlab.studies.sweep import Given, Spend, attackers, trainers
 from robustlab.studies.sweep.optimizers import TRAINING_OPTIMIZERS, TRAINING_REGIMES
 from robustlab.studies.sweep.rules import RULES, STEP_RULES
 from robustlab.studies.sweep.trainers import School
+from robustlab.text import Victim, attack
+from robustlab.text.recipes import TEXT_RECIPES, recipe, recipe_table
 from robustlab.training import Settings as Training
 from robustlab.training import fit, tuned
 from robustlab.training.recipes.registry import RECIPES
@@ -55,6 +60,7 @@ MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (STEP_RULES, "toy-rule", "toy-rul"),
     (TRAINING_OPTIMIZERS, "toy-sgd", "toy-sdg"),
     (TRAINING_REGIMES, "toy-regime", "toy-regmie"),
+    (TEXT_RECIPES, "toy-texts", "toy-txets"),
 )
 
 
@@ -138,6 +144,15 @@ def test_a_member_is_listed_and_a_misspelt_name_gets_it(registry: Registry[Any],
         registry.get(misspelt)
 
 
+def test_a_text_recipe_attacks_and_is_listed() -> None:
+    def predict(texts: Sequence[Text]) -> NDArray[np.float64]:
+        return np.array([[0.2, 0.8] if "tool" in text else [0.6, 0.4] for text in texts])
+
+    found = attack(Victim(predict, 2, "tools", "tools"), ["a fine tool"], [1], recipe("toy-texts"))
+    assert found[0].adversarial == "a fine toy"
+    assert "toy in place of tool" in [row.transformation for row in recipe_table()]
+
+
 def test_a_corruption_corrupts_and_is_evaluated() -> None:
     dark = corruption("toy_dark")
     assert float(dark(torch.ones(1, 1, 2, 2), severity=3).max()) == pytest.approx(0.5, abs=1 / 255)
@@ -217,7 +232,7 @@ def test_a_command_cannot_take_the_name_of_another() -> None:
         register_command("evaluate", import_module("toy_members").toy_command, example="robustlab evaluate")
 
 
-GROUPS = ("commands", "corruptions", "data", "findings", "sections", "exports", "claims", "recipes")
+GROUPS = ("commands", "corruptions", "data", "findings", "sections", "exports", "claims", "recipes", "text_recipes")
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ from robustlab.studies import Arm, Claim, Effect, Term
 from robustlab.studies.claim_engine.measures import Clean
 from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.sweep import OptimizerSpec, Regime, Rule, register_optimizer, register_regime, register_rule
+from robustlab.text import Greedy, TextRecipe, Untargeted
+from robustlab.text.recipes import TEXT_RECIPES, RecipeSpec
 from robustlab.training import Option, register_recipe, standard, tuned
 
 
@@ -54,6 +56,23 @@ class ToyAttack:
 
 
 ATTACKS.register("toy-steps", AttackSpec(ToyAttack, "three toy steps"))
+
+
+@dataclass(frozen=True)
+class ToyWord:
+    """A transformation of words."""
+
+    name: str = "toy in place of tool"
+
+    def options(self, word):
+        return ["toy"] if word == "tool" else []
+
+
+def toy_texts(_):
+    return TextRecipe("toy", Untargeted(), (ToyWord(),), (), Greedy())
+
+
+TEXT_RECIPES.register("toy-texts", RecipeSpec(toy_texts, "puts toys in the place of tools", "our toy box"))
 
 
 class ToyOptimizer(torch.optim.SGD):

@@ -59,7 +59,7 @@ VICTIM = Victim(predict, 2, "linear", "linear", gradients=Slopes())
 SHORT = AttackSettings(queries=300)
 PLAIN = ("deepwordbug", "input-reduction", "checklist", "pruthi", "typo-delete", "hotflip-free", "gradient-coordinate",
          "bad-characters-lookalike", "bad-characters-invisible", "bad-characters-erased",
-         "bad-characters-reordered")  # fmt: skip
+         "bad-characters-reordered", "viper")  # fmt: skip
 REPLACED = ("pwws", "wordnet-delete", "textfooler+glove,minilm", "textbugger+minilm", "a2t+glove,minilm",
             "hotflip+glove", "hotflip-near+glove",
             "alzantot+glove,no-lm", "iga+glove", "pso+wordnet", "kuleshov+glove,no-lm")  # fmt: skip

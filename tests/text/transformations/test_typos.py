@@ -20,6 +20,7 @@ from robustlab.text.transformations import (
     ChangeName,
     ChangeNumber,
     DeleteCharacter,
+    Disguise,
     ErasedCharacters,
     Homoglyphs,
     InsertCharacter,
@@ -103,6 +104,16 @@ def test_what_is_not_seen_comes_off_again() -> None:
     for at, new in enumerate(found):
         assert new == "film😀"[:at] + LOOKALIKES["film"[at]] + "film😀"[at + 1 :]
     assert all(len(letter) == 1 and looks and letter not in looks for letter, looks in LOOKALIKES.items())
+
+
+def test_each_character_is_disguised_with_its_chance() -> None:
+    drawn = [Disguise(0.4).draws("aaaaaaaaaa", number) for number in range(2000)]
+    share = sum(c != "a" for one in drawn for c in (one[0] if one else "a" * 10)) / 20_000
+    assert abs(share - 0.4) < 4 * (0.4 * 0.6 / 20_000) ** 0.5
+    assert {*"".join(one[0] for one in drawn if one)} == {"a", LOOKALIKES["a"]}
+    assert Disguise(0.0).draws("film", 1) == []
+    assert Disguise(1.0).draws("ab😀", 1) == [f"{LOOKALIKES['a']}{LOOKALIKES['b']}😀"]
+    assert Disguise(1.0).draws("😀", 1) == []
 
 
 def test_reordered_characters_are_shown_in_the_old_order() -> None:

@@ -106,4 +106,9 @@ class MostChanged:
 
     def keeps(self, changes: Sequence[Change]) -> Sequence[bool]:
         """For each change, whether the text stays within the limit."""
-        return [one.after.changed <= self.limit(one.original) for one in changes]
+        return [self._within(one.after, self.limit(one.original)) for one in changes]
+
+    @staticmethod
+    def _within(words: Words, limit: int) -> bool:
+        """Tests a text; there are at most as many changed words as edits."""
+        return len(words.edits) <= limit or words.changed <= limit

@@ -10,7 +10,7 @@ from robustlab.text.greedy import Greedy
 from robustlab.text.parts import TextRecipe, Transformation
 from robustlab.text.recipes.ingredients import Ingredients
 from robustlab.text.recipes.registry import TEXT_RECIPES, RecipeSpec
-from robustlab.text.transformations import ErasedCharacters, Homoglyphs, InvisibleCharacters, Reorderings
+from robustlab.text.transformations import Disguise, ErasedCharacters, Homoglyphs, InvisibleCharacters, Reorderings
 
 KINDS: dict[str, tuple[Transformation, str]] = {
     "lookalike": (Homoglyphs(), "one lookalike character"),
@@ -41,3 +41,20 @@ for _name, (_kind, _help) in KINDS.items():
             "greedy over words in place of differential evolution over the text; one change in a word",
         ),
     )
+
+
+def build_viper(_: Ingredients) -> TextRecipe:
+    """VIPER: words in random order, each disguised if that helps."""
+    return TextRecipe("viper", Untargeted(), (Disguise(0.4),), (NoRepeat(),), Greedy("random"))
+
+
+TEXT_RECIPES.register(
+    "viper",
+    RecipeSpec(
+        build_viper,
+        "lookalikes at random in words at random",
+        "Eger et al., Text Processing Like Humans Do: Visually Attacking and Shielding NLP Systems, NAACL 2019",
+        "stops at the first success and keeps a word only if it helps, where VIPER disguises the whole text unseen; "
+        "one lookalike for each character, not neighbours among rendered characters",
+    ),
+)

@@ -3,7 +3,13 @@
 from robustlab.text.transformations.checklist import ChangeName, ChangeNumber, Contract, Expand
 from robustlab.text.transformations.deletion import DeleteWord
 from robustlab.text.transformations.gradient import GradientSwaps
-from robustlab.text.transformations.homoglyphs import ErasedCharacters, Homoglyphs, InvisibleCharacters, Reorderings
+from robustlab.text.transformations.homoglyphs import (
+    Disguise,
+    ErasedCharacters,
+    Homoglyphs,
+    InvisibleCharacters,
+    Reorderings,
+)
 from robustlab.text.transformations.masked import MaskedModel
 from robustlab.text.transformations.synonyms import Neighbours, Synonyms
 from robustlab.text.transformations.typos import (
@@ -16,7 +22,7 @@ from robustlab.text.transformations.typos import (
 )
 
 __all__ = [
-    "ChangeName", "ChangeNumber", "Contract", "DeleteCharacter", "DeleteWord", "ErasedCharacters", "Expand",
+    "ChangeName", "ChangeNumber", "Contract", "DeleteCharacter", "DeleteWord", "Disguise", "ErasedCharacters", "Expand",
     "GradientSwaps", "Homoglyphs", "InsertCharacter", "InvisibleCharacters", "KeyboardNeighbours", "MaskedModel",
     "Neighbours", "OneOf", "Reorderings", "SubstituteCharacter", "SwapNeighbours", "Synonyms",
 ]  # fmt: skip
