@@ -12,7 +12,8 @@ import torch
 
 from robustlab.core.errors import DataError
 from robustlab.data import text_resource
-from robustlab.text.encoder import SentenceEncoder, _batches, encoder_in
+from robustlab.text.encoder import SentenceEncoder, _batches, encoder_in, minilm_bound
+from robustlab.text.recipes.ingredients import Ingredients
 from robustlab.text.tagger import tagger_in
 
 pytest.importorskip("transformers")
@@ -97,6 +98,34 @@ def test_batches_cover_all_once_with_few_tokens_and_little_padding(lengths: list
     for rows in found:
         longest, shortest = lengths[rows[-1]], lengths[rows[0]]
         assert len(rows) == 1 or (len(rows) * longest <= 512 and longest <= 1.5 * shortest)
+
+
+@pytest.mark.parametrize(
+    ("use", "minilm"), [(0.8, 0.763), (0.75, 0.696), (0.2, 0.15), (-1.0, 0.0), (1.0, 1.0), (0.975, 0.978)]
+)
+def test_bounds_between_the_measured_ones_are_interpolated(use: float, minilm: float) -> None:
+    assert minilm_bound(use) == pytest.approx(minilm, abs=1e-3)
+
+
+def test_recipes_bound_minilm_where_it_takes_the_place_of_use() -> None:
+    use = Ingredients("toy+minilm", ("minilm",), resources=lambda _: Path("."), reads=False)
+    assert (use.similarity(0.8).least, use.similarity(0.8).metric) == (0.763, "cosine")
+    angular = use.similarity(0.840845, angular=True)
+    assert (angular.least, angular.metric) == (0.872, "cosine")
+    assert use.similarity(0.8, need="sbert").least == 0.8
+    published = Ingredients("toy", given={"use": lambda texts: np.ones((len(texts), 2))}).similarity(0.84, angular=True)
+    assert (published.least, published.metric) == (0.84, "angular")
+
+
+@pytest.mark.slow
+def test_as_many_changed_sentences_pass_the_bounds_of_both_encoders() -> None:
+    for name in ("minilm", "glove", "wordnet", "movie-sentences"):
+        there(name)
+    from benchmarks.sentence_similarity import USE_SHARES, pairs
+
+    found = np.array(encoder_in(there("minilm")).similarities(pairs()))
+    for bound, share in USE_SHARES.items():
+        assert np.mean(found >= minilm_bound(bound)) == pytest.approx(share, abs=0.005)
 
 
 def there(name: str) -> Path:

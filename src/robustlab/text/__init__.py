@@ -19,7 +19,7 @@ from robustlab.text.constraints import (
 )
 from robustlab.text.coordinate import GreedyCoordinate
 from robustlab.text.driver import Driver, Spent
-from robustlab.text.encoder import SentenceEncoder, encoder_in
+from robustlab.text.encoder import SentenceEncoder, encoder_in, minilm_bound
 from robustlab.text.genetic import Genetic
 from robustlab.text.goals import KeepPrediction, Targeted, Untargeted
 from robustlab.text.greedy import Greedy
@@ -67,6 +67,6 @@ __all__ = [
     "Reorderings", "Scored", "SentenceEncoder", "Similarity", "Speller", "Spent", "StopWords",
     "SubstituteCharacter", "SwapNeighbours", "Swarm", "Synonyms", "Tagger", "Targeted", "Task", "TextOutcome",
     "TextRecipe", "Untargeted", "Vectors", "Victim", "WordCosine", "WordDistance", "WordEdits", "WordGradients",
-    "WordNet", "WordTable", "Words", "attack", "cut", "encoder_in", "opinion_words_in", "recipe", "recipe_table",
-    "stop_words", "tagger_in", "vectors_in", "victim", "wordnet_in",
+    "WordNet", "WordTable", "Words", "attack", "cut", "encoder_in", "minilm_bound", "opinion_words_in", "recipe",
+    "recipe_table", "stop_words", "tagger_in", "vectors_in", "victim", "wordnet_in",
 ]  # fmt: skip

@@ -24,6 +24,12 @@ _PADDING = 1.5
 _KEPT = 50_000
 """Texts whose embedding is kept: 75 MB."""
 
+_EQUAL_SHARES = (
+    (0.0, 0.0), (0.5, 0.375), (0.6, 0.476), (0.7, 0.629), (0.8, 0.763), (0.85, 0.84), (0.8776, 0.872), (0.9, 0.902),
+    (0.95, 0.955), (1.0, 1.0),
+)  # fmt: skip
+"""Cosines of USE and of MiniLM that the same share of 500 changed sentences pass: benchmarks/sentence_similarity.py."""
+
 
 @dataclass(frozen=True, eq=False)
 class SentenceEncoder:
@@ -90,6 +96,19 @@ def _batches(lengths: Sequence[int]) -> Iterator[range]:
             start = end
     if start < len(lengths):
         yield range(start, len(lengths))
+
+
+def minilm_bound(use: float) -> float:
+    """The bound on MiniLM's cosine that takes the place of one on the cosine of the Universal Sentence Encoder.
+
+    As many of 500 sentences with one to four words replaced pass it. Between the measured bounds it is interpolated.
+
+    Example:
+        >>> minilm_bound(0.8), minilm_bound(0.75)
+        (0.763, 0.696)
+    """
+    published, own = np.array(_EQUAL_SHARES).T
+    return round(float(np.interp(use, published, own)), 3)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from robustlab.core.errors import DataError
 from robustlab.text.constraints import Likelihood, NoRepeat, PartOfSpeech, Similarity, StopWords
 from robustlab.text.constraints.models import Reference, Tag
+from robustlab.text.encoder import minilm_bound
 from robustlab.text.parts import Constraint
 from robustlab.text.transformations import MaskedModel, Neighbours, Synonyms
 
@@ -122,13 +124,18 @@ class Ingredients:
         against: Reference = "original",
         angular: bool = False,
     ) -> Similarity:
-        """A bound on the similarity of sentences; texts shorter than a window pass."""
+        """A bound on the similarity of sentences; texts shorter than a window pass.
+
+        A bound on USE becomes that on MiniLM's cosine which as many changed sentences pass.
+        """
 
         def read(path: Path) -> Callable[[Sequence[str]], Any]:
             from robustlab.text.encoder import encoder_in
 
             return encoder_in(path).encode
 
+        if (need, self.used(need)) == ("use", "minilm"):
+            least, angular = minilm_bound(math.cos(math.pi * (1 - least)) if angular else least), False
         return Similarity(
             self._found(need, read), least, window, against, "angular" if angular else "cosine",
             short_passes=window is not None, encoder=self.title(need),
