@@ -39,7 +39,7 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Keyword(nn.Module):
-    """Calls a text positive if it has one word."""
+    """Calls a text positive if it has one word, and is less sure that it is not if it has another."""
 
     words = ("<unk>", "good", "film", "fim")
 
@@ -48,7 +48,8 @@ class Keyword(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
-        positive = np.array([0.9 if "good" in text.split() else 0.1 for text in texts])
+        words = [text.split() for text in texts]
+        positive = np.array([0.9 if "good" in some else 0.2 if "film" in some else 0.1 for some in words])
         return np.stack([1 - positive, positive], axis=1)
 
 
@@ -76,13 +77,21 @@ def test_another_search_takes_the_place_of_that_of_the_recipe() -> None:
     assert made.constraints == TextAttack("typo-delete").made().constraints
 
 
+def test_searches_draw_by_the_seed_of_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = site(tmp_path, monkeypatch, ("a good film with music and light", 1), ("so warm and good is this film", 1))
+    measure = UnderTextAttacks((("random", TextAttack("typo-delete", Greedy("random"))),), 2)
+    queries = {seed: measure(Keyword(), replace(lab, seed=seed))["random_queries"] for seed in range(4)}
+    assert len(set(queries.values())) > 1
+    assert queries[0] == measure(Keyword(), lab)["random_queries"]
+
+
 def test_typos_are_compared_with_unknown_and_known_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = site(tmp_path, monkeypatch, ("good film", 1), ("goood film", 0), ("bald film", 0))
-    found = VocabularyOfTypos(3)(Keyword(), lab)
-    assert found["typo_success"] == pytest.approx(2 / 3), "good is lost, goood becomes good"
-    assert found["unknown_share"] == 0.5
-    assert found["nonsense_success"] == pytest.approx(1 / 3), "no word without meaning is good"
-    assert found["known_success"] == pytest.approx(1 / 3), "film may become fim, which changes nothing; goood good"
+    lab = site(tmp_path, monkeypatch, ("good film", 1), ("goood film", 0), ("bald film", 0), ("fiilm now", 0))
+    found = VocabularyOfTypos(4)(Keyword(), lab)
+    assert found["typo_success"] == 0.5, "good is lost, goood becomes good"
+    assert found["unknown_share"] == 0.5, "the film that the last became was no success"
+    assert found["nonsense_success"] == 0.25, "no word without meaning is good"
+    assert found["known_success"] == 0.25, "film may become fim, which changes nothing; goood good"
 
 
 def test_samples_of_sentences_follow_the_seed_and_the_budget(tmp_path: Path) -> None:
