@@ -231,3 +231,23 @@ def test_csv_files_without_texts_get_a_sentence(content: str, tmp_path: Path) ->
     (tmp_path / "x.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(DataError, match=r"x\.csv"):
         read_csv(tmp_path / "x.csv")
+
+
+def test_a_folder_of_hugging_face_is_a_victim(command: Command, texts: Path) -> None:
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    words = sorted({word for text in WORDS for word in text.split()} | {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"})
+    (texts / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=16, id2label={0: "worse", 1: "better"}, label2id={"worse": 0, "better": 1},
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(texts / "bert")
+    BertTokenizer(str(texts / "vocab.txt")).save_pretrained(texts / "bert")
+    done = evaluated(command, "one", "--force", "--json", "--limit", "16", model="bert")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["model"]["name"], found["model"]["classes"]) == ("bert", 2)
+    assert found["data"]["classes"] == ["worse", "better"]

@@ -160,7 +160,7 @@ def _case_facts(item: TextItem) -> Iterator[str]:
     yield f"{item.changed} of {item.words} words changed"
     yield f"{count(item.requested)} queries"
     if not math.isnan(item.similarity):
-        yield f"similarity {number(item.similarity, 2)}"
+        yield f"similarity {item.similarity:.3f}"
 
 
 def _warnings(e: TextEvaluation, item: TextItem) -> Iterator[str]:

@@ -14,6 +14,7 @@ from robustlab.evaluation.record import Finding
 from robustlab.evaluation.text.given import TextData
 from robustlab.evaluation.text.record import RecipeResult, TextEvaluation
 from robustlab.text import Victim
+from robustlab.text.victims import beyond, padding_faults
 
 PROBED = 64
 """Texts for a probe."""
@@ -65,21 +66,15 @@ def _again(victim: Victim, texts: Sequence[Text], rows: np.ndarray) -> Finding |
 
 def _padding(victim: Victim, texts: Sequence[Text]) -> Finding | None:
     """Finding for texts whose answer depends on the other texts of a batch."""
-    from robustlab.text import victims
-
-    faults = getattr(victims, "padding_faults", None)
-    if faults is not None:
-        differ = len(faults(victim, texts))
-    else:
-        alone = np.concatenate([victim.predict([text]) for text in texts])
-        differ = int((np.abs(victim.predict(texts) - alone).max(axis=1) > 10 * _SAME).sum())
+    faults = padding_faults(victim, texts)
+    differ = len(faults)
     if not differ:
         return None
     return Finding(
         "padding-dependent",
         "serious",
         f"The victim answers {differ} of {len(texts)} texts differently alone than in a batch with others.",
-        {"differ": differ, "n": len(texts)},
+        {"differ": differ, "n": len(texts), "other_class": len(faults.classes), "largest_change": faults.largest},
         "Mask the padding in the model, or pad each text to the same length: else outcomes depend on the batch.",
     )
 
@@ -114,16 +109,14 @@ def _chance(rows: np.ndarray, labels: torch.Tensor) -> Finding | None:
 
 def _truncated(victim: Victim, texts: Sequence[Text]) -> Iterator[Finding]:
     """Finding for texts that are longer than the victim reads."""
-    if victim.limit is None or victim.lengths is None or not texts:
-        return
-    lengths = victim.lengths(texts)
-    longer = sum(length > victim.limit for length in lengths)
+    unseen = beyond(victim, texts)
+    longer = sum(tokens > 0 for tokens in unseen)
     if longer:
         yield Finding(
             "words-unseen",
             "warning",
             f"{longer} of {len(texts)} texts are longer than the {victim.limit} tokens that the victim reads.",
-            {"longer": longer, "n": len(texts), "limit": victim.limit, "longest": max(lengths)},
+            {"longer": longer, "n": len(texts), "limit": victim.limit or 0, "unseen_tokens": max(unseen)},
             "Attacks on words beyond the limit change nothing: shorten the texts, or raise the limit of the victim.",
         )
 
