@@ -26,8 +26,7 @@ from robustlab.runs import json_files
 from robustlab.runs import tensors as files
 from robustlab.runs.files import write_bytes
 
-POINTS = 24
-LATER = 4
+LATER = 3
 THREAT = ThreatModel(Linf(), 0.1)
 SUITE = AutoAttack(
     ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -160,6 +159,12 @@ def differences(out: Path, expected: dict[str, object]) -> list[str]:
     return [name for name, value in expected.items() if found[name] != value]
 
 
+def firsts_and_lasts(names: list[str]) -> list[int]:
+    """Numbers of the first and of the last step of each name, and of one between them."""
+    steps = ([number for number, other in enumerate(names) if other == name] for name in dict.fromkeys(names))
+    return sorted({some[place] for some in steps for place in (0, len(some) // 2, -1)})
+
+
 def main(folder: Path) -> None:
     """Prints one JSON object."""
     torch.set_num_threads(1)
@@ -171,10 +176,8 @@ def main(folder: Path) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     names: list[str] = json.loads((folder / "steps.json").read_text())
-    begun = [names.index(name) for name in dict.fromkeys(names) if name.startswith("stage")]
-    chosen = sorted({*range(0, len(names), max(1, len(names) // POINTS)), *begun})
     failures = {}
-    for point in chosen:
+    for point in firsts_and_lasts(names):
         out = folder / f"killed-{point}"
         killed(out, point)
         failures[f"{point}: {names[point]}"] = differences(out, expected)
