@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
     run(folder / "alone")
     expected = content(folder / "alone")
     point, failures = 0, list[str]()
-    for point in range(0, 300, 3):
+    for point in range(0, 300, 5):
         out = folder / f"killed-{point}"
         if not killed(out, point):
             break

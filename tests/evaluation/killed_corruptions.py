@@ -107,7 +107,7 @@ def main(folder: Path) -> None:
     assert forked(counted) == 0
     names: list[str] = json.loads(steps.read_text())
     failures = {}
-    for point in sorted({*range(0, len(names), 7), *range(len(names) - 28, len(names))}):
+    for point in sorted({*range(0, len(names), 11), *range(len(names) - 28, len(names))}):
         out = folder / f"killed-{point}"
         killed(out, point)
         run(out)

@@ -28,6 +28,7 @@ def made(model: nn.Module, digits: Digits, n: int = 150) -> tuple[torch.Tensor, 
     return x, STRONG(model, x, y), y
 
 
+@pytest.mark.slow
 def test_a_set_of_this_model_is_left_alone(digits: Digits, standard: nn.Module, hardened: nn.Module) -> None:
     for model in (standard, hardened):
         x, x_adv, y = made(model, digits)
@@ -69,6 +70,7 @@ def test_shapes_must_fit(digits: Digits, standard: nn.Module) -> None:
         check_adversarial(standard, x, x_adv[:7], y, threat=THREAT)
 
 
+@pytest.mark.slow
 def test_a_run_of_other_weights_is_stale(
     digits: Digits, standard: nn.Module, with_norm: nn.Module, readable: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_suite_has_a_part_for_each_run_of_each_stage() -> None:
     assert [p.name for p in parts(autoattack(THREAT), 0)] == ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [SMALL, WorstOf(SMALL.attacks), Restarts(RandomNoise(THREAT), 3)], ids=label)
 def test_a_suite_evaluated_part_by_part_finds_what_it_finds_as_a_whole(
     attack: Attack, digits: Digits, standard: nn.Module, tmp_path: Path

@@ -48,6 +48,7 @@ def right(value: float, data: Points, eps: float) -> Tensor:
     return correct & ((x - value).abs() > eps)
 
 
+@pytest.mark.slow
 def test_pairs_are_counted_as_in_the_closed_form(points: type[Points]) -> None:
     data = points(300)
     found = compare(evaluated(0.5, data), evaluated(0.62, data))

@@ -102,6 +102,7 @@ def test_classes_say_what_harms_them_most(standard: nn.Module, digits: Digits) -
     assert one.corrupted == pytest.approx(sum(rights.values()) / 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batch_size_changes_no_number(batch_size: int, standard: nn.Module, digits: Digits) -> None:
     first = measured(standard, small(digits))
@@ -112,6 +113,7 @@ def test_batch_size_changes_no_number(batch_size: int, standard: nn.Module, digi
     assert [s.prediction for s in first.gallery] == [s.prediction for s in other.gallery]
 
 
+@pytest.mark.slow
 def test_several_threads_make_the_same_images_and_ask_one_at_a_time(standard: nn.Module, digits: Digits) -> None:
     first, seen = measured(standard, small(digits)), set[str]()
 
@@ -128,6 +130,7 @@ def test_several_threads_make_the_same_images_and_ask_one_at_a_time(standard: nn
     assert seen == {threading.current_thread().name}
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_is_called_by_one_thread(standard: nn.Module, digits: Digits) -> None:
     seen = set[str]()
 

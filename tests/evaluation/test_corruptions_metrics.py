@@ -131,6 +131,7 @@ def test_verdicts_that_go_together_are_not_counted_as_independent() -> None:
     assert not apart.same_images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_images", [True, False])
 def test_the_interval_of_mce_covers(same_images: bool) -> None:
     """Images differ in how hard they are, so that verdicts on one image go together."""

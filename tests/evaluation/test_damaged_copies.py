@@ -95,6 +95,7 @@ SUMS: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", [*FILES, *SUMS])
 def test_a_damaged_copy_ends_as_if_it_had_not_been(name: str, layout: Layout, tmp_path: Path) -> None:
@@ -121,6 +122,7 @@ def test_what_is_beside_the_images_is_written_anew(name: str, tmp_path: Path) ->
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("damage", ["part", "word", "piece"])
 def test_a_damaged_unfinished_copy_goes_on(damage: str, layout: Layout, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ FINISHED: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINISHED)
 def test_a_damaged_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "run"
@@ -111,6 +112,7 @@ def test_a_damaged_run_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> 
     assert counts(read_corruptions(out)) == counts(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["answers.safetensors", "answers", "corruptions.json", "gallery.safetensors"])
 def test_files_of_another_run_are_never_believed(name: str, tmp_path: Path) -> None:
     expected = run(tmp_path / "whole")

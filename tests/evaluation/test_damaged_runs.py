@@ -171,6 +171,7 @@ def edited(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (out / "report.json").write_text(json.dumps(found, indent=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "name"),
     [*(("finished", name) for name in (*ROWS, *RESULTS)), *(("half", name) for name in list(ROWS)[::4])],
@@ -277,6 +278,7 @@ def test_a_result_without_a_manifest_is_nobodys(
     assert not (readable / "manifest.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["finished", "half"])
 @pytest.mark.parametrize(
     ("names", "refused"),

@@ -72,12 +72,14 @@ def test_a_sample_is_the_one_that_core_draws(points: type[Points], threshold: Th
     assert "seed 3" in got.data.drawn
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_examples(points: type[Points], threshold: Threshold) -> None:
     data = points(5000)
     evaluate(threshold, data, attacks=[FGSM(THREAT)], settings=QUIET)
     assert data.largest <= 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [PGD(THREAT, 5), RandomNoise(THREAT), Restarts(RandomNoise(THREAT), 3)])
 def test_the_batch_size_does_not_matter(attack: PGD, digits: Digits, standard: nn.Module) -> None:
     wide = standard.double()
@@ -92,6 +94,7 @@ def test_the_batch_size_does_not_matter(attack: PGD, digits: Digits, standard: n
     assert results[0].sizes.l2.mean == pytest.approx(results[1].sizes.l2.mean)
 
 
+@pytest.mark.slow
 def test_the_curve_falls_and_says_what_it_reused(digits: Digits, standard: nn.Module) -> None:
     budgets = [0.2, 0.05, 0.1]
     got = evaluate(standard, digits.test, attacks=[FGSM(THREAT), PGD(THREAT)], eps=budgets, n=200, settings=QUIET)

@@ -57,6 +57,7 @@ def following() -> list[object]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", GENERATORS.values(), ids=GENERATORS)
 def test_an_evaluation_draws_the_same_again(draw: Callable[[int], list[float]]) -> None:
     attacks: list[Attack] = [RandomNoise(THREAT), EOT(PGD(THREAT, 2), 3)]

@@ -33,6 +33,7 @@ FAULTS: dict[str, Attack] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", FAULTS)
 def test_a_fault_of_the_attack_is_found_by_its_own_code_alone(code: str, digits: Digits, standard: nn.Module) -> None:
     findings = diagnose(standard, digits.test, attack=FAULTS[code], n=300)
@@ -58,7 +59,7 @@ def test_more_steps_are_given_through_wrappers(digits: Digits, standard: nn.Modu
 def test_sound_models_are_left_alone(
     digits: Digits, standard: nn.Module, with_norm: nn.Module, hardened: nn.Module
 ) -> None:
-    for seed in range(5):
+    for seed in range(3):
         for model in (standard, with_norm, hardened):
             for eps in (0.02, 0.1, 0.3) if seed == 0 else (0.1,):
                 attack = PGD(ThreatModel(Linf(), eps), 40)
@@ -70,7 +71,7 @@ def test_sound_models_are_left_alone(
 @pytest.mark.parametrize("norm", [Linf(), L2()], ids=str)
 def test_a_sound_model_of_two_classes_is_left_alone(norm: Norm, digits: Digits, binary: nn.Module) -> None:
     parity = (digits.x_test, digits.y_test % 2)
-    for seed in range(5):
+    for seed in range(3):
         attack = PGD(ThreatModel(norm, 0.1 if norm == Linf() else 0.5), 40)
         assert diagnose(binary, parity, attack=attack, n=150, settings=Settings(seed=seed)) == ()
 
@@ -81,6 +82,7 @@ def test_a_sound_model_of_a_thousand_classes_and_five_photographs_is_left_alone(
     assert diagnose(models.efficientnet_lite0(), data.load("photographs"), attack=attack) == ()
 
 
+@pytest.mark.slow
 def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Module) -> None:
     attacks: dict[str, Attack] = {"noise": RandomNoise(THREAT), "weak": PGD(THREAT, 1, 0.01), "strong": PGD(THREAT, 20)}
     got = evaluate(standard, digits.test, attacks=attacks, n=150)
@@ -89,6 +91,7 @@ def test_evaluate_looks_at_its_strongest_attack(digits: Digits, standard: nn.Mod
     assert serious(weak.findings) == ["more-steps-help"]
 
 
+@pytest.mark.slow
 def test_noise_and_targets_count_only_if_there_is_nothing_else(digits: Digits, standard: nn.Module) -> None:
     wide = ThreatModel(Linf(), 0.3)
     weak = BIM(wide, 2, 0.005)
@@ -112,6 +115,7 @@ def test_the_doctor_stays_silent_where_there_is_nothing_to_probe() -> None:
     assert diagnose(model, (x, wrong), attack=FGSM(THREAT)) == ()
 
 
+@pytest.mark.slow
 def test_the_doctor_is_deterministic(digits: Digits, standard: nn.Module) -> None:
     attack = PGD(THREAT, 2, 0.01)
     before = torch.get_rng_state()

@@ -73,6 +73,7 @@ def rippled(model: nn.Module, x: Tensor) -> Tensor:
     return logits + 0.01 * (torch.sin(20 * x).flatten(1) @ weight)
 
 
+@pytest.mark.slow
 def test_what_another_start_finds_is_told_from_what_more_steps_find(digits: Digits, standard: nn.Module) -> None:
     found = diagnose(standard, digits.test, attack=Partial(PGD(THREAT, 20), share=0.5), n=200)
     assert serious(found) == ["restarts-help"]
@@ -80,10 +81,12 @@ def test_what_another_start_finds_is_told_from_what_more_steps_find(digits: Digi
     assert finding.evidence["loss_at_least"] > 0.05  # type: ignore[operator]  # a number
 
 
+@pytest.mark.slow
 def test_restarts_that_change_nothing_are_not_asked_for(digits: Digits, hardened: nn.Module) -> None:
     assert diagnose(hardened, digits.test, attack=Restarts(PGD(THREAT, 20), 2), n=200) == ()
 
 
+@pytest.mark.slow
 def test_an_unbounded_attack_that_fails_is_found(digits: Digits, standard: nn.Module) -> None:
     walled = Walled(standard, digits.x_test)
     assert serious(diagnose(walled, digits.test, attack=PGD(ThreatModel(Linf(), 0.02), 20))) == [
@@ -91,12 +94,14 @@ def test_an_unbounded_attack_that_fails_is_found(digits: Digits, standard: nn.Mo
     ]
 
 
+@pytest.mark.slow
 def test_an_attack_no_better_than_noise_is_found(digits: Digits, standard: nn.Module) -> None:
     wide = ThreatModel(Linf(), 0.15)
     for model, attack in ((standard, RandomNoise(wide)), (Faulty(standard, rippled), PGD(wide, 20))):
         assert serious(diagnose(model, digits.test, attack=attack, n=200)) == ["noise-as-good"]
 
 
+@pytest.mark.slow
 def test_a_random_search_that_beats_gradients_is_found(digits: Digits, standard: nn.Module) -> None:
     found = diagnose(standard, digits.test, attack=Partial(PGD(ThreatModel(Linf(), 0.2), 20), columns=6), n=200)
     assert serious(found) == ["square-improves"]
@@ -105,6 +110,7 @@ def test_a_random_search_that_beats_gradients_is_found(digits: Digits, standard:
     assert finding.evidence["fooled"] > 3  # type: ignore[operator]  # a number
 
 
+@pytest.mark.slow
 def test_a_recorded_stage_of_random_search_counts(digits: Digits, standard: nn.Module) -> None:
     wide = ThreatModel(Linf(), 0.15)
     suite = AutoAttack(("apgd-ce", "of mine"), (APGD(wide, 3, score=-cross_entropy), Square(wide, 100)))
@@ -132,10 +138,12 @@ def test_a_blind_attack_that_beats_a_seeing_one_is_found(
     assert sound.findings == ()
 
 
+@pytest.mark.slow
 def test_a_surrogate_is_no_danger_to_a_sound_model(digits: Digits, standard: nn.Module, with_norm: nn.Module) -> None:
     assert diagnose(standard, digits.test, attack=PGD(THREAT, 20), n=200, surrogate=with_norm) == ()
 
 
+@pytest.mark.slow
 def test_more_classes_than_the_data_has_are_a_warning(digits: Digits, standard: nn.Module) -> None:
     def padded(inner: nn.Module, x: Tensor) -> Tensor:
         return nn.functional.pad(inner(x), (0, 10), value=-20.0)

@@ -123,6 +123,7 @@ def test_there_is_no_search_twin_and_one_question(make: Callable[..., nn.Module]
     assert not greedy.wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [black_box, Session])
 def test_evaluations_and_doctor_give_arrays(make: Callable[..., nn.Module]) -> None:
     greedy = Greedy()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 THREAT = ThreatModel(Linf(), 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [FGSM(THREAT), Targeted(PGD(THREAT, 10), "next")])
 @pytest.mark.parametrize("kept", ["all", "gallery"])
 def test_pictures_are_those_of_the_rows(

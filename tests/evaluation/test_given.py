@@ -49,6 +49,7 @@ class Silent(Dataset[tuple[Tensor, int]]):
         return X[range(12)[index]], self.hidden[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -90,6 +91,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_photographs_of_all_sizes_are_framed_as_the_model_was_published(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = timm.create_model("test_resnet", num_classes=3).eval()

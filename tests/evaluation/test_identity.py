@@ -90,6 +90,7 @@ class Remembers(nn.Module):
         self.note = cast("dict[str, list[float]]", state)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch, that its own quantization will move
 @pytest.mark.parametrize("make", [static, dynamic, in_graph, Sparse, Remembers])
 def test_models_of_every_kind_are_told_apart_by_their_state(make: Callable[[float], nn.Module]) -> None:
@@ -98,6 +99,7 @@ def test_models_of_every_kind_are_told_apart_by_their_state(make: Callable[[floa
     assert one.sha256 != other.sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")], ids=["dp", "compiled"])
 def test_a_wrapped_model_is_the_same_model(wrap: Callable[[nn.Module], nn.Module]) -> None:
     with warnings.catch_warnings():

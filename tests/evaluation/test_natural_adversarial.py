@@ -62,6 +62,7 @@ def test_the_area_is_by_the_confidence_of_the_protocol() -> None:
     assert found.masked.aurra.value == pytest.approx((1 + 1 + 2 / 3 + 3 / 4) / 4)
 
 
+@pytest.mark.slow
 def test_batches_make_no_difference_and_the_model_is_left_alone() -> None:
     model = Written().train()
     whole, cut = (natural_adversarial(model, FEW, among=[0, 1, 2], settings=Settings(batch_size=b)) for b in (8, 1))

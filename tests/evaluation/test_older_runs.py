@@ -84,6 +84,7 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "name"),
     [*(("half", name) for name in DAMAGES), *(("finished", name) for name in (*DAMAGES, "another report"))],

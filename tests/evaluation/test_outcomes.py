@@ -138,6 +138,7 @@ def test_the_gallery_names_the_files(folder: Path, tmp_path: Path) -> None:
         assert dict(reader.all("SELECT id, name FROM files")) == dict(enumerate(LEVELS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"), [("eps", [[0.07, 0.15], [0.3]]), ("parts", []), ("attacks", []), ("eps", [[]]), ("parts", [[]])]
 )

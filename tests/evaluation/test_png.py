@@ -44,6 +44,7 @@ def by_pillow(path: Path) -> Tensor:
     return torch.from_numpy(np.atleast_3d(array).transpose(2, 0, 1).copy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("threat", [ThreatModel(Linf(), 6 / 255), ThreatModel(L2(), 0.3)], ids=repr)
 def test_8_bit_adversarial_images_fool_after_saving_and_others_often_do_not(
