@@ -96,6 +96,7 @@ def labelled(model: nn.Module, count: int, seed: int = 0) -> tuple[Tensor, Tenso
         return x, model(x).argmax(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", [cross_entropy, dlr, margin], ids=repr)
 @pytest.mark.parametrize(("norm", "dual"), [(Linf(), 1), (L2(), 2), (L1(), torch.inf)], ids=lambda part: str(part))
 def test_reaches_the_dual_norm_on_a_linear_model(norm: Norm, dual: float, score: Score) -> None:

@@ -53,6 +53,7 @@ def _inputs() -> Tensor:
     return torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", _SPOILERS)
 def test_what_a_model_writes_over_uncounted_is_neither_the_input_nor_the_search(
     spoil: Callable[[Tensor], object],
@@ -124,6 +125,7 @@ def test_a_model_that_leaves_gradients_switched_off_is_climbed_all_the_same() ->
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.slow
 def test_the_callers_own_modes_decide_nothing() -> None:
     model, x = _Linear(lambda _: None).eval(), _inputs()
     y = model(x).argmax(dim=1)

@@ -114,6 +114,7 @@ def test_without_bounds_the_distance_is_the_rise_over_the_dual_norm(norm: Norm) 
     assert torch.allclose(norm.size(change), rise.abs() / dual(norm).size(slope))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 @pytest.mark.parametrize("kind", [FAB, FABT])
@@ -139,6 +140,7 @@ def test_more_steps_never_lose_a_smaller_perturbation() -> None:
     assert (found[-1] < found[0]).sum() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 @pytest.mark.parametrize("kind", [FAB, FABT])
 def test_succeeds_where_the_budget_is_enough(kind: type[FAB] | type[FABT], norm: Norm) -> None:

@@ -137,6 +137,7 @@ def fraction_of_the_best_gain(attack: Attack, model: nn.Sequential, x: Tensor, t
     return fraction
 
 
+@pytest.mark.slow
 @every_norm
 @pytest.mark.parametrize("score", [cross_entropy, dlr, margin, None], ids=repr)
 def test_auto_pgd_reaches_the_largest_margin(norm: Norm, score: Score | None) -> None:
@@ -148,6 +149,7 @@ def test_auto_pgd_reaches_the_largest_margin(norm: Norm, score: Score | None) ->
     assert fraction.mean() > {"Linf": 1 - 1e-9, "L2": 0.995, "L1": 0.98}[str(norm)]
 
 
+@pytest.mark.slow
 @every_norm
 def test_random_search_comes_near_the_largest_margin(norm: Norm) -> None:
     """The windows of L2 and L1 are never smaller than three by three."""
@@ -156,6 +158,7 @@ def test_random_search_comes_near_the_largest_margin(norm: Norm) -> None:
     assert fraction.min() > {"Linf": 1 - 1e-9, "L2": 0.6, "L1": 0.65}[str(norm)]
 
 
+@pytest.mark.slow
 @every_norm
 def test_fab_finds_the_smallest_perturbation_within_bounds(norm: Norm) -> None:
     """The untargeted form goes for the class that is nearest without bounds, not always the nearest within."""
@@ -186,6 +189,7 @@ def between(sizes: Tensor) -> float:
     return math.sqrt(float(order[widest] * order[widest + 1]))
 
 
+@pytest.mark.slow
 @every_norm
 @pytest.mark.parametrize("classes", [2, 3, 6])
 @pytest.mark.parametrize("make", [suite, FABT, APGDT], ids=["suite", "FABT", "APGDT"])

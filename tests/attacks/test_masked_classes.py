@@ -31,6 +31,7 @@ def masked(few: nn.Module, places: list[int], mask: float = -torch.inf) -> Calla
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", PLACES)
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 @pytest.mark.parametrize("version", ["standard", "plus", "rand"])
@@ -44,6 +45,7 @@ def test_suites_break_a_masked_model_like_the_model_of_its_classes(version: Vers
     assert fooled >= 3
 
 
+@pytest.mark.slow
 @MASKS
 def test_every_objective_climbs_on_a_masked_model(mask: float) -> None:
     few = network(2, 12)

@@ -57,6 +57,7 @@ def impatient(attack: Attack) -> Attack:
     return replace(attack, **short)  # type: ignore[type-var,return-value,unused-ignore]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 4, 6), (2, 9), (7,)], ids=["picture", "signal", "row"])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("norm", NORMS, ids=str)
@@ -106,6 +107,7 @@ def test_gradients_of_cross_entropy_underflow_and_fgsm_does_not_move(steep: tupl
     assert (model(FGSM(threat, score=margin)(model, x, y)).argmax(1) != y).float().mean() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 def test_where_cross_entropy_underflows_the_others_find_what_there_is(
     norm: Norm, steep: tuple[nn.Module, Tensor, Tensor]

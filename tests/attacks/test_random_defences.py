@@ -118,6 +118,7 @@ DEFENCES: dict[str, Callable[[], nn.Module]] = {
 ATTACKS = [EOT(PGD(THREAT, 8), 16), EOT(APGD(THREAT, 10), 16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=["pgd", "apgd"])
 @pytest.mark.parametrize("make", DEFENCES.values(), ids=DEFENCES)
 def test_every_pass_is_fooled(make: Callable[[], nn.Module], attack: Attack) -> None:

@@ -104,6 +104,7 @@ def test_reaches_the_corner_of_an_linf_ball_on_a_linear_model() -> None:
     assert torch.allclose(x_adv, x + 0.1 * slope.sign())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "dual"), [(L2(), 2), (L1(), torch.inf)], ids=str)
 def test_comes_near_the_optimum_of_other_balls_on_a_linear_model(norm: Norm, dual: float) -> None:
     model, x = Weighted((1, 5, 5)), rand(4, 1, 5, 5) * 0.2 + 0.4

@@ -88,6 +88,7 @@ def test_levels_are_what_a_loader_makes_of_a_file(dtype: torch.dtype) -> None:
     assert levels((0.0, 255.0), torch.empty(0)).tolist() == list(range(256))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("norm", NORMS, ids=str)
 @pytest.mark.parametrize("shape", [(1, 6, 8), (3, 5, 5), (12,)], ids=str)

@@ -163,6 +163,7 @@ class Residual(nn.Module):
         return cast("Tensor", self.head(self.act(both).mean(dim=(2, 3))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

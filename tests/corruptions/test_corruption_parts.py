@@ -176,6 +176,7 @@ def test_the_two_published_codes_of_coarse_pixels_differ_where_an_edge_goes_thro
     assert all(same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_files_are_those_of_pillow_on_any_number_of_threads(channels: int) -> None:
     x, threads = eight_bits(3, channels, 19, 33), torch.get_num_threads()

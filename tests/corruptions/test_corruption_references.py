@@ -102,6 +102,7 @@ def test_fed_with_the_same_draws_one_level_of_the_original_picture(
     assert away.mean() < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("severity", [1, 3, 5])
 @pytest.mark.parametrize("name", sorted(STATISTICS))
 def test_over_twenty_seeds_the_statistics_of_the_original(

@@ -83,6 +83,7 @@ CASES: list[tuple[Variant, tuple[int, int], Callable[..., Layer]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "size", "procedure"), CASES)
 @pytest.mark.parametrize("angle", [-134.0, -100.0, -91.0, -80.0, -60.0, -46.0])
 def test_the_whole_picture_is_one_level_of_the_published_procedure(

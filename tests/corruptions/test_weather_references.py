@@ -122,6 +122,7 @@ def test_frost_blends_as_the_original(picture: Callable[[str], Tensor], severity
     assert away.mean() < 0.03  # sums of sevenths that are whole levels
 
 
+@pytest.mark.slow
 def test_synthetic_frost_has_the_statistics_of_the_photographs(picture: Callable[[str], Tensor]) -> None:
     similarity = pytest.importorskip("skimage.metrics").structural_similarity
     stored = json.loads((REFERENCE / "stats_frost.json").read_text())

@@ -101,6 +101,7 @@ def test_other_files_are_no_idx_files(raw: bytes, message: str) -> None:
         parse_idx(raw)
 
 
+@pytest.mark.slow
 def test_digits_are_divided_without_overlap() -> None:
     train, test, whole = (digits(split) for split in ("train", "test", "all"))
     assert (len(train), len(test), len(whole)) == (1438, 359, 1797)

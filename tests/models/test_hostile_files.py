@@ -332,6 +332,7 @@ def test_a_wrapped_model_is_saved_as_the_model(tmp_path: Path, wrap: Callable[[n
     assert all(torch.equal(value, found.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shallow-cnn", "batchnorm-cnn", "patch-mixer", "residual-cnn", "test_byobnet"])
 def test_missing_sizes_come_from_the_weights(tmp_path: Path, name: str) -> None:
     model = load(name, classes=7, channels=2, size=64, seed=3)

@@ -30,6 +30,7 @@ def _side_after_stem(model: nn.Module, size: int) -> int:
     return seen[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side"),
     [
@@ -49,6 +50,7 @@ def test_small_images_keep_their_size_once_the_stride_is_given(name: str, side: 
         assert model(torch.rand(2, channels, 28, 28)).shape == (2, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*B, *LITE])
 def test_width_one_is_the_published_network(name: str) -> None:
     with torch.device("meta"):
@@ -75,6 +77,7 @@ def test_a_plain_timm_network_loads_the_weights_and_gives_the_same_logits() -> N
         assert torch.equal(plain(normalise(GREY)), model(GREY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["timm:efficientnet_b0,stride=1,width=0.25,dropout=0.5,drop_path=0.2", "resnet18,stride=1"]
 )

@@ -102,6 +102,7 @@ def test_a_norm_by_itself_and_one_with_two_names_are_split_once() -> None:
     assert plain[0] is plain[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_100"])
 def test_a_plain_timm_model_loads_exported_weights_and_gives_the_same_logits(name: str) -> None:
     kind = cast("dict[str, Any]", {"num_classes": 5})

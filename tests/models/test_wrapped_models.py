@@ -40,6 +40,7 @@ def net() -> nn.Module:
     return load("residual-cnn", classes=3, seed=2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:ReLU is called")
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("change", CHANGES)

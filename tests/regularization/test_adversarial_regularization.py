@@ -45,6 +45,7 @@ def stepped(recipe: AdversarialRegularization, model: nn.Module, given: Batch) -
     return metrics, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [L2(), L1(), Linf()], ids=str)
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("target", ["true", "second", "random"])

@@ -73,6 +73,7 @@ def drawn(path: Path) -> tuple[Outline, str]:
     return page, page.text.replace("\u202f", " ").replace("\u2212", "-")
 
 
+@pytest.mark.slow
 def test_one_model_shows_what_was_recorded(
     two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def path_text(directory: Path) -> str:
     return (directory / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_corruptions_and_attacks_of_the_same_weights_are_in_one_table(
     two: tuple[CorruptionEvaluation, CorruptionEvaluation], tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def data(shape: tuple[int, ...]) -> tuple[nn.Module, Tensor, Tensor]:
     return model, x, y
 
 
+@pytest.mark.slow
 @every_shape
 def test_is_measured_and_reported(shape: tuple[int, ...], tmp_path: Path) -> None:
     model, x, y = data(shape)
@@ -50,6 +51,7 @@ def test_is_measured_and_reported(shape: tuple[int, ...], tmp_path: Path) -> Non
     inspect_inputs(model, (x, y), THREAT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 6, 5), (5, 5)], ids=str)
 @pytest.mark.parametrize("bounds", [EVERYWHERE, (0.0, math.inf), (-3.0, 3.0), (0.0, 255.0)], ids=str)
 def test_pictures_use_the_range_of_the_inputs(
@@ -82,6 +84,7 @@ def trained(model: nn.Module, recipe: Recipe, x: Tensor, y: Tensor) -> None:
     training.fit(model, recipe, examples((x, y)), training.Settings(epochs=1, batch_size=8, optimizer=training.sgd()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", REFUSING)
 @pytest.mark.parametrize("shape", NO_IMAGES, ids=str)
 def test_functions_for_images_refuse_other_shapes(room: str, shape: tuple[int, ...], tmp_path: Path) -> None:
@@ -108,6 +111,7 @@ def test_own_corruptions_may_be_of_other_inputs() -> None:
     assert {cell.corruption for cell in found.cells if cell.corruption} == {"louder"}
 
 
+@pytest.mark.slow
 @every_shape
 @pytest.mark.parametrize(
     "recipe",

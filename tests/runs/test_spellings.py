@@ -120,10 +120,12 @@ def stale() -> list[str]:
     return wrong + [f"{owner}.{name}" for owner, name in fields if name not in known.get(owner, ())]
 
 
+@pytest.mark.slow
 def test_every_entry_names_one_class_and_its_field() -> None:
     assert stale() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "entries", "expected"),
     [

@@ -20,6 +20,7 @@ def coverage(n: int, only_a: float, only_b: float, level: float) -> float:
     return covered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("only_a", "only_b"), [(0.05, 0.05), (0.1, 0.2), (0.02, 0.3), (0.3, 0.3), (0.4, 0.1), (0.0, 0.1), (0.02, 0.05)]
 )
