@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,3 +185,48 @@ def test_costly_constraints_stand_last() -> None:
         made = recipe(name, given=dict.fromkeys([*spec.needs, "glove", "minilm"]) | {"masked-model": (None, None)})
         costly = [isinstance(one, Costly) for one in made.constraints]
         assert costly == sorted(costly)
+
+
+def letters(texts: Sequence[str]) -> NDArray[np.float64]:
+    """A sentence encoder that counts letters."""
+    return np.array([[1.0, *(text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz")] for text in texts])
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """A small masked model that has learnt three sentences."""
+    pytest.importorskip("transformers")
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+    lines = [one.lower() for one in SENTENCES]
+    words = sorted({word for line in lines for word in words_of(line)} | {",", ".", ";"})
+    path = tmp_path_factory.mktemp("masked") / "vocab.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    tokenizer = BertTokenizer(str(path))
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = BertForMaskedLM(BertConfig(vocab_size=len(words) + 5, intermediate_size=64, **sizes))
+    ids = tokenizer(lines, padding=True, return_tensors="pt")["input_ids"]
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(40):
+        hidden = ids.masked_fill((torch.rand(ids.shape) < 0.2) & (ids > 4), 4)
+        loss = model(input_ids=hidden, labels=ids.masked_fill(ids == 0, -100)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.train(mode=False)
+    return model, tokenizer
+
+
+@pytest.mark.parametrize("name", ["bae+minilm", "bert-attack+minilm", "clare+minilm"])
+def test_a_masked_model_that_is_given_attacks(name: str, masked: tuple[Any, Any]) -> None:
+    given = {"masked-model": masked, "minilm": letters, "tagger": lambda texts: [["X"] * len(one) for one in texts]}
+    made = recipe(name, given=given)
+    labels = [int(one) for one in predict(SENTENCES).argmax(1)]
+    found = attack(VICTIM, SENTENCES, labels, made, settings=SHORT)
+    assert any(one.status == "successful" for one in found)
+    known = {*masked[1].get_vocab()}
+    assert all(word.lower() in known for one in found for _, word in one.edits if word and "attack" not in name)
+    assert attack(VICTIM, SENTENCES[1:], labels[1:], made, ids=[1, 2], settings=SHORT) == found[1:]
+    assert all(isinstance(one.adversarial, str) for one in attack(VICTIM, ODD, [1] * len(ODD), made, settings=SHORT))
