@@ -65,7 +65,7 @@ def test_padding_to_the_longest_of_a_batch_is_found() -> None:
     faults = padding_faults(found, TEXTS)
     longest = 3
     assert longest not in faults.rows
-    assert {0, 4} <= set(faults.rows)
+    assert 2 in faults.rows
     change = np.abs(found.predict(TEXTS) - np.concatenate([found.predict([text]) for text in TEXTS])).max(1)
     assert faults.largest == pytest.approx(change.max())
     assert faults.rows == tuple(np.flatnonzero(change > faults.tolerance).tolist())
@@ -101,7 +101,5 @@ def test_a_rounded_difference_is_no_fault() -> None:
         return torch.tensor([[0.5 - noise, 0.5 + noise]] * len(texts))
 
     assert not padding_faults(victim(function), TEXTS)
-    worse = victim(
-        lambda texts: torch.tensor([[0.5 - 0.01 * (len(texts) < 2), 0.5 + 0.01 * (len(texts) < 2)]] * len(texts))
-    )
+    worse = victim(lambda texts: torch.tensor([[0.5 - 0.01 / len(texts), 0.5 + 0.01 / len(texts)]] * len(texts)))
     assert len(padding_faults(worse, TEXTS)) == 6

@@ -54,7 +54,7 @@ from robustlab.text.transformations import (
     Synonyms,
 )
 from robustlab.text.vectors import Vectors, vectors_in
-from robustlab.text.victims import Victim, WordGradients, victim
+from robustlab.text.victims import PaddingFaults, Victim, WordGradients, beyond, padding_faults, victim
 from robustlab.text.wordnet import WordNet, wordnet_in
 from robustlab.text.words import Words, cut
 
@@ -63,10 +63,10 @@ __all__ = [
     "DeleteCharacter", "DeleteWord", "Driver", "EditDistance", "ErasedCharacters", "Expand", "Genetic",
     "GradientSwaps", "Greedy", "GreedyCoordinate", "Homoglyphs", "InsertCharacter", "InvisibleCharacters",
     "KeepOpinion", "KeepPrediction", "KeyboardNeighbours", "Likelihood", "MaskedModel", "MeanVector", "MinLength",
-    "MostChanged", "Neighbours", "NoRepeat", "OneOf", "OpinionWords", "PartOfSpeech", "RecipeRow", "RecipeSpec",
-    "Reorderings", "Scored", "SentenceEncoder", "Similarity", "Speller", "Spent", "StopWords",
+    "MostChanged", "Neighbours", "NoRepeat", "OneOf", "OpinionWords", "PaddingFaults", "PartOfSpeech", "RecipeRow",
+    "RecipeSpec", "Reorderings", "Scored", "SentenceEncoder", "Similarity", "Speller", "Spent", "StopWords",
     "SubstituteCharacter", "SwapNeighbours", "Swarm", "Synonyms", "Tagger", "Targeted", "Task", "TextOutcome",
     "TextRecipe", "Untargeted", "Vectors", "Victim", "WordCosine", "WordDistance", "WordEdits", "WordGradients",
-    "WordNet", "WordTable", "Words", "attack", "cut", "encoder_in", "minilm_bound", "opinion_words_in", "recipe",
-    "recipe_table", "stop_words", "tagger_in", "vectors_in", "victim", "wordnet_in",
+    "WordNet", "WordTable", "Words", "attack", "beyond", "cut", "encoder_in", "minilm_bound", "opinion_words_in",
+    "padding_faults", "recipe", "recipe_table", "stop_words", "tagger_in", "vectors_in", "victim", "wordnet_in",
 ]  # fmt: skip
