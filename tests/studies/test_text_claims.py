@@ -18,10 +18,13 @@ from robustlab.models import TfidfClassifier, WordCNN
 from robustlab.runs import Progress
 from robustlab.studies import CLAIMS, Arm, Budget, Effect, Term, reproduce
 from robustlab.studies.claim_engine import lab as labs
+from robustlab.studies.claim_engine import texts
 from robustlab.studies.claim_engine.lab import Lab
 from robustlab.studies.claim_engine.text_measures import UnderTextAttacks, VocabularyOfTypos
 from robustlab.studies.claim_engine.texts import AgainstAttack, TextAttack, TextNetwork, Tfidf, some
 from robustlab.text import Greedy
+from robustlab.text.constraints import WordCosine
+from robustlab.text.vectors import Vectors
 from robustlab.training import AdversarialTexts, adamw
 
 GOOD, BAD = ("good", "great", "fine", "warm"), ("bad", "dull", "poor", "cold")
@@ -53,11 +56,11 @@ class Keyword(nn.Module):
         return np.stack([1 - positive, positive], axis=1)
 
 
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *texts: tuple[str, int]) -> Lab:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *given: tuple[str, int]) -> Lab:
     """A lab whose test sentences are these."""
-    labels = np.array([label for _, label in texts])
-    given = Sentences(tuple(text for text, _ in texts), labels, np.arange(len(texts)), ("no", "yes"))
-    monkeypatch.setattr(labs, "_read", lambda split: given)  # noqa: ARG005 -- all splits alike
+    labels = np.array([label for _, label in given])
+    sentences = Sentences(tuple(text for text, _ in given), labels, np.arange(len(given)), ("no", "yes"))
+    monkeypatch.setattr(labs, "_read", lambda split: sentences)  # noqa: ARG005 -- all splits alike
     return Lab(tmp_path, 0, device="cpu")
 
 
@@ -135,6 +138,24 @@ def test_adversarial_training_is_planned_for_the_sentences_and_epochs(
     examples = network.examples(network.fresh(lab), lab)
     y = examples.batch(torch.arange(len(examples))).y
     assert y.tolist() == recipe.sentences.labels.tolist(), "rows of both are the same texts"
+
+
+def test_networks_are_trained_against_an_attack(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, 0, device="cpu")
+    plain = replace(SMALL, epochs=2)
+    hardened = replace(plain, recipe=AgainstAttack(TextAttack("typo-delete", Greedy("gradient")), fraction=1.0))
+    one, other = lab.trained(plain).last, lab.trained(hardened).last
+    assert isinstance(one, WordCNN)
+    assert isinstance(other, WordCNN)
+    assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_new_words_must_be_near_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Vectors(("good", "god", "bad"), np.array([[1, 0], [1, 0.1], [-1, 0]], dtype=np.float32))
+    monkeypatch.setattr(texts, "vectors", lambda name: near)  # noqa: ARG005 -- there is one
+    rule = TextAttack("typo-delete", cosine=0.5).made().constraints[-1]
+    assert isinstance(rule, WordCosine)
+    assert [rule.allows("good", new) for new in ("god", "bad", "goo")] == [True, False, False]
 
 
 def test_word_counts_are_fitted_without_the_loop(tmp_path: Path) -> None:
