@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import lzma
 import sys
 import tarfile
 import threading
@@ -58,7 +60,35 @@ def test_archives_inside_archives_are_read(tmp_path: Path) -> None:
     assert fetch([FILE], source) == [CONTENT]
 
 
-@pytest.mark.parametrize("damage", [b"", b"no archive", zipped({FILE.name: CONTENT})[:-30], tarred({"a": b"b"})[:40]])
+def debian(files: bytes) -> bytes:
+    parts = {b"debian-binary": b"2.0\n", b"control.tar.gz": tarred({"control": b"x"}), b"data.tar.xz": files}
+    packed = b"!<arch>\n"
+    for name, content in parts.items():
+        head = name.ljust(16) + b"0".ljust(12) + b"0".ljust(6) + b"0".ljust(6) + b"100644".ljust(8)
+        packed += head + str(len(content)).encode().ljust(10) + b"`\n" + content + b"\n" * (len(content) % 2)
+    return packed
+
+
+def test_a_debian_package_is_read_without_debian(tmp_path: Path) -> None:
+    for extra in ("", "longer"):
+        files = lzma.compress(gzip.decompress(tarred({f"./usr/share/{FILE.name}": CONTENT, extra or "odd": b"1"})))
+        (tmp_path / "made.deb").write_bytes(debian(files))
+        assert fetch([FILE], Inside(Folder(tmp_path), "made.deb", "usr/share")) == [CONTENT]
+        assert fetch([FILE], Inside(Folder(tmp_path), "made.deb", None)) == [CONTENT]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_files_are_found_in_any_folder_by_their_whole_name(tmp_path: Path, pack: type) -> None:
+    (tmp_path / "all.bin").write_bytes(pack({"deep/otherwords/list.txt": b"no", f"deep/{FILE.name}": CONTENT}))
+    assert fetch([FILE], Inside(Folder(tmp_path), "all.bin", None)) == [CONTENT]
+    with pytest.raises(DataError, match=r"ist\.txt is not in all\.bin"):
+        fetch([PublishedFile("ist.txt", "")], Inside(Folder(tmp_path), "all.bin", None))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"no archive", zipped({FILE.name: CONTENT})[:-30], tarred({"a": b"b"})[:40], b"!<arch>\n", debian(b"x")],
+)
 def test_a_damaged_archive_is_one_sentence(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "all.bin").write_bytes(damage)
     with pytest.raises(DataError, match=r"all\.bin is damaged or no archive|is not in all\.bin"):

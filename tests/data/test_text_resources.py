@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -66,6 +67,15 @@ def test_the_users_folder_comes_first(tmp_path: Path, way: str) -> None:
     root = tmp_path / "root"
     place = text_resource("made", root=root, folder=own if way == "folder" else None, fetch=False)
     assert place == root / "text" / "made"
+    assert contents(place) == CONTENT
+
+
+@pytest.mark.usefixtures("made")
+def test_an_archive_of_the_users_does_as_well(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "made.whl", "w") as archive:
+        for name, raw in CONTENT.items():
+            archive.writestr(f"made/data/{name}", raw)
+    place = text_resource("made", root=tmp_path / "cache", folder=tmp_path / "made.whl", fetch=False)
     assert contents(place) == CONTENT
 
 

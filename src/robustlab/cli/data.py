@@ -20,7 +20,11 @@ def data(
         bool, typer.Option("--text", help="Files that attacks on texts need: list them, or fetch one or all by NAME.")
     ] = False,
     place: Annotated[
-        Path | None, typer.Option("--from", help="With --text: folder of yours that has the files of NAME.")
+        Path | None,
+        typer.Option(
+            "--from",
+            help="With --text: folder of yours with the files of NAME, or an archive: wheel, Debian package, zip, tar.",
+        ),
     ] = None,
     json: o.Json = False,
 ) -> None:

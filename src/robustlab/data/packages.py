@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import sys
 import tarfile
@@ -20,6 +21,8 @@ from robustlab.core.errors import DataError
 from robustlab.data.sources import Folder, Reader, Source, run
 from robustlab.runs.progress import Progress, Report
 
+_DEBIAN = b"!<arch>\n"
+"""Beginning of a Debian package."""
 _SECONDS = 1800.0
 """Longest time for a download by pip."""
 
@@ -98,17 +101,17 @@ def _name(requirement: str) -> str:
 
 @dataclass(frozen=True)
 class Inside:
-    """Files of an archive (zip, wheel, tar) that another source has.
+    """Files of an archive (zip, wheel, tar, Debian package) that another source has.
 
     Args:
         source: has the archive.
         archive: its name there.
-        folder: place of the files inside it.
+        folder: place of the files inside it; None: any.
     """
 
     source: Source
     archive: str
-    folder: str = ""
+    folder: str | None = ""
 
     def __str__(self) -> str:
         return f"{self.source}, {self.archive}"
@@ -120,7 +123,7 @@ class Inside:
             self.source.opened(progress) as outer,
             _archive(self.archive, outer(self.archive)) as read,
         ):
-            yield lambda name: read(str(PurePosixPath(self.folder, name)))
+            yield lambda name: read(f"*/{name}" if self.folder is None else str(PurePosixPath(self.folder, name)))
 
 
 @contextmanager
@@ -134,18 +137,33 @@ def _archive(name: str, content: bytes) -> Iterator[Reader]:
             with zipfile.ZipFile(io.BytesIO(content)) as zipped:
                 yield lambda member: _member(name, member, zipped)
         else:
-            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            with tarfile.open(fileobj=io.BytesIO(_files_of_debian(content))) as tar:
                 yield lambda member: _member(name, member, tar)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise DataError(f"{name} is damaged or no archive ({error})") from error
 
 
+def _files_of_debian(content: bytes) -> bytes:
+    """The archive of files inside a Debian package; anything else as it is."""
+    at = len(_DEBIAN)
+    while content.startswith(_DEBIAN) and content[at + 48 : at + 58].strip().isdigit():
+        size = int(content[at + 48 : at + 58])
+        if content.startswith(b"data.tar", at):
+            return content[at + 60 : at + 60 + size]
+        at += 60 + size + size % 2
+    return content
+
+
 def _member(name: str, member: str, archive: Any) -> bytes:  # noqa: ANN401 -- zip or tar
+    """One file of an archive; ``*/`` before its name: in any folder."""
     zipped = isinstance(archive, zipfile.ZipFile)
     names: list[str] = archive.namelist() if zipped else archive.getnames()
-    there = next((one for one in names if one.removeprefix("./") == member), None)
-    if there is None:
-        raise DataError(f"{member} is not in {name}")
-    with archive.open(there) if zipped else archive.extractfile(there) as found:
+    plain = {one.removeprefix("./"): one for one in names}
+    anywhere = next((one for one in plain if f"/{one}".endswith(member.removeprefix("*"))), "")
+    there = plain.get(anywhere if member.startswith("*/") else member)
+    found = None if there is None else archive.open(there) if zipped else archive.extractfile(there)
+    if found is None:
+        raise DataError(f"{member.removeprefix('*/')} is not in {name}")
+    with found:
         content: bytes = found.read()
     return content

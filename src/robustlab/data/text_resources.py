@@ -17,7 +17,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.data.cache import home, locked
-from robustlab.data.packages import Installed
+from robustlab.data.packages import Inside, Installed
 from robustlab.data.sources import Folder, PublishedFile, Source, first_that_works
 from robustlab.runs.files import sha256_of, write_bytes
 from robustlab.runs.progress import Report
@@ -99,7 +99,7 @@ def text_resource(
     Args:
         name: "movie-sentences", "glove", "minilm", "wordnet", "vader", "tagger", "stop-words".
         root: folder of the cache; None: ``$ROBUSTLAB_HOME`` or the platform's.
-        folder: the user's own folder with the files, tried before all other places.
+        folder: the user's own folder with the files, or an archive of them, tried before all other places.
         fetch: False: look on this machine only.
         progress: is informed of downloads.
 
@@ -117,7 +117,7 @@ def text_resource(
         raise DataError(f"{place} does not have the published files of {name!r}: install robustlab again")
     sources = [*_folders(root, folder, name), *resource.sources(place / _PARTS)]
     if not fetch:
-        sources = [source for source in sources if isinstance(source, Folder | Installed)]
+        sources = [source for source in sources if _is_near(source)]
     with locked(place):
         # Another process may have fetched it while this one waited.
         if missing := _missing(resource, place):
@@ -147,10 +147,20 @@ def _place(name: str, root: Path | None) -> Path:
 
 def _folders(root: str | Path | None, folder: str | Path | None, name: str) -> list[Source]:
     """Folders of the user's that may have the files."""
-    own = [Path(folder)] if folder else []
+    own: list[Source] = [_own(Path(folder).expanduser())] if folder else []
     if root:
-        own += [Path(root), Path(root, name)]
-    return [Folder(place) for place in own]
+        own += [Folder(Path(root)), Folder(Path(root, name))]
+    return own
+
+
+def _own(place: Path) -> Source:
+    """A folder, or an archive such as a wheel or a Debian package."""
+    return Inside(Folder(place.parent), place.name, None) if place.is_file() else Folder(place)
+
+
+def _is_near(source: Source) -> bool:
+    """True for a source on this machine."""
+    return isinstance(source.source if isinstance(source, Inside) else source, Folder | Installed)
 
 
 def _missing(resource: TextResource, place: Path) -> list[PublishedFile]:
