@@ -19,6 +19,7 @@ Command = Callable[..., Any]
 SMALL = ("--data", "digits", "--limit", "60", "--batch-size", "30", "--epochs", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "more"), [("advprop", ("--eps", "1/255,8/255")), ("fast-advprop", ())])
 def test_checkpoints_have_auxiliary_norms_and_the_model_has_none(
     command: Command, place: Path, recipe: str, more: tuple[str, ...]

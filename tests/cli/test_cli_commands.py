@@ -157,6 +157,7 @@ def test_train_then_evaluate_the_directory_it_wrote(command: Command, place: Pat
     assert command("evaluate", "net", *SMALL, "--attack", "fgsm", "--out", "measured", "--force").code == 0
 
 
+@pytest.mark.slow
 def test_attack_writes_what_it_made_within_the_budget(command: Command, place: Path) -> None:
     done = command("attack", "tiny:means", "--data", "digits", "--ids", "3,5", "--eps", "25/255", "--out", "made")
     assert done.code == 0, done.err

@@ -97,6 +97,7 @@ def _trained(name: str, step_size: float | None) -> Tensor:
     return torch.cat([value.flatten() for value in model.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_STEP_SIZE)
 def test_the_usual_step_size_is_the_one_in_words(name: str) -> None:
     typed = FRACTIONS[usual_words(name)] * EPS

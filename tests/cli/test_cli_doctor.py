@@ -33,6 +33,7 @@ def _faulty(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "faulty", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "code"), [("hot", "saturated-softmax"), ("bits", "shattered-gradients")])
 def test_strict_fails_on_what_the_doctor_finds(model: str, code: str, command: Command) -> None:
     done = command("doctor", f"faulty:{model}", *WORDS, "--strict")

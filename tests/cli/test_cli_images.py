@@ -48,6 +48,7 @@ def network() -> object:
     return load("shallow-cnn", classes=2, channels=3, size=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "framing"),
     [
@@ -78,6 +79,7 @@ def trained(photos: Path, out: Path, *command: str) -> Path:
     return out / "model.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -138,6 +140,7 @@ def test_every_command_on_images_resizes_in_the_same_words(
     assert seen == [Images(16, "squash", "nearest", photos)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["4", "6", "1000"])
 def test_a_limit_is_the_most_that_is_drawn(photos: Path, tmp_path: Path, limit: str) -> None:
     found = evaluated(photos, tmp_path / "run", "--limit", limit, "--size", "16")
