@@ -213,6 +213,23 @@ def test_labels_in_another_order_are_found() -> None:
     assert by_code(found)["near-chance"] == "serious"
 
 
+def test_labels_are_numbered_as_the_victims_classes_by_name() -> None:
+    texts, labels = sentences(120)
+    other = TextData(texts, [1 - label for label in labels], classes=("Better", "worse"))
+    found = evaluate_text(VICTIM, other, recipes=[GREEDY], settings=QUIET)
+    same = evaluate_text(VICTIM, (texts, labels), recipes=[GREEDY], settings=QUIET)
+    assert found.clean.accuracy == same.clean.accuracy
+    assert found.data.classes == ("worse", "better")
+    assert by_code(found) == {}
+
+
+def test_classes_of_other_names_are_found() -> None:
+    texts, labels = sentences(120)
+    found = evaluate_text(VICTIM, TextData(texts, labels, classes=("neg", "pos")), recipes=[GREEDY], settings=QUIET)
+    assert by_code(found) == {"class-names-differ": "warning"}
+    assert found.data.classes == ("neg", "pos")
+
+
 def test_texts_that_are_cut_are_found() -> None:
     found = fault(sums, limit=5, lengths=lambda texts: [len(text.split()) for text in texts])
     assert by_code(found)["words-unseen"] == "warning"

@@ -14,7 +14,7 @@ from robustlab.evaluation.distributed import home_of
 from robustlab.evaluation.plan import drawn
 from robustlab.evaluation.store import opened
 from robustlab.evaluation.text.findings import check_labels, inspect
-from robustlab.evaluation.text.given import as_text_data
+from robustlab.evaluation.text.given import aligned, as_text_data
 from robustlab.evaluation.text.instruments import instruments, recipes_of
 from robustlab.evaluation.text.manifest import create_or_resume_texts, describe
 from robustlab.evaluation.text.plan import TextSettings, planned
@@ -36,7 +36,8 @@ def evaluate_text(
 ) -> TextEvaluation:
     """Measures how robust a classifier of texts is, and how far the measurement can be trusted.
 
-    Texts that the victim gets wrong are skipped. All recipes share the memory of scored texts.
+    Texts that the victim gets wrong are skipped. All recipes share the memory of scored texts. Where data and victim
+    name the same classes in another order, the labels are renumbered as the victim's.
 
     Args:
         victim: anything that ``robustlab.text.victim`` takes.
@@ -57,6 +58,7 @@ def evaluate_text(
     ids, words = drawn(len(given), n, how.seed)
     with model_called():
         subject = as_victim(victim)
+        given = aligned(given, subject.labels)
         check_labels(subject, given, ids.tolist())
         findings = inspect(subject, given, ids.tolist(), how.seed) if how.doctor else ()
         if how.inspected is not None:

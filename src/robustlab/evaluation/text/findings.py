@@ -11,7 +11,7 @@ from robustlab.core.types import Text
 from robustlab.evaluation.doctor.units import beyond_chance, frequent
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.record import Finding
-from robustlab.evaluation.text.given import TextData
+from robustlab.evaluation.text.given import TextData, plain_names
 from robustlab.evaluation.text.record import RecipeResult, TextEvaluation
 from robustlab.text import Victim
 from robustlab.text.victims import beyond, padding_faults
@@ -46,7 +46,8 @@ def inspect(victim: Victim, data: TextData, ids: Sequence[int], seed: int) -> tu
     texts, labels = [data.texts[i] for i in some], torch.tensor([int(data.labels[i]) for i in some])
     rows = victim.predict(texts)
     found = [_again(victim, texts, rows), _padding(victim, texts), _constant(rows), _chance(rows, labels)]
-    return (*(one for one in found if one is not None), *_truncated(victim, [data.texts[i] for i in ids]))
+    cut = _truncated(victim, [data.texts[i] for i in ids])
+    return (*(one for one in found if one is not None), *_named(victim, data), *cut)
 
 
 def _again(victim: Victim, texts: Sequence[Text], rows: np.ndarray) -> Finding | None:
@@ -105,6 +106,20 @@ def _chance(rows: np.ndarray, labels: torch.Tensor) -> Finding | None:
         {"accuracy": hits / n, "chance": chance, "n": n},
         "Check that labels are of the victim's classes, in its order: they may be of another kind.",
     )
+
+
+def _named(victim: Victim, data: TextData) -> Iterator[Finding]:
+    """Finding for classes whose names the victim does not have, so that only their numbers connect them."""
+    theirs = set(plain_names(victim.labels))
+    strange = [name for name in data.classes if name.strip().lower() not in theirs]
+    if theirs and strange:
+        yield Finding(
+            "class-names-differ",
+            "warning",
+            f"The classes of the data are {', '.join(data.classes)}, those of the victim {', '.join(victim.labels)}.",
+            {"unknown": len(strange), "classes": victim.classes},
+            "Check that label 0 of the data is the victim's first class, and so on: the names cannot tell.",
+        )
 
 
 def _truncated(victim: Victim, texts: Sequence[Text]) -> Iterator[Finding]:

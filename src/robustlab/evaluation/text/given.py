@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -98,6 +99,33 @@ def _plain(labels: object) -> Sequence[int]:
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise ValueError(f"labels must be one whole number for each text, got {seen(labels)}")
     return found
+
+
+def aligned(data: TextData, labels: Sequence[str]) -> TextData:
+    """Labelled texts whose labels are numbered as the victim's classes, where both have names.
+
+    Args:
+        data: labelled texts.
+        labels: names of the victim's classes; (): unknown.
+
+    Returns: the same data if a name is unknown to the victim.
+    """
+    places = {name: place for place, name in enumerate(plain_names(labels))}
+    names = plain_names(data.classes)
+    if not names or not set(names) <= set(places) or [places[name] for name in names] == [*range(len(labels))]:
+        return data
+    numbers = [places[names[int(label)]] if 0 <= label < len(names) else int(label) for label in data.labels]
+    return replace(data, labels=numbers, classes=tuple(labels))
+
+
+def plain_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes in small letters; () for mere numbers, such as "LABEL_0".
+
+    >>> plain_names(["Negative ", "positive"]), plain_names(["LABEL_0", "LABEL_1"]), plain_names(["0", "1"])
+    (('negative', 'positive'), (), ())
+    """
+    found = tuple(name.strip().lower() for name in labels)
+    return () if all(re.fullmatch(r"(label[_ ]?)?\d+", name) for name in found) else found
 
 
 def text_json(text: Text) -> str:
