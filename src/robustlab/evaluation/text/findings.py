@@ -118,7 +118,7 @@ def _named(victim: Victim, data: TextData) -> Iterator[Finding]:
             "warning",
             f"The classes of the data are {', '.join(data.classes)}, those of the victim {', '.join(victim.labels)}.",
             {"unknown": len(strange), "classes": victim.classes},
-            "Check that label 0 of the data is the victim's first class, and so on: the names cannot tell.",
+            "Check that label 0 of the data is the victim's first class, and so on: the names do not show it.",
         )
 
 
