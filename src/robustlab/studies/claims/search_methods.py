@@ -15,7 +15,8 @@ _PAPER = (
 _SETTING = "LSTM on movie reviews, WordNet substitutes with bounds on part of speech and similarity (released logs)"
 _OURS = (
     "movie sentences, a word CNN started from GloVe; WordNet synonyms with a cosine of 0.5 or more in GloVe, no stop "
-    "word and no word twice, the same for all searches; {n} test sentences, others for each of six seeds"
+    "word and no word twice, the same for all searches, and no bound on the text as a whole; {n} test sentences, "
+    "others for each of six seeds"
 )
 _FEW, _MANY = 100, 300
 """Test sentences for searches of many queries, and of few."""
