@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from robustlab.core import CheckpointError
+from robustlab.core import CheckpointError, DataError
+from robustlab.data import movie_sentences
 from robustlab.models import (
     TfidfClassifier,
     WordCNN,
@@ -150,3 +152,28 @@ def test_text_models_are_not_made_by_name_alone(tmp_path: Path) -> None:
     save(fit_tfidf(TEXTS, LABELS), tmp_path / "model.safetensors")
     with pytest.raises((ValueError, CheckpointError), match="tfidf reads texts, which have no size: leave it out"):
         load(tmp_path / "model.safetensors", size=28)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "expected"),
+    [
+        ("a", "train", 0.9627),
+        ("a", "validation", 0.7824),
+        ("a", "test", 0.7966),
+        ("b", "validation", 0.7862),
+        ("b", "test", 0.8079),
+    ],
+)
+def test_the_reference_models_have_their_accuracies(name: str, split: Any, expected: float) -> None:  # noqa: ANN401
+    try:
+        sentences = movie_sentences(split)
+    except DataError as error:
+        pytest.skip(str(error))
+    if name == "a":
+        arrays, words = np.load(REFERENCE / "victim_a.npz"), json.loads((REFERENCE / "victim_a_terms.json").read_text())
+        rows = tfidf_from(words, arrays["idf"], arrays["coef"], arrays["intercept"]).probabilities(sentences.texts)
+    else:
+        model, _ = reference_cnn()
+        with torch.no_grad():
+            rows = torch.cat([model(ids) for ids in model.encode(sentences.texts).split(128)]).numpy()
+    assert (rows.argmax(1) == sentences.labels).mean() == pytest.approx(expected, abs=5e-5)
