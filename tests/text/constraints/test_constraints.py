@@ -237,11 +237,15 @@ def test_similarity_of_the_words_around() -> None:
     rule = Similarity(encode, 0.5, window=5, short_passes=True)
     rule.similarity([change(text.replaced(10, "zoo"), 10, text, text)])
     assert encode.asked == ["i j k l m", "i j zoo l m"]
-    # an inserted word, a deleted one, and words after both: the original is read around the same place
+    # words after a deleted one: the original is read around the place where they were
     encode.asked.clear()
-    after = text.deleted(2).inserted(5, "new")
+    after = text.deleted(2)
     rule.similarity([change(after.replaced(12, "zoo"), 12, after, text), change(text.deleted(25), 25, text, text)])
-    assert encode.asked == ["k l m n o", "k l zoo n o", "v w x y z", "u v w x y"]
+    assert encode.asked == ["l m n o p", "l m zoo o p", "v w x y z", "u v w x y"]
+    encode.asked.clear()
+    after = text.inserted(5, "new")
+    rule.similarity([change(after, 5, text, text), change(after.replaced(15, "zoo"), 15, after, text)])
+    assert encode.asked == ["d e f g h", "d e new f g", "m n o p q", "m n zoo p q"]
     assert list(rule.judge([change(cut("a b c d"), 0, cut("x y z w"), cut("x y z w"))])) == [True]
 
 

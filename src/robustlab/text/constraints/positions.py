@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from robustlab.text.parts import Change
-from robustlab.text.words import INSERTED, Words
+from robustlab.text.words import Words
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class NoRepeat:
 
     def positions(self, original: Words, words: Words) -> Sequence[bool]:  # noqa: ARG002
         """For each word, whether it is as in the original."""
-        done = {at for at, _ in words.edits}
-        done.add(INSERTED)
+        done = {at for at, _ in words.edits}  # an inserted word is an edit, too
         return [at not in done for at in words.origin]
 
 
