@@ -25,6 +25,7 @@ def same(one: WordCNN, other: WordCNN) -> bool:
     return all(torch.equal(value, there[name]) for name, value in one.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     script = str(Path(__file__).parent / "killed_texts.py")
     done = subprocess.run([sys.executable, script, str(tmp_path), "3"], capture_output=True, check=False)

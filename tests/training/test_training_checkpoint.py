@@ -155,6 +155,7 @@ def test_a_stopped_run_ends_bit_for_bit_like_an_uninterrupted_one(
         assert outcome(model, history) == expected, f"stopped at {place}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_goes_on_as_if_nothing_had_happened(
     squares: InMemory, make_net: MakeNet, tmp_path: Path, name: str
