@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robustlab.core import Recipe
+from robustlab.core import DataError, Recipe
 from robustlab.runs import Progress
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
 from robustlab.studies.claim_engine.lab import Lab
@@ -26,7 +26,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=NAMES)
 def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, shared: Path, tiny: Budget) -> None:
-    (found,) = reproduce([claim.name], out=shared, seeds=1, budget=tiny, device="cpu")
+    try:
+        (found,) = reproduce([claim.name], out=shared, seeds=1, budget=tiny, device="cpu")
+    except DataError as error:
+        pytest.skip(str(error))  # sentences, vectors and dictionary of attacks on texts
     assert found.seeds == (0,)
     assert found.verdict == "not enough evidence"
     assert [unit.arm for unit in found.units] == [arm.name for arm in claim.arms]
@@ -36,8 +39,9 @@ def test_claim_runs_and_is_not_judged_by_one_seed(claim: Claim, shared: Path, ti
         assert unit.training_seconds >= 0
     terms = {term for effect in claim.effects for term in (effect.of, effect.over) if term is not None}
     missing = {t.metric for t in terms if t.metric not in next(u for u in found.units if u.arm == t.arm).metrics}
-    # Of four images none may have been fooled, or be a sure mistake of another network.
-    assert missing <= {name for name in missing if name.endswith("_confidence")} | {"shared_error"}
+    # Of four images or texts none may have been fooled, or even attacked, or be a sure mistake of another network.
+    few = ("_confidence", "_words", "_success", "_queries")
+    assert missing <= {name for name in missing if name.endswith(few)} | {"shared_error", "unknown_share"}
 
 
 def test_claims_have_names_of_their_own_and_arms_of_half_an_hour() -> None:

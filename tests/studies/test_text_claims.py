@@ -91,6 +91,7 @@ def test_searches_draw_by_the_seed_of_the_lab(tmp_path: Path, monkeypatch: pytes
 def test_typos_are_compared_with_unknown_and_known_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = site(tmp_path, monkeypatch, ("good film", 1), ("goood film", 0), ("bald film", 0), ("fiilm now", 0))
     found = VocabularyOfTypos(4)(Keyword(), lab)
+    assert found["clean_accuracy"] == 1.0
     assert found["typo_success"] == 0.5, "good is lost, goood becomes good"
     assert found["unknown_share"] == 0.5, "the film that the last became was no success"
     assert found["nonsense_success"] == 0.25, "no word without meaning is good"

@@ -43,7 +43,7 @@ class UnderTextAttacks:
         made = {name: one.made() for name, one in self.attacks}
         metrics: Metrics = {}
         for name, outcomes in attacked(model, some(lab, "test", self.n), made, lab).items():
-            metrics["clean_accuracy"] = sum(one.before == one.label for one in outcomes) / len(outcomes)
+            metrics["clean_accuracy"] = _right(outcomes)
             metrics |= {f"{name}_{what}": value for what, value in _numbers(outcomes).items()}
         return metrics
 
@@ -52,7 +52,8 @@ class UnderTextAttacks:
 class VocabularyOfTypos:
     """Typos against a word-level model, and the part that its vocabulary has in them.
 
-    Each sentence is attacked three times by the greedy search of one recipe of typos. Gives ``typo_success``;
+    Each sentence is attacked three times by the greedy search of one recipe of typos. Gives ``clean_accuracy``;
+    ``typo_success``;
     ``unknown_share``, the share of words put in by successful typos that the vocabulary does not have;
     ``nonsense_success``, with one word that no vocabulary has as the only candidate at each word; and
     ``known_success``, with only those typos that the vocabulary has.
@@ -79,6 +80,7 @@ class VocabularyOfTypos:
         put_in = [new for one in found["typo"] if one.status == "successful" for _, new in one.edits]
         unknown = [word.lower() not in vocabulary for word in put_in]
         metrics = {f"{name}_success": _numbers(outcomes).get("success", math.nan) for name, outcomes in found.items()}
+        metrics["clean_accuracy"] = _right(found["typo"])
         metrics["unknown_share"] = sum(unknown) / len(unknown) if unknown else math.nan
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
@@ -127,6 +129,11 @@ def attacked(
             subject, sentences.texts, sentences.labels.tolist(), one, ids=sentences.ids.tolist(), settings=settings
         )
     return found
+
+
+def _right(outcomes: Sequence[TextOutcome]) -> float:
+    """Accuracy on the clean texts."""
+    return sum(one.before == one.label for one in outcomes) / len(outcomes)
 
 
 def _numbers(outcomes: Sequence[TextOutcome]) -> Metrics:
