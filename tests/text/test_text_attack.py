@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -247,3 +248,25 @@ def test_a_thing_that_is_no_transformation_gets_a_sentence() -> None:
 def test_budgets_below_the_clean_text_are_refused(queries: int) -> None:
     with pytest.raises(ValueError, match="queries must be at least 1"):
         AttackSettings(queries=queries)
+
+
+@pytest.mark.parametrize("ranking", ["delete", "unk", "gradient", "random"])
+def test_a_very_long_text_does_not_fill_the_memory(ranking: str) -> None:
+    text = " ".join(["film"] * 3000 + ["great", "good"])
+    recipe = replace(RECIPE, search=Greedy(ranking))  # type: ignore[arg-type]
+    victim = replace(VICTIM, gradients=Steep())
+    tracemalloc.start()
+    (outcome,) = attack(victim, [text], [1], recipe, settings=AttackSettings(queries=100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcome.asked <= 100
+    assert peak < 60 << 20  # all 3,002 texts with their words take more than 200 MB
+
+
+class Steep:
+    """The same gradient at every word."""
+
+    table = None
+
+    def __call__(self, items: Sequence[tuple[Words, Text, int]]) -> list[np.ndarray]:
+        return [np.ones((len(words.words), 1)) for words, _, _ in items]

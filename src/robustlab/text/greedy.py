@@ -14,6 +14,8 @@ from robustlab.text.task import Task
 
 Ranking: TypeAlias = Literal["delete", "unk", "pwws", "gradient", "random"]
 UNKNOWN = "[UNK]"
+_TOGETHER = 200_000
+"""Words of the texts that are made at once, so that those of a very long text do not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,12 @@ class Greedy:
         if self.ranking == "gradient":
             gradient = yield from gradients(task, whole)
             return [float(np.round(np.abs(gradient[place]).sum(), digits)) for place in places]
-        texts = [whole.deleted(at) if self.ranking == "delete" else whole.replaced(at, UNKNOWN) for at in places]
-        found = [one.score for one in (yield from scored(task, texts))]
+        found: list[float] = []
+        size = max(1, _TOGETHER // max(1, len(whole.words)))
+        for start in range(0, len(places), size):
+            some = places[start : start + size]
+            texts = [whole.deleted(at) if self.ranking == "delete" else whole.replaced(at, UNKNOWN) for at in some]
+            found += [one.score for one in (yield from scored(task, texts))]
         if self.ranking != "pwws" or not found:
             return found
         gains = []

@@ -105,8 +105,8 @@ class Task:
     target: int | None = None
     asked: int = field(default=0, init=False)
     """Texts that the search wanted scored, repeats included."""
-    texts: set[Text] = field(default_factory=set, init=False)
-    """Texts that were asked for; their number is that of queries sent."""
+    texts: set[int] = field(default_factory=set, init=False)
+    """Hashes of the texts that were asked for; their number is that of queries sent."""
     gradients: int = field(default=0, init=False)
     """Gradients that the search wanted."""
     gradient: tuple[str, NDArray[np.floating]] | None = field(default=None, init=False)
@@ -148,7 +148,7 @@ class Task:
             raise OutOfQueries
         texts = [self.text(one) for one in candidates[:left]]
         self.asked += len(texts)
-        self.texts.update(texts)
+        self.texts.update(map(hash, texts))
         return texts
 
     def judged(self, candidates: Sequence[Words], rows: Rows) -> list[Scored]:
