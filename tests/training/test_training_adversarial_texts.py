@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_texts import DATA, EPOCHS, TEXTS, TYPOS, recipe, trained  # type: ignore[import-not-found]
+from killed_text_fits import DATA, EPOCHS, TEXTS, TYPOS, recipe, trained  # type: ignore[import-not-found]
 
 from robustlab.core import Batch
 from robustlab.models import WordCNN, word_cnn
@@ -27,7 +27,7 @@ def same(one: WordCNN, other: WordCNN) -> bool:
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
-    script = str(Path(__file__).parent / "killed_texts.py")
+    script = str(Path(__file__).parent / "killed_text_fits.py")
     done = subprocess.run([sys.executable, script, str(tmp_path), "3"], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     kept = latest(tmp_path)
