@@ -47,7 +47,7 @@ def parity() -> list[dict[str, str]]:
         equal = {"verdict": 0, "queries": 0, "text": 0}
         for one, (_, verdict, asked, digest) in zip(outcomes, known, strict=True):
             equal["verdict"] += one.status == verdict
-            equal["queries"] += one.asked == asked
+            equal["queries"] += one.requested == asked
             equal["text"] += not digest or _digest(one.adversarial) == digest
         rows.append({"recipe": name, **{key: f"{number} of {len(known)}" for key, number in equal.items()}})
     return rows
@@ -92,7 +92,7 @@ def memory(count: int = 10_000) -> list[dict[str, str]]:
     text.attack(victim, texts[:50], labels[:50], recipe)
     before, start = _peak(), time.process_time()
     outcomes = text.attack(victim, texts, labels, recipe)
-    seconds, asked = time.process_time() - start, sum(one.asked for one in outcomes)
+    seconds, asked = time.process_time() - start, sum(one.requested for one in outcomes)
     row = {"texts": str(len(texts)), "queries asked": f"{asked:,}", "processor seconds": f"{seconds:.0f}"}
     return [{**row, "memory added, MiB": f"{(_peak() - before) / 1024:.0f}"}]
 
@@ -164,7 +164,7 @@ def ranking(checkpoint: Path, n: int = 100) -> list[dict[str, str]]:
         found[order] = text.attack(victim, texts, labels, replace(base, search=text.Greedy(order)))
         attacked = [one for one in found[order] if one.status != "skipped"]
         row = {"order": order, "success": f"{np.mean([one.status == 'successful' for one in attacked]):.3f}"}
-        row |= {"queries": f"{np.mean([one.asked for one in attacked]):.1f}"}
+        row |= {"queries": f"{np.mean([one.requested for one in attacked]):.1f}"}
         row |= {"words changed": f"{np.mean([one.changed_fraction for one in attacked]):.3f}"}
         rows.append({**row, "gradients": f"{np.mean([one.gradients for one in attacked]):.1f}"})
         rows[-1]["processor s"] = f"{time.process_time() - start:.0f}"

@@ -76,7 +76,7 @@ print([*recipe.transformations[0].options("film"), *recipe.transformations[1].op
 outcomes = text.attack(victim, texts, labels, recipe)
 print(Counter(one.status for one in outcomes))
 for one in [one for one in outcomes if one.status == "successful"][:3]:
-    print(f"\n{one.original}\n{one.adversarial}\n{one.asked} queries, {one.changed} of {one.words} words changed")
+    print(f"\n{one.original}\n{one.adversarial}\n{one.requested} queries, {one.changed} of {one.words} words changed")
 
 # %% [markdown]
 # ## The search by hand
@@ -112,7 +112,7 @@ print(now.text)
 assert now.text == outcomes[number].adversarial
 
 # %% [markdown]
-# The same sentence, to the character. All that the library adds is order: it asks for the candidates of many sentences
+# The same sentence, to the character. All that the library adds is order: it scores the candidates of many sentences
 # at once and never scores the same text twice.
 #
 # ## What a typo measures
@@ -137,11 +137,11 @@ for name, some in found.items():
     print(f"{name:9} new words that the victim knows: {np.mean([word in known for word in new]):.0%}")
 
 # %%
-shares = {
+known_words = {
     name: np.mean([word.lower() in known for one in some for _, word in one.edits]) for name, some in found.items()
 }
-assert shares["typos"] < 0.35
-assert shares["synonyms"] > shares["typos"] + 0.1
+assert known_words["typos"] < 0.35
+assert known_words["synonyms"] > known_words["typos"] + 0.1
 
 # %% [markdown]
 # ## Two success rates
@@ -153,8 +153,8 @@ assert shares["synonyms"] > shares["typos"] + 0.1
 # alt: Success rates of typos and synonyms, each in two ways of counting; the second is a little higher.
 figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 rates = {name: rate(some) for name, some in found.items()}
-for place, way in enumerate(("of the attacked", "of all, wrong ones included")):
-    axis.bar(np.arange(2) + 0.4 * place, [rates[name][place] for name in rates], 0.38, label=way)
+for place, kind in enumerate(("of the attacked", "of all, wrong ones included")):
+    axis.bar(np.arange(2) + 0.4 * place, [rates[name][place] for name in rates], 0.38, label=kind)
 axis.set(xticks=np.arange(2) + 0.2, xticklabels=list(rates), ylabel="success rate", ylim=(0, 1.15))
 axis.legend(ncols=2, fontsize="small")
 plt.show()
@@ -165,7 +165,7 @@ assert all(second > first for first, second in rates.values())
 assert min(first for first, _ in rates.values()) > 0.6
 
 # %% [markdown]
-# ## Does the order of the words matter?
+# ## The order of the words
 #
 # Searches can be compared only if everything else is equal. Same transformation, same constraints, same goal: we change
 # nothing but the order in which the greedy search takes the words.
@@ -179,7 +179,7 @@ for ranking in ("delete", "random"):
 # %%
 both = [pair for pair in zip(*orders.values(), strict=True) if all(one.status == "successful" for one in pair)]
 for name, some in orders.items():
-    queries = np.mean([one.asked for one in some if one.status != "skipped"])
+    queries = np.mean([one.requested for one in some if one.status != "skipped"])
     print(f"{name:7} success rate {rate(some)[0]:.1%}, {queries:.0f} queries")
 more = np.array([second.changed - first.changed for first, second in both])
 print(f"a random order changes {more.mean():.1f} words more on the {len(both)} sentences where both succeed")
@@ -192,11 +192,11 @@ assert more.mean() > 3 * more.std(ddof=1) / len(more) ** 0.5
 # Nearly the same success, with more words changed. A success rate alone does not say how good a search is; the changed
 # words do.
 #
-# ## Does it still mean the same?
+# ## The meaning of the successes
 #
-# The label is what people said of the *original*. A success counts only if they would say it of the new sentence, too.
-# Nobody has asked them. We can at least count the successes in which a clearly positive word became a clearly negative
-# one, or the reverse, by the ratings of VADER.
+# The label is the judgement of people on the *original*. A success counts only if they would judge the new sentence the
+# same, and they have not read it. We can at least count the successes in which a clearly positive word became a clearly
+# negative one, or the reverse, by the ratings of VADER.
 
 # %%
 opinions = text.opinion_words_in(data.text_resource("vader"))
@@ -245,9 +245,10 @@ print(f"accuracy of the plain victim under its own attack: {robust['plain']:.1%}
 assert np.mean(again == labels) > robust["corrected"] > robust["plain"]
 
 # %% [markdown]
-# The corrector helps, and far less than the test with old typos said: the new attack finds typos that are corrected to
-# other words.
-#
+# The corrector helps, and far less than the test with old typos suggested: the new attack finds typos that are
+# corrected to other words.
+
+# %% [markdown]
 # ## What we saw
 #
 # - An attack on text is a goal, a transformation, constraints and a search, each a part that can be exchanged.
@@ -256,7 +257,8 @@ assert np.mean(again == labels) > robust["corrected"] > robust["plain"]
 # - There are two success rates, and searches can be compared only under equal constraints.
 # - Whether a success is one depends on its meaning, which no program knows.
 # - A defence is tested by attacking it.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Forbid changes of opinion words by sign with `text.KeepOpinion(opinions)` as a further constraint. Does the

@@ -85,7 +85,7 @@ def test_the_best_option_of_the_most_important_word_comes_first() -> None:
     assert (outcome.status, outcome.before, outcome.prediction) == ("successful", 1, 0)
     assert outcome.score == pytest.approx(1 / (1 + math.exp(-1.5)))
     # the clean text, 6 words left out, 2 options, 2 options
-    assert (outcome.asked, outcome.changed, outcome.words) == (1 + 6 + 2 + 2, 2, 6)
+    assert (outcome.requested, outcome.changed, outcome.words) == (1 + 6 + 2 + 2, 2, 6)
 
 
 def test_a_search_that_finds_nothing_ends_with_what_helped() -> None:
@@ -96,7 +96,7 @@ def test_a_search_that_finds_nothing_ends_with_what_helped() -> None:
 
 def test_wrong_texts_are_skipped_after_one_query() -> None:
     outcome = found("A bad film")
-    assert (outcome.status, outcome.asked, outcome.sent, outcome.adversarial) == ("skipped", 1, 1, "A bad film")
+    assert (outcome.status, outcome.requested, outcome.sent, outcome.adversarial) == ("skipped", 1, 1, "A bad film")
 
 
 @pytest.mark.parametrize("text", ["", "...", "😀", "the"])
@@ -162,7 +162,7 @@ def test_one_field_of_several_is_attacked() -> None:
 def test_a_query_budget_is_never_passed(budget: int) -> None:
     whole = found("A great and good bad film")
     outcome = found("A great and good bad film", queries=budget)
-    assert outcome.asked == min(budget, whole.asked)
+    assert outcome.requested == min(budget, whole.requested)
     assert (outcome.status == "successful") == (budget >= 10)  # the first option of the second word is enough
 
 
@@ -189,7 +189,7 @@ def test_a_text_is_scored_once() -> None:
     outcomes = attack(VICTIM, texts, [1, 1, 1], RECIPE, settings=AttackSettings(driver=driver))
     seen = [text for call in CALLS for text in call]
     assert len(seen) == len(set(seen)) == driver.scored
-    assert outcomes[0].sent == outcomes[1].sent <= outcomes[0].asked
+    assert outcomes[0].sent == outcomes[1].sent <= outcomes[0].requested
     attack(VICTIM, texts, [1, 1, 1], RECIPE, settings=AttackSettings(driver=driver))
     assert driver.scored == len(seen)
 
@@ -218,7 +218,7 @@ def test_costly_constraints_are_asked_for_the_best_candidate_first() -> None:
     judged.clear()
     eager = found("great bad", recipe=replace(lazy, lazy=False))
     assert eager.adversarial == outcome.adversarial
-    assert eager.asked < outcome.asked
+    assert eager.requested < outcome.requested
 
 
 BAD = {
@@ -259,7 +259,7 @@ def test_a_very_long_text_does_not_fill_the_memory(ranking: str) -> None:
     (outcome,) = attack(victim, [text], [1], recipe, settings=AttackSettings(queries=100))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert outcome.asked <= 100
+    assert outcome.requested <= 100
     assert peak < 60 << 20  # all 3,002 texts with their words take more than 200 MB
 
 

@@ -50,7 +50,7 @@ def outcomes(name: str) -> list[TextOutcome]:
 @pytest.mark.parametrize("name", ["typo-delete", "wordnet-delete", "pwws"])
 def test_outcomes_are_the_recorded_ones(name: str) -> None:
     expected = json.loads((REFERENCE / "parity.json").read_text())[name]
-    found = [[one.id, one.status, one.asked, _digest(one)] for one in outcomes(name)]
+    found = [[one.id, one.status, one.requested, _digest(one)] for one in outcomes(name)]
     assert len(found) == len(expected) == 200
     assert [one for one, other in zip(found, expected, strict=True) if one != other] == []
 

@@ -167,7 +167,7 @@ def test_draws_depend_on_seed_and_id_alone(name: str) -> None:
 def test_no_search_passes_its_budget(search: object, queries: int) -> None:
     texts, labels = sentences(10, 7, 5)
     outcomes = attack(VICTIM, texts, labels, recipe(search), settings=AttackSettings(queries=queries))
-    assert all(one.asked <= queries for one in outcomes)
+    assert all(one.requested <= queries for one in outcomes)
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES.keys())
@@ -192,7 +192,7 @@ def test_lazy_beams_keep_what_the_costly_constraint_allows() -> None:
     outcomes = attack(VICTIM, texts, labels, lazy)
     eager = attack(VICTIM, texts, labels, replace(lazy, lazy=False))
     assert [one.adversarial for one in outcomes] == [one.adversarial for one in eager]
-    assert sum(one.asked for one in outcomes) > sum(one.asked for one in eager)
+    assert sum(one.requested for one in outcomes) > sum(one.requested for one in eager)
 
 
 class Linear:
@@ -247,7 +247,7 @@ def test_a_swap_by_the_gradient_costs_one_query_and_one_gradient() -> None:
     flip = replace(recipe(Beam(2)), transformations=(Flip(),))
     (outcome,) = attack(victim, [text], [label], flip)
     assert outcome.status == "successful"
-    assert outcome.asked == 1 + outcome.changed
+    assert outcome.requested == 1 + outcome.changed
     assert outcome.gradients == gradients.calls == outcome.changed
     worst = WORDS[int(np.argmin([(2 * label - 1) * WEIGHTS[word] for word in WORDS]))]
     assert set(dict(outcome.edits).values()) == {worst}

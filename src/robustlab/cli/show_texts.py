@@ -79,7 +79,7 @@ def text_outcome(recipe: str, one: TextOutcome, labels: Sequence[str]) -> None:
     def named(label: int) -> str:
         return labels[label] if label < len(labels) else str(label)
 
-    words = f"{one.changed} of {one.words} words changed, {one.asked} queries"
+    words = f"{one.changed} of {one.words} words changed, {one.requested} queries"
     classes = f"{named(one.before)} to {named(one.prediction)} ({percent(one.confidence, 0)})"
     lines = []
     pairs = zip(*((t,) if isinstance(t, str) else t for t in (one.original, one.adversarial)), strict=True)

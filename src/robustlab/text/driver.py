@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from robustlab.core.types import Text
-from robustlab.text.parts import Ask, Request, Rows, Scores, Several
+from robustlab.text.parts import Call, Request, Rows, Scores, Several
 from robustlab.text.task import OutOfQueries, Task
 from robustlab.text.victims.kinds import Victim
 
@@ -20,7 +20,7 @@ _ENTRY = 200
 _LADDER = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 """Tokens of a batch that are tried."""
 _CHARACTERS = 5
-"""Of one token, for victims that do not count them."""
+"""Characters of one token, for victims that do not count tokens."""
 
 Search: TypeAlias = Generator[Request, Any, None]
 
@@ -100,7 +100,7 @@ class Driver:
 
     @property
     def spent(self) -> Spent:
-        """What all calls so far have cost."""
+        """Cost of all calls so far."""
         return Spent(self.scored, self.victim_seconds, self.service_seconds)
 
     def rows(self, texts: Sequence[Text]) -> Rows:
@@ -166,23 +166,23 @@ class Driver:
         scores = [one for one in wanted if isinstance(one.request, Scores)]
         texts: list[Text] = [text for one in scores for text in one.items]
         _hand_out(scores, self.rows(texts) if texts else self._rows[:0])
-        asked: dict[tuple[int, str], list[Wanted]] = {}
+        called: dict[tuple[int, str], list[Wanted]] = {}
         for one in wanted:
-            if isinstance(one.request, Ask):
+            if isinstance(one.request, Call):
                 service = one.request.service
                 key = (id(getattr(service, "__self__", service)), getattr(service, "__name__", ""))
-                asked.setdefault(key, []).append(one)
+                called.setdefault(key, []).append(one)
         begun = perf_counter()
-        for others in asked.values():
-            _hand_out(others, _served([one.request for one in others if isinstance(one.request, Ask)]))
-        self.service_seconds += perf_counter() - begun if asked else 0.0
+        for others in called.values():
+            _hand_out(others, _served([one.request for one in others if isinstance(one.request, Call)]))
+        self.service_seconds += perf_counter() - begun if called else 0.0
 
 
 @dataclass
 class Wanted:
     """One request, and then its answer."""
 
-    request: Scores | Ask
+    request: Scores | Call
     answer: Any = None
 
     @property
@@ -191,7 +191,7 @@ class Wanted:
         return self.request.texts if isinstance(self.request, Scores) else self.request.items
 
 
-def _served(waiting: Sequence[Ask]) -> Sequence[Any]:
+def _served(waiting: Sequence[Call]) -> Sequence[Any]:
     """Answers of one service to the items of several searches."""
     service, items = waiting[0].service, [item for one in waiting for item in one.items]
     answers = service(items)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from robustlab.text.parts import Ask, Change, Scored, Similar, Steps
+from robustlab.text.parts import Call, Change, Scored, Similar, Steps
 from robustlab.text.steps import candidates, first_allowed, gradients, movable, ranked, scored
 from robustlab.text.task import Task
 
@@ -71,7 +71,7 @@ class Greedy:
         successful = [one for one in better if one.done]
         if rule is None or len(successful) == 1:
             return best
-        close = yield Ask(rule.similarity, [Change(task.original, before, one.words, position) for one in successful])
+        close = yield Call(rule.similarity, [Change(task.original, before, one.words, position) for one in successful])
         nearest = sorted(zip(close, range(len(successful)), successful, strict=True), key=lambda one: (-one[0], one[1]))
         return (yield from first_allowed(task, before, position, [one for *_, one in nearest]))
 

@@ -29,7 +29,7 @@ class OpinionWords:
     least: float = STRONG
 
     def rating(self, word: str) -> float:
-        """The rating of a word, 0 if nobody rated it."""
+        """The rating of a word, 0 if it has none."""
         return self.ratings.get(word.lower(), 0.0)
 
     def sign(self, word: str) -> int:

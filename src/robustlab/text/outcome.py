@@ -21,7 +21,7 @@ Status: TypeAlias = Literal["skipped", "successful", "failed"]
 
 @dataclass(frozen=True)
 class TextOutcome:
-    """What an attack made of one text.
+    """Outcome of an attack on one text.
 
     Args:
         id: of the example.
@@ -34,7 +34,7 @@ class TextOutcome:
         prediction: class that it gives to the adversarial text.
         confidence: probability of ``prediction``.
         score: of the goal, at the adversarial text.
-        asked: texts that the search wanted scored; repeats count.
+        requested: texts that the search wanted scored; repeats count.
         sent: different texts among these.
         gradients: gradients of the victim that the search wanted; they are not among the queries.
         edits: position in the original and new word of each edit, in the order made; "" deleted the word, position -1
@@ -53,7 +53,7 @@ class TextOutcome:
     prediction: int
     confidence: float
     score: float
-    asked: int
+    requested: int
     sent: int
     gradients: int
     edits: tuple[tuple[int, str], ...]
@@ -69,7 +69,7 @@ class TextOutcome:
 @typed
 @dataclass(frozen=True)
 class AttackSettings:
-    """How texts are attacked.
+    """Settings of an attack on texts.
 
     Args:
         seed: of searches that draw.
@@ -174,7 +174,7 @@ def _outcome(task: Task, original: Text) -> TextOutcome:
         prediction=prediction,
         confidence=float(best.row[prediction]),
         score=best.score,
-        asked=task.asked,
+        requested=task.requested,
         sent=len(task.texts),
         gradients=task.gradients,
         edits=words.edits,

@@ -32,7 +32,7 @@ class Scores(NamedTuple):
     texts: Sequence[Text]
 
 
-class Ask(NamedTuple):
+class Call(NamedTuple):
     """Request to a model that is not the victim; items of all examples go into one call."""
 
     service: Service
@@ -42,10 +42,10 @@ class Ask(NamedTuple):
 class Several(NamedTuple):
     """Requests that are answered together; the answer is the list of their answers."""
 
-    requests: Sequence[Scores | Ask]
+    requests: Sequence[Scores | Call]
 
 
-Request: TypeAlias = Scores | Ask | Several
+Request: TypeAlias = Scores | Call | Several
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Request, Any, T]
 
@@ -55,9 +55,9 @@ class Scored(NamedTuple):
 
     words: Words
     score: float
-    """Of the goal, rounded; larger is better for the attacker."""
+    """Score of the goal, rounded; larger is better for the attacker."""
     done: bool
-    """Whether the goal is reached."""
+    """True if the goal is reached."""
     row: Rows
     """Probabilities (K,)."""
 
@@ -69,11 +69,11 @@ class Change(NamedTuple):
     before: Words
     after: Words
     position: int
-    """Of the word in ``before``; of an inserted one, in ``after``."""
+    """Position of the word in ``before``; of an inserted one, in ``after``."""
 
 
 class Goal(Protocol):
-    """What the attacker wants."""
+    """Aim of the attacker."""
 
     @property
     def name(self) -> str:
@@ -227,7 +227,7 @@ class Similar(Protocol):
 
 
 class Search(Protocol):
-    """How the attacker looks for a text."""
+    """Way in which the attacker finds a text."""
 
     @property
     def name(self) -> str:
@@ -246,11 +246,11 @@ class TextRecipe:
         goal: what the attacker wants.
         transformations: changes to choose from, in order.
         constraints: on all changes.
-        search: the way to look for a text.
+        search: the way to find a text.
         source: of the definition.
         difference: from the source, in one line; "" if there is none.
-        lazy: costly constraints are checked for the best-scored candidates first, which asks the victim more and the
-            constraint less; False: before the victim, as most libraries do.
+        lazy: costly constraints are checked for the best-scored candidates first, with more calls of the victim and
+            fewer of the constraint; False: before the victim, as most libraries do.
     """
 
     name: str

@@ -8,7 +8,7 @@ from robustlab.text.words import Words
 def passage(words: Words, position: int, size: int) -> str:
     """The part of a text with a number of words around one; nearer to an end, the first or last ``size`` words.
 
-    What stands before the first and after the last of them is left out. An even number takes one more before the word
+    The text before the first and after the last of them is left out. An even number takes one more before the word
     than after it.
     """
     length = len(words.words)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustlab.text.parts import (
-    Ask,
+    Call,
     Change,
     Draws,
     OnWords,
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def scored(task: Task, candidates: Sequence[Words]) -> Steps[list[Scored]]:
-    """Texts with their scores, in order; fewer than asked for where the query budget ends.
+    """Texts with their scores, in order; fewer where the query budget ends.
 
     Raises: OutOfQueries if the budget was spent before.
     """
@@ -97,7 +97,7 @@ def place_of_edit(before: Words, after: Words) -> int:
 def together(parts: Sequence[Steps[T]]) -> Steps[list[T]]:
     """Results of several parts of a search that proceed side by side, so that their requests go into one batch."""
     results: dict[int, T] = {}
-    waiting: dict[int, Scores | Ask | Several] = {}
+    waiting: dict[int, Scores | Call | Several] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(parts)))
     while answers:
         for number, answer in answers.items():
@@ -117,12 +117,12 @@ def together(parts: Sequence[Steps[T]]) -> Steps[list[T]]:
     return [results[number] for number in range(len(parts))]
 
 
-def _single(request: Scores | Ask | Several) -> Sequence[Scores | Ask]:
+def _single(request: Scores | Call | Several) -> Sequence[Scores | Call]:
     return request.requests if isinstance(request, Several) else [request]
 
 
 def _transformed(task: Task, number: int, words: Words, position: int) -> Steps[Sequence[Words]]:
-    """What one transformation makes of a position."""
+    """Changes by one transformation at a position."""
     kind, transformation = task.plan.kinds[number]
     if kind is WordOptions:
         return words.replaced_all(position, _options(task, number, words, position))
@@ -133,7 +133,7 @@ def _transformed(task: Task, number: int, words: Words, position: int) -> Steps[
     if kind is Rewrites:
         return cast(Rewrites, transformation).rewrites(words, position)
     if kind is Proposals:
-        answers = yield Ask(cast(Proposals, transformation).proposals, [(words, position)])
+        answers = yield Call(cast(Proposals, transformation).proposals, [(words, position)])
         return cast("Sequence[Words]", answers[0])
     return (yield from _swapped(task, cast(Swaps, transformation), words, [position]))
 
@@ -152,7 +152,7 @@ def _options(task: Task, number: int, words: Words, position: int) -> Sequence[s
 
 
 def _swapped(task: Task, transformation: Swaps, words: Words, positions: Sequence[int]) -> Steps[Sequence[Words]]:
-    """What a transformation by the gradient makes of one of some positions."""
+    """Changes by a transformation by the gradient at one of some positions."""
     gradient = yield from gradients(task, words)
     table = task.victim.gradients.table if task.victim.gradients is not None else None
     if table is None:
@@ -171,7 +171,7 @@ def gradients(task: Task, words: Words) -> Steps[NDArray[np.floating]]:
     if task.victim.gradients is None:
         raise ValueError(f"{task.victim.name} gives no gradients of words: choose a recipe or a ranking without them")
     if task.gradient is None or task.gradient[0] != words.text:
-        answers = yield Ask(task.victim.gradients, [(words, task.text(words), task.label)])
+        answers = yield Call(task.victim.gradients, [(words, task.text(words), task.label)])
         task.gradients += 1
         task.gradient = (words.text, answers[0])
     return task.gradient[1]
@@ -200,7 +200,7 @@ def judged(task: Task, changes: Sequence[Change]) -> Steps[list[bool]]:
     flags = [True] * len(changes)
     for rule in task.plan.costly:
         if left := [number for number, flag in enumerate(flags) if flag]:
-            answers = yield Ask(rule.judge, [changes[number] for number in left])
+            answers = yield Call(rule.judge, [changes[number] for number in left])
             for number, answer in zip(left, answers, strict=True):
                 flags[number] = bool(answer)
     return flags

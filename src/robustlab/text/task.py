@@ -40,13 +40,13 @@ class OutOfQueries(Exception):
 
 @dataclass
 class Plan:
-    """What the attacks of all examples share.
+    """Parts that the attacks of all examples have in common.
 
     Args:
         victim: the classifier under attack.
         recipe: the attack.
         seed: of the attack; the draws of an example depend on it and on the id alone.
-        budget: queries that may be asked for one example; None: any number.
+        budget: queries for one example; None: any number.
     """
 
     victim: Victim
@@ -64,7 +64,7 @@ class Plan:
         self.costly = [one for one in rules if isinstance(one, Costly)]
         self.kinds = [(_kind(one), one) for one in self.recipe.transformations]
         self.checks_words = bool(self.on_words) and any(kind is not WordOptions for kind, _ in self.kinds)
-        """Whether some texts are not yet checked word by word."""
+        """True if some texts are not yet checked word by word."""
 
 
 def _kind(transformation: Transformation) -> type:
@@ -103,10 +103,10 @@ class Task:
     fields: tuple[str, ...] = ()
     attacked: int = 0
     target: int | None = None
-    asked: int = field(default=0, init=False)
+    requested: int = field(default=0, init=False)
     """Texts that the search wanted scored, repeats included."""
     texts: set[int] = field(default_factory=set, init=False)
-    """Hashes of the texts that were asked for; their number is that of queries sent."""
+    """Hashes of the requested texts; their number is that of queries sent."""
     gradients: int = field(default=0, init=False)
     """Gradients that the search wanted."""
     gradient: tuple[str, NDArray[np.floating]] | None = field(default=None, init=False)
@@ -139,20 +139,20 @@ class Task:
         return (*self.fields[: self.attacked], words.text, *self.fields[self.attacked + 1 :])
 
     def take(self, candidates: Sequence[Words]) -> list[Text]:
-        """The texts that may still be asked for, counted as queries.
+        """The texts that the budget still allows, counted as queries.
 
         Raises: OutOfQueries if none may.
         """
-        left = len(candidates) if self.plan.budget is None else self.plan.budget - self.asked
+        left = len(candidates) if self.plan.budget is None else self.plan.budget - self.requested
         if candidates and left <= 0:
             raise OutOfQueries
         texts = [self.text(one) for one in candidates[:left]]
-        self.asked += len(texts)
+        self.requested += len(texts)
         self.texts.update(map(hash, texts))
         return texts
 
     def judged(self, candidates: Sequence[Words], rows: Rows) -> list[Scored]:
-        """What the victim's answers (N, K) mean for the goal."""
+        """Scores and success of the victim's answers (N, K)."""
         goal, words = self.recipe.goal, candidates[: len(rows)]
         scores = np.round(goal.scores(rows, words, self), self.victim.decimals).tolist()
         done = goal.done(rows, words, self).tolist()

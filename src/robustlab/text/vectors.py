@@ -27,7 +27,7 @@ class Vectors:
     """Words with a vector each.
 
     Words are looked up in small letters. Cosines and distances are computed in double precision from the two vectors
-    alone and rounded to 9 decimals, so that they do not depend on what else is asked.
+    alone and rounded to 9 decimals, so that they do not depend on the other words.
 
     Args:
         words: V words, each once.

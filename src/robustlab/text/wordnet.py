@@ -25,7 +25,7 @@ class _Part(NamedTuple):
     """The files of one part of speech."""
 
     lines: tuple[bytes, ...]
-    """Of the index, by alphabet: a word, and the places of its senses."""
+    """Lines of the index, by alphabet: a word, and the places of its senses."""
     data: bytes
     irregular: dict[str, tuple[str, ...]]
     """Base forms, as "went": ("go",)."""
@@ -40,7 +40,7 @@ class _Part(NamedTuple):
         return [int(place) for place in columns[-int(columns[2]) :]]
 
     def words(self, place: int) -> list[str]:
-        """Words of the set of synonyms at a place; "_" stands for a space."""
+        """Words of the set of synonyms at a place; "_" is a space."""
         columns = self.data[place : self.data.index(b"\n", place)].split()
         count = int(columns[3], 16)
         return [word.decode("latin-1").partition("(")[0] for word in columns[4 : 4 + 2 * count : 2]]

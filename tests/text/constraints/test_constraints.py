@@ -197,10 +197,10 @@ class Letters:
     """Encodes texts as counts of letters, and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        self.asked += texts
+        self.requested += texts
         return np.array([[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts])
 
 
@@ -217,7 +217,7 @@ def test_similarity_is_that_of_the_texts() -> None:
     changes = [change(first, 3), change(second, 1)]
     assert rule.similarity(changes) == pytest.approx(expected, abs=1e-6)
     assert list(rule.judge(changes)) == [one >= 0.9 for one in expected]
-    assert sorted(encode.asked) == sorted([TEXT.text, first.text, second.text])
+    assert sorted(encode.requested) == sorted([TEXT.text, first.text, second.text])
     angular = Similarity(encode, 0.9, metric="angular").similarity(changes)
     assert angular == pytest.approx([1 - math.acos(one) / math.pi for one in expected], abs=1e-6)
 
@@ -236,16 +236,16 @@ def test_similarity_of_the_words_around() -> None:
     encode = Letters()
     rule = Similarity(encode, 0.5, window=5, short_passes=True)
     rule.similarity([change(text.replaced(10, "zoo"), 10, text, text)])
-    assert encode.asked == ["i j k l m", "i j zoo l m"]
+    assert encode.requested == ["i j k l m", "i j zoo l m"]
     # words after a deleted one: the original is read around the place where they were
-    encode.asked.clear()
+    encode.requested.clear()
     after = text.deleted(2)
     rule.similarity([change(after.replaced(12, "zoo"), 12, after, text), change(text.deleted(25), 25, text, text)])
-    assert encode.asked == ["l m n o p", "l m zoo o p", "v w x y z", "u v w x y"]
-    encode.asked.clear()
+    assert encode.requested == ["l m n o p", "l m zoo o p", "v w x y z", "u v w x y"]
+    encode.requested.clear()
     after = text.inserted(5, "new")
     rule.similarity([change(after, 5, text, text), change(after.replaced(15, "zoo"), 15, after, text)])
-    assert encode.asked == ["d e f g h", "d e new f g", "m n o p q", "m n zoo p q"]
+    assert encode.requested == ["d e f g h", "d e new f g", "m n o p q", "m n zoo p q"]
     assert list(rule.judge([change(cut("a b c d"), 0, cut("x y z w"), cut("x y z w"))])) == [True]
 
 

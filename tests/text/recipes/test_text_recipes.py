@@ -176,7 +176,7 @@ def test_odd_texts_do_no_harm(name: str) -> None:
     labels = [int(one) for one in predict(ODD).argmax(1)]
     found = attack(VICTIM, ODD, labels, _made(name), settings=AttackSettings(queries=60))
     assert [one.original for one in found] == ODD
-    assert all(one.asked <= 60 for one in found)
+    assert all(one.requested <= 60 for one in found)
 
 
 def test_costly_constraints_stand_last() -> None:

@@ -219,7 +219,7 @@ def _columns(outcomes: Sequence[TextOutcome]) -> dict[str, list[Value]]:
         "prediction": [one.prediction for one in outcomes],
         "confidence": [one.confidence for one in outcomes],
         "score": [one.score for one in outcomes],
-        "requested": [one.asked for one in outcomes],
+        "requested": [one.requested for one in outcomes],
         "sent": [one.sent for one in outcomes],
         "changed": [one.changed for one in outcomes],
         "words": [one.words for one in outcomes],

@@ -143,7 +143,7 @@ def _numbers(outcomes: Sequence[TextOutcome]) -> Metrics:
     numbers = {"accuracy": (len(tried) - len(won)) / len(outcomes)}
     if tried:
         numbers["success"] = len(won) / len(tried)
-        numbers["queries"] = sum(one.asked for one in tried) / len(tried)
+        numbers["queries"] = sum(one.requested for one in tried) / len(tried)
         numbers["sent"] = sum(one.sent for one in tried) / len(tried)
     if won:
         numbers["words"] = sum(one.changed_fraction for one in won) / len(won)

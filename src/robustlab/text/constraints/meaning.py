@@ -14,7 +14,7 @@ from robustlab.text.words import Words
 
 
 class Measured(Protocol):
-    """Word vectors; None stands for a word without one."""
+    """Word vectors; None for a word without one."""
 
     def vector(self, word: str) -> NDArray[np.float32] | None:
         """The vector (d,) of a word."""

@@ -12,7 +12,7 @@ from robustlab.text.words import Words
 
 @dataclass(frozen=True)
 class StopWords:
-    """Stop words stay as they are. Case matters: "the" may be one where "The" is none.
+    """Stop words stay unchanged. Case matters: "the" may be one where "The" is none.
 
     Args:
         words: that stay.
@@ -41,7 +41,7 @@ class NoRepeat:
 
 @dataclass(frozen=True)
 class MinLength:
-    """Short words stay as they are.
+    """Short words stay unchanged.
 
     Args:
         least: characters of a word that may be changed.

@@ -51,7 +51,7 @@ TEXT_RECIPES.register(
         build,
         "two words by gradient, close in meaning, beam of 10",
         _SOURCE,
-        "only the best exchange of all words is looked at, and seldom close in meaning; parts of speech by spaCy",
+        "only the best exchange of all words is tried, and seldom close in meaning; parts of speech by spaCy",
         ("counter-fitted", "tagger"),
     ),
 )

@@ -26,7 +26,7 @@ Resources = Callable[[str], Path]
 SUBSTITUTES: Mapping[str, str] = MappingProxyType(
     {"counter-fitted": "glove", "use": "minilm", "sbert": "minilm", "hownet": "wordnet", "language-model": "no-lm"}
 )
-"""What takes the place of a published resource."""
+"""Substitutes of published resources."""
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         "counter-fitted": "counter-fitted vectors", "glove": "GloVe", "use": "USE", "sbert": "SBERT",
@@ -46,14 +46,14 @@ ONLY_GIVEN: Mapping[str, str] = MappingProxyType(
         'given={"counter-fitted": vectors}',
     }
 )  # fmt: skip
-"""What can take the place of resources that are not among the files of ``robustlab data --text``."""
+"""Substitutes of resources that are not among the files of ``robustlab data --text``."""
 _READERS = {"minilm": "transformers", "glove": "pyarrow", "tagger": "spacy", "masked-model": "transformers"}
 """Packages that read files."""
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """Resources of one recipe, each read when it is asked for.
+    """Resources of one recipe, each read at its first use.
 
     Args:
         recipe: its name, with substitutes.
@@ -190,7 +190,7 @@ class Ingredients:
         return cast("T", self._read[name])
 
     def _place(self, name: str, resources: Resources) -> Path:
-        """Where the files of a resource are.
+        """Place of the files of a resource.
 
         Raises: DataError if they are not there, or the package that reads them.
         """

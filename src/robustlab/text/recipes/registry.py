@@ -63,7 +63,7 @@ class RecipeRow(NamedTuple):
     constraints: str
     search: str
     lacks: str
-    """Why it does not run here, and what brings what is missing; "" if it runs."""
+    """Reason that it does not run here, with the remedy; "" if it runs."""
     verified: bool
     source: str
     difference: str
@@ -115,7 +115,7 @@ def recipe_table(resources: Resources | None = None, given: Mapping[str, Any] | 
 
 @dataclass(frozen=True)
 class _Remembered:
-    """Finds files, and looks for each only once."""
+    """Finds files, and searches for each only once."""
 
     resources: Resources
     places: dict[str, Path | Exception] = field(default_factory=dict)
@@ -160,7 +160,7 @@ def _row(name: str, spec: RecipeSpec, resources: Resources | None, given: Mappin
 
 
 def _lack(spec: RecipeSpec, ingredients: Ingredients) -> str:
-    """What a recipe lacks on this machine; "" if nothing."""
+    """Resources that a recipe lacks on this machine; "" if none."""
     lacking = [need for need in spec.needs if ingredients.used(need) not in {"no-lm", *ingredients.given}]
     if ingredients.resources is None:
         return f"files: {', '.join(lacking)}" if lacking else ""

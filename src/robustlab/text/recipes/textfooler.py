@@ -12,7 +12,7 @@ from robustlab.text.recipes.ingredients import Ingredients
 from robustlab.text.recipes.registry import TEXT_RECIPES, RecipeSpec
 
 SIMILARITY = round(1 - 0.5 / math.pi, 9)
-"""The released code asks for 1 - angle >= 0.5; this is the same bound on 1 - angle / pi."""
+"""The released code demands 1 - angle >= 0.5; this is the same bound on 1 - angle / pi."""
 
 
 def build(use: Ingredients) -> TextRecipe:

@@ -55,7 +55,7 @@ _NUMBERS = "one three five six seven eight nine ten eleven twelve thirteen fourt
 _SPELLED = tuple(_NUMBERS.split())
 _LEFT_ALONE = ("0", "2", "4")
 _DIGITS = 6
-"""Of numbers that are changed, at most."""
+"""Largest count of numbers that are changed."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _whole(word: str) -> bool:
 
 
 def _place(word: str, places: dict[str, int]) -> int:
-    """Place of a word, or of the one that stands for unknown words; -1: neither is there."""
+    """Place of a word, or of the one for unknown words; -1: neither is there."""
     for one in (word, word.lower(), *_UNKNOWN):
         if one in places:
             return places[one]

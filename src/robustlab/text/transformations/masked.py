@@ -20,9 +20,9 @@ _AROUND = 128
 """Words of a text that the model reads."""
 _BATCH = 32
 _STEPS = 10**6
-"""Of a log-probability, which is rounded so that equal ones are equal."""
+"""Decimals of a log-probability, which is rounded so that equal ones are equal."""
 _PIECES = 4
-"""Of a word that is seen, at most."""
+"""Largest number of pieces of a word."""
 _MARKS = ("Ġ", "▁")
 
 
@@ -79,7 +79,7 @@ class MaskedModel:
         return words.replaced(position, matched_case(word, words.words[position]))
 
     def _text(self, words: Words, position: int) -> str:
-        """What the model reads."""
+        """Input of the model."""
         mask = self.tokenizer.mask_token
         if self.gap == "insert":
             words = words.inserted(position, mask)

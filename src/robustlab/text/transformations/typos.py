@@ -195,7 +195,7 @@ class KeyboardNeighbours:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One variant of a typo, drawn for each seed, example, place and word; the same each time it is asked for.
+    """One variant of a typo, drawn for each seed, example, place and word; the same each time.
 
     Args:
         typo: with the variants to draw from.

@@ -27,9 +27,9 @@ class Answers(NamedTuple):
     classes: int
     output: Literal["logits", "probabilities"]
     tolerance: float
-    """Of the sum of a row of probabilities."""
+    """Tolerance of the sum of a row of probabilities."""
     decimals: int
-    """Of scores that mean something."""
+    """Decimals of scores that have a meaning."""
 
     def rows(self, answer: object, texts: Sequence[Text]) -> Rows:
         """Probabilities (N, K) from an answer for N texts.

@@ -51,7 +51,7 @@ def fitted_digest(model: object) -> str:
 
 
 def _pieces(value: object, depth: int) -> list[bytes]:
-    """What decides a value, as bytes."""
+    """Content of a value, as bytes."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         return [f"{value.dtype}{value.shape}".encode(), np.ascontiguousarray(value).tobytes()]
     if value is None or isinstance(value, str | bytes | bool | int | float | complex | np.generic):

@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
     given: Tensor | Mapping[str, Tensor]
     """Token numbers (N, L), or the arguments of the module."""
     spans: Sequence[Sequence[Span]]
-    """Of the tokens of each text; the first is that of the first column."""
+    """Spans of the tokens of each text; the first is that of the first column."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ _PROBES = (
     "Why is the new telescope so much better than the old one?",
     "Not bad!",
     "you won a FREE prize, call 0800 now",
-    "They said that they would come, but they did not say when, and so nobody knew what to prepare.",
+    "They wrote that they would come, but they did not write when, and so we did not know what to prepare.",
 )
 """Texts of several kinds, for the first calls."""
 _REPEATS = 1e-5

@@ -173,7 +173,7 @@ class Encoder:
         return [self._known[text] for text in texts]
 
     def _called(self, texts: Sequence[Text], **how: object) -> Mapping[str, Any]:
-        """What the tokenizer says of texts of one field or two.
+        """Output of the tokenizer for texts of one field or two.
 
         Raises: ValueError for more.
         """
