@@ -96,6 +96,7 @@ def test_networks_of_other_seeds_and_definitions_lie_apart(tmp_path: Path) -> No
 def test_unlabelled_images_go_to_vat_alone(tmp_path: Path) -> None:
     lab = Lab(tmp_path, 0, Budget("tiny", images=64), "cpu")
     few = next(c for c in CLAIMS if c.name == "vat-few-labels").arms[1].network
+    assert isinstance(few, Network)
     recipe: Recipe = few.recipe_for(lab)
     assert isinstance(recipe, VAT)
     assert recipe.unlabelled is not None
@@ -109,6 +110,7 @@ def test_early_stopping_needs_images_that_are_left_out(tmp_path: Path) -> None:
     from dataclasses import replace
 
     watched = next(c for c in CLAIMS if c.name == "robust-overfitting").arms[0].network
+    assert isinstance(watched, Network)
     lab = Lab(tmp_path, 0, Budget("tiny", images=32, epochs=1, test=4), "cpu")
     wrong = replace(watched, data=PerturbedOnce(watched.watch, Network(standard(), epochs=1)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="early stopping needs an attack to watch, and training data with held-out"):

@@ -20,7 +20,7 @@ from robustlab.models import load, split_bn
 from robustlab.studies import CLAIMS, Budget, Claim, reproduce
 from robustlab.studies.claim_engine.hard import OnHard, WithoutHard
 from robustlab.studies.claim_engine.lab import Lab
-from robustlab.studies.claim_engine.network import HARD, Network, Sampled, Site, Trained
+from robustlab.studies.claim_engine.network import HARD, Fitted, Learner, Network, Sampled, Site, Trained
 from robustlab.studies.claim_engine.taught import TaughtBy
 from robustlab.studies.claim_engine.transferred import OnDigits
 from robustlab.studies.claims import efficientnets
@@ -92,7 +92,7 @@ def test_accuracy_on_hard_images_is_over_all_of_them(tmp_path: Path, tiny: Budge
 class Taught(Lab):
     """A lab whose networks need no training."""
 
-    def trained(self, network: Network) -> Trained:
+    def trained(self, network: Learner | Fitted) -> Trained:
         del network
         return Trained(Says(3), Says(3), 0.0)
 

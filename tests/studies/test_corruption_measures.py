@@ -14,7 +14,7 @@ from robustlab.data import examples
 from robustlab.studies import Budget
 from robustlab.studies.claim_engine.corruption_measures import OnMistakesOf, UnderCorruptions
 from robustlab.studies.claim_engine.lab import Lab
-from robustlab.studies.claim_engine.network import Half, Network, Trained
+from robustlab.studies.claim_engine.network import Fitted, Half, Learner, Network, Trained
 from robustlab.training import standard
 
 
@@ -39,7 +39,7 @@ class Site(Lab):
         x = torch.linspace(0, 1, 100)[:, None, None, None].expand(100, 1, 32, 32).contiguous()
         return examples((x, (x[:, 0, 0, 0] > 0.5).long()), classes=("dark", "bright"))
 
-    def trained(self, network: Network) -> Trained:
+    def trained(self, network: Learner | Fitted) -> Trained:
         del network
         model = Brightness(0.3)
         return Trained(model, model, 0.0)
