@@ -76,16 +76,7 @@ BatchSize = Annotated[
         "--batch-size", min=1, help="Examples at a time; default: as many as fill 64 MiB.", rich_help_panel=o.EXECUTION
     ),
 ]
-FailUnder = Annotated[
-    float | None,
-    typer.Option(
-        "--fail-under",
-        min=0.0,
-        max=1.0,
-        help="Exit with 3 if the lower bound of mean accuracy under corruption is below this fraction, e.g. 0.5.",
-        rich_help_panel=o.OUTPUT,
-    ),
-]
+FailUnder = Annotated[float | None, o.fail_under("mean accuracy under corruption", 0.5)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from robustlab.cli.defaults import default_of
 from robustlab.cli.parse import EPS
@@ -148,16 +149,16 @@ Force = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-FailUnder = Annotated[
-    float | None,
-    typer.Option(
-        "--fail-under",
-        min=0.0,
-        max=1.0,
-        help="Exit with 3 if the lower bound of robust accuracy at the largest eps is below this fraction, e.g. 0.3.",
-        rich_help_panel=OUTPUT,
-    ),
-]
+
+
+def fail_under(number: str, example: float) -> OptionInfo:
+    """The option of a build gate on one number of the result."""
+    words = f"Exit with 3 if the lower bound of {number} is below this fraction, e.g. {example:g}."
+    option: OptionInfo = typer.Option("--fail-under", min=0.0, max=1.0, help=words, rich_help_panel=OUTPUT)
+    return option
+
+
+FailUnder = Annotated[float | None, fail_under("robust accuracy at the largest eps", 0.3)]
 
 
 @dataclass(frozen=True)

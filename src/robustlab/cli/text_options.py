@@ -72,16 +72,7 @@ Target = Annotated[
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Texts attacked together.", rich_help_panel=o.EXECUTION)
 ]
-FailUnder = Annotated[
-    float | None,
-    typer.Option(
-        "--fail-under",
-        min=0.0,
-        max=1.0,
-        help="Exit with 3 if the lower bound of accuracy under all recipes is below this fraction, e.g. 0.3.",
-        rich_help_panel=o.OUTPUT,
-    ),
-]
+FailUnder = Annotated[float | None, o.fail_under("accuracy under all recipes", 0.3)]
 SPLITS = ("train", "validation", "test", "all")
 
 
