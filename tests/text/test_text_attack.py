@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from robustlab.core.types import Text
+from robustlab.models import WordCNN
+from robustlab.models.word_cnn import SPECIAL
 from robustlab.text import (
     AttackSettings,
     Change,
@@ -26,6 +29,7 @@ from robustlab.text import (
     Words,
     attack,
 )
+from robustlab.text import victim as text_victim
 
 WEIGHTS = {"good": 2.0, "great": 3.0, "fine": 0.5, "bad": -2.0, "awful": -3.0, "so": 0.25}
 CALLS: list[list[Text]] = []
@@ -270,3 +274,32 @@ class Steep:
 
     def __call__(self, items: Sequence[tuple[Words, Text, int]]) -> list[np.ndarray]:
         return [np.ones((len(words.words), 1)) for words, _, _ in items]
+
+
+@pytest.mark.parametrize("kept", [1, 5, 40])
+def test_a_network_gives_the_same_bits_in_any_company(kept: int) -> None:
+    rng = random.Random(kept)
+    words = [f"w{number}" for number in range(50)]
+    torch.manual_seed(0)
+    network = text_victim(WordCNN([*SPECIAL, *words]))
+    texts = [" ".join(rng.choices(words, k=rng.randrange(1, 70))) for _ in range(150)]
+    whole = Driver(network).rows(texts)
+    for _ in range(10):
+        some = rng.sample(range(150), kept)
+        assert (Driver(network).rows([texts[one] for one in some]) == whole[some]).all()
+
+
+def test_batches_of_a_network_have_one_shape() -> None:
+    shapes: list[tuple[int, set[int]]] = []
+
+    def predict(texts: Sequence[Text]) -> np.ndarray:
+        shapes.append((len(texts), {len(str(text).split()) for text in texts}))
+        return np.full((len(texts), 2), 0.5)
+
+    network = Victim(
+        predict, 2, "network", "network", lengths=lambda texts: [len(str(one).split()) for one in texts], decimals=6
+    )
+    rng = random.Random(0)
+    rows = Driver(network).rows([" ".join(rng.choices(["a", "b", "c"], k=rng.randrange(1, 5))) for _ in range(100)])
+    assert len(rows) == 100
+    assert {(count, len(lengths)) for count, lengths in shapes} == {(16, 1)}

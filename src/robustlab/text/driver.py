@@ -19,6 +19,12 @@ _ENTRY = 200
 """Bytes of one remembered text beside its characters: its place in the table and the probabilities."""
 _LADDER = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 """Tokens of a batch that are tried."""
+_EXACT = 9
+"""Decimals of scores in float64."""
+_ROWS = 16
+"""Texts of a batch of equally many tokens."""
+_ROWS_OF_ONE_LENGTH = 64
+"""The same for a victim that pads all texts to one length."""
 _CHARACTERS = 5
 """Characters of one token, for victims that do not count tokens."""
 
@@ -78,7 +84,8 @@ class Driver:
 
     Args:
         victim: the classifier.
-        batch_tokens: tokens of one batch; None: the fastest is found by measurement.
+        batch_tokens: tokens of one batch; None: 16 texts of equal length for networks in float32, so that a text gets
+            the same bits in any company; for others the fastest is found by measurement.
         memory: bytes of scored texts to remember.
         together: examples that are attacked at the same time.
     """
@@ -130,6 +137,36 @@ class Driver:
     def _scored(self, texts: Sequence[Text]) -> Rows:
         """Probabilities of distinct texts, computed in batches of similar length."""
         start = perf_counter()
+        found = self._in_equal_shapes(texts) if self.equal_shapes else self._by_tokens(texts)
+        self.scored += len(texts)
+        self.victim_seconds += perf_counter() - start
+        return found
+
+    @property
+    def equal_shapes(self) -> bool:
+        """True for networks in float32: their last bits depend on the shape of a batch."""
+        return self.batch_tokens is None and self.victim.lengths is not None and self.victim.decimals < _EXACT
+
+    def _in_equal_shapes(self, texts: Sequence[Text]) -> Rows:
+        """Probabilities that do not depend on the company of a text, not even in the last bit.
+
+        Texts of equally many tokens are batched, always as many rows: a batch that is not full repeats its last text.
+        """
+        by_length: dict[int, list[int]] = {}
+        one, limit = self.victim.one_length, self.victim.limit
+        lengths = [0] * len(texts) if one or self.victim.lengths is None else self.victim.lengths(texts)
+        for place, length in enumerate(lengths):
+            by_length.setdefault(min(length, limit or length), []).append(place)
+        found, rows = np.empty((len(texts), self.victim.classes)), _ROWS_OF_ONE_LENGTH if one else _ROWS
+        for _, places in sorted(by_length.items()):
+            for start in range(0, len(places), rows):
+                some = places[start : start + rows]
+                whole = [texts[place] for place in some] + [texts[some[-1]]] * (rows - len(some))
+                found[some] = self.victim.predict(whole)[: len(some)]
+        return found
+
+    def _by_tokens(self, texts: Sequence[Text]) -> Rows:
+        """Probabilities in batches of a number of tokens."""
         lengths = [_characters(text) // _CHARACTERS + 1 for text in texts]
         if self.victim.lengths is not None:
             lengths = self.victim.lengths(texts)
@@ -139,8 +176,6 @@ class Driver:
             begun, places = perf_counter(), order[part]
             found[places] = self.victim.predict([texts[place] for place in places])
             self.batching.took(len(places) * max(1, lengths[places[-1]]), perf_counter() - begun)
-        self.scored += len(texts)
-        self.victim_seconds += perf_counter() - start
         return found
 
     def run(self, searches: Iterable[tuple[Task, Search]], finished: Callable[[Task], None]) -> None:

@@ -51,6 +51,7 @@ class Victim:
         limit: number of tokens after which texts are cut; None: they are not.
         decimals: to which scores are rounded before they are compared.
         labels: names of the classes, if they are known.
+        one_length: it pads or cuts every text to the limit.
     """
 
     predict: Predict
@@ -62,3 +63,4 @@ class Victim:
     limit: int | None = None
     decimals: int = 9
     labels: tuple[str, ...] = ()
+    one_length: bool = False

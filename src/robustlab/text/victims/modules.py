@@ -45,6 +45,7 @@ def text_model_victim(model: TextModel, name: str | None, output: Output) -> Vic
         limit=model.limit,
         decimals=rule.decimals,
         labels=tuple(getattr(model, "labels", ())),
+        one_length=model.encode(["a"]).shape[1] == model.encode(["a a a"]).shape[1],
     )
 
 
