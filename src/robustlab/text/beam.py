@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Scored, Steps
 from robustlab.text.steps import everywhere, first_allowed, place_of_edit, ranked, scored, together
 from robustlab.text.task import Task
 from robustlab.text.words import Words
 
 
+@typed
 @dataclass(frozen=True)
 class Beam:
     """Keeps the best texts of each step, and ends at the first that reaches the goal or when nothing can be changed.

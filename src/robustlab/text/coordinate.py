@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Steps
 from robustlab.text.steps import everywhere, first_allowed, place_of_edit, ranked, scored
 from robustlab.text.task import Task
 
 
+@typed
 @dataclass(frozen=True)
 class GreedyCoordinate:
     """Step by step, the best of a random sample of all changes, even if it is worse than the text before.

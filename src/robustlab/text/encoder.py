@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
+
 Embeddings: TypeAlias = NDArray[np.float32]
 LONGEST = 256
 """Word pieces of a text that are read, as its authors set it; what comes after them is not seen."""
@@ -98,6 +100,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[range]:
         yield range(start, len(lengths))
 
 
+@typed
 def minilm_bound(use: float) -> float:
     """The bound on MiniLM's cosine that takes the place of one on the cosine of the Universal Sentence Encoder.
 

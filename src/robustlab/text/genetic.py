@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Change, Scored, Steps
 from robustlab.text.steps import (
     candidates,
@@ -38,6 +39,7 @@ class Member:
     left: Weights
 
 
+@typed
 @dataclass(frozen=True)
 class Genetic:
     """A population of texts; each generation keeps the best and fills up with mutated children of two parents.

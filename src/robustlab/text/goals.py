@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Flags, Rows, Scored
 from robustlab.text.task import Task
 from robustlab.text.words import Words
@@ -70,6 +71,7 @@ def _target(task: Task) -> int:
     return task.target
 
 
+@typed
 @dataclass(frozen=True)
 class KeepPrediction:
     """As few words as possible with the label still predicted (input reduction).

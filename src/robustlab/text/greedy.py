@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Call, Change, Scored, Similar, Steps
 from robustlab.text.steps import candidates, first_allowed, gradients, movable, ranked, scored
 from robustlab.text.task import Task
@@ -18,6 +19,7 @@ _TOGETHER = 200_000
 """Words of the texts that are made at once, so that those of a very long text do not fill the memory."""
 
 
+@typed
 @dataclass(frozen=True)
 class Greedy:
     """Word by word, the most important first; ends at the first text that reaches the goal.

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Text
 from robustlab.text.parts import Rows
 from robustlab.text.passages import matched_case
 from robustlab.text.words import cut
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Speller:
     """Puts the nearest known word in place of each unknown one.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from robustlab.core.kinds import typed
 from robustlab.text.genetic import allowed, merged
 from robustlab.text.parts import Scored, Steps
 from robustlab.text.steps import candidates, first_allowed, movable, ranked, scored, together
@@ -35,6 +36,7 @@ class Particle:
     velocity: list[float] = field(default_factory=list)
 
 
+@typed
 @dataclass(frozen=True)
 class Swarm:
     """Texts that take words of their own best and of the swarm's best text, and are mutated where they changed little.

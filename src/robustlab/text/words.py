@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
+from robustlab.core.kinds import typed
+
 Segment: TypeAlias = Callable[[str], Sequence[str]]
 """Words of a text, in order, for languages that put no spaces between them."""
 
@@ -94,6 +96,7 @@ class Words(NamedTuple):
         return "".join([part for pair in pairs for part in pair]) + self.gaps[-1]
 
 
+@typed
 def cut(text: str, segment: Segment | None = None) -> Words:
     """Cuts a text into words.
 

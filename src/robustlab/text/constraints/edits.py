@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Change
 from robustlab.text.words import INSERTED
 
 
+@typed
 @dataclass(frozen=True)
 class EditDistance:
     """The whole text stays within an edit distance of the original.
@@ -37,6 +39,7 @@ class EditDistance:
         ]
 
 
+@typed
 @dataclass(frozen=True)
 class WordEdits:
     """Each new word stays within an edit distance of the one in the original.

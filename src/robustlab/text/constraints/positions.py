@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from robustlab.core.kinds import typed
 from robustlab.text.parts import Change
 from robustlab.text.words import Words
 
@@ -39,6 +40,7 @@ class NoRepeat:
         return [at not in done for at in words.origin]
 
 
+@typed
 @dataclass(frozen=True)
 class MinLength:
     """Short words stay unchanged.
@@ -59,6 +61,7 @@ class MinLength:
         return [len(word) >= self.least for word in words.words]
 
 
+@typed
 @dataclass(frozen=True)
 class MostChanged:
     """At most some words are replaced, deleted and inserted, all together.

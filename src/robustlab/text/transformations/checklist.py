@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from robustlab.core.kinds import typed
 from robustlab.text.passages import matched_case
 from robustlab.text.words import Words
 
@@ -88,6 +89,7 @@ class Expand:
         return [] if long is None else [word[:1] + long[1:]]
 
 
+@typed
 @dataclass(frozen=True)
 class ChangeNumber:
     """A number becomes others, drawn between a small one and twice its size; digits stay digits, words stay words.

@@ -8,6 +8,8 @@ from functools import cache
 from string import ascii_lowercase
 from typing import Protocol
 
+from robustlab.core.kinds import typed
+
 
 class Typo(Protocol):
     """Numbered variants of a word."""
@@ -23,6 +25,7 @@ class Typo(Protocol):
         """One of them; some may be equal to each other or to the word."""
 
 
+@typed
 @dataclass(frozen=True)
 class SwapNeighbours:
     """Two neighbouring characters change places; a word of n characters has n - 1 variants.
@@ -56,6 +59,7 @@ class SwapNeighbours:
         return variants(self, word)
 
 
+@typed
 @dataclass(frozen=True)
 class DeleteCharacter:
     """One character is left out; a word of n > 1 characters has n variants.
@@ -85,6 +89,7 @@ class DeleteCharacter:
         return variants(self, word)
 
 
+@typed
 @dataclass(frozen=True)
 class InsertCharacter:
     """One character is put before another; a word of n > 1 characters has n places for each new character.
@@ -118,6 +123,7 @@ class InsertCharacter:
         return variants(self, word)
 
 
+@typed
 @dataclass(frozen=True)
 class SubstituteCharacter:
     """One character is replaced by a letter.
@@ -150,6 +156,7 @@ class SubstituteCharacter:
         return variants(self, word)
 
 
+@typed
 @dataclass(frozen=True)
 class KeyboardNeighbours:
     """One character is replaced by one whose key is next to its own; capitals stay capitals.

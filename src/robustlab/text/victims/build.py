@@ -8,6 +8,7 @@ from typing import cast
 
 from torch import nn
 
+from robustlab.core.kinds import typed
 from robustlab.core.types import Text
 from robustlab.core.user_code import model_name
 from robustlab.text.victims.estimators import estimator_victim, is_estimator
@@ -25,6 +26,7 @@ from robustlab.text.victims.probing import black_box
 from robustlab.text.victims.transformer import is_pipeline, is_tokenizer, pipeline_victim, transformer_victim
 
 
+@typed
 def victim(
     model: object,
     *,
@@ -59,9 +61,9 @@ def victim(
 
     Example:
         >>> import numpy as np
-        >>> likes = victim(lambda texts: np.array([[1.0, t.count("good")] for t in texts]), classes=["no", "yes"])
+        >>> likes = victim(lambda texts: np.array([[0.5, t.count("good")] for t in texts]), classes=["no", "yes"])
         >>> likes.predict(["good good good"]).round(2).tolist(), likes.classes
-        ([[0.12, 0.88]], 2)
+        ([[0.08, 0.92]], 2)
     """
     if isinstance(model, Victim):
         return model
