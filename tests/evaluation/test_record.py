@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     AttackInfo,
@@ -18,7 +19,6 @@ from robustlab.evaluation.record import (
     CurvePoint,
     DataInfo,
     Evaluation,
-    Finding,
     GalleryItem,
     ModelInfo,
     Queries,

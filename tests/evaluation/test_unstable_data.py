@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import Linf, RunError, ThreatModel
+from robustlab.core.finding import Evidence
 from robustlab.evaluation import (
     CopySettings,
     CorruptionSettings,
@@ -27,7 +28,6 @@ from robustlab.evaluation import (
     write_corrupted,
 )
 from robustlab.evaluation.identity import differences
-from robustlab.evaluation.record import Evidence
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Digits

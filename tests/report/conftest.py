@@ -10,6 +10,7 @@ import torch
 from scipy.stats import beta
 from sklearn.datasets import load_digits
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.record import (
     WORST,
@@ -22,7 +23,6 @@ from robustlab.evaluation.record import (
     CurvePoint,
     DataInfo,
     Evaluation,
-    Finding,
     GalleryItem,
     ModelInfo,
     Queries,

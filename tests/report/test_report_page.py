@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from robustlab.core.errors import RunError
+from robustlab.core.finding import Finding
 from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.record import Evaluation
 from robustlab.report import write
 from robustlab.report.pictures import selected
 

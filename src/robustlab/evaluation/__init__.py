@@ -1,5 +1,6 @@
 """Measures how robust a model is, and how far the measurement can be trusted."""
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.copies.manifest import (
     CopyManifest,
@@ -47,7 +48,6 @@ from robustlab.evaluation.record import (
     CurvePoint,
     DataInfo,
     Evaluation,
-    Finding,
     GalleryItem,
     ModelInfo,
     Queries,

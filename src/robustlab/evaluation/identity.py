@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import Batch, Examples, RunError
+from robustlab.core.finding import Evidence, Finding
 from robustlab.core.modes import seed_generators
 from robustlab.core.weights import bare, state_of
 from robustlab.evaluation.input_checks import REREAD
 from robustlab.evaluation.plan import chosen
-from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
+from robustlab.evaluation.record import DataInfo, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject, first_answer
 from robustlab.runs import identity
 from robustlab.runs.provenance import now, versions

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from robustlab.core import Batch, DataError, Examples
 from robustlab.core.bounds import outside
+from robustlab.core.finding import Finding
 from robustlab.core.user_code import batch_of, output_advice
-from robustlab.evaluation.record import Finding
 
 FATAL = frozenset({
     "integer-inputs", "no-inputs", "nan-inputs", "inputs-0-255", "inputs-normalised-outside", "inputs-outside-bounds",

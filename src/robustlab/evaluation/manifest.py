@@ -12,9 +12,10 @@ from torch import Tensor
 
 from robustlab.attacks.facts import left_out
 from robustlab.core import Model, RunError
+from robustlab.core.finding import Evidence, Finding
 from robustlab.evaluation.identity import check_same, differences, identify, plain
 from robustlab.evaluation.plan import BATCH_PLAN, Entry, Settings
-from robustlab.evaluation.record import AttackInfo, DataInfo, Evidence, Finding, ModelInfo, RunInfo, ThreatInfo
+from robustlab.evaluation.record import AttackInfo, DataInfo, ModelInfo, RunInfo, ThreatInfo
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION

@@ -12,9 +12,9 @@ from torch import Tensor
 from robustlab.attacks import at_eps, threat_of
 from robustlab.attacks.facts import label, targeted
 from robustlab.core import Attack, Streams, ThreatModel, fold_in, subset
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.threat import NO_MASKS, numbers
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.stages import Part, parts
 from robustlab.runs.progress import Report
 

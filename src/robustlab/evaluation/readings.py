@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, Examples
+from robustlab.core.finding import Finding
 from robustlab.evaluation.input_checks import REREAD, fetched, unstable
-from robustlab.evaluation.record import Finding
 
 _MOST = 256 << 20
 """Bytes of inputs that are kept; what goes beyond is read again."""

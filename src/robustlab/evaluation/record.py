@@ -16,32 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.upgrade import SCHEMA_VERSION, upgraded
 from robustlab.runs.codec import decode, encode
 from robustlab.statistics.intervals import Interval
 
 WORST = "worst case"
 """Name of the curve over the worst of all attacks."""
-
-Severity: TypeAlias = Literal["info", "warning", "serious"]
-Evidence: TypeAlias = dict[str, float | int | str]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A fault, or a sign of one, that changes the meaning of the numbers."""
-
-    code: str
-    """Stable and machine readable, such as "probabilities-for-logits"."""
-    severity: Severity
-    title: str
-    """One sentence: the observation."""
-    evidence: Evidence
-    """Numbers behind the finding."""
-    advice: str
-    """One sentence: the remedy."""
 
 
 @dataclass(frozen=True)

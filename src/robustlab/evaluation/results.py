@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.manifest import Manifest
 from robustlab.evaluation.metrics import ClassTally, ConfusionTally, FractionTally, SpreadTally
 from robustlab.evaluation.queries import Reader, undefined_examples
@@ -19,7 +20,6 @@ from robustlab.evaluation.record import (
     Curve,
     CurvePoint,
     Evaluation,
-    Finding,
     GalleryItem,
     Queries,
     Recheck,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from robustlab.attacks import threat_of
 from robustlab.core import Model, Passes, RunError, frozen
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.processes import Processes
@@ -49,7 +50,7 @@ from robustlab.evaluation.plan import (
 from robustlab.evaluation.progress import Pace, PhaseProgress
 from robustlab.evaluation.queries import Reader, Value
 from robustlab.evaluation.readings import Readings
-from robustlab.evaluation.record import Evaluation, Finding, TraceRecord
+from robustlab.evaluation.record import Evaluation, TraceRecord
 from robustlab.evaluation.results import assemble, completed
 from robustlab.evaluation.sealed import REPORT, broken, older_result, read_result, seal
 from robustlab.evaluation.shards import take_in

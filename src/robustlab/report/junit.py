@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
-from robustlab.evaluation.record import Finding
 from robustlab.report.measured import Line, Measured, lines_of
 from robustlab.report.plain import both, xml_text
 

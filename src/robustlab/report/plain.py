@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from robustlab.evaluation.record import Finding
+from robustlab.core.finding import Finding
 from robustlab.report.words import Fraction, interval, mark, percent
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from robustlab.evaluation.record import DataInfo, Finding, ModelInfo, RunInfo
+from robustlab.core.finding import Finding
+from robustlab.evaluation.record import DataInfo, ModelInfo, RunInfo
 
 
 class HasFindings(Protocol):

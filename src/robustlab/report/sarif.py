@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
-from robustlab.evaluation.record import Finding
 from robustlab.report.measured import Measured, lines_of
 from robustlab.report.plain import both
 

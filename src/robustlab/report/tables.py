@@ -7,7 +7,8 @@ import html
 import io
 from collections.abc import Sequence
 
-from robustlab.evaluation.record import AttackResult, Evaluation, Finding, StageResult
+from robustlab.core.finding import Finding
+from robustlab.evaluation.record import AttackResult, Evaluation, StageResult
 from robustlab.report.page import Page
 from robustlab.report.plain import both, csv_text, marked, md_table, md_text, next_part
 from robustlab.report.provenance import Findings

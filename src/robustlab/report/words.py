@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from robustlab.core.finding import Finding
 from robustlab.core.words import NOTHING as NOTHING
 from robustlab.core.words import THIN as THIN
 from robustlab.core.words import budget as budget
 from robustlab.core.words import duration as duration
-from robustlab.evaluation.record import DataInfo, Finding
+from robustlab.evaluation.record import DataInfo
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustlab.core import DataError, Examples, RunError
+from robustlab.core.finding import Evidence
 from robustlab.core.kinds import typed
 from robustlab.corruptions import Variant
 from robustlab.data import InMemory
@@ -20,7 +21,6 @@ from robustlab.data.folder import ImageFolder
 from robustlab.data.ready_made import CorruptedCopies, cifar_c, corrupted_folders
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets, ready_made
 from robustlab.evaluation.corruptions.record import CorruptionInfo
-from robustlab.evaluation.record import Evidence
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.disk import disk, inside
 from robustlab.runs.files import sha256_of, write_bytes

@@ -20,6 +20,7 @@ from time import perf_counter
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.finding import Evidence
 from robustlab.core.kinds import typed
 from robustlab.data.folder import ImageFolder
 from robustlab.data.wrapped import Given, data_sha256
@@ -38,7 +39,6 @@ from robustlab.evaluation.copies.manifest import (
 )
 from robustlab.evaluation.corruptions.corrupted_set import SEVERITIES, CorruptedSets, Corruptions, corrupted_sets
 from robustlab.evaluation.input_checks import batch_faults, fetched, refuse, refuse_unstable
-from robustlab.evaluation.record import Evidence
 from robustlab.runs.lock import alone
 from robustlab.runs.progress import Progress
 from robustlab.runs.provenance import now, versions

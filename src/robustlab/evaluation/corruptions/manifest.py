@@ -9,11 +9,12 @@ from pathlib import Path
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.finding import Evidence, Finding
 from robustlab.evaluation.corruptions.corrupted_set import CorruptedSets
 from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionInfo
 from robustlab.evaluation.identity import RunSettings, check_same, identify
 from robustlab.evaluation.manifest import CORRUPTIONS_MEASURED
-from robustlab.evaluation.record import DataInfo, Evidence, Finding, ModelInfo, RunInfo
+from robustlab.evaluation.record import DataInfo, ModelInfo, RunInfo
 from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.files import sha256_of

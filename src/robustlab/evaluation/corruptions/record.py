@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from robustlab.core.finding import Finding
 from robustlab.evaluation.corruptions.metrics import CorruptionErrors
-from robustlab.evaluation.record import CleanResult, DataInfo, Finding, ModelInfo, RunInfo
+from robustlab.evaluation.record import CleanResult, DataInfo, ModelInfo, RunInfo
 from robustlab.runs.codec import decode, encode
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Batch, RunError, fold_in
+from robustlab.core.finding import Finding
 from robustlab.core.modes import seed_generators
 from robustlab.evaluation.corruptions.answers import (
     CLEAN,
@@ -37,7 +38,6 @@ from robustlab.evaluation.corruptions.record import CorruptionEvaluation
 from robustlab.evaluation.corruptions.results import assemble
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
 from robustlab.evaluation.read import read_corruptions
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import UNDEFINED, Subject
 from robustlab.runs.clock import Clock
 from robustlab.runs.disk import disk

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from robustlab.attacks import APGD, EOT, PGD, Square, StraightThrough, Transfer, WorstOf, threat_of
 from robustlab.attacks.facts import label
 from robustlab.core import Attack, Model, ThreatModel, cross_entropy, margin
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.data.wrapped import Given
 from robustlab.evaluation.doctor.diagnose import diagnose, opened_case
 from robustlab.evaluation.doctor.gradients import relative_margin
 from robustlab.evaluation.plan import Settings
-from robustlab.evaluation.record import Finding
 from robustlab.runs.codec import encode
 from robustlab.statistics.intervals import Interval, clopper_pearson
 from robustlab.statistics.paired import mcnemar, paired_difference

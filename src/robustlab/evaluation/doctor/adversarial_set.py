@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core import L1, L2, Batch, Linf, Model, Norm, ThreatModel, frozen, margin
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
@@ -20,7 +21,6 @@ from robustlab.evaluation.doctor.records import undefined
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.plan import Settings, batches
 from robustlab.evaluation.read import read_run
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import Subject, subject
 from robustlab.statistics.intervals import clopper_pearson
 

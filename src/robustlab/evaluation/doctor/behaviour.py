@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, Streams, UserCodeError, user_code
+from robustlab.core.finding import Finding
 from robustlab.core.modes import in_training
 from robustlab.core.twin import checked_logits
-from robustlab.evaluation.record import Finding
 from robustlab.statistics.paired import mcnemar
 
 SURE = 1e-3

@@ -16,6 +16,7 @@ import torch
 from robustlab.attacks import threat_of
 from robustlab.attacks.facts import gradient_free, label
 from robustlab.core import Attack, Model, frozen
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.modes import seed_generators
 from robustlab.core.user_code import model_called
@@ -29,7 +30,7 @@ from robustlab.evaluation.doctor.records import undefined
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import FATAL
 from robustlab.evaluation.plan import Entry, Settings, batches, chosen
-from robustlab.evaluation.record import Evaluation, Finding
+from robustlab.evaluation.record import Evaluation
 from robustlab.evaluation.subject import subject
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.registry import Registry
 from robustlab.evaluation.doctor.case import Case
-from robustlab.evaluation.record import Finding
 
 Probe = Callable[[Case], Finding | None]
 """Checks an attack and its outcomes; None: no finding."""

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from robustlab.attacks.transfer import first_weights
 from robustlab.core import Batch, Model, Score, Streams, cross_entropy, margin, untargeted
+from robustlab.core.finding import Evidence, Finding
 from robustlab.core.gradients import gradient_by
 from robustlab.core.losses import answerable, finite_logits
 from robustlab.evaluation.doctor.case import ROBUST, Case, may_be_chance
-from robustlab.evaluation.record import Evidence, Finding
 
 _SMALLEST = 1e-37  # spread of logits that still has a reciprocal in float32
 _STEP = 0.1  # of eps: length of the step along the gradient

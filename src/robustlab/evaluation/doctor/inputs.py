@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustlab.core import Batch, Model, ThreatModel, UserCodeError, frozen
+from robustlab.core.finding import Finding
 from robustlab.core.kinds import typed
 from robustlab.core.modes import in_training
 from robustlab.core.user_code import model_output
@@ -28,7 +29,6 @@ from robustlab.evaluation.input_checks import (
 )
 from robustlab.evaluation.plan import chosen
 from robustlab.evaluation.readings import Readings
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.subject import whereabouts
 
 PROBED = 128

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from robustlab.attacks.facts import gradient_free
+from robustlab.core.finding import Evidence, Finding
 from robustlab.core.words import budget
 from robustlab.evaluation.doctor.case import LOSS
 from robustlab.evaluation.doctor.search import square_improves
 from robustlab.evaluation.input_checks import logit_faults
 from robustlab.evaluation.plan import Entry
-from robustlab.evaluation.record import AttackResult, Evaluation, Evidence, Finding
+from robustlab.evaluation.record import AttackResult, Evaluation
 from robustlab.statistics.intervals import clopper_pearson
 
 _DISAGREEING = 0.01  # fraction of rechecked examples: far more than an iterative attack shows

@@ -9,6 +9,7 @@ import torch
 from robustlab.attacks import PGD, RandomNoise, Restarts, Square, Transfer, threat_of
 from robustlab.attacks.facts import gradient_free, transferred
 from robustlab.core import Attack, margin
+from robustlab.core.finding import Finding, Severity
 from robustlab.evaluation.doctor.case import (
     LOSS,
     PROBED,
@@ -19,7 +20,6 @@ from robustlab.evaluation.doctor.case import (
     ahead,
     may_be_chance,
 )
-from robustlab.evaluation.record import Finding, Severity
 from robustlab.statistics.intervals import clopper_pearson
 from robustlab.statistics.paired import mcnemar
 

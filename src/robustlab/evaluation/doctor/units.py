@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustlab.core import Labels
+from robustlab.core.finding import Finding
 from robustlab.evaluation.doctor.behaviour import SURE, Answered
-from robustlab.evaluation.record import Finding
 from robustlab.statistics.paired import mcnemar
 
 _CHANCE = 0.05  # p-value below which accuracy is certainly not that of always giving one class

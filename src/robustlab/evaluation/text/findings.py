@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from robustlab.core.finding import Finding
 from robustlab.core.types import Text
 from robustlab.evaluation.doctor.units import beyond_chance, frequent
 from robustlab.evaluation.plan import chosen
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.text.given import TextData, plain_names
 from robustlab.evaluation.text.record import RecipeResult, TextEvaluation
 from robustlab.text import Victim

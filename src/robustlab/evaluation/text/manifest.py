@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.finding import Evidence
 from robustlab.evaluation.identity import run_info
 from robustlab.evaluation.manifest import TEXTS_MEASURED, check_free
-from robustlab.evaluation.record import DataInfo, Evidence, ModelInfo, RunInfo
+from robustlab.evaluation.record import DataInfo, ModelInfo, RunInfo
 from robustlab.evaluation.store import Store
 from robustlab.evaluation.text.given import TextData, text_digest
 from robustlab.evaluation.text.plan import BATCH_PLAN, TextSettings

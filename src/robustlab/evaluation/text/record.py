@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from robustlab.evaluation.record import ClassResult, CleanResult, DataInfo, Finding, ModelInfo, RunInfo, Spread
+from robustlab.core.finding import Finding
+from robustlab.evaluation.record import ClassResult, CleanResult, DataInfo, ModelInfo, RunInfo, Spread
 from robustlab.evaluation.text.recipe_info import RecipeInfo
 from robustlab.runs.codec import decode, encode
 from robustlab.statistics.intervals import Interval

@@ -11,9 +11,9 @@ from time import perf_counter
 import torch
 
 from robustlab.core import RunError
+from robustlab.core.finding import Finding
 from robustlab.evaluation.plan import CLEAN, Phase, batches
 from robustlab.evaluation.queries import Value
-from robustlab.evaluation.record import Finding
 from robustlab.evaluation.result_queries import text_rows, unlike_clean
 from robustlab.evaluation.results import distinct
 from robustlab.evaluation.sealed import REPORT, broken, result_of, seal

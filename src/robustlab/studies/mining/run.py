@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Examples, Labels
+from robustlab.core.finding import Evidence
 from robustlab.core.kinds import typed
 from robustlab.data import examples, sample
 from robustlab.data.wrapped import Given, data_sha256
 from robustlab.evaluation.input_checks import refuse_unstable
-from robustlab.evaluation.record import Evidence
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json, write_json

@@ -1,0 +1,174 @@
+"""One call to explain some examples, checked and prepared: what every method works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from robustlab.core import Logits, Model, Streams, Twin, frozen, search_twin
+from robustlab.core.gradients import gradient_by
+from robustlab.core.names import example_names
+from robustlab.core.user_code import model_called
+
+ScoreName: TypeAlias = Literal["logit", "probability", "log-probability", "margin"]
+"""Score that is explained: logit of the class (the usual one), its softmax probability, the logarithm of that, or the
+logit less the largest other one."""
+_BLOCK_ROWS, _BLOCK_VALUES = 256, 1 << 22
+
+
+@dataclass(frozen=True)
+class Case:
+    """Examples to be explained.
+
+    Args:
+        model: the user's own, for methods that look into its layers.
+        twin: of the model, for gradients.
+        x: inputs (N, ...), detached.
+        target: explained classes (N,).
+        streams: random numbers of the examples.
+        score: what is explained.
+    """
+
+    model: Model
+    twin: Twin
+    x: Tensor
+    target: Tensor
+    streams: Streams
+    score: ScoreName = "logit"
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> Case:
+        """The case of some of the examples."""
+        streams = self.streams[rows] if isinstance(rows, slice) else self.streams.take(rows)
+        return replace(self, x=self.x[rows], target=self.target[rows], streams=streams)
+
+    def scores(self, points: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores of points (M,), without a graph.
+
+        Args:
+            points: inputs (M, ...).
+            rows: numbers of the examples that the points belong to (M,); None: one point per example, in their order.
+        """
+        target = self._target(rows)
+        with torch.no_grad():
+            parts = zip(self.twin.split(points), target.split(self.twin.rows or len(target)), strict=True)
+            return torch.cat([self._score(part, classes) for part, classes in parts])
+
+    def gradient(self, points: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Gradient of the score at each point (M, ...), as a new tensor; arguments as in ``scores``."""
+        target = self._target(rows)
+        parts = zip(self.twin.split(points), target.split(self.twin.rows or len(target)), strict=True)
+        return torch.cat([self._gradient(part, classes) for part, classes in parts])
+
+    def _target(self, rows: Tensor | None) -> Tensor:
+        return self.target if rows is None else self.target[rows]
+
+    def _gradient(self, x: Tensor, target: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            score = self._score(x, target, backward=True)
+            return gradient_by(x, score.sum())
+
+    def _score(self, x: Tensor, target: Tensor, *, backward: bool = False) -> Tensor:
+        return class_score(self.twin.searched(x, int(target.max()) + 1, backward=backward), target, self.score)
+
+
+def class_score(logits: Logits, target: Tensor, score: ScoreName) -> Tensor:
+    """Score of the explained class for each example (N,).
+
+    Args:
+        logits: (N, K).
+        target: the classes (N,).
+        score: which one.
+    """
+    if score == "probability":
+        logits = logits.softmax(1)
+    elif score == "log-probability":
+        logits = logits.log_softmax(1)
+    own = logits.gather(1, target[:, None])[:, 0]
+    if score != "margin":
+        return own
+    return own - logits.scatter(1, target[:, None], -torch.inf).amax(1)
+
+
+@contextmanager
+def cases(
+    model: Model, x: Tensor, target: Tensor | None, *, score: ScoreName, seed: int, ids: Tensor | None
+) -> Iterator[Iterator[Case]]:
+    """Surroundings of a call: the model is restored at the end, gradients work, the twin is built.
+
+    Args:
+        model: the user's own, or a twin of it.
+        x: inputs (N, ...).
+        target: classes (N,); None: those that the model predicts.
+        score: what is explained.
+        seed: of random draws.
+        ids: names of the examples (N,); None: 0..N-1.
+
+    Yields: the cases, each of so many examples as fit the memory.
+    Raises: ValueError for inputs that are no dense floating-point batch, NaN, or targets that are no classes.
+    """
+    if score not in get_args(ScoreName):
+        raise ValueError(f"score must be one of {', '.join(get_args(ScoreName))}, got {score!r}")
+    check_inputs(x)
+    names = torch.arange(len(x), device=x.device) if ids is None else example_names(ids, len(x)).to(x.device)
+    own = model.model if isinstance(model, Twin) else model
+    with torch.inference_mode(mode=False), frozen(own), model_called():
+        x = x.detach().clone() if x.is_inference() else x.detach()
+        twin = search_twin(model, x)
+        classes = checked_target(twin, x, target)
+        yield (Case(own, twin, x, classes, Streams(seed, names), score)[rows] for rows in _blocks(x, twin))
+
+
+def _blocks(x: Tensor, twin: Twin) -> Iterator[slice]:
+    count = len(x) if twin.rows is None else max(twin.rows, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel())))
+    return (slice(start, start + count) for start in range(0, len(x), count))
+
+
+def check_inputs(x: Tensor) -> None:
+    """Checks that inputs can be explained.
+
+    Raises: ValueError for anything but a dense, finite, floating-point batch (N, ...) with N >= 1.
+    """
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"inputs must be floating point, got {x.dtype}: a map is made of derivatives, and whole numbers have none"
+        )
+    if x.layout != torch.strided or x.is_meta:
+        raise ValueError(f"inputs must be a dense tensor with values, got layout {x.layout} on {x.device}")
+    if not bool(x.detach().isfinite().all()):
+        raise ValueError("inputs contain NaN or infinite values")
+
+
+def checked_target(twin: Twin, x: Tensor, target: Tensor | None) -> Tensor:
+    """Explained classes (N,), int64.
+
+    Args:
+        twin: of the model.
+        x: inputs (N, ...).
+        target: classes (N,); None: those that the user's own model predicts.
+
+    Raises: ValueError for classes that are no whole numbers (N,), or that the model does not have.
+    """
+    if target is None:
+        with torch.no_grad():
+            return torch.cat([twin(part).argmax(1) for part in twin.split(x)])
+    if target.shape != x.shape[:1] or target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(
+            f"target must hold one class number per input, ({len(x)},) int64, got {tuple(target.shape)} {target.dtype}"
+        )
+    with torch.no_grad():
+        classes = twin(x[:1]).shape[1]
+    low, high = int(target.min()), int(target.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"target must be in 0..{classes - 1}, the model's classes, got {low if low < 0 else high}")
+    return target.to(x.device, torch.int64)
