@@ -3,17 +3,35 @@
 from robustlab.explain.call import explain
 from robustlab.explain.case import Case
 from robustlab.explain.gradient import Gradient, GradientTimesInput
+from robustlab.explain.map_distances import (
+    DISTANCES,
+    MapDistance,
+    cosine,
+    l2,
+    rank_correlation,
+    ssim,
+    top_k_distance,
+    top_k_overlap,
+)
 from robustlab.explain.maps import Maps
 from robustlab.explain.registry import METHODS, Method, MethodSpec, make_method
 
 __all__ = [
+    "DISTANCES",
     "METHODS",
     "Case",
     "Gradient",
     "GradientTimesInput",
+    "MapDistance",
     "Maps",
     "Method",
     "MethodSpec",
+    "cosine",
     "explain",
+    "l2",
     "make_method",
+    "rank_correlation",
+    "ssim",
+    "top_k_distance",
+    "top_k_overlap",
 ]
