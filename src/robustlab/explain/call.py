@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from robustlab.core import Model
@@ -34,11 +38,24 @@ def explain(
         ids: names of the examples (N,), which their draws follow; None: 0..N-1.
 
     Returns: maps in the shape and dtype of the inputs.
-    Raises: ValueError for bad inputs or targets; UserCodeError for a model that fails.
+    Raises: ValueError for bad inputs or targets, for a method by gradients if the model has none, and for scores,
+        gradients or maps that are NaN or infinite; UserCodeError for a model that fails.
     """
     chosen = make_method(method) if isinstance(method, str) else method
     with cases(model, x, target, score=score, seed=seed, ids=ids) as parts:
-        return Maps.joined([_maps(chosen, case) for case in parts])
+        values, small = torch.empty(x.shape, dtype=x.dtype, device=x.device), []
+        for rows, part in _placed(_maps(chosen, case) for case in parts):
+            values[rows] = part.values
+            small.append(replace(part, values=part.values[:0]))  # each part once in memory, not twice
+        return replace(Maps.joined(small), values=values)
+
+
+def _placed(parts: Iterable[Maps]) -> Iterator[tuple[slice, Maps]]:
+    """Maps of consecutive examples, each with its rows."""
+    start = 0
+    for part in parts:
+        yield slice(start, start + len(part)), part
+        start += len(part)
 
 
 def _maps(method: Method, case: Case) -> Maps:
@@ -48,10 +65,10 @@ def _maps(method: Method, case: Case) -> Maps:
             f"{name_of(method)} returned attributions {tuple(values.shape)} for inputs {tuple(case.x.shape)}: "
             "one number per input value is expected"
         )
-    change = getattr(method, "change", None)
-    return Maps(
-        values.detach().to(case.x.dtype), case.target, name_of(method), None if change is None else change(case)
-    )
+    values, change = values.detach().to(case.x.dtype), getattr(method, "change", None)
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{name_of(method)} returned attributions that are NaN or infinite in {values.dtype}")
+    return Maps(values, case.target, name_of(method), None if change is None else change(case))
 
 
 def name_of(method: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +12,14 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Logits, Model, Streams, Twin, frozen, search_twin
-from robustlab.core.gradients import gradient_by
+from robustlab.core.gradients import dense
 from robustlab.core.names import example_names
 from robustlab.core.user_code import model_called
 
 ScoreName: TypeAlias = Literal["logit", "probability", "log-probability", "margin"]
 """Score that is explained: logit of the class (the usual one), its softmax probability, the logarithm of that, or the
 logit less the largest other one."""
-_BLOCK_ROWS, _BLOCK_VALUES = 256, 1 << 22
+_BLOCK_ROWS, _BLOCK_VALUES, _GPU_VALUES = 256, 1 << 22, 1 << 25
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Case:
         Args:
             points: inputs (M, ...).
             rows: numbers of the examples that the points belong to (M,); None: one point per example, in their order.
+
+        Raises: ValueError for scores that are NaN or infinite.
         """
         target = self._target(rows)
         with torch.no_grad():
@@ -62,7 +65,10 @@ class Case:
             return torch.cat([self._score(part, classes) for part, classes in parts])
 
     def gradient(self, points: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Gradient of the score at each point (M, ...), as a new tensor; arguments as in ``scores``."""
+        """Gradient of the score at each point (M, ...), as a new tensor; arguments as in ``scores``.
+
+        Raises: ValueError for a model without gradients, and for those that are NaN or infinite.
+        """
         target = self._target(rows)
         parts = zip(self.twin.split(points), target.split(self.twin.rows or len(target)), strict=True)
         return torch.cat([self._gradient(part, classes) for part, classes in parts])
@@ -74,10 +80,45 @@ class Case:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             score = self._score(x, target, backward=True)
-            return gradient_by(x, score.sum())
+            return derivative(score, x)
 
     def _score(self, x: Tensor, target: Tensor, *, backward: bool = False) -> Tensor:
-        return class_score(self.twin.searched(x, int(target.max()) + 1, backward=backward), target, self.score)
+        found = class_score(self.twin.searched(x, int(target.max()) + 1, backward=backward), target, self.score)
+        if not bool(found.detach().isfinite().all()):
+            raise ValueError(
+                f"the model's {self.score} is NaN or infinite for {_share(found.detach())} inputs: {_NOT_FINITE}"
+            )
+        return found
+
+
+def derivative(score: Tensor, x: Tensor) -> Tensor:
+    """Gradient of scores by the points that they were computed from (M, ...), as a new, dense tensor.
+
+    Args:
+        score: one for each point (M,).
+        x: the points (M, ...), with ``requires_grad``.
+
+    Raises: ValueError if no graph leads from the scores to the points, or if the gradient is NaN or infinite.
+    """
+    (grad,) = torch.autograd.grad(score.sum(), x, allow_unused=True) if score.requires_grad else (None,)
+    if grad is None:
+        raise ValueError(
+            "the model gives no gradient by its inputs (it works under no_grad, detaches them or leaves torch): "
+            "take Occlusion, which needs none, or give the torch model itself"
+        )
+    own = dense(grad.detach()).to(x.dtype, copy=True, memory_format=torch.preserve_format)
+    if not bool(own.sum().isfinite()) and not bool(own.isfinite().all()):  # a sum alone may overflow
+        raise ValueError(f"the gradient is NaN or infinite at {_share(own)} inputs: {_NOT_FINITE}")
+    return own
+
+
+_NOT_FINITE = "look for roots, logarithms and quotients at 0, and compute in float32 where half precision overflows"
+
+
+def _share(values: Tensor) -> str:
+    """Number of examples with a value that is not finite, such as "2 of 10"."""
+    wrong = values.isfinite().flatten(1).all(1).logical_not() if values.ndim > 1 else ~values.isfinite()
+    return f"{int(wrong.sum())} of {len(values)}"
 
 
 def class_score(logits: Logits, target: Tensor, score: ScoreName) -> Tensor:
@@ -124,12 +165,27 @@ def cases(
         x = x.detach().clone() if x.is_inference() else x.detach()
         twin = search_twin(model, x)
         classes = checked_target(twin, x, target)
-        yield (Case(own, twin, x, classes, Streams(seed, names), score)[rows] for rows in _blocks(x, twin))
+        streams = Streams(seed, names)
+        yield (
+            Case(own, twin, _laid_out(x[rows], twin), classes[rows], streams[rows], score) for rows in _blocks(x, twin)
+        )
 
 
 def _blocks(x: Tensor, twin: Twin) -> Iterator[slice]:
-    count = len(x) if twin.rows is None else max(twin.rows, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, x[0].numel())))
+    """Examples that are worked on together: whole micro-batches, as many as fit the memory.
+
+    All at once for a model of which an example's logits may depend on the others.
+    """
+    most = min(_BLOCK_ROWS, (_BLOCK_VALUES if x.device.type == "cpu" else _GPU_VALUES) // max(1, x[0].numel()))
+    rows = 1 if twin.distinct else len(x)
+    rows = twin.rows or rows
+    count = max(1, most // rows) * rows
     return (slice(start, start + count) for start in range(0, len(x), count))
+
+
+def _laid_out(x: Tensor, twin: Twin) -> Tensor:
+    """The inputs in the layout of the twin, channels-last for images."""
+    return x.contiguous(memory_format=torch.channels_last) if twin.distinct and x.ndim == 4 else x
 
 
 def check_inputs(x: Tensor) -> None:
@@ -141,11 +197,12 @@ def check_inputs(x: Tensor) -> None:
         raise ValueError(f"inputs must be a batch (N, ...) with N >= 1, got shape {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(
-            f"inputs must be floating point, got {x.dtype}: a map is made of derivatives, and whole numbers have none"
+            f"inputs must be floating point, got {x.dtype}: write x.float() for images, and explain the embeddings of "
+            "tokens"
         )
     if x.layout != torch.strided or x.is_meta:
         raise ValueError(f"inputs must be a dense tensor with values, got layout {x.layout} on {x.device}")
-    if not bool(x.detach().isfinite().all()):
+    if not all(math.isfinite(float(end)) for end in x.detach().aminmax()):
         raise ValueError("inputs contain NaN or infinite values")
 
 

@@ -158,6 +158,6 @@ class _NoGradient(Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
         raise ValueError(
-            "this model is a black box without gradients: use RandomNoise or an attack by queries, or give the "
-            "torch model itself"
+            "this model is a black box without gradients: use RandomNoise or an attack by queries, Occlusion to "
+            "explain it, or give the torch model itself"
         )
