@@ -15,10 +15,21 @@ from robustlab.explain.map_distances import (
     top_k_overlap,
 )
 from robustlab.explain.maps import Maps
+from robustlab.explain.numbers import (
+    NUMBERS,
+    Measured,
+    Number,
+    NumberDifference,
+    NumberSpec,
+    compare_numbers,
+    make_number,
+    measure,
+)
 from robustlab.explain.registry import METHODS, Method, MethodSpec, make_method
 
 __all__ = [
-    "DISTANCES", "METHODS", "Case", "Counterfactuals", "Gradient", "GradientTimesInput", "MapDistance", "Maps",
-    "Method", "MethodSpec", "class_images", "class_seeds", "cosine", "counterfactuals", "explain", "l2",
-    "make_method", "noise_images", "rank_correlation", "ssim", "top_k_distance", "top_k_overlap",
+    "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "Gradient", "GradientTimesInput", "MapDistance",
+    "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference", "NumberSpec", "class_images",
+    "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain", "l2", "make_method", "make_number",
+    "measure", "noise_images", "rank_correlation", "ssim", "top_k_distance", "top_k_overlap",
 ]  # fmt: skip

@@ -44,7 +44,7 @@ def explain(
     chosen = make_method(method) if isinstance(method, str) else method
     with cases(model, x, target, score=score, seed=seed, ids=ids) as parts:
         values, small = torch.empty(x.shape, dtype=x.dtype, device=x.device), []
-        for rows, part in _placed(_maps(chosen, case) for case in parts):
+        for rows, part in _placed(maps_of(chosen, case) for case in parts):
             values[rows] = part.values
             small.append(replace(part, values=part.values[:0]))  # each part once in memory, not twice
         return replace(Maps.joined(small), values=values)
@@ -58,7 +58,11 @@ def _placed(parts: Iterable[Maps]) -> Iterator[tuple[slice, Maps]]:
         start += len(part)
 
 
-def _maps(method: Method, case: Case) -> Maps:
+def maps_of(method: Method, case: Case) -> Maps:
+    """Maps of one case.
+
+    Raises: ValueError for a method that returns another shape than that of the inputs.
+    """
     values = method(case)
     if values.shape != case.x.shape:
         raise ValueError(

@@ -1,11 +1,14 @@
-"""Tests and intervals for two verdicts on the same examples, and the correction for several tests."""
+"""Tests and intervals for two verdicts or numbers of the same examples, and the correction for several tests."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from robustlab.core.kinds import typed
+from robustlab.statistics.estimate import Estimate
+from robustlab.statistics.intervals import t_interval
 
 _TINY = 1e-12
 
@@ -81,6 +84,52 @@ def _furthest(fewer: int, more: int, n: int, z: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if outside(middle) else (middle, high)
     return high
+
+
+@dataclass(frozen=True)
+class PairedMeans:
+    """Difference of the means of two numbers of the same examples."""
+
+    difference: Estimate
+    """Second less first, with its interval."""
+    p: float
+    """Two-sided p-value of no difference."""
+
+
+@typed
+def paired_means(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> PairedMeans:
+    """Paired t-test of two numbers of the same examples having equal means.
+
+        t = mean(d) sqrt(n) / s(d),   d_i = second_i - first_i,   p = P(|T| >= |t|), T Student's with n - 1 degrees
+
+    The interval excludes 0 exactly where p is below 1 - level.
+
+    Args:
+        first: one number per example, finite.
+        second: of the same examples in the same order.
+        level: of the interval.
+
+    Returns: with fewer than two examples the interval is infinite, and p is 1. Where all differences are the same, p is
+        0, or 1 if they are 0.
+    Raises: ValueError for other numbers of examples, or values that are not finite.
+    Source: Student, The Probable Error of a Mean, Biometrika 1908.
+    """
+    from scipy.special import stdtr
+
+    if len(first) != len(second) or not all(map(math.isfinite, (*first, *second))):
+        raise ValueError(
+            f"a paired test needs two finite numbers of each example, got {len(first)} and {len(second)}, "
+            f"{sum(not math.isfinite(value) for value in (*first, *second))} of them not finite"
+        )
+    differences, n = [b - a for a, b in zip(first, second, strict=True)], len(first)
+    mean, low, high = t_interval(differences, level)
+    difference = Estimate(mean, low, high, n, level)
+    if n < 2:
+        return PairedMeans(difference, 1.0)
+    error = math.sqrt(math.fsum((one - mean) ** 2 for one in differences) / (n - 1) / n)
+    if error == 0:
+        return PairedMeans(difference, float(mean == 0))
+    return PairedMeans(difference, 2 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
 @typed
