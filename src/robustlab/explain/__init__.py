@@ -26,10 +26,12 @@ from robustlab.explain.numbers import (
     measure,
 )
 from robustlab.explain.registry import METHODS, Method, MethodSpec, make_method
+from robustlab.explain.smooth_twin import SmoothTwin, smooth_twin
 
 __all__ = [
     "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "Gradient", "GradientTimesInput", "MapDistance",
-    "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference", "NumberSpec", "class_images",
-    "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain", "l2", "make_method", "make_number",
-    "measure", "noise_images", "rank_correlation", "ssim", "top_k_distance", "top_k_overlap",
+    "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference", "NumberSpec", "SmoothTwin",
+    "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain", "l2", "make_method",
+    "make_number", "measure", "noise_images", "rank_correlation", "smooth_twin", "ssim", "top_k_distance",
+    "top_k_overlap",
 ]  # fmt: skip
