@@ -1,0 +1,46 @@
+"""Measures of maps: closed forms on linear networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from robustlab.core import Examples
+from robustlab.data import InMemory
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.map_measures import OfMaps
+from robustlab.studies.claims.gradients_align import NUMBERS
+
+
+def photographs() -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(30, 1, 4, 4, generator=generator)
+    return InMemory("noise", ("a", "b", "c"), x, torch.arange(30) % 3)
+
+
+def test_alignment_of_a_linear_network_is_that_of_its_weights(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    data = photographs()
+    found = OfMaps(NUMBERS, 30)(model, Lab(tmp_path, 0, examples=data))
+    x = data.batch(torch.arange(30)).x.flatten(1).double()
+    last = model[1]
+    assert isinstance(last, nn.Linear)
+    first, second = (x @ last.weight.double().T + last.bias.double()).topk(2).indices.T
+    weight = last.weight.detach().double()
+    for name, slope in (("logit", weight[first]), ("margin", weight[first] - weight[second])):
+        along = (x * slope).sum(1).abs() / slope.norm(dim=1)
+        assert found[f"{name}_alignment"] == pytest.approx(float(along.mean()), rel=1e-6)
+        assert found[f"{name}_alignment_cosine"] == pytest.approx(float((along / x.norm(dim=1)).mean()), rel=1e-6)
+
+
+def test_images_without_the_number_are_left_out_and_counted(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    last = model[1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    found = OfMaps(NUMBERS[:1], 5)(model, Lab(tmp_path, 0, examples=photographs()))
+    assert found == {"logit_alignment_undefined": 5.0}
