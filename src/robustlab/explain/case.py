@@ -73,6 +73,22 @@ class Case:
         parts = zip(self.twin.split(points), target.split(self.twin.rows or len(target)), strict=True)
         return torch.cat([self._gradient(part, classes) for part, classes in parts])
 
+    @property
+    def separable(self) -> bool:
+        """True if an example's score is known not to depend on the others of its pass."""
+        return self.twin.distinct or self.twin.rows is not None
+
+    @property
+    def copies(self) -> int:
+        """Points of each example that fill a pass, at least 1; 1 if the examples must stay together."""
+        if not self.separable:
+            return 1
+        return max(1, (self.twin.rows or _most_rows(self.x)) // len(self))
+
+    def rows(self, copies: int) -> Tensor:
+        """Numbers of the examples of ``copies`` points each, all first points first (copies * N,)."""
+        return torch.arange(len(self), device=self.x.device).repeat(copies)
+
     def _target(self, rows: Tensor | None) -> Tensor:
         return self.target if rows is None else self.target[rows]
 
@@ -176,11 +192,14 @@ def _blocks(x: Tensor, twin: Twin) -> Iterator[slice]:
 
     All at once for a model of which an example's logits may depend on the others.
     """
-    most = min(_BLOCK_ROWS, (_BLOCK_VALUES if x.device.type == "cpu" else _GPU_VALUES) // max(1, x[0].numel()))
-    rows = 1 if twin.distinct else len(x)
-    rows = twin.rows or rows
-    count = max(1, most // rows) * rows
+    rows = twin.rows or (1 if twin.distinct else len(x))
+    count = max(1, _most_rows(x) // rows) * rows
     return (slice(start, start + count) for start in range(0, len(x), count))
+
+
+def _most_rows(x: Tensor) -> int:
+    """Examples like these whose values and maps take little memory."""
+    return min(_BLOCK_ROWS, (_BLOCK_VALUES if x.device.type == "cpu" else _GPU_VALUES) // max(1, x[0].numel())) or 1
 
 
 def _laid_out(x: Tensor, twin: Twin) -> Tensor:
