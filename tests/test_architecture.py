@@ -43,7 +43,10 @@ TORCH_ONLY = {"core", "attacks"}
 DOORS = {"cli", "app"}
 """Rooms that nobody imports: they alone may import their framework at module level."""
 EAGER = {"torch", "numpy"}
-HEAVY = {"torchvision", "timm", "accelerate", "safetensors", "scipy", "sklearn", "PIL", "matplotlib", "typer", "rich"}
+HEAVY = {
+    "torchvision", "timm", "accelerate", "safetensors", "scipy", "sklearn", "PIL", "matplotlib", "typer", "rich",
+    "captum",
+}  # fmt: skip
 
 
 class Import(NamedTuple):
