@@ -1,9 +1,11 @@
 """Explanations: attribution maps, checks of their worth, attacks on them, and what a network has learned."""
 
+from robustlab.explain.borrowed import DeepLift, GradCAM, GuidedBackprop
 from robustlab.explain.call import explain
 from robustlab.explain.case import Case
 from robustlab.explain.features import Counterfactuals, class_images, class_seeds, counterfactuals, noise_images
 from robustlab.explain.gradient import Gradient, GradientTimesInput
+from robustlab.explain.gradient_shap import GradientShap
 from robustlab.explain.integrated import IntegratedGradients
 from robustlab.explain.map_distances import (
     DISTANCES,
@@ -32,9 +34,10 @@ from robustlab.explain.smooth_twin import SmoothTwin, smooth_twin
 from robustlab.explain.smoothgrad import SmoothGrad
 
 __all__ = [
-    "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "Gradient", "GradientTimesInput",
-    "IntegratedGradients", "MapDistance", "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference",
-    "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "class_images", "class_seeds", "compare_numbers", "cosine",
-    "counterfactuals", "explain", "l2", "make_method", "make_number", "measure", "noise_images", "rank_correlation",
-    "smooth_twin", "ssim", "top_k_distance", "top_k_overlap",
+    "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "DeepLift", "GradCAM", "Gradient", "GradientShap",
+    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "MapDistance", "Maps", "Measured", "Method",
+    "MethodSpec", "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin",
+    "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain", "l2", "make_method",
+    "make_number", "measure", "noise_images", "rank_correlation", "smooth_twin", "ssim", "top_k_distance",
+    "top_k_overlap",
 ]  # fmt: skip
