@@ -11,9 +11,23 @@ from torch import Tensor
 
 from robustlab.attacks.call import Call
 from robustlab.attacks.steps import State, Step, taken
-from robustlab.core import Objective, Region, Score, Stop, Streams, ThreatModel
+from robustlab.core import Region, Score, Stop, Streams, ThreatModel
 from robustlab.core.kinds import typed
 from robustlab.core.rows import all_rows, copy_rows_, kept_rows_
+
+
+class Ascent(Protocol):
+    """Something to be climbed: scores of points and their gradients, such as an ``Objective``."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and success of each row, (N,) and (N,) bool."""
+
+    def gradient(self, x: Tensor, *, stop: Stop = "success") -> tuple[Tensor, Tensor, Tensor]:
+        """The same, and the gradient of each score by its input in the shape of ``x``."""
+
+    def take(self, rows: Tensor | slice) -> Ascent:
+        """The same of some of the examples; ``rows`` is a mask (N,), row numbers or a slice."""
+
 
 Start: TypeAlias = Callable[[Tensor, ThreatModel, Streams], Tensor]
 
@@ -33,7 +47,7 @@ def uniform(x: Tensor, threat: ThreatModel, streams: Streams) -> Tensor:
 
 @typed
 def maximise(
-    objective: Objective,
+    objective: Ascent,
     region: Region,
     start: Tensor,
     step: Step[State],
@@ -48,7 +62,7 @@ def maximise(
     all steps, and the last iterate is returned without having been scored.
 
     Args:
-        objective: objective to maximise.
+        objective: to be maximised; it defines success.
         region: feasible set of the result; it is modified.
         start: first iterates (N, ...) before projection, in at least float32; they are overwritten.
         step: turns gradients into moves.
@@ -67,7 +81,7 @@ def maximise(
 class _Search(Generic[State]):
     """The examples that are still being attacked."""
 
-    objective: Objective
+    objective: Ascent
     region: Region
     x_adv: Tensor
     state: State
