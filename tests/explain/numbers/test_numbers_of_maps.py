@@ -6,20 +6,13 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tests.explain.numbers.numbers_models import linear
+from torch import Tensor
 
 from robustlab.explain import Case, measure
 from robustlab.explain.numbers import Alignment, Roughness, Sparsity
 
 ONE = torch.zeros(1, dtype=torch.int64)
-
-
-def linear(*weights: Tensor) -> nn.Module:
-    """A linear model whose k-th logit is the sum of input times the k-th weight."""
-    last = nn.Linear(weights[0].numel(), len(weights), bias=False, dtype=weights[0].dtype)
-    with torch.no_grad():
-        last.weight.copy_(torch.stack(weights).flatten(1))
-    return nn.Sequential(nn.Flatten(), last).eval()
 
 
 def number_of_map(number: Sparsity | Roughness, values: Tensor) -> float:
