@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from tests.explain.numbers.numbers_models import subject_of
 from torch import Tensor, nn
 
 from robustlab.explain import NUMBERS, Measured, NumberSpec, compare_numbers, make_number, measure
@@ -18,17 +20,30 @@ X, Y = torch.rand(7, 3, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1,
 
 @pytest.mark.parametrize("name", NUMBERS.names())
 def test_a_number_follows_the_example_alone_and_says_what_it_is(name: str) -> None:
-    number, ids = make_number(name), torch.arange(10, 17)
+    ids, some = torch.arange(10, 17), torch.tensor([5, 2])
     whole = measure("gradient", MODEL, X, Y, [name], ids=ids)[name]
-    some = torch.tensor([5, 2])
     part = measure("gradient", MODEL, X[some], Y[some], [name], ids=ids[some])[name]
-    assert torch.allclose(part.values, whole.values[some], rtol=1e-7, atol=1e-10, equal_nan=True)
+    assert torch.allclose(part.values, whole.values[some], rtol=1e-6, atol=1e-10, equal_nan=True)
     assert whole.undefined == 0
     assert whole.values.dtype == torch.float64
-    spec = whole.spec
-    assert spec.help
-    assert spec.source
-    assert vars(type(number))["cost"](number, 3) != Cost()
+    assert whole.spec.help
+    assert whole.spec.source
+
+
+@pytest.mark.parametrize("name", NUMBERS.names())
+def test_a_number_costs_the_passes_that_it_states(name: str) -> None:
+    number = make_number(name)
+    cost: Cost = number.cost(3)  # type: ignore[attr-defined]
+    with subject_of(MODEL, X, Y) as subject:
+        before = replace(subject.twin.passes)
+        number(subject)
+        after = subject.twin.passes
+    forward, backward = (after.forward - before.forward) / len(X), (after.backward - before.backward) / len(X)
+    if name == "boundary-distance":  # what is finished early costs less
+        assert 0 < forward <= cost.forward
+        assert 0 < backward <= cost.backward
+    else:
+        assert (forward, backward) == (cost.forward + cost.maps, cost.backward + cost.maps)
 
 
 def test_the_explained_classes_are_the_labels_or_those_given() -> None:
