@@ -3,7 +3,17 @@
 from robustlab.explain.borrowed import DeepLift, GradCAM, GuidedBackprop
 from robustlab.explain.call import explain
 from robustlab.explain.case import Case
-from robustlab.explain.features import Counterfactuals, class_images, class_seeds, counterfactuals, noise_images
+from robustlab.explain.features import (
+    Counterfactuals,
+    Inversions,
+    Visualisations,
+    class_images,
+    class_seeds,
+    counterfactuals,
+    invert_features,
+    noise_images,
+    visualise,
+)
 from robustlab.explain.gradient import Gradient, GradientTimesInput
 from robustlab.explain.gradient_shap import GradientShap
 from robustlab.explain.integrated import IntegratedGradients
@@ -35,9 +45,9 @@ from robustlab.explain.smoothgrad import SmoothGrad
 
 __all__ = [
     "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "DeepLift", "GradCAM", "Gradient", "GradientShap",
-    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "MapDistance", "Maps", "Measured", "Method",
-    "MethodSpec", "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin",
-    "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain", "l2", "make_method",
-    "make_number", "measure", "noise_images", "rank_correlation", "smooth_twin", "ssim", "top_k_distance",
-    "top_k_overlap",
+    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapDistance", "Maps", "Measured",
+    "Method", "MethodSpec", "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin",
+    "Visualisations", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
+    "invert_features", "l2", "make_method", "make_number", "measure", "noise_images", "rank_correlation",
+    "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
 ]  # fmt: skip
