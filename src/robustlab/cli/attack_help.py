@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -14,6 +15,27 @@ from robustlab.cli import show
 
 NAMES = "{attacks}"
 """In the help of an option: the names of all attacks."""
+
+
+def _registered(folder: str, registry: str) -> str:
+    """Names that files of the room ``explain`` register, in a sentence."""
+    paths = sorted((Path(__file__).parents[1] / "explain" / folder).glob("*.py"))
+    calls = [call for path in paths for call in _register_calls(ast.parse(path.read_text(encoding="utf-8")), registry)]
+    return ", ".join(str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant))
+
+
+def _register_calls(tree: ast.Module, registry: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{registry}.register":
+            yield node
+
+
+EXPLAINING = {
+    "{methods}": partial(_registered, "", "METHODS"),
+    "{numbers}": partial(_registered, "numbers", "NUMBERS"),
+    "{checks}": partial(_registered, "checks", "CHECKS"),
+}
+"""In the help of an option: names of methods, numbers and checks of maps."""
 
 
 class Registered(NamedTuple):
@@ -31,6 +53,9 @@ def fill_in(command: object) -> None:
         text = getattr(option, "help", None)
         if text and NAMES in text:
             option.help = text.replace(NAMES, names())
+        for place, listed in EXPLAINING.items():
+            if text and place in text:
+                option.help = text.replace(place, listed())
 
 
 def names() -> str:
@@ -52,12 +77,11 @@ def registered() -> Iterator[Registered]:
 
 
 def _calls(tree: ast.Module) -> Iterator[Registered]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ATTACKS.register":
-            name, spec = node.args
-            if isinstance(name, ast.Constant):
-                targeted = [ast.unparse(one.value) for one in getattr(spec, "keywords", []) if one.arg == "targeted"]
-                yield Registered(str(name.value), targeted == ["True"])
+    for call in _register_calls(tree, "ATTACKS"):
+        name, spec = call.args
+        if isinstance(name, ast.Constant):
+            targeted = [ast.unparse(one.value) for one in getattr(spec, "keywords", []) if one.arg == "targeted"]
+            yield Registered(str(name.value), targeted == ["True"])
 
 
 def _listed(wanted: bool) -> None:

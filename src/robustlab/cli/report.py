@@ -39,13 +39,27 @@ def report(
     """Writes the report of finished runs again; several runs are drawn on the same axes.
 
     Runs of robustlab corruptions evaluate give the report on corruptions; runs of attacks on the same
-    models are shown in the same table. Runs of robustlab text evaluate give the report on texts.
+    models are shown in the same table. Runs of robustlab text evaluate give the report on texts, and a
+    run of robustlab explain the one on explanations.
     """
-    from robustlab.evaluation import is_corruption_run, is_text_run, read_corruptions, read_run, read_texts
-    from robustlab.report import write, write_corruptions
+    from robustlab.evaluation import (
+        is_corruption_run,
+        is_explanation_run,
+        is_text_run,
+        read_corruptions,
+        read_explanations,
+        read_run,
+        read_texts,
+    )
+    from robustlab.report import write, write_corruptions, write_explanations
 
     place = out or (runs[0] if len(runs) == 1 else HOME / "report")
     exports = x.Exports(junit=junit, sarif=sarif, card=model_card)
+    if any(map(is_explanation_run, runs)):
+        if len(runs) > 1:
+            raise typer.BadParameter("a run of explanations has a report of its own: name it alone")
+        show.say(f"Report: {write_explanations(read_explanations(runs[0]), place, title=title)}", "good")
+        return
     on_texts = [read_texts(run) for run in runs if is_text_run(run)]
     if on_texts:
         if len(on_texts) < len(runs):

@@ -13,7 +13,7 @@ from robustlab.cli.commands import register_command
 from robustlab.cli.run import HOME
 
 if TYPE_CHECKING:
-    from robustlab.evaluation import CorruptionEvaluation, TextEvaluation
+    from robustlab.evaluation import CorruptionEvaluation, Explanations, TextEvaluation
 
 EXAMPLE = "robustlab runs runs"
 
@@ -37,7 +37,15 @@ def runs(
 
 def _line(place: Path) -> dict[str, object]:
     from robustlab.core import RobustlabError
-    from robustlab.evaluation import is_corruption_run, is_text_run, read_corruptions, read_run, read_texts
+    from robustlab.evaluation import (
+        is_corruption_run,
+        is_explanation_run,
+        is_text_run,
+        read_corruptions,
+        read_explanations,
+        read_run,
+        read_texts,
+    )
     from robustlab.report.words import budget, mark, percent
 
     try:
@@ -45,6 +53,8 @@ def _line(place: Path) -> dict[str, object]:
             return _under_corruptions(place, read_corruptions(place))
         if is_text_run(place):
             return _on_texts(place, read_texts(place))
+        if is_explanation_run(place):
+            return _of_explanations(place, read_explanations(place))
         e = read_run(place)
     except RobustlabError as error:
         return {"run": str(place), "problem": str(error)}
@@ -88,6 +98,21 @@ def _under_corruptions(place: Path, e: CorruptionEvaluation) -> dict[str, object
         "robust": show.fraction(e.mean_accuracy),
         "mark": mark(e.findings),
         "at": f"{len(e.corruptions)} corruptions",
+    }
+
+
+def _of_explanations(place: Path, e: Explanations) -> dict[str, object]:
+    from robustlab.report.words import mark, percent
+
+    return {
+        "run": str(place),
+        "model": ", ".join(model.name for model in e.models),
+        "data": e.data.name,
+        "n": e.data.n,
+        "clean": ", ".join(percent(accuracy.value) for accuracy in e.accuracy),
+        "robust": "",
+        "mark": mark(e.findings),
+        "at": f"{len(e.methods)} method{'s' if len(e.methods) != 1 else ''} of explanation",
     }
 
 

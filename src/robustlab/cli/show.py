@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robustlab.evaluation import Comparison, CorruptionEvaluation, Evaluation, Finding, TextEvaluation
+    from robustlab.evaluation import (
+        Comparison,
+        CorruptionEvaluation,
+        Evaluation,
+        Explanations,
+        Finding,
+        TextEvaluation,
+    )
     from robustlab.runs.progress import Progress, Report
     from robustlab.statistics import Estimate, Interval
 
@@ -86,7 +93,7 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
-def marked(result: Evaluation | CorruptionEvaluation | TextEvaluation) -> None:
+def marked(result: Evaluation | CorruptionEvaluation | TextEvaluation | Explanations) -> None:
     """Prints a result as JSON on standard output, with the codes of findings that make it doubtful."""
     from robustlab.report.words import doubts
 
@@ -250,7 +257,7 @@ def comparisons(found: Sequence[Comparison]) -> None:
         table(["measured", "points more", "only it", "only other", "p"], rows, title=f"{b} over {a}")
 
 
-def findings(results: Sequence[Evaluation | CorruptionEvaluation | TextEvaluation]) -> None:
+def findings(results: Sequence[Evaluation | CorruptionEvaluation | TextEvaluation | Explanations]) -> None:
     """Prints the findings of the doctors, a line each; the report has the advice."""
     tones: dict[str, Tone] = {"serious": "error", "warning": "warning", "info": "plain"}
     for e in results:

@@ -31,6 +31,10 @@ from robustlab.evaluation.doctor.adversarial_set import check_adversarial, check
 from robustlab.evaluation.doctor.diagnose import diagnose
 from robustlab.evaluation.doctor.findings import FindingSpec, register_finding
 from robustlab.evaluation.doctor.inputs import inspect_inputs
+from robustlab.evaluation.explanations.evaluate import evaluate_explanations
+from robustlab.evaluation.explanations.plan import ExplanationPlan, ExplanationSettings
+from robustlab.evaluation.explanations.read import explained_pictures, is_explanation_run, read_explanations, read_maps
+from robustlab.evaluation.explanations.record import Explanations
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
 from robustlab.evaluation.plan import Settings
@@ -96,6 +100,9 @@ __all__ = [
     "CurvePoint",
     "DataInfo",
     "Evaluation",
+    "ExplanationPlan",
+    "ExplanationSettings",
+    "Explanations",
     "Finding",
     "FindingSpec",
     "FlipRate",
@@ -145,11 +152,14 @@ __all__ = [
     "diagnose",
     "evaluate",
     "evaluate_corruptions",
+    "evaluate_explanations",
     "evaluate_text",
+    "explained_pictures",
     "flip_rates",
     "inspect_inputs",
     "is_copy",
     "is_corruption_run",
+    "is_explanation_run",
     "is_text_run",
     "natural_adversarial",
     "natural_outliers",
@@ -158,7 +168,9 @@ __all__ = [
     "pictures",
     "read_copy",
     "read_corruptions",
+    "read_explanations",
     "read_judgements",
+    "read_maps",
     "read_run",
     "read_texts",
     "ready_made",

@@ -23,12 +23,14 @@ from robustlab.runs.codec import decode, encode
 from robustlab.runs.json_files import read_json
 from robustlab.runs.resume import create_or_resume
 
-RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json")
+RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json", "explanations.json")
 """Results of each kind of run; natural.json is an older name of corruptions.json."""
 CORRUPTIONS_MEASURED = "corruptions"
 """Value of ``measures`` in the manifest of a run over corrupted images."""
 TEXTS_MEASURED = "texts"
 """Value of ``measures`` in the manifest of a run of attacks on texts."""
+EXPLANATIONS_MEASURED = "explanations"
+"""Value of ``measures`` in the manifest of a run of explanations."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ def read_manifest(directory: Path) -> Manifest:
         )
     if content.get("measures") == TEXTS_MEASURED:
         raise RunError(f"{directory} holds a run of attacks on texts, not on images: read it with read_texts")
+    if content.get("measures") == EXPLANATIONS_MEASURED:
+        raise RunError(f"{directory} holds a run of explanations, not one of attacks: read it with read_explanations")
     try:
         if content.get("schema") not in READABLE:
             known = ", ".join(map(str, READABLE))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustlab.evaluation.corruptions.record import CorruptionEvaluation
+from robustlab.evaluation.explanations.record import Explanations
 from robustlab.evaluation.record import AttackResult, Confusion, Evaluation
 
 MOST_CLASSES = 12
@@ -63,7 +64,7 @@ def before_after(evaluation: Evaluation, result: AttackResult) -> BeforeAfter:
     return BeforeAfter(result.attack, result.eps, first, second, ())
 
 
-def class_name(evaluation: Evaluation | CorruptionEvaluation, label: int) -> str:
+def class_name(evaluation: Evaluation | CorruptionEvaluation | Explanations, label: int) -> str:
     """A class as its data set calls it."""
     names = evaluation.data.classes
     if label < 0:

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from robustlab.core.errors import RunError
 from robustlab.core.kinds import typed
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.corruptions.compare import CorruptionComparison
 from robustlab.evaluation.corruptions.record import CORRUPTION_SCHEMA, CorruptionEvaluation
-from robustlab.evaluation.record import WORST, Evaluation
+from robustlab.evaluation.explanations.record import Explanations
+from robustlab.evaluation.record import WORST, Evaluation, RunInfo
 from robustlab.evaluation.text.compare import TextComparison
 from robustlab.evaluation.text.record import TEXT_SCHEMA, TextEvaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
@@ -23,6 +24,8 @@ from robustlab.report import trace_panels, words
 from robustlab.report.chart import mark_of
 from robustlab.report.corruption_tables import corruption_csv, corruption_markdown
 from robustlab.report.corruptions import corruption_page
+from robustlab.report.explanation_tables import explanation_csv, explanation_markdown
+from robustlab.report.explanations import explanation_page
 from robustlab.report.heat import spoken
 from robustlab.report.page import Page, page
 from robustlab.report.rows import has_rows, write_rows
@@ -35,6 +38,15 @@ from robustlab.runs.json_files import read_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+
+class HasRun(Protocol):
+    """Result of a run of any kind."""
+
+    @property
+    def run(self) -> RunInfo:
+        """Facts that are needed to run it again."""
+
 
 Fill: TypeAlias = Callable[[Path], None]
 """Writes the content of a file."""
@@ -150,6 +162,29 @@ def write_texts(
     return _written(Path(out), rows | _texts(files))
 
 
+@typed
+def write_explanations(result: Explanations, out: Path | str, *, title: str | None = None) -> Path:
+    """Writes the report on explanations: ``report.html``, ``report.json``, ``report.md`` and ``report.csv``.
+
+    Args:
+        result: of one model, or of two.
+        out: directory, made if it does not exist; it may be the run's own.
+        title: of the page; None: the names of the models and the data.
+
+    Returns: the path of ``report.html``.
+    Raises: RunError if the files cannot be written, the directory is that of another run, or maps are gone.
+    """
+    _own(Path(out), [result])
+    content = explanation_page(result, title=title)
+    files = {
+        "report.json": json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n",
+        "report.csv": explanation_csv(result),
+        "report.md": explanation_markdown(content),
+        "report.html": _environment().get_template("explanations.html.j2").render(p=content),
+    }
+    return _written(Path(out), _texts(files))
+
+
 def text_json(evaluations: Sequence[TextEvaluation], comparisons: Sequence[TextComparison] = ()) -> str:
     """The record as JSON: one evaluation, or a list of several with their comparisons."""
     if len(evaluations) == 1 and not comparisons:
@@ -180,7 +215,7 @@ def _texts(files: Mapping[str, str]) -> dict[str, Fill]:
     return {name: partial(_put, text) for name, text in files.items()}
 
 
-def _own(directory: Path, evaluations: Sequence[Evaluation | CorruptionEvaluation | TextEvaluation]) -> bool:
+def _own(directory: Path, evaluations: Sequence[HasRun]) -> bool:
     """Returns True if the directory is that of the only run in the report, so that it has its result already.
 
     Raises: RunError if it is that of another run, or the report is about several.
@@ -231,7 +266,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value"):
+    for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value", "span"):
         made.filters[name] = getattr(words, name)
     made.filters |= {"encodable": lambda text: text.encode("utf-8", "backslashreplace").decode()}
     made.filters |= {"evidence": _evidence, "day": lambda created: created[:10], "spoken": spoken}

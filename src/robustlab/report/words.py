@@ -35,6 +35,13 @@ def interval(fraction: Fraction, digits: int = 1) -> str:
     return f"[{100 * fraction.low:.{digits}f}, {100 * fraction.high:.{digits}f}]"
 
 
+def span(estimate: Estimate, digits: int = 3) -> str:
+    """The interval of any number, "[0.412, 0.52]"."""
+    if math.isnan(estimate.value) or not math.isfinite(estimate.low + estimate.high):
+        return NOTHING
+    return f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]".replace("-", "\N{MINUS SIGN}")
+
+
 def points(difference: float, digits: int = 1) -> str:
     """A difference of two fractions in percentage points, with its sign."""
     return NOTHING if math.isnan(difference) else f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

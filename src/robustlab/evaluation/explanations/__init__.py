@@ -1,0 +1,1 @@
+"""Explanations of one or two models on the same images: maps, numbers of them, checks and attacks, resumable."""

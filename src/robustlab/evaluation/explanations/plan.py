@@ -1,0 +1,115 @@
+"""Plan of an evaluation of explanations: methods, numbers and checks by unique names, and settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+from robustlab.core.kinds import typed
+from robustlab.evaluation.explanations.record import InstrumentInfo
+from robustlab.evaluation.plan import Inspected
+from robustlab.explain import Method, make_method
+from robustlab.explain.call import name_of
+from robustlab.explain.case import ScoreName
+from robustlab.runs.progress import Report
+
+BATCH_PLAN = "ids ascending, cut into batches; all methods and both models explain the same batches"
+Target: TypeAlias = Literal["prediction", "label"]
+Given: TypeAlias = Sequence["str | Method"] | Mapping[str, "Method"]
+T = TypeVar("T")
+METHOD_NAMES = ("gradient", "gradient-x-input")
+"""Methods that are used where none are named."""
+
+
+@typed
+@dataclass(frozen=True)
+class ExplanationSettings:
+    """Settings of an evaluation of explanations; models, data and methods are arguments of ``evaluate_explanations``.
+
+    Args:
+        batch_size: images that are explained at a time.
+        seed: of the sample, and of all random draws.
+        device: "auto": where the model is; otherwise the models must be there.
+        name: of the model in reports; empty: its class or function.
+        other_name: of the model that it is compared with.
+        target: explained class: the "label", the same for both models, or the "prediction" of each.
+        score: explained score of that class, see ``robustlab.explain.explain``.
+        pictures: images that a report shows.
+        level: of all intervals.
+        progress: called after each part of the run.
+        inspected: called with the findings of the input doctor first; an exception of it ends the evaluation.
+        command: the call, for the manifest; empty: the command line of the process.
+
+    Raises: ValueError for numbers that make no sense.
+    """
+
+    batch_size: int = 32
+    seed: int = 0
+    device: str = "auto"
+    name: str = ""
+    other_name: str = ""
+    target: Target = "label"
+    score: ScoreName = "logit"
+    pictures: int = 6
+    level: float = 0.95
+    progress: Report | None = None
+    inspected: Inspected | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.pictures < 0:
+            raise ValueError(f"pictures must be at least 0, got {self.pictures}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"the level of an interval must be between 0 and 1, got {self.level}")
+        if self.target not in ("prediction", "label"):
+            raise ValueError(f"target must be 'prediction' or 'label', got {self.target!r}")
+
+
+@typed
+@dataclass(frozen=True)
+class ExplanationPlan:
+    """Instruments of an evaluation of explanations.
+
+    Args:
+        methods: attribution methods, by name or as values, or values by the names that reports shall use.
+    """
+
+    methods: Given = METHOD_NAMES
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("no methods were given: name at least one, such as 'gradient'")
+
+
+def methods_of(plan: ExplanationPlan) -> dict[str, Method]:
+    """Methods by unique names.
+
+    Raises: ValueError for a name that there is not, with the nearest.
+    """
+    if isinstance(plan.methods, Mapping):
+        return dict(plan.methods)
+    named = [(one if isinstance(one, str) else name_of(one).partition("(")[0], one) for one in plan.methods]
+    return unique([(name, make_method(one) if isinstance(one, str) else one) for name, one in named])
+
+
+def unique(named: Sequence[tuple[str, T]]) -> dict[str, T]:
+    """Values by name; a name that comes again gets a number."""
+    found: dict[str, T] = {}
+    for name, one in named:
+        names = (name, *(f"{name} ({number})" for number in range(2, len(named) + 1)))
+        found[next(free for free in names if free not in found)] = one
+    return found
+
+
+def infos_of(methods: Mapping[str, Method]) -> dict[str, tuple[InstrumentInfo, ...]]:
+    """Methods and numbers for the manifest, by kind."""
+    return {"methods": tuple(InstrumentInfo(name, shown(one)) for name, one in methods.items()), "numbers": ()}
+
+
+def shown(instrument: object) -> str:
+    """An instrument as a value, without the addresses that plain functions have in their repr."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", name_of(instrument))

@@ -1,0 +1,76 @@
+"""Explanations from the command line, on handwritten digits and models that need no training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from robustlab.cli.explain_options import target, words
+
+Command = Callable[..., Any]
+SMALL = ("--data", "digits", "--limit", "6", "--methods", "gradient")
+
+
+def explained(command: Command, out: str, *more: str, model: str = "tiny:means") -> Any:  # noqa: ANN401 -- the output
+    return command("explain", model, *SMALL, "--out", out, *more)
+
+
+def test_explain_writes_a_run_that_report_and_runs_know(command: Command, place: Path) -> None:
+    done = explained(command, "one", "--compare", "tiny:blurred")
+    assert done.code == 0, done.err
+    assert "Report: one/report.html" in done.err
+    stored = json.loads((place / "one" / "explanations.json").read_text())
+    assert [one["name"] for one in stored["models"]] == ["tiny:means", "tiny:blurred"]
+    assert [one["name"] for one in stored["methods"]] == ["gradient"]
+    assert stored["data"]["n"] == 6
+    html = (place / "one" / "report.html").read_text()
+    (place / "one" / "report.html").unlink()
+    assert command("report", "one").code == 0
+    assert (place / "one" / "report.html").read_text() == html
+    listed = command("runs", ".")
+    assert "tiny:blurred" in listed.out
+    assert "1 method of explanation" in listed.out
+    refused = command("report", "one", "one")
+    assert refused.code == 2
+    assert "a report of its own" in refused.err
+
+
+def test_json_alone_is_on_standard_output(command: Command) -> None:
+    assert json.loads(explained(command, "one", "--json").out)["data"]["n"] == 6
+
+
+def test_the_same_command_goes_on_and_another_is_refused(command: Command) -> None:
+    explained(command, "one")
+    assert explained(command, "one").code == 0
+    refused = explained(command, "one", "--target", "prediction")
+    assert refused.code == 2
+    assert "target label there, prediction here" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--methods", "gradeint"), "did you mean gradient"),
+        (("--methods", ","), "no name was given"),
+        (("--target", "truth"), "--target is label or prediction"),
+        (("--compare", "tiny:wide"), "tiny"),
+    ],
+)
+def test_bad_input_is_one_sentence(command: Command, more: tuple[str, ...], said: str) -> None:
+    done = command("explain", "tiny:means", "--data", "digits", "--limit", "6", "--out", "one", *more)
+    assert done.code in (1, 2)
+    assert said in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+
+
+def test_words_and_targets_as_typed() -> None:
+    assert words(None) is None
+    assert words(["a, b", "a"]) == ("a", "b")
+    assert target("label") == "label"
+    with pytest.raises(typer.BadParameter):
+        target("")

@@ -1,0 +1,188 @@
+"""Run directories of explanations: read again, resumed, refused, and whole whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from explained import explained, images, network  # type: ignore[import-not-found]
+from torch import Tensor
+
+from robustlab.core import RunError
+from robustlab.evaluation import (
+    ExplanationPlan,
+    ExplanationSettings,
+    Progress,
+    explained_pictures,
+    is_explanation_run,
+    read_corruptions,
+    read_explanations,
+    read_maps,
+    read_run,
+    read_texts,
+)
+from robustlab.explain import Case, Gradient, explain
+
+HERE = Path(__file__).parent
+
+
+def test_maps_on_disk_are_those_of_the_call(tmp_path: Path) -> None:
+    x, y = images()
+    result = explained(out=tmp_path)
+    for model, net in enumerate((network(), network(1))):
+        ids, maps = read_maps(result, "gradient", model=model)
+        assert ids.tolist() == list(range(10))
+        own = explain("gradient", net, x, y)
+        assert torch.allclose(maps.values, own.values, rtol=1e-5, atol=1e-7)
+        assert torch.equal(maps.target, y)
+    assert torch.allclose(explained_pictures(result), x[[p.id for p in result.pictures]], atol=0.5 / 255 + 1e-6)
+    right = [int((net(x).argmax(1) == y).sum()) for net in (network(), network(1))]
+    assert [one.count for one in result.accuracy] == right
+    assert right[0] == 10 > right[1]
+
+
+def test_the_explained_class_is_the_label_or_the_prediction(tmp_path: Path) -> None:
+    x, y = images()
+    result = explained(out=tmp_path, how={"target": "prediction"})
+    assert torch.equal(read_maps(result, "gradient", model=1)[1].target, network(1)(x).argmax(1))
+    assert not torch.equal(read_maps(result, "gradient", model=1)[1].target, y)
+
+
+def test_a_finished_run_is_read_and_not_computed_again(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    first = explained(out=tmp_path, how={"progress": told.append})
+    shares = [at.fraction for at in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    told.clear()
+    again = explained(out=tmp_path, how={"progress": told.append})
+    assert told == []
+    assert again == first == read_explanations(tmp_path)
+    assert is_explanation_run(tmp_path)
+
+
+def changed(path: Path) -> None:
+    """Another file of the same shape: one byte in its middle differs."""
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+
+
+def swapped(path: Path) -> None:
+    """The sound file of another batch."""
+    path.write_bytes(path.with_name(path.name.replace("00001", "00000")).read_bytes())
+
+
+@pytest.mark.parametrize("fault", [changed, swapped, Path.unlink])
+@pytest.mark.parametrize("name", ["maps/1-gradient-00001.safetensors", "answers/0-00001.safetensors"])
+def test_a_damaged_file_is_made_anew(fault: Callable[[Path], None], name: str, tmp_path: Path) -> None:
+    first, told = explained(out=tmp_path), list[Progress]()
+    maps = read_maps(first, "gradient", model=1)[1].values
+    fault(tmp_path / name)
+    again = explained(out=tmp_path, how={"progress": told.append})
+    assert len(told) == 1
+    assert torch.equal(read_maps(again, "gradient", model=1)[1].values, maps)
+    assert again.accuracy == first.accuracy
+    assert again.run.sessions == 2
+
+
+def test_damage_is_told_by_readers_and_a_changed_result_is_drawn_anew(tmp_path: Path) -> None:
+    first = explained(out=tmp_path)
+    changed(tmp_path / "maps" / "0-gradient-00000.safetensors")
+    with pytest.raises(RunError, match="is missing, or not what this run wrote"):
+        read_maps(first, "gradient")
+    record = json.loads((tmp_path / "explanations.json").read_text())
+    record["accuracy"][0]["value"] = 0.25
+    (tmp_path / "explanations.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match="is not what the run wrote"):
+        read_explanations(tmp_path)
+    assert explained(out=tmp_path).accuracy == first.accuracy
+
+
+def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
+    explained(out=tmp_path)
+    for more, seen in (
+        ({"model": network(2)}, "weights "),
+        ({"compare": network(2)}, "weights of the compared model"),
+        ({"compare": None}, "weights of the compared model"),
+        ({"data": images(12)}, "data"),
+        ({"n": 5}, "number of examples 10 there, 5 here"),
+        ({"plan": ExplanationPlan(["gradient"])}, "methods"),
+        ({"how": {"target": "prediction"}}, "target label there, prediction here"),
+        ({"how": {"seed": 3}}, "seed 0 there, 3 here"),
+        ({"how": {"batch_size": 5}}, "batch size 4 there, 5 here"),
+    ):
+        with pytest.raises(RunError, match=f"holds another run .*{seen}"):
+            explained(out=tmp_path, **more)
+    for read, kind in ((read_run, "read_explanations"), (read_corruptions, "corrupted"), (read_texts, "texts")):
+        with pytest.raises(RunError, match=kind):
+            read(tmp_path)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds notes\.txt without a manifest"):
+        explained(out=tmp_path)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_explanations(tmp_path)
+
+
+class Reverse:
+    """A method from outside."""
+
+    def __repr__(self) -> str:
+        return "Reverse()"
+
+    def __call__(self, case: Case) -> Tensor:
+        return -case.gradient(case.x)
+
+
+def test_methods_from_outside_have_the_names_that_they_are_given(tmp_path: Path) -> None:
+    plan = ExplanationPlan({"My method / 2": Reverse(), "g": Gradient()})
+    result = explained(out=tmp_path, plan=plan)
+    assert [info.name for info in result.methods] == ["My method / 2", "g"]
+    mine, ours = (read_maps(result, name)[1].values for name in ("My method / 2", "g"))
+    assert torch.equal(mine, -ours)
+    with pytest.raises(ValueError, match="no maps of 'occlusion'"):
+        read_maps(result, "occlusion")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"pictures": -1}, "pictures must be at least 0"),
+        ({"level": 1.0}, "between 0 and 1"),
+        ({"target": "truth"}, "target"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        ExplanationSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_models_and_data_are_left_as_they_were() -> None:
+    net = network().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    explained(model=net)
+    assert net.training
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_run_that_is_killed_at_any_write_ends_with_the_same_maps_and_numbers(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, HERE / "killed_explanations.py", tmp_path],
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["failures"] == {key: [] for key in found["failures"]}
+    assert len(found["failures"]) > 9
+    assert found["steps"][-1].endswith("manifest.json in place")
