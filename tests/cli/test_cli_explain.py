@@ -58,7 +58,7 @@ def test_the_same_command_goes_on_and_another_is_refused(command: Command) -> No
         (("--methods", "gradeint"), "did you mean gradient"),
         (("--methods", ","), "no name was given"),
         (("--target", "truth"), "--target is label or prediction"),
-        (("--compare", "tiny:wide"), "tiny"),
+        (("--compare", "tiny:wide"), "cannot take inputs"),
     ],
 )
 def test_bad_input_is_one_sentence(command: Command, more: tuple[str, ...], said: str) -> None:

@@ -1,8 +1,8 @@
-"""robustlab explain: maps of what a model looks at, with numbers, intervals and checks."""
+"""robustlab explain: attribution maps of a model, with numbers, intervals and checks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from robustlab.cli import explain_options as e
@@ -44,7 +44,7 @@ class Gate:
 def explain(
     measured: o.Measured, images: Images, explaining: e.Explaining, sample: Sample, gate: Gate, run: o.Run
 ) -> None:
-    """Shows what a model looks at: maps by several methods, checked, and measured with intervals.
+    """Makes attribution maps of a model by several methods, checks them, and measures them with intervals.
 
     With --compare, two models explain the same images, and their numbers are compared image by image. Writes the report
     (report.html, report.json, report.md, report.csv) and all maps as safetensors into the run's directory (default: a
@@ -86,8 +86,12 @@ def _plan(explaining: e.Explaining) -> ExplanationPlan:
     """Methods, numbers and checks, as typed."""
     from robustlab.evaluation import ExplanationPlan
 
-    methods = e.words(explaining.methods)
-    return ExplanationPlan() if methods is None else ExplanationPlan(methods)
+    typed = {"methods": e.words(explaining.methods), "numbers": e.words(explaining.numbers)}
+    usual = ExplanationPlan()
+    chosen = {name: words for name, words in typed.items() if words is not None}
+    if chosen.get("numbers") == ("none",):
+        chosen["numbers"] = ()
+    return replace(usual, **chosen)  # type: ignore[arg-type]  # by name
 
 
 def _print(result: Explanations, *, json: bool) -> None:

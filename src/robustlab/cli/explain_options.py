@@ -46,6 +46,14 @@ Methods = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--numbers",
+        help="Names, several separated by commas or repeated, or none: {numbers}.",
+        rich_help_panel=PANEL,
+    ),
+]
 Target = Annotated[
     str,
     typer.Option("--target", help="Explained class: label, or the prediction of each model.", rich_help_panel=PANEL),
@@ -58,6 +66,7 @@ class Explaining:
     """Methods, as typed."""
 
     methods: Methods = None
+    numbers: Numbers = None
     target: Target = "label"
 
 

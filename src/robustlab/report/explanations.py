@@ -51,7 +51,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class ExplainedCard:
-    """One image, and what each model looks at in it."""
+    """One image, and the maps of each model for it."""
 
     title: str
     image: Tile
@@ -123,7 +123,7 @@ def explanation_page(result: Explanations, *, title: str | None) -> ExplanationP
     findings = gathered([result])
     names = [model.name for model in result.models]
     return ExplanationPage(
-        title=title or f"What {' and '.join(names)} look{'s' if len(names) == 1 else ''} at in {result.data.name}",
+        title=title or f"Explanations of {' and '.join(names)} on {result.data.name}",
         first=result,
         subjects=tuple(ExplainedSubject(i, n, a) for i, (n, a) in enumerate(zip(names, result.accuracy, strict=True))),
         serious=tuple(f for f in findings if f.gravest.severity == "serious"),

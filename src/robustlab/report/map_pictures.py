@@ -39,7 +39,7 @@ def scale_of(pixels: Tensor) -> float:
 def map_colours(pixels: Tensor, image: Tensor | None = None) -> NDArray[np.uint8]:
     """A map in colours (H, W, 3).
 
-    Full colour stands for values from the 99th percentile of the map's absolute values on; values that are not finite
+    Colours are full from the 99th percentile of the map's absolute values on; values that are not finite
     are black.
 
     Args:

@@ -15,9 +15,15 @@ from robustlab.data.wrapped import Given
 from robustlab.evaluation.distributed import home_of
 from robustlab.evaluation.doctor.inputs import inspected
 from robustlab.evaluation.explanations.manifest import create_or_resume_explanations, describe
-from robustlab.evaluation.explanations.plan import ExplanationPlan, ExplanationSettings, infos_of, methods_of
+from robustlab.evaluation.explanations.plan import (
+    ExplanationPlan,
+    ExplanationSettings,
+    infos_of,
+    methods_of,
+    numbers_of,
+)
 from robustlab.evaluation.explanations.record import Explanations
-from robustlab.evaluation.explanations.run import ExplanationRun
+from robustlab.evaluation.explanations.run import ExplanationRun, Instruments
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import refuse, with_finding
 from robustlab.evaluation.plan import batches, drawn
@@ -57,7 +63,7 @@ def evaluate_explanations(
         DataError: the data set does not match its length.
     """
     how, chosen = settings or ExplanationSettings(), plan or ExplanationPlan()
-    methods = methods_of(chosen)
+    methods, numbers = methods_of(chosen), numbers_of(chosen)
     readings = Readings(for_model(model, data))
     models = [model] if compare is None else [model, compare]
     ids, words = drawn(len(readings.examples), n, how.seed)
@@ -67,10 +73,12 @@ def evaluate_explanations(
     if how.inspected is not None:
         how.inspected(findings)
     with home_of(out) as home, _subjects(models, readings, how.device) as subjects:
-        own = describe(subjects, ids, words, infos_of(methods), how)
+        own = describe(subjects, ids, words, infos_of(methods, numbers), how)
         with alone(home):
             manifest = create_or_resume_explanations(own, home, durable=out is not None)
-            run = ExplanationRun(subjects, methods, manifest, home, batches(ids, how.batch_size), how)
+            run = ExplanationRun(
+                subjects, Instruments(methods, numbers), manifest, home, batches(ids, how.batch_size), how
+            )
             result = run.finished() or run.concluded(run.compute(), with_finding(findings, own.unstable))
     if out is None:
         weakref.finalize(result, shutil.rmtree, home, ignore_errors=True)

@@ -10,17 +10,20 @@ from typing import Literal, TypeAlias, TypeVar
 from robustlab.core.kinds import typed
 from robustlab.evaluation.explanations.record import InstrumentInfo
 from robustlab.evaluation.plan import Inspected
-from robustlab.explain import Method, make_method
+from robustlab.explain import METHODS, NUMBERS, Method, Number, NumberSpec, make_method, make_number
 from robustlab.explain.call import name_of
 from robustlab.explain.case import ScoreName
 from robustlab.runs.progress import Report
 
 BATCH_PLAN = "ids ascending, cut into batches; all methods and both models explain the same batches"
 Target: TypeAlias = Literal["prediction", "label"]
-Given: TypeAlias = Sequence["str | Method"] | Mapping[str, "Method"]
+GivenMethods: TypeAlias = Sequence["str | Method"] | Mapping[str, "Method"]
+GivenNumbers: TypeAlias = Sequence[str] | Mapping[str, "Number"]
 T = TypeVar("T")
 METHOD_NAMES = ("gradient", "gradient-x-input")
 """Methods that are used where none are named."""
+NUMBER_NAMES = ("alignment-cosine", "sparsity", "roughness")
+"""Numbers that are measured where none are named."""
 
 
 @typed
@@ -76,9 +79,11 @@ class ExplanationPlan:
 
     Args:
         methods: attribution methods, by name or as values, or values by the names that reports shall use.
+        numbers: numbers of maps and models, by name, or values by the names that reports shall use; none: no numbers.
     """
 
-    methods: Given = METHOD_NAMES
+    methods: GivenMethods = METHOD_NAMES
+    numbers: GivenNumbers = NUMBER_NAMES
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -96,6 +101,22 @@ def methods_of(plan: ExplanationPlan) -> dict[str, Method]:
     return unique([(name, make_method(one) if isinstance(one, str) else one) for name, one in named])
 
 
+def numbers_of(plan: ExplanationPlan) -> dict[str, Number]:
+    """Numbers by name.
+
+    Raises: ValueError for a name that there is not, with the nearest.
+    """
+    if isinstance(plan.numbers, Mapping):
+        return dict(plan.numbers)
+    return {name: make_number(name) for name in plan.numbers}
+
+
+def of_models(numbers: Mapping[str, Number]) -> dict[bool, dict[str, Number]]:
+    """Numbers of the model alone (True), and those of maps (False)."""
+    alone = {name: one for name, one in numbers.items() if name in NUMBERS and NUMBERS.get(name).about == "model"}
+    return {True: alone, False: {name: one for name, one in numbers.items() if name not in alone}}
+
+
 def unique(named: Sequence[tuple[str, T]]) -> dict[str, T]:
     """Values by name; a name that comes again gets a number."""
     found: dict[str, T] = {}
@@ -105,9 +126,16 @@ def unique(named: Sequence[tuple[str, T]]) -> dict[str, T]:
     return found
 
 
-def infos_of(methods: Mapping[str, Method]) -> dict[str, tuple[InstrumentInfo, ...]]:
+def infos_of(methods: Mapping[str, Method], numbers: Mapping[str, Number]) -> dict[str, tuple[InstrumentInfo, ...]]:
     """Methods and numbers for the manifest, by kind."""
-    return {"methods": tuple(InstrumentInfo(name, shown(one)) for name, one in methods.items()), "numbers": ()}
+    about = {name: METHODS.get(name).help if name in METHODS else "" for name in methods}
+    specs = {name: NUMBERS.get(name) if name in NUMBERS else NumberSpec(dict) for name in numbers}
+    return {
+        "methods": tuple(InstrumentInfo(name, shown(one), about[name]) for name, one in methods.items()),
+        "numbers": tuple(
+            InstrumentInfo(name, shown(one), specs[name].help, specs[name].better) for name, one in numbers.items()
+        ),
+    }
 
 
 def shown(instrument: object) -> str:

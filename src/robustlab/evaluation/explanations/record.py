@@ -103,7 +103,7 @@ class Explanations:
     methods: tuple[InstrumentInfo, ...]
     numbers: tuple[InstrumentInfo, ...]
     level: float
-    """Of all intervals."""
+    """Level of all intervals."""
     accuracy: tuple[Interval, ...]
     """Of each model on the explained images."""
     maps: tuple[MethodResult, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,8 +11,19 @@ from torch import Tensor
 
 from robustlab.evaluation.explanations.manifest import ExplanationManifest
 from robustlab.evaluation.explanations.parts import Part, Parts
-from robustlab.evaluation.explanations.record import ExplainedPicture, Explanations, MethodResult
+from robustlab.evaluation.explanations.record import (
+    ExplainedPicture,
+    Explanations,
+    MethodResult,
+    NumberDifference,
+    NumberResult,
+)
+from robustlab.explain import Measured, compare_numbers
 from robustlab.statistics.intervals import clopper_pearson
+
+VALUES = "value of "
+"""Prefix of the values of a number in its file."""
+Numbers = dict[tuple[str, str], Measured]
 
 
 def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) -> Explanations:
@@ -27,6 +38,7 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
     answers = [joined(parts, plan, "answers", model) for model in models]
     shown = parts.known(next(part.path for part in plan if part.kind == "pictures"))["ids"]
     right = [one["prediction"] == one["label"] for one in answers]
+    found = [_measured(manifest, parts, plan, model) for model in models]
     return Explanations(
         models=manifest.models,
         data=replace(manifest.data, sha256=hashlib.sha256(answers[0]["digest"].numpy().tobytes()).hexdigest()),
@@ -38,8 +50,8 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
         level=level,
         accuracy=tuple(clopper_pearson(int(one.sum()), len(one), level) for one in right),
         maps=tuple(_method(parts, plan, info.name, model) for info in manifest.methods for model in models),
-        results=(),
-        differences=(),
+        results=tuple(_results(found, level)),
+        differences=tuple(_differences(found, level)),
         findings=(),
         pictures=tuple(_picture(answers, int(number)) for number in shown),
     )
@@ -68,6 +80,35 @@ def _method(parts: Parts, plan: Sequence[Part], name: str, model: int) -> Method
                 change = found["change"].double()
                 gaps.append(float(((values.sum(1) - change).abs() / change.abs().clamp(min=1)).max()))
     return MethodResult(model, name, seconds, max(gaps) if gaps else None, nonfinite, zero)
+
+
+def _measured(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part], model: int) -> Numbers:
+    """Values of one model, by method and number; numbers of the model alone have the method ""."""
+    infos, found = {info.name: info for info in manifest.numbers}, Numbers()
+    for method in dict.fromkeys(part.name for part in plan if part.kind == "numbers"):
+        for name, values in joined(parts, plan, "numbers", model, method).items():
+            if name.startswith(VALUES):
+                number = name.removeprefix(VALUES)
+                found[method, number] = Measured(number, values, infos[number].repr)
+    return found
+
+
+def _results(found: Sequence[Numbers], level: float) -> Iterator[NumberResult]:
+    for model, numbers in enumerate(found):
+        for (method, name), one in numbers.items():
+            yield NumberResult(model, method, name, one.interval(level), one.undefined)
+
+
+def _differences(found: Sequence[Numbers], level: float) -> list[NumberDifference]:
+    """Second model less first, corrected for all numbers of all methods together."""
+    if len(found) < 2:
+        return []
+    first, second = ({f"{m}/{n}": one for (m, n), one in numbers.items()} for numbers in found)
+    compared = compare_numbers(first, second, level=level)
+    return [
+        NumberDifference(method, name, one.difference, one.p, one.corrected)
+        for (method, name), one in zip(found[0], compared.values(), strict=True)
+    ]
 
 
 def _picture(answers: Sequence[Mapping[str, Tensor]], number: int) -> ExplainedPicture:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,15 +16,15 @@ from torch import Tensor
 from robustlab.core import Batch
 from robustlab.core.finding import Finding
 from robustlab.evaluation.explanations.manifest import RECORD, ExplanationManifest, seal, whole
-from robustlab.evaluation.explanations.parts import Part, Parts, Tensors
-from robustlab.evaluation.explanations.plan import ExplanationSettings
+from robustlab.evaluation.explanations.parts import Part, Parts, Tensors, path_of
+from robustlab.evaluation.explanations.plan import ExplanationSettings, of_models
 from robustlab.evaluation.explanations.read import result_in
 from robustlab.evaluation.explanations.record import Explanations
-from robustlab.evaluation.explanations.results import assemble
+from robustlab.evaluation.explanations.results import VALUES, assemble
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
 from robustlab.evaluation.plan import ranked
 from robustlab.evaluation.subject import UNDEFINED, Subject
-from robustlab.explain import Method, explain
+from robustlab.explain import Method, Number, explain, measure
 from robustlab.runs.clock import Clock
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import row_digests
@@ -34,13 +35,20 @@ _BOUNDS = (0.0, 1.0)
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
 
 
+class Instruments(NamedTuple):
+    """Instruments of a run, by the names that reports use."""
+
+    methods: Mapping[str, Method]
+    numbers: Mapping[str, Number]
+
+
 @dataclass
 class ExplanationRun:
     """A run that goes on.
 
     Args:
         subjects: one or two models in eval mode, and the images.
-        methods: by name.
+        instruments: methods and numbers.
         manifest: of the run.
         home: its directory.
         batches: ids of each batch.
@@ -48,7 +56,7 @@ class ExplanationRun:
     """
 
     subjects: Sequence[Subject]
-    methods: Mapping[str, Method]
+    instruments: Instruments
     manifest: ExplanationManifest
     home: Path
     batches: Sequence[Tensor]
@@ -75,9 +83,18 @@ class ExplanationRun:
         n = len(self.batches[number])
         for model in range(len(self.subjects)):
             yield Part("answers", model, "", number, n, partial(self._answers, model, number))
-        for name, method in self.methods.items():
+        methods, numbers = self.instruments.methods, of_models(self.instruments.numbers)
+        for name, method in methods.items():
             for model in range(len(self.subjects)):
                 yield Part("maps", model, name, number, n, partial(self._maps, method, model, number))
+        measured = {
+            **({"": next(iter(methods.values()))} if numbers[True] else {}),
+            **(methods if numbers[False] else {}),
+        }
+        for name, method in measured.items():
+            for model in range(len(self.subjects)):
+                work = partial(self._numbers, method, numbers[not name], model, number)
+                yield Part("numbers", model, name, number, n, work)
 
     def compute(self) -> list[Part]:
         """Computes what is missing, a part at a time; returns all parts."""
@@ -122,9 +139,11 @@ class ExplanationRun:
             "digest": digests.view(len(batch.ids), -1),
         }
 
-    def target(self, batch: Batch) -> Tensor | None:
-        """Explained classes (N,); None: the predictions."""
-        return batch.y if self.settings.target == "label" else None
+    def target(self, batch: Batch, model: int, number: int) -> Tensor:
+        """Explained classes (N,): labels, or the recorded predictions of a model."""
+        if self.settings.target == "label":
+            return batch.y
+        return self.parts.known(path_of("answers", model, "", number))["prediction"].to(batch.y.device)
 
     def _maps(self, method: Method, model: int, number: int) -> Tensors:
         batch, how = self.placed(model, number), self.settings
@@ -132,13 +151,28 @@ class ExplanationRun:
             method,
             self.subjects[model].model,
             batch.x,
-            self.target(batch),
+            self.target(batch, model, number),
             score=how.score,
             seed=how.seed,
             ids=batch.ids,
         )
         tensors = {"ids": batch.ids, "target": found.target, "maps": found.values}
         return tensors if found.change is None else {**tensors, "change": found.change}
+
+    def _numbers(self, method: Method, numbers: Mapping[str, Number], model: int, number: int) -> Tensors:
+        batch, how = self.placed(model, number), self.settings
+        found = measure(
+            method,
+            self.subjects[model].model,
+            batch.x,
+            batch.y,
+            numbers,
+            target=self.target(batch, model, number),
+            score=how.score,
+            seed=how.seed,
+            ids=batch.ids,
+        )
+        return {"ids": batch.ids, **{f"{VALUES}{name}": one.values for name, one in found.items()}}
 
     def _pictures(self, ids: Tensor) -> Tensors:
         x = self.subjects[0].readings.read(ids).x if len(ids) else torch.zeros(0)
