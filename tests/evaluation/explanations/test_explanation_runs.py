@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ from robustlab.evaluation import (
     read_run,
     read_texts,
 )
-from robustlab.explain import Case, Gradient, explain
+from robustlab.evaluation.explanations.plan import METHOD_NAMES
+from robustlab.explain import NUMBERS, Case, Gradient, NumberSpec, explain, measure
+from robustlab.explain.numbers import Subject
 
 HERE = Path(__file__).parent
 
@@ -131,6 +134,49 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         explained(out=tmp_path)
     with pytest.raises(RunError, match="cannot be read"):
         read_explanations(tmp_path)
+
+
+def test_numbers_are_those_of_the_calls_paired_image_by_image(tmp_path: Path) -> None:
+    x, y = images()
+    result = explained(out=tmp_path)
+    nets = (network(), network(1))
+    found = [measure("gradient-x-input", net, x, y, ["sparsity", "alignment-cosine"]) for net in nets]
+    for model, one in enumerate(found):
+        for number, method in (("sparsity", "gradient-x-input"), ("alignment-cosine", "")):
+            own, kept = one[number].interval(), result.result(number, method, model).mean
+            assert (kept.value, kept.low, kept.high) == pytest.approx((own.value, own.low, own.high), rel=1e-5)
+            assert (kept.n, result.result(number, method, model).undefined) == (10, 0)
+    paired = {(one.number, one.method): one for one in result.differences}
+    assert set(paired) == {(n, m) for n in ("sparsity", "roughness") for m in METHOD_NAMES} | {("alignment-cosine", "")}
+    values = [one["sparsity"].values for one in found]
+    difference = paired["sparsity", "gradient-x-input"]
+    assert difference.difference.value == pytest.approx(float((values[1] - values[0]).mean()), rel=1e-4)
+    assert difference.p_value <= difference.corrected
+    with pytest.raises(ValueError, match="was not measured"):
+        result.result("sparsity", "")
+    assert explained(out=tmp_path / "one", compare=None).differences == ()
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """A number from outside."""
+
+    def __call__(self, subject: Subject) -> Tensor:
+        return subject.x.double().flatten(1).mean(1)
+
+
+def test_a_number_from_outside_is_in_the_run_by_value_and_by_name(tmp_path: Path) -> None:
+    x, _ = images()
+    mean = pytest.approx(float(x.mean()), rel=1e-5)
+    by_value = explained(out=tmp_path / "one", plan=ExplanationPlan(["gradient"], {"brightness": Brightness()}))
+    assert by_value.result("brightness", "gradient").mean.value == mean
+    NUMBERS.register("toy-brightness", NumberSpec(Brightness, "mean of the image", about="model"))
+    try:
+        by_name = explained(out=tmp_path / "two", plan=ExplanationPlan(["gradient"], ["toy-brightness"]))
+    finally:
+        NUMBERS.unregister("toy-brightness")
+    assert by_name.result("toy-brightness").mean.value == mean
+    assert explained(out=tmp_path / "three", plan=ExplanationPlan(["gradient"], ())).results == ()
 
 
 class Reverse:
