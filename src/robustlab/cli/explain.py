@@ -91,7 +91,7 @@ def _plan(explaining: e.Explaining) -> ExplanationPlan:
     chosen = {name: words for name, words in typed.items() if words is not None}
     if chosen.get("numbers") == ("none",):
         chosen["numbers"] = ()
-    return replace(usual, **chosen)  # type: ignore[arg-type]  # by name
+    return replace(usual, **chosen)
 
 
 def _print(result: Explanations, *, json: bool) -> None:

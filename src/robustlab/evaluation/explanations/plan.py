@@ -20,7 +20,7 @@ Target: TypeAlias = Literal["prediction", "label"]
 GivenMethods: TypeAlias = Sequence["str | Method"] | Mapping[str, "Method"]
 GivenNumbers: TypeAlias = Sequence[str] | Mapping[str, "Number"]
 T = TypeVar("T")
-METHOD_NAMES = ("gradient", "gradient-x-input")
+METHOD_NAMES = ("gradient", "gradient-x-input", "smoothgrad", "integrated-gradients")
 """Methods that are used where none are named."""
 NUMBER_NAMES = ("alignment-cosine", "sparsity", "roughness")
 """Numbers that are measured where none are named."""

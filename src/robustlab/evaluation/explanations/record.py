@@ -35,7 +35,7 @@ class InstrumentInfo:
     """The instrument as a value."""
     help: str = ""
     better: str = ""
-    """Of a number: "higher" or "lower"; empty: neither is better."""
+    """Direction of a number that is better: "higher" or "lower"; empty: neither."""
 
 
 @dataclass(frozen=True)
