@@ -105,7 +105,7 @@ class Explanations:
     level: float
     """Level of all intervals."""
     accuracy: tuple[Interval, ...]
-    """Of each model on the explained images."""
+    """Accuracy of each model on the explained images."""
     maps: tuple[MethodResult, ...]
     results: tuple[NumberResult, ...]
     differences: tuple[NumberDifference, ...]
