@@ -17,6 +17,7 @@ from robustlab.explain.features import (
 from robustlab.explain.gradient import Gradient, GradientTimesInput
 from robustlab.explain.gradient_shap import GradientShap
 from robustlab.explain.integrated import IntegratedGradients
+from robustlab.explain.map_attack import MapAttack, MapAttackResult
 from robustlab.explain.map_distances import (
     DISTANCES,
     MapDistance,
@@ -27,6 +28,7 @@ from robustlab.explain.map_distances import (
     top_k_distance,
     top_k_overlap,
 )
+from robustlab.explain.map_stability import MapStability, map_stability
 from robustlab.explain.maps import Maps
 from robustlab.explain.numbers import (
     NUMBERS,
@@ -45,9 +47,10 @@ from robustlab.explain.smoothgrad import SmoothGrad
 
 __all__ = [
     "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "DeepLift", "GradCAM", "Gradient", "GradientShap",
-    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapDistance", "Maps", "Measured",
-    "Method", "MethodSpec", "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin",
-    "Visualisations", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
-    "invert_features", "l2", "make_method", "make_number", "measure", "noise_images", "rank_correlation",
-    "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
+    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapAttack", "MapAttackResult",
+    "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference",
+    "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "Visualisations", "class_images", "class_seeds",
+    "compare_numbers", "cosine", "counterfactuals", "explain", "invert_features", "l2", "make_method",
+    "make_number", "map_stability", "measure", "noise_images", "rank_correlation", "smooth_twin", "ssim",
+    "top_k_distance", "top_k_overlap", "visualise",
 ]  # fmt: skip
