@@ -130,6 +130,7 @@ def test_missing_pixels_are_means_of_their_neighbours(height: int, width: int, p
         for channel in range(2):
             assert torch.allclose(filled[i, channel], by_equations(x[i, channel], missing[i]), atol=1e-8)
     assert torch.equal(imputed(x[1:2], missing[1:2]), filled[1:2])
+    assert torch.allclose(imputed(x.float(), missing).double(), filled, atol=1e-4)
 
 
 def test_a_smooth_image_survives_imputation() -> None:
@@ -177,5 +178,14 @@ def test_settings_out_of_range_are_refused() -> None:
         ROAD((0.5, 1.0))
     with pytest.raises(ValueError, match="noise must be a number >= 0, got -1"):
         ROAD(noise=-1.0)
-    x = torch.rand(2, 5)
-    assert measure("gradient", linear(*torch.randn(2, 5)), x, torch.tensor([0, 1]), ["road"])["road"].undefined == 2
+
+
+def test_what_needs_images_is_undefined_for_other_inputs() -> None:
+    found = measure(
+        "gradient",
+        linear(torch.arange(1.0, 6), torch.tensor([5.0, 4, 3, 2, 0])),
+        torch.full((2, 5), 0.5),
+        torch.tensor([0, 0]),
+    )
+    missing = {name for name, one in found.items() if one.undefined == 2}
+    assert missing == {"insertion", "road", "roughness"}

@@ -18,11 +18,18 @@ MODEL = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64,
 X, Y = torch.rand(7, 3, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2, 0])
 
 
-@pytest.mark.parametrize("name", NUMBERS.names())
-def test_a_number_follows_the_example_alone_and_says_what_it_is(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "gradient") for name in NUMBERS.names()),
+        ("noise-instability", "smoothgrad"),
+        ("deletion", "smoothgrad"),
+    ],
+)
+def test_a_number_follows_the_example_alone_and_says_what_it_is(name: str, method: str) -> None:
     ids, some = torch.arange(10, 17), torch.tensor([5, 2])
-    whole = measure("gradient", MODEL, X, Y, [name], ids=ids)[name]
-    part = measure("gradient", MODEL, X[some], Y[some], [name], ids=ids[some])[name]
+    whole = measure(method, MODEL, X, Y, [name], ids=ids)[name]
+    part = measure(method, MODEL, X[some], Y[some], [name], ids=ids[some])[name]
     assert torch.allclose(part.values, whole.values[some], rtol=1e-6, atol=1e-10, equal_nan=True)
     assert whole.undefined == 0
     assert whole.values.dtype == torch.float64

@@ -103,8 +103,8 @@ def test_no_boundary_is_no_number_and_inputs_out_of_bounds_are_refused() -> None
     model, x = linear(torch.ones(1, 2, 2), torch.zeros(1, 2, 2)), torch.full((1, 1, 2, 2), 0.5)
     bounds = {"it": BoundaryDistance(bounds=(0.25, 1.0))}
     assert measure("gradient", model, x, zeros(1), bounds)["it"].undefined == 1
-    for number in (BoundaryDistance(), LinearityError()):
-        with pytest.raises(ValueError, match="inputs lie"):
+    for name, number in (("BoundaryDistance", BoundaryDistance()), ("LinearityError", LinearityError())):
+        with pytest.raises(ValueError, match=rf"{name} searches valid inputs, and these lie .*: give {name}\(bounds="):
             measure("gradient", model, x + 1, zeros(1), {"it": number})
 
 

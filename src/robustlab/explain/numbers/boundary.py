@@ -12,7 +12,7 @@ from robustlab.core import L1, L2, Linf, Norm, ThreatModel
 from robustlab.core.bounds import Bounds
 from robustlab.core.kinds import typed
 from robustlab.explain.numbers.registry import NUMBERS, Cost, NumberSpec
-from robustlab.explain.numbers.subject import Subject, where_defined
+from robustlab.explain.numbers.subject import Subject, check_bounds, where_defined
 
 
 @typed
@@ -55,6 +55,7 @@ class BoundaryDistance:
     def __call__(self, subject: Subject) -> Tensor:
         """One number per example (N,), >= 0, in units of the norm."""
         x, streams = subject.x, subject.case.streams
+        check_bounds(x, self.bounds, "BoundaryDistance")
         attack = self._attack(x)
         found = attack(subject.twin, x, subject.y, stop="never", seed=streams.seed, ids=streams.ids)
         crossed = self._wrong(subject, found)

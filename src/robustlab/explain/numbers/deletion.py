@@ -10,7 +10,7 @@ from torch import Tensor
 from robustlab.core.kinds import typed
 from robustlab.explain.numbers.baselines import BaselineName, baseline_of
 from robustlab.explain.numbers.registry import NUMBERS, Cost, NumberSpec
-from robustlab.explain.numbers.subject import Subject, where_defined
+from robustlab.explain.numbers.subject import Subject, nowhere, where_defined
 
 
 @typed
@@ -46,7 +46,7 @@ class Deletion:
 
     def curve(self, subject: Subject) -> Tensor:
         """Probabilities (N, steps + 1), from the whole input to the whole baseline; NaN rows where undefined."""
-        return _curve(subject, subject.x, baseline_of(subject.x, self.baseline), self.steps)
+        return _curve(subject, self.baseline, self.steps, insert=False)
 
     def __call__(self, subject: Subject) -> Tensor:
         """One number per example (N,), in [0, 1]."""
@@ -58,7 +58,8 @@ class Deletion:
 class Insertion:
     """Area under the curve of the class's probability while pixels come into a baseline, those of largest value first.
 
-    Large if the map finds pixels that suffice for the class. All else is as in ``Deletion``.
+    Large if the map finds pixels that suffice for the class. All else is as in ``Deletion``; undefined also for a
+    blur of inputs that are no images.
 
     Args:
         steps: number of parts.
@@ -81,7 +82,7 @@ class Insertion:
 
     def curve(self, subject: Subject) -> Tensor:
         """Probabilities (N, steps + 1), from the whole baseline to the whole input; NaN rows where undefined."""
-        return _curve(subject, baseline_of(subject.x, self.baseline), subject.x, self.steps)
+        return _curve(subject, self.baseline, self.steps, insert=True)
 
     def __call__(self, subject: Subject) -> Tensor:
         """One number per example (N,), in [0, 1]."""
@@ -106,7 +107,11 @@ def ordered(pixels: Tensor) -> Tensor:
     return values.isfinite().all(1) & (values.amax(1) > values.amin(1))
 
 
-def _curve(subject: Subject, before: Tensor, after: Tensor, steps: int) -> Tensor:
+def _curve(subject: Subject, baseline: BaselineName, steps: int, *, insert: bool) -> Tensor:
+    if baseline == "blur" and subject.x.ndim != 4:
+        return nowhere(subject)[:, None].expand(-1, steps + 1)
+    empty = baseline_of(subject.x, baseline)
+    before, after = (empty, subject.x) if insert else (subject.x, empty)
     case, pixels = replace(subject.case, score="probability"), subject.maps.per_pixel
     place, size = places(pixels), pixels[0].numel()
     place = place[:, None] if subject.x.ndim > 2 else place

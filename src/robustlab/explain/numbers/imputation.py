@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_WEIGHTS = tuple((i, j, 1 / 6 if i * j == 0 else 1 / 12) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)
-_PRECISE = 1e-10
+_PRECISE = {torch.float64: 1e-10}
+"""Relative residual of the solution; 1e-6 in float32."""
 
 
 def imputed(x: Tensor, missing: Tensor) -> Tensor:
@@ -14,8 +14,8 @@ def imputed(x: Tensor, missing: Tensor) -> Tensor:
 
         x_p = sum_q w_pq x_q / sum_q w_pq,   w = 1/6 next to p along an axis, 1/12 diagonally, q inside the image
 
-    The linear equations are solved by conjugate gradients in float64, to a relative residual of 1e-10; each image on
-    its own.
+    The linear equations are solved by conjugate gradients, each image on its own: in float64 to a relative residual of
+    1e-10, else in float32 to 1e-6.
 
     Args:
         x: images (N, C, H, W); the values of missing pixels do not matter.
@@ -25,8 +25,9 @@ def imputed(x: Tensor, missing: Tensor) -> Tensor:
     Source: Rong, Leemann, Borisov, Kasneci, Kasneci, A Consistent and Efficient Evaluation Strategy for Attribution
     Methods, ICML 2022, section 4.2, without the noise.
     """
-    gone = missing[:, None].double()
-    known = torch.where(missing[:, None], 0, x.double())
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    gone = missing[:, None].to(dtype)
+    known = torch.where(missing[:, None], 0, x.to(dtype))
     total = _neighbours(torch.ones_like(gone))
     filled = known + _solved(gone, total, gone * _neighbours(known))
     return torch.where(missing[:, None], filled.to(x.dtype), x)
@@ -34,19 +35,21 @@ def imputed(x: Tensor, missing: Tensor) -> Tensor:
 
 def _neighbours(x: Tensor) -> Tensor:
     """Weighted sums of the eight neighbours of each pixel (N, C, H, W), 0 outside."""
-    total, (height, width) = torch.zeros_like(x), x.shape[2:]
-    for i, j, weight in _WEIGHTS:
-        if abs(i) < height and abs(j) < width:
-            to = total[:, :, max(0, -i) : height - max(0, i), max(0, -j) : width - max(0, j)]
-            to.add_(x[:, :, max(0, i) : height + min(0, i), max(0, j) : width + min(0, j)], alpha=weight)
-    return total
+    total = x
+    for axis in (2, 3):  # 1 2 1 along both axes, over 12, less its middle
+        size = x.shape[axis] - 1
+        both = 2 * total
+        both.narrow(axis, 1, size).add_(total.narrow(axis, 0, size))
+        both.narrow(axis, 0, size).add_(total.narrow(axis, 1, size))
+        total = both
+    return total.sub_(x, alpha=4).div_(12)
 
 
 def _solved(gone: Tensor, total: Tensor, right: Tensor) -> Tensor:
     """Solution of ``total * v - neighbours(v) = right`` on the missing pixels, 0 elsewhere, by conjugate gradients."""
     found, residual = torch.zeros_like(right), right.clone()
     direction, size = residual.clone(), _squares(residual)
-    enough = size * _PRECISE**2
+    enough = size * _PRECISE.get(right.dtype, 1e-6) ** 2
     for _ in range(right[0, 0].numel() + 10):
         going = size > enough
         if not bool(going.any()):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from robustlab.attacks.call import checked_inputs
 from robustlab.attacks.maximise import maximise, uniform
 from robustlab.attacks.steps import steepest
 from robustlab.core import Linf, Norm, Objective, Score, Stop, ThreatModel, cross_entropy, untargeted
@@ -15,7 +14,7 @@ from robustlab.core.bounds import Bounds
 from robustlab.core.kinds import typed
 from robustlab.core.losses import unfinished
 from robustlab.explain.numbers.registry import NUMBERS, Cost, NumberSpec
-from robustlab.explain.numbers.subject import Subject, flat
+from robustlab.explain.numbers.subject import Subject, check_bounds, flat
 
 _PURPOSE = 0x11EA6
 
@@ -62,7 +61,7 @@ class LinearityError:
     def __call__(self, subject: Subject) -> Tensor:
         """One number per example (N,), >= 0, in units of the loss."""
         x, threat = subject.x, ThreatModel(self.norm, self.eps, self.bounds)
-        checked_inputs(x, subject.y, threat)
+        check_bounds(x, self.bounds, "LinearityError")
         loss = replace(untargeted(subject.twin, subject.y, self.score).unconfirmed, finish=unfinished)
         value, _, slope = loss.gradient(x, stop="never")
         error = _Error(loss, x, value.double(), slope)

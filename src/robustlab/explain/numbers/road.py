@@ -11,7 +11,7 @@ from robustlab.core.kinds import typed
 from robustlab.explain.numbers.deletion import ordered, places
 from robustlab.explain.numbers.imputation import imputed
 from robustlab.explain.numbers.registry import NUMBERS, Cost, NumberSpec
-from robustlab.explain.numbers.subject import Subject, where_defined
+from robustlab.explain.numbers.subject import Subject, nowhere, where_defined
 
 _PURPOSE = 0x40AD
 
@@ -55,7 +55,7 @@ class ROAD:
     def curve(self, subject: Subject) -> Tensor:
         """Probabilities (N, R), one for each part; NaN rows where undefined."""
         if subject.x.ndim != 4:
-            return torch.full((len(subject), len(self.parts)), torch.nan, dtype=torch.float64, device=subject.x.device)
+            return nowhere(subject)[:, None].expand(-1, len(self.parts))
         case, pixels = replace(subject.case, score="probability"), subject.maps.per_pixel
         place, size = places(-pixels if self.least else pixels), pixels[0].numel()
         curve = [case.scores(self._without(subject, place < int(part * size), k)) for k, part in enumerate(self.parts)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustlab.core.kinds import typed
 from robustlab.explain.numbers.registry import NUMBERS, Cost, NumberSpec
-from robustlab.explain.numbers.subject import Subject, where_defined
+from robustlab.explain.numbers.subject import Subject, nowhere, where_defined
 
 
 @typed
@@ -37,7 +37,7 @@ class Roughness:
     def __call__(self, subject: Subject) -> Tensor:
         """One number per example (N,), >= 0."""
         if subject.x.ndim < 3:
-            return subject.x.new_full((len(subject),), torch.nan, dtype=torch.float64)
+            return nowhere(subject)
         return roughness(subject.maps.strength)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import Twin
+from robustlab.core.bounds import Bounds, outside
 from robustlab.core.kinds import typed
 from robustlab.explain.call import maps_of
 from robustlab.explain.case import Case
@@ -62,6 +63,24 @@ class Subject:
 def where_defined(values: Tensor, defined: Tensor) -> Tensor:
     """Numbers (N,), float64, with NaN where they are not defined."""
     return values.double().where(defined, torch.nan)
+
+
+def nowhere(subject: Subject) -> Tensor:
+    """NaN for every example (N,), float64."""
+    return torch.full((len(subject),), torch.nan, dtype=torch.float64, device=subject.x.device)
+
+
+def check_bounds(x: Tensor, bounds: Bounds, name: str) -> None:
+    """Checks that inputs lie within bounds.
+
+    Raises: ValueError that names the number, for one that does not.
+    """
+    low, high = (float(end) for end in x.detach().aminmax())
+    if lie := outside(low, high, bounds, x.dtype):
+        raise ValueError(
+            f"{name} searches valid inputs, and these lie {lie}: give {name}(bounds=(low, high)) among the numbers, or "
+            "leave it out"
+        )
 
 
 def flat(maps: Tensor) -> Tensor:
