@@ -1,5 +1,6 @@
 """Explanations: attribution maps, checks of their worth, attacks on them, and what a network has learned."""
 
+from robustlab.explain.attention import AttentionRollout, TokenGradCAM
 from robustlab.explain.borrowed import DeepLift, GradCAM, GuidedBackprop
 from robustlab.explain.call import explain
 from robustlab.explain.case import Case
@@ -46,11 +47,11 @@ from robustlab.explain.smooth_twin import SmoothTwin, smooth_twin
 from robustlab.explain.smoothgrad import SmoothGrad
 
 __all__ = [
-    "DISTANCES", "METHODS", "NUMBERS", "Case", "Counterfactuals", "DeepLift", "GradCAM", "Gradient", "GradientShap",
-    "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapAttack", "MapAttackResult",
-    "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec", "Number", "NumberDifference",
-    "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "Visualisations", "class_images", "class_seeds",
-    "compare_numbers", "cosine", "counterfactuals", "explain", "invert_features", "l2", "make_method",
-    "make_number", "map_stability", "measure", "noise_images", "rank_correlation", "smooth_twin", "ssim",
-    "top_k_distance", "top_k_overlap", "visualise",
+    "DISTANCES", "METHODS", "NUMBERS", "AttentionRollout", "Case", "Counterfactuals", "DeepLift", "GradCAM",
+    "Gradient", "GradientShap", "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions",
+    "MapAttack", "MapAttackResult", "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec",
+    "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "TokenGradCAM",
+    "Visualisations", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
+    "invert_features", "l2", "make_method", "make_number", "map_stability", "measure", "noise_images",
+    "rank_correlation", "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
 ]  # fmt: skip

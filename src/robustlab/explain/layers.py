@@ -54,10 +54,12 @@ class Opened:
 
     def scored(self, target: Tensor) -> nn.Module:
         """A module from inputs (N, ...) to scores (N,) of the classes (N,); also for several batches of N in one."""
-        return _Scored(self.model, target, self.score)
+        return Scored(self.model, target, self.score)
 
 
-class _Scored(nn.Module):
+class Scored(nn.Module):
+    """A module from inputs (N, ...), or several batches of N in one, to scores of the classes (N,)."""
+
     def __init__(self, model: nn.Module, target: Tensor, score: ScoreName) -> None:
         super().__init__()
         self.model, self.target, self.score = model, target, score
