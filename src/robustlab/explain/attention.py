@@ -1,8 +1,6 @@
 """Maps of vision transformers: attention rollout, and Grad-CAM on the grid of tokens.
 
-Attention probabilities are seen in the functions of torch that compute them (fused attention is computed step by step
-for that), so that models of timm, Hugging Face and torchvision, and those written by hand, need no adapter. Nothing of
-a model is changed: passes go through a copy that shares its weights.
+Nothing of a model is changed: passes go through a copy that shares its weights.
 """
 
 from __future__ import annotations
@@ -10,21 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from robustlab.core.kinds import typed
 from robustlab.core.text import meant
+from robustlab.explain.attended import Attention, Attentions
 from robustlab.explain.case import Case
 from robustlab.explain.layers import Scored, copied
 from robustlab.explain.registry import METHODS, MethodSpec
 
 _PROBED_ROWS = 2
-_SOFTMAX = ("softmax", "_softmax")
 
 
 @typed
@@ -63,14 +59,14 @@ class AttentionRollout:
     def _map(self, model: nn.Module, x: Tensor, tokens: Tokens) -> Tensor:
         total = torch.eye(tokens.count, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
 
-        def mix(found: _Attention) -> None:
+        def mix(found: Attention) -> None:
             nonlocal total
             heads = _checked(found.probabilities, total).mean(1).to(x.dtype)
             if heads.shape[1] == tokens.count:
                 heads = self.share * heads + (1 - self.share) * torch.eye(tokens.count, dtype=x.dtype, device=x.device)
             total = heads @ total
 
-        with _Attentions(mix):
+        with Attentions(mix):
             model(x.clone())
         return total[:, tokens.read].mean(1)
 
@@ -150,7 +146,7 @@ def tokens_of(model: nn.Module, case: Case, method: str) -> Tokens:
     if x.ndim != 4:
         raise ValueError(f"{method} explains images (N, C, H, W), got inputs {tuple(x.shape)}")
     seen = _Seen()
-    with torch.enable_grad(), _hooked(model, seen), _Attentions(seen.attention):
+    with torch.enable_grad(), _hooked(model, seen), Attentions(seen.attention):
         score = Scored(model, target, case.score)(x.requires_grad_())
         last = seen.last
         if last is None:
@@ -176,9 +172,9 @@ class _Seen:
     def __init__(self) -> None:
         self.grid: tuple[int, int] | None = None
         self.norm, self.candidate = "", ("", 0)
-        self.last: _Attention | None = None
+        self.last: Attention | None = None
 
-    def attention(self, found: _Attention) -> None:
+    def attention(self, found: Attention) -> None:
         """Takes note of the attention of a layer."""
         self.last = found
         if self.candidate[1] == found.probabilities.shape[-1]:
@@ -207,80 +203,8 @@ def _hooked(model: nn.Module, seen: _Seen) -> Iterator[None]:
             handle.remove()
 
 
-class _Attention(NamedTuple):
-    """Attention of a layer."""
-
-    probabilities: Tensor
-    """(N, heads, queries, tokens)."""
-    out: Tensor
-    """Tensor with an entry for each query, that the rest of the model goes on from."""
-    axis: int
-    """Axis of queries in ``out``."""
-
-
-class _Attentions(TorchFunctionMode):
-    """Mode that reports the attention of each layer once.
-
-    Args:
-        report: gets it, in the order of the layers.
-    """
-
-    def __init__(self, report: Callable[[_Attention], None]) -> None:
-        super().__init__()
-        self.report = report
-
-    def __torch_function__(
-        self, func: Callable[..., object], _types: object, args: tuple[object, ...] = (), kwargs: object = None
-    ) -> object:
-        named = kwargs if isinstance(kwargs, dict) else {}
-        if func is functional.scaled_dot_product_attention:
-            return self._fused(*args, **named)  # type: ignore[arg-type]
-        if func is functional.multi_head_attention_forward:
-            return self._module(func, args, named)
-        out = func(*args, **named)
-        if getattr(func, "__name__", "") in _SOFTMAX and isinstance(out, Tensor) and out.ndim >= 4:
-            dim = named.get("dim", args[1] if len(args) > 1 else None)
-            if dim in (-1, out.ndim - 1):
-                self.report(_Attention(out, out, -2))
-        return out
-
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, *args: object, **named: object) -> Tensor:
-        options = {**dict(zip(("attn_mask", "dropout_p", "is_causal"), args, strict=False)), **named}
-        dropout = options.pop("dropout_p", 0.0)
-        found = _probabilities(q, k, **options)  # type: ignore[arg-type]
-        self.report(_Attention(found, found, -2))
-        v = v.repeat_interleave(q.shape[-3] // v.shape[-3], -3) if options.get("enable_gqa") else v
-        return functional.dropout(found, float(dropout)) @ v  # type: ignore[arg-type]
-
-    def _module(self, func: Callable[..., Any], args: tuple[object, ...], named: dict[str, object]) -> object:
-        out, found = func(*args, **{**named, "need_weights": True, "average_attn_weights": False})
-        self.report(_Attention(found, out, 0))
-        if not named.get("need_weights", True):
-            return out, None
-        return out, found.mean(1) if named.get("average_attn_weights", True) else found
-
-
-def _probabilities(
-    q: Tensor,
-    k: Tensor,
-    *,
-    attn_mask: Tensor | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Attention probabilities (N, heads, queries, tokens) of queries and keys, as fused attention has them."""
-    k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3) if enable_gqa else k
-    scores = (q @ k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    if attn_mask is not None:
-        scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-    return scores.softmax(-1)
-
-
 def _checked(found: Tensor, total: Tensor) -> Tensor:
-    """Raises ValueError for attention that is not among all tokens of each image (N, T, T), as far as they are mixed."""
+    """Raises ValueError for attention that is not among all the tokens mixed so far (N, T, T)."""
     rows, queries, count = total.shape
     if found.ndim != 4 or len(found) != rows or found.shape[3] != count or queries != count:
         raise ValueError(
