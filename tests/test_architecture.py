@@ -8,17 +8,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.sources import ROOT, SRC, faults, nodes, package, tree
 
 import robustlab
 from robustlab import attacks
-
-ROOT = Path(__file__).parents[1]
-SRC = ROOT / "src" / "robustlab"
 
 GROUND = {"core", "runs", "statistics"}
 """Rooms near the ground: neither knows what an attack is, and every room above may import both."""
@@ -93,8 +92,10 @@ def _for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
+@cache
 def of_room(room: str) -> list[Import]:
-    return [i for path in sorted((SRC / room).rglob("*.py")) for i in imports(path.read_text(), f"{room}/{path.name}")]
+    paths = [path for path in package() if path.is_relative_to(SRC / room)]
+    return [found for path in paths for found in _walk(tree(path), f"{room}/{path.name}", eager=True)]
 
 
 def outside(found: list[Import]) -> list[Import]:
@@ -154,12 +155,20 @@ def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
     declared = {_canonical(line) for line in lines}
-    homes = packages_distributions()
+    provided = declared.union(*map(_modules, declared))
     used = {i.top: i.where for room in ROOMS for i in outside(of_room(room)) if i.top not in OPTIONAL}
-    missing = {
-        top: where for top, where in used.items() if not declared & {_canonical(d) for d in homes.get(top, [top])}
-    }
+    missing = {top: where for top, where in used.items() if top not in provided and _canonical(top) not in provided}
     assert not missing, "add it to pyproject.toml and to the decision note on dependencies"
+
+
+def _modules(name: str) -> set[str]:
+    """Modules at the top of an installed distribution, none where it is not installed."""
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        return set()
+    listed = (found.read_text("top_level.txt") or "").split()
+    return set(listed) or {file.parts[0].removesuffix(".py") for file in found.files or ()}
 
 
 def _canonical(requirement: str) -> str:
@@ -205,8 +214,8 @@ def test_notebooks_and_benchmarks_use_public_names(path: Path) -> None:
 
 
 def _public_names(room: str) -> list[str]:
-    tree = ast.parse((SRC / room / "__init__.py").read_text())
-    lists = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+    body = tree(SRC / room / "__init__.py").body
+    lists = [n.value for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
     return [str(name) for name in ast.literal_eval(lists[0])]
 
 
@@ -216,10 +225,14 @@ def test_finished_runs_are_read_without_what_runs_them(room: str) -> None:
     assert [f"{i.where} imports {i.module}" for i in of_room(room) if i.module in engines] == []
 
 
-def _tested_for_kinds_of_attack(source: str) -> Iterator[str]:
+@cache
+def _kinds_of_attack() -> set[str]:
+    return {name for name in attacks.__all__ if hasattr(getattr(attacks, name), "search")}
+
+
+def _tested_for_kinds_of_attack(found: list[ast.AST]) -> Iterator[str]:
     """Tests of an attack's class: what an attack states about itself is asked of ``attacks.facts`` instead."""
-    kinds = {name for name in attacks.__all__ if hasattr(getattr(attacks, name), "search")}
-    for node in ast.walk(ast.parse(source)):
+    for node in found:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"} and len(node.args) > 1:
             words = set(re.findall(r"\w+", ast.unparse(node.args[1])))
         elif isinstance(node, ast.Compare) and re.match(r"type\(.*\)(\.__name__)?$", ast.unparse(node.left)):
@@ -228,23 +241,23 @@ def _tested_for_kinds_of_attack(source: str) -> Iterator[str]:
             words = {ast.unparse(node.cls).rpartition(".")[2]}
         else:
             continue
-        if words & kinds:
+        if words & _kinds_of_attack():
             yield ast.unparse(node)
 
 
 def test_nobody_outside_asks_an_attack_for_its_class() -> None:
     source = "isinstance(a, PGD | x.Square)\nisinstance(a, str)\ntype(a).__name__ in ('FAB',)\ntype(a) is FGSM\n"
-    assert len(list(_tested_for_kinds_of_attack(source))) == 3
-    paths = [path for path in sorted(SRC.rglob("*.py")) if path.parent.name != "attacks"]
-    found = [f"{path.name}: {one}" for path in paths for one in _tested_for_kinds_of_attack(path.read_text())]
+    assert len(list(_tested_for_kinds_of_attack(list(ast.walk(ast.parse(source)))))) == 3
+    paths = [path for path in package() if path.parent.name != "attacks"]
+    found = faults(paths, lambda path: _tested_for_kinds_of_attack(nodes(path)))
     assert not found, "state the fact in the attack's own file, and read it by robustlab.attacks.facts"
 
 
 def test_progress_is_one_tuple_and_one_bar() -> None:
-    files = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in SRC.rglob("*.py")}
-    nodes = [(name, node) for name, tree in files.items() for node in ast.walk(tree)]
-    classes = [(name, node.name) for name, node in nodes if isinstance(node, ast.ClassDef)]
+    names = [(path, path.relative_to(SRC).as_posix()) for path in package()]
+    every = [(name, node) for path, name in names for node in nodes(path)]
+    classes = [(name, node.name) for name, node in every if isinstance(node, ast.ClassDef)]
     tuples = {name for name, kind in classes if kind.endswith("Progress") and kind != "PhaseProgress"}  # counts only
-    drawing = {name for name, node in nodes if isinstance(node, ast.ImportFrom) and node.module == "rich.progress"}
+    drawing = {name for name, node in every if isinstance(node, ast.ImportFrom) and node.module == "rich.progress"}
     assert tuples == drawing == {"runs/progress.py"}
-    assert not [name for name, node in nodes if isinstance(node, ast.FunctionDef) and node.name == "tell"]
+    assert not [name for name, node in every if isinstance(node, ast.FunctionDef) and node.name == "tell"]

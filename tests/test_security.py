@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-SRC = ROOT / "src" / "robustlab"
+from tests.sources import ROOT, SRC, nodes, package
 
 RUNS_CODE = {
     "eval", "exec", "compile", "__import__",
@@ -32,26 +29,23 @@ ALLOWED = {
 SAFE = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)}
 
 
-def calls() -> Iterator[tuple[str, ast.Call, str]]:
+@cache
+def calls() -> list[tuple[str, ast.Call, str]]:
     """All calls by dotted name, with the file that they stand in."""
-    for path in sorted(SRC.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                yield ast.unparse(node.func), node, path.relative_to(SRC).as_posix()
-
-
-CALLS = list(calls())
+    places = [(path, path.relative_to(SRC).as_posix()) for path in package()]
+    found = [(where, node) for path, where in places for node in nodes(path) if isinstance(node, ast.Call)]
+    return [(ast.unparse(call.func), call, where) for where, call in found]
 
 
 def test_no_code_of_ours_runs_what_a_file_holds() -> None:
-    found = {(where, name) for name, _, where in CALLS if name in RUNS_CODE}
+    found = {(where, name) for name, _, where in calls() if name in RUNS_CODE}
     assert found == set(ALLOWED)
 
 
 @pytest.mark.parametrize("name", SAFE)
 def test_files_of_torch_and_numpy_are_read_without_unpickling(name: str) -> None:
     word, value = SAFE[name]
-    found = [(call, where) for called, call, where in CALLS if called == name]
+    found = [(call, where) for called, call, where in calls() if called == name]
     given = {where: [k.value for k in call.keywords if k.arg == word] for call, where in found}
     assert all([getattr(v, "value", None) for v in values] == [value] for values in given.values()), given
 
@@ -63,7 +57,7 @@ def test_json_of_others_is_read_in_one_place() -> None:
         "data/fashion_mnist_a.py",
         "evaluation/corruptions/baseline.py",
     }
-    assert {where for name, _, where in CALLS if name in ("json.load", "json.loads")} == own
+    assert {where for name, _, where in calls() if name in ("json.load", "json.loads")} == own
 
 
 def test_the_promise_is_written_down_where_people_look() -> None:

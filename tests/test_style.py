@@ -7,15 +7,16 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 import pytest
+from tests.sources import ROOT, SRC, faults, nodes, package, relative, tree
 
-ROOT = Path(__file__).parents[1]
-SRC = ROOT / "src" / "robustlab"
 OURS = [p for folder in ("src", "tests", "benchmarks", "notebooks") for p in sorted((ROOT / folder).rglob("*.py"))]
-PACKAGE = [path for path in OURS if path.is_relative_to(SRC)]
+PACKAGE = package()
 NOTEBOOKS = [path for path in OURS if re.fullmatch(r"\d\d_\w+\.py", path.name) and path.parent.name == "notebooks"]
 
 LONGEST_FILE = 400
@@ -24,20 +25,35 @@ LONGEST_CELL = 15
 WORDS = json.loads((ROOT / "tests" / "words.json").read_text())
 """Lists of the rules on words; a room or page is added to "clean" or "docs" once it follows them."""
 CLEAN = [path for path in OURS if any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])]
+CLEAN_PACKAGE = [path for path in CLEAN if path.is_relative_to(SRC)]
 KEPT = {name for names in WORDS["kept"].values() for name in names}
 OPENINGS = re.compile(rf"\s*(?:{'|'.join(WORDS['openings'])})\b")
 PHRASES = re.compile(rf"\b(?:{'|'.join(WORDS['phrases'])})\b")
 BANNED_NAMES = re.compile(r"^(Base[A-Z]\w*|\w*Helpers?|\w*Utils?|utils?|helpers?)$")
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+class Facts(NamedTuple):
+    """What the rules ask of every file, kept without its nodes."""
+
+    lines: int
+    functions: list[tuple[str, int]]
+    """Name with line, and length of its body."""
+    docstrings: list[tuple[int, str]]
+    """Docstrings of modules, classes, functions and attributes, with their lines."""
 
 
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+@cache
+def facts(path: Path) -> Facts:
+    text = path.read_text()
+    told = re.sub(r"(?m)^# alt: .*\n(?:#   .*\n)*", "", text)  # a figure's words are no code to be read
+    found = nodes(path) if path.is_relative_to(SRC) else list(ast.walk(ast.parse(text)))
+    functions = [node for node in found if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    texts = [node.value for node in found if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    return Facts(
+        len(told.splitlines()),
+        [(f"{f.name}:{f.lineno}", length(f)) for f in functions],
+        [(text.lineno, text.value) for text in texts if isinstance(text.value, str)],
+    )
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -46,31 +62,36 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-@pytest.mark.parametrize("path", OURS, ids=relative)
-def test_files_and_functions_stay_short(path: Path) -> None:
-    told = re.sub(r"(?m)^# alt: .*\n(?:#   .*\n)*", "", path.read_text())  # a figure's words are no code to be read
-    assert len(told.splitlines()) <= LONGEST_FILE
-    long = [f"{f.name}:{f.lineno} has {length(f)} lines" for f in functions(path) if length(f) > LONGEST_FUNCTION]
-    assert not long
+def test_files_stay_short() -> None:
+    assert not {relative(path): facts(path).lines for path in OURS if facts(path).lines > LONGEST_FILE}
+
+
+def test_functions_stay_short() -> None:
+    assert not faults(OURS, lambda path: [found for found in facts(path).functions if found[1] > LONGEST_FUNCTION])
 
 
 def test_half_of_all_functions_are_under_ten_lines_and_nine_in_ten_under_twenty_five() -> None:
-    lengths = [length(function) for path in PACKAGE for function in functions(path)]
+    lengths = [lines for path in PACKAGE for _, lines in facts(path).functions]
     assert median(lengths) < 10
     assert quantiles(lengths, n=10)[-1] < 25
 
 
-@pytest.mark.parametrize("path", [p for p in PACKAGE if "cli" not in p.parts], ids=relative)
-def test_the_library_prints_nothing(path: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    assert not [f"line {c.lineno}" for c in calls if ast.unparse(c.func) == "print"], "use logging, or return it"
+def test_the_library_prints_nothing() -> None:
+    assert not faults((path for path in PACKAGE if "cli" not in path.parts), _prints), "use logging, or return it"
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=relative)
-def test_names_say_what_things_are(path: Path) -> None:
-    assert len(path.relative_to(SRC).parts) <= 3, "depth is two folders"
-    classes = [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
-    assert not [name for name in [path.stem, *classes] if BANNED_NAMES.match(name)]
+def _prints(path: Path) -> list[object]:
+    calls = [node for node in nodes(path) if isinstance(node, ast.Call)]
+    return [f"line {call.lineno}" for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+
+
+def test_names_say_what_things_are() -> None:
+    assert not [path for path in PACKAGE if len(path.relative_to(SRC).parts) > 3], "depth is two folders"
+    assert not faults(PACKAGE, lambda path: [name for name in [path.stem, *_classes(path)] if BANNED_NAMES.match(name)])
+
+
+def _classes(path: Path) -> list[str]:
+    return [node.name for node in nodes(path) if isinstance(node, ast.ClassDef)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -110,22 +131,31 @@ def test_no_path_of_one_machine_is_in_the_repository() -> None:
     assert not [relative(path) for path in texts if path.exists() and own.search(path.read_text())]
 
 
-@pytest.mark.parametrize("path", CLEAN, ids=relative)
-def test_docstrings_begin_with_the_noun_or_the_verb(path: Path) -> None:
-    openings = [(line, text.strip().splitlines()[0]) for line, text in _docstrings(path) if OPENINGS.match(text)]
-    assert not openings, f"begin with the noun or the verb, not with {', '.join(WORDS['openings'])}"
+def test_docstrings_begin_with_the_noun_or_the_verb() -> None:
+    found = faults(CLEAN, _wrong_openings)
+    assert not found, f"begin with the noun or the verb, not with {', '.join(WORDS['openings'])}"
 
 
-@pytest.mark.parametrize("path", [path for path in CLEAN if path in PACKAGE], ids=relative)
-def test_docstrings_and_messages_use_the_words_of_the_field(path: Path) -> None:
+def _wrong_openings(path: Path) -> list[object]:
+    return [(line, text.strip().splitlines()[0]) for line, text in facts(path).docstrings if OPENINGS.match(text)]
+
+
+def test_docstrings_and_messages_use_the_words_of_the_field() -> None:
+    assert not faults(CLEAN_PACKAGE, _phrases)
+
+
+def _phrases(path: Path) -> list[object]:
     texts = [(node.lineno, line) for node in _texts(path) for line in _prose(str(node.value))]
-    assert not [(number, found.group(), line.strip()) for number, line in texts if (found := PHRASES.search(line))]
+    return [(number, found.group(), line.strip()) for number, line in texts if (found := PHRASES.search(line))]
 
 
-@pytest.mark.parametrize("path", [path for path in CLEAN if path in PACKAGE], ids=relative)
-def test_public_names_use_the_words_of_the_field(path: Path) -> None:
+def test_public_names_use_the_words_of_the_field() -> None:
+    assert not faults(CLEAN_PACKAGE, _wrong_names), "use the noun that it is"
+
+
+def _wrong_names(path: Path) -> list[object]:
     names = {name for name in _names(path) if not name.startswith("_") and name not in KEPT}
-    assert not [name for name in names if set(_parts(name)) & set(WORDS["names"])], "use the noun that it is"
+    return [name for name in names if set(_parts(name)) & set(WORDS["names"])]
 
 
 @pytest.mark.parametrize("page", WORDS["docs"])
@@ -142,16 +172,9 @@ def test_the_lists_of_words_name_what_is_there() -> None:
     assert set(_parts("FellAt")) | set(_parts("labels_said")) == {"fell", "at", "labels", "said"}
 
 
-def _docstrings(path: Path) -> Iterator[tuple[int, str]]:
-    """Docstrings of modules, classes, functions and attributes, with their lines."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield node.lineno, node.value.value
-
-
 def _texts(path: Path) -> list[ast.Constant]:
     """Docstrings, messages and other texts of several words."""
-    constants = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    constants = (node for node in nodes(path) if isinstance(node, ast.Constant))
     return [node for node in constants if isinstance(node.value, str) and " " in node.value.strip()]
 
 
@@ -164,9 +187,8 @@ def _prose(text: str) -> Iterator[str]:
 
 def _names(path: Path) -> Iterator[str]:
     """Names of functions, classes, arguments, fields and constants of modules."""
-    tree = ast.parse(path.read_text())
-    bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
-    for node in ast.walk(tree):
+    bodies = [tree(path).body, *(node.body for node in nodes(path) if isinstance(node, ast.ClassDef))]
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             yield node.name
             yield from (argument.arg for argument in (*node.args.args, *node.args.kwonlyargs))
