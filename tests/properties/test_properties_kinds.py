@@ -36,7 +36,7 @@ X, Y = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
 RIGHT: list[object] = [
     1, 0.5, "x", True, X, nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), ThreatModel(), FGSM(ThreatModel()), Linf(),
     (0, 1), InMemory("two", ("a", "b"), X, Y), Streams(0, torch.arange(2)), cross_entropy, [], {}, len, Path("x"),
-    torch.float32, standard(), madry(ThreatModel()), RandAugment(), ThreatModel().region(X), "both",
+    torch.float32, standard(), madry(ThreatModel()), RandAugment(), ThreatModel().region(X), "both", "robust",
 ]  # fmt: skip
 
 

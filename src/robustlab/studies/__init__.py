@@ -10,11 +10,12 @@ from robustlab.studies.claims import CLAIMS
 from robustlab.studies.demo import Demo, demo
 from robustlab.studies.mining import mine
 from robustlab.studies.reproduce import known, reproduce
+from robustlab.studies.robust_features import FeatureSet
 from robustlab.studies.transfer import pretrained
 from robustlab.studies.watch import Watch
 
 __all__ = [
-    "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Effect", "Judged", "Outcome", "Term",
+    "CLAIMS", "FULL", "QUICK", "Arm", "Budget", "Claim", "Demo", "Effect", "FeatureSet", "Judged", "Outcome", "Term",
     "Watch", "demo", "known", "mine", "mining", "pretrained", "register_claim", "reproduce", "sweep", "t_interval",
     "words",
 ]  # fmt: skip
