@@ -4,6 +4,17 @@ from robustlab.explain.attention import AttentionRollout, TokenGradCAM
 from robustlab.explain.borrowed import DeepLift, GradCAM, GuidedBackprop
 from robustlab.explain.call import explain
 from robustlab.explain.case import Case
+from robustlab.explain.checks import (
+    CHECKS,
+    Check,
+    CheckCurve,
+    CheckOutcome,
+    CheckReport,
+    CheckSpec,
+    CheckSubject,
+    check_maps,
+    shuffled_labels,
+)
 from robustlab.explain.features import (
     Counterfactuals,
     Inversions,
@@ -47,11 +58,12 @@ from robustlab.explain.smooth_twin import SmoothTwin, smooth_twin
 from robustlab.explain.smoothgrad import SmoothGrad
 
 __all__ = [
-    "DISTANCES", "METHODS", "NUMBERS", "AttentionRollout", "Case", "Counterfactuals", "DeepLift", "GradCAM",
-    "Gradient", "GradientShap", "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions",
-    "MapAttack", "MapAttackResult", "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec",
-    "Number", "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "TokenGradCAM",
-    "Visualisations", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
+    "CHECKS", "DISTANCES", "METHODS", "NUMBERS", "AttentionRollout", "Case", "Check", "CheckCurve", "CheckOutcome",
+    "CheckReport", "CheckSpec", "CheckSubject", "Counterfactuals", "DeepLift", "GradCAM", "Gradient",
+    "GradientShap", "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapAttack",
+    "MapAttackResult", "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec", "Number",
+    "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "TokenGradCAM", "Visualisations",
+    "check_maps", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
     "invert_features", "l2", "make_method", "make_number", "map_stability", "measure", "noise_images",
-    "rank_correlation", "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
+    "rank_correlation", "shuffled_labels", "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
 ]  # fmt: skip
