@@ -1,6 +1,7 @@
 """Numbers of maps and models, one per example, with intervals and paired comparisons."""
 
 from robustlab.explain.numbers.alignment import Alignment
+from robustlab.explain.numbers.attack_instability import AttackInstability
 from robustlab.explain.numbers.boundary import BoundaryDistance
 from robustlab.explain.numbers.changes import Change, GaussianChange, SquareChange, UniformChange
 from robustlab.explain.numbers.compare import NumberDifference, compare_numbers
@@ -18,8 +19,8 @@ from robustlab.explain.numbers.sparsity import Sparsity
 from robustlab.explain.numbers.subject import Subject
 
 __all__ = [
-    "NUMBERS", "ROAD", "Alignment", "BoundaryDistance", "Change", "Cost", "Curvature", "Deletion", "GaussianChange",
-    "Infidelity", "Insertion", "LinearityError", "LocalLipschitz", "MaxSensitivity", "Measured", "NoiseInstability",
-    "Number", "NumberDifference", "NumberSpec", "Roughness", "Sparsity", "SquareChange", "Subject", "UniformChange",
-    "compare_numbers", "make_number", "measure",
+    "NUMBERS", "ROAD", "Alignment", "AttackInstability", "BoundaryDistance", "Change", "Cost", "Curvature",
+    "Deletion", "GaussianChange", "Infidelity", "Insertion", "LinearityError", "LocalLipschitz", "MaxSensitivity",
+    "Measured", "NoiseInstability", "Number", "NumberDifference", "NumberSpec", "Roughness", "Sparsity",
+    "SquareChange", "Subject", "UniformChange", "compare_numbers", "make_number", "measure",
 ]  # fmt: skip
