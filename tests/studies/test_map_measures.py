@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from robustlab.core import Examples
+from robustlab.core import Examples, Linf, ThreatModel
 from robustlab.data import InMemory
+from robustlab.explain import MapAttack
 from robustlab.studies.claim_engine.lab import Lab
-from robustlab.studies.claim_engine.map_measures import OfMaps
+from robustlab.studies.claim_engine.map_measures import OfMaps, Replaced, others
 from robustlab.studies.claims.gradients_align import NUMBERS
 
 
@@ -44,3 +45,19 @@ def test_images_without_the_number_are_left_out_and_counted(tmp_path: Path) -> N
     nn.init.zeros_(last.weight)
     found = OfMaps(NUMBERS[:1], 5)(model, Lab(tmp_path, 0, examples=photographs()))
     assert found == {"logit_alignment_undefined": 5.0}
+
+
+def test_maps_of_a_linear_network_cannot_be_replaced(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    attack = MapAttack(ThreatModel(Linf(), 0.05), steps=3)
+    found = Replaced(attack, 12, (("relu", None), ("soft", 5.0)))(model, Lab(tmp_path, 0, examples=photographs()))
+    assert found["relu_own"] == pytest.approx(1)
+    assert found["relu_target"] == pytest.approx(found["relu_before"])
+    assert found["soft_target"] == pytest.approx(found["relu_target"])
+    assert found["relu_kept"] == found["soft_agreement"] == 1
+
+
+def test_the_other_example_is_the_next_one_of_another_class() -> None:
+    assert others(torch.tensor([0, 0, 1, 2, 0])).tolist() == [2, 2, 3, 4, 2]
+    assert others(torch.tensor([5, 5])).tolist() == [1, 0]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, frozen
-from robustlab.explain import Gradient, Method
+from robustlab.explain import Gradient, MapAttack, Method, cosine, explain, smooth_twin
 from robustlab.explain.numbers import Measured, Number, measure
 from robustlab.studies.claim_engine.measures import tested
 from robustlab.studies.claim_engine.network import Site
@@ -55,3 +55,57 @@ def batches(lab: Site, n: int) -> Iterator[Batch]:
     chosen = tested(lab, n)
     for ids in torch.arange(len(chosen)).split(_ROWS):
         yield chosen.batch(ids)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Likeness of maps to those of other images after an attack towards these, at the same prediction.
+
+    The map of each image is attacked towards that of another image, of another class as predicted. Gives
+    ``NAME_target`` and ``NAME_own``, the mean cosine of the attacked map with that of the other and of the own image,
+    ``NAME_before``, that of the two before the attack, ``NAME_kept``, the share of images whose class and confidence
+    are kept within the tolerance, and ``NAME_agreement`` of the classes with those of the network itself.
+
+    Args:
+        attack: on maps.
+        n: test images, a simple random sample, another for each seed.
+        betas: sharpness of the softplus in place of ReLU, by name; None: ReLU stays.
+    """
+
+    attack: MapAttack
+    n: int
+    betas: tuple[tuple[str, float | None], ...]
+
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
+        """Attacks the maps of the sample."""
+        chosen = tested(lab, self.n)
+        x = chosen.batch(torch.arange(len(chosen))).x.to(next(model.parameters()).device)
+        metrics: Metrics = {}
+        with frozen(model, training=False):
+            with torch.no_grad():
+                answers = model(x).argmax(1)
+            for name, beta in self.betas:
+                smoothed = model if beta is None else smooth_twin(model, beta)
+                metrics |= {f"{name}_{key}": value for key, value in self._of(smoothed, x, answers, lab.seed).items()}
+        return metrics
+
+    def _of(self, model: nn.Module, x: Tensor, answers: Tensor, seed: int) -> Metrics:
+        maps = explain(self.attack.method, model, x, seed=seed)
+        goal = maps.values[others(maps.target)]
+        found = self.attack(model, x, maps.target, target_map=goal, seed=seed)
+        pairs = {
+            "target": (found.after.values, goal),
+            "own": (found.after.values, maps.values),
+            "before": (maps.values, goal),
+        }
+        likeness = {name: float(cosine(*pair).mean()) for name, pair in pairs.items()}
+        agreement = float((maps.target == answers).double().mean())
+        return likeness | {"kept": float(found.kept.double().mean()), "agreement": agreement}
+
+
+def others(classes: Tensor) -> Tensor:
+    """For each example the number of the next one of another class; of the next one where there is none (N,)."""
+    count = len(classes)
+    order = (torch.arange(count)[:, None] + torch.arange(1, count + 1)) % count
+    different = classes.cpu()[order] != classes.cpu()[:, None]
+    return order.gather(1, different.int().argmax(1, keepdim=True))[:, 0].to(classes.device)
