@@ -10,9 +10,9 @@ from torch import nn
 
 from robustlab.core import Examples, Linf, ThreatModel
 from robustlab.data import InMemory
-from robustlab.explain import MapAttack
+from robustlab.explain import Case, Gradient, MapAttack
 from robustlab.studies.claim_engine.lab import Lab
-from robustlab.studies.claim_engine.map_measures import OfMaps, Replaced, others
+from robustlab.studies.claim_engine.map_measures import OfMaps, Redrawn, Replaced, others
 from robustlab.studies.claims.gradients_align import NUMBERS
 
 
@@ -61,3 +61,20 @@ def test_maps_of_a_linear_network_cannot_be_replaced(tmp_path: Path) -> None:
 def test_the_other_example_is_the_next_one_of_another_class() -> None:
     assert others(torch.tensor([0, 0, 1, 2, 0])).tolist() == [2, 2, 3, 4, 2]
     assert others(torch.tensor([5, 5])).tolist() == [1, 0]
+
+
+def test_likeness_of_maps_when_layers_are_drawn_anew(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    methods = (("gradient", Gradient()), ("input", _input))
+    found = Redrawn(methods, 20)(model, Lab(tmp_path, 0, examples=photographs()))
+    assert all(found[f"input_{name}"] == pytest.approx(1) for name in ("upper", "all", "upper_signed", "all_signed"))
+    assert abs(found["gradient_all_signed"]) < 0.5
+    lowest = Redrawn(methods[:1], 20, upper=3)(model, Lab(tmp_path, 0, examples=photographs()))
+    assert lowest["gradient_upper"] == lowest["gradient_all"] != found["gradient_upper"]
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def _input(case: Case) -> torch.Tensor:
+    return case.x

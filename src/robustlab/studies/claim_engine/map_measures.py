@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.core import Batch, Metrics, frozen
 from robustlab.explain import Gradient, MapAttack, Method, cosine, explain, smooth_twin
+from robustlab.explain.checks import CheckCurve, CheckSubject, Randomisation
 from robustlab.explain.numbers import Measured, Number, measure
 from robustlab.studies.claim_engine.measures import tested
 from robustlab.studies.claim_engine.network import Site
@@ -55,6 +56,48 @@ def batches(lab: Site, n: int) -> Iterator[Batch]:
     chosen = tested(lab, n)
     for ids in torch.arange(len(chosen)).split(_ROWS):
         yield chosen.batch(ids)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """Likeness of maps before and after layers are drawn anew, from the top down.
+
+    Gives for each method ``NAME_upper`` with the first few layers drawn anew, ``NAME_all`` with all of them, both the
+    mean rank correlation of the strengths per pixel, and the same with ``_signed`` for the values with their signs.
+
+    Args:
+        methods: by the names that metrics use.
+        n: test images, a simple random sample, another for each seed.
+        upper: number of layers with weights, from the top, that count as upper.
+    """
+
+    methods: tuple[tuple[str, Method], ...]
+    n: int
+    upper: int = 2
+
+    def __call__(self, model: nn.Module, lab: Site) -> Metrics:
+        """Measures the sample."""
+        chosen = tested(lab, self.n)
+        x = chosen.batch(torch.arange(len(chosen))).x.to(next(model.parameters()).device)
+        metrics: Metrics = {}
+        with frozen(model, training=False):
+            for name, method in self.methods:
+                curve = redrawn(method, model, x, lab.seed)
+                for kind, ending in (("absolute", ""), ("signed", "_signed")):
+                    values = curve.values[kind]
+                    metrics[f"{name}_upper{ending}"] = values[min(self.upper, len(values)) - 1]
+                    metrics[f"{name}_all{ending}"] = values[-1]
+        return metrics
+
+
+def redrawn(method: Method, model: nn.Module, x: Tensor, seed: int) -> CheckCurve:
+    """Likeness of maps after each layer from the top down is drawn anew."""
+    maps = explain(method, model, x, seed=seed)
+    subject = CheckSubject(method, model, x, maps.target, maps, seed=seed, ids=torch.arange(len(x)))
+    curve = Randomisation(stages=1000, images=len(x))(subject).curve
+    if curve is None:
+        raise ValueError("the network has no layers that could be drawn anew")
+    return curve
 
 
 @dataclass(frozen=True)
