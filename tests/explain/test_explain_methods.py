@@ -372,6 +372,9 @@ def test_memory_holds_one_micro_batch_of_points() -> None:
     for method in (IntegratedGradients(3), SmoothGrad(3), Occlusion(14)):
         explain(method, Seen().eval(), x)
     assert max(sizes) <= 256
+    sizes.clear()
+    explain("gradient", Seen().eval(), torch.rand(12, 3, 224, 224))
+    assert max(sizes) == 5
 
 
 def test_the_case_tells_how_many_points_fill_a_pass() -> None:

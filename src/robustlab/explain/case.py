@@ -19,7 +19,8 @@ from robustlab.core.user_code import model_called
 ScoreName: TypeAlias = Literal["logit", "probability", "log-probability", "margin"]
 """Score that is explained: logit of the class (the usual one), its softmax probability, the logarithm of that, or the
 logit less the largest other one."""
-_BLOCK_ROWS, _BLOCK_VALUES, _GPU_VALUES = 256, 1 << 22, 1 << 25
+_BLOCK_ROWS, _BLOCK_VALUES, _GPU_VALUES = 256, 1 << 20, 1 << 25
+_PASS_VALUES = 5 * 3 * 224 * 224  # input values per pass: half of a search's, as fast with half of the memory
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def cases(
     own = model.model if isinstance(model, Twin) else model
     with torch.inference_mode(mode=False), frozen(own), model_called():
         x = x.detach().clone() if x.is_inference() else x.detach()
-        twin = search_twin(model, x)
+        twin = model if isinstance(model, Twin) else _small_passes(search_twin(model, x), x)
         classes = checked_target(twin, x, target)
         streams = Streams(seed, names)
         yield (
@@ -195,6 +196,12 @@ def _blocks(x: Tensor, twin: Twin) -> Iterator[slice]:
     rows = twin.rows or (1 if twin.distinct else len(x))
     count = max(1, _most_rows(x) // rows) * rows
     return (slice(start, start + count) for start in range(0, len(x), count))
+
+
+def _small_passes(twin: Twin, x: Tensor) -> Twin:
+    if twin.rows is None:
+        return twin
+    return replace(twin, rows=max(1, min(twin.rows, _PASS_VALUES // max(1, x[0].numel()))))
 
 
 def _most_rows(x: Tensor) -> int:
