@@ -30,6 +30,7 @@ from robustlab.corruptions.suite import KINDS
 from robustlab.data.named import DATA_SETS
 from robustlab.evaluation import Evaluation, Settings, diagnose, evaluate, evaluate_corruptions
 from robustlab.evaluation.doctor.findings import FINDINGS
+from robustlab.explain import CHECKS, METHODS, NUMBERS, CheckSubject, check_maps, measure
 from robustlab.models import load, save
 from robustlab.models.registry import MODELS
 from robustlab.report import write
@@ -61,6 +62,9 @@ MEMBERS: tuple[tuple[Registry[Any], str, str], ...] = (
     (TRAINING_OPTIMIZERS, "toy-sgd", "toy-sdg"),
     (TRAINING_REGIMES, "toy-regime", "toy-regmie"),
     (TEXT_RECIPES, "toy-texts", "toy-txets"),
+    (METHODS, "toy-map", "toy-mpa"),
+    (NUMBERS, "toy-number", "toy-numbre"),
+    (CHECKS, "toy-doubt", "toy-dobut"),
 )
 
 
@@ -151,6 +155,16 @@ def test_a_text_recipe_attacks_and_is_listed() -> None:
     found = attack(Victim(predict, 2, "tools", "tools"), ["a fine tool"], [1], recipe("toy-texts"))
     assert found[0].adversarial == "a fine toy"
     assert "toy in place of tool" in [row.transformation for row in recipe_table()]
+
+
+def test_maps_are_made_measured_and_checked_by_members_from_outside() -> None:
+    last = nn.Linear(4, 2)
+    model, x, y = nn.Sequential(nn.Flatten(), last).eval(), torch.rand(2, 1, 2, 2), torch.tensor([0, 1])
+    found = measure("toy-map", model, x, y, ["toy-number"])["toy-number"]
+    assert found.values.tolist() == pytest.approx((2 * last.weight.detach().sum(1)).tolist(), abs=1e-6)
+    assert (found.spec.better, found.setting) == ("higher", "ToyNumber()")
+    report = check_maps(CheckSubject("toy-map", model, x), ["toy-doubt"])
+    assert [finding.code for finding in report.findings] == ["toy-doubt"]
 
 
 def test_a_corruption_corrupts_and_is_evaluated() -> None:

@@ -24,6 +24,8 @@ from robustlab.core import ThreatModel, cross_entropy
 from robustlab.core.architecture import described
 from robustlab.data import DataSet, Description, InMemory
 from robustlab.evaluation import Finding, FindingSpec
+from robustlab.explain import CHECKS, METHODS, NUMBERS, MethodSpec, NumberSpec
+from robustlab.explain.checks import CheckOutcome, CheckSpec
 from robustlab.report import Content, Section
 from robustlab.studies import Arm, Claim, Effect, Term
 from robustlab.studies.claim_engine.measures import Clean
@@ -140,6 +142,35 @@ models.register("toy-net", ToyNet)
 register_rule(Rule("toy-rule", "a toy rule", lambda threat, steps, lr: ToyAttack(threat), 0.1))
 register_optimizer(OptimizerSpec("toy-sgd", "toy SGD", lambda lr: tuned(ToyOptimizer, lr=lr), range(-3, 0)))
 register_regime(Regime("toy-regime", "standard training", standard(), None, (), ()))
+
+
+@dataclass(frozen=True)
+class ToyMap:
+    """Twice the gradient."""
+
+    def __call__(self, case):
+        return 2 * case.gradient(case.x)
+
+
+@dataclass(frozen=True)
+class ToyNumber:
+    """The sum of the values of each map."""
+
+    def __call__(self, subject):
+        return subject.maps.values.double().flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class ToyCheck:
+    """Distrusts every map."""
+
+    def __call__(self, subject):
+        return CheckOutcome(Finding("toy-doubt", "warning", "Maps of toys are drawn by hand.", {}, "Draw better."))
+
+
+METHODS.register("toy-map", MethodSpec(ToyMap, "twice the gradient"))
+NUMBERS.register("toy-number", NumberSpec(ToyNumber, "sum of the map", better="higher", source="our toy box"))
+CHECKS.register("toy-doubt", CheckSpec(ToyCheck, "distrusts every map"))
 
 
 def suspicious(case):
