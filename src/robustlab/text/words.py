@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 from robustlab.core.kinds import typed
@@ -41,6 +42,12 @@ class Words(NamedTuple):
     def changed(self) -> int:
         """Number of words of the original that are replaced or deleted, plus those inserted."""
         return len({at for at, _ in self.edits if at != INSERTED}) + sum(at == INSERTED for at in self.origin)
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """First character and end of each word in ``text``."""
+        ends = list(accumulate(len(part) for pair in zip(self.gaps, self.words, strict=False) for part in pair))
+        return tuple(zip(ends[0::2], ends[1::2], strict=True))
 
     def replaced(self, position: int, word: str) -> Words:
         """The text with another word at a position."""

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -119,9 +118,7 @@ def by_word(words: Words, field: int, spans: Sequence[Span], grad: NDArray[np.fl
         grad: of the tokens.
     """
     found = np.zeros((len(words.words), grad.shape[-1]))
-    sizes = [len(part) for pair in zip(words.gaps, words.words, strict=False) for part in pair]
-    ends = list(accumulate(sizes))
-    starts, stops = ends[0::2], ends[1::2]
+    starts, stops = [start for start, _ in words.spans], [stop for _, stop in words.spans]
     for (where, start, end), vector in zip(spans, grad, strict=False):
         if where != field or end <= start:
             continue
