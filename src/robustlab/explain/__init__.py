@@ -56,14 +56,17 @@ from robustlab.explain.occlusion import Occlusion
 from robustlab.explain.registry import METHODS, Method, MethodSpec, make_method
 from robustlab.explain.smooth_twin import SmoothTwin, smooth_twin
 from robustlab.explain.smoothgrad import SmoothGrad
+from robustlab.explain.word_maps import WordMaps
+from robustlab.explain.words import TokenModel, integrate_words, occlude_words
 
 __all__ = [
     "CHECKS", "DISTANCES", "METHODS", "NUMBERS", "AttentionRollout", "Case", "Check", "CheckCurve", "CheckOutcome",
     "CheckReport", "CheckSpec", "CheckSubject", "Counterfactuals", "DeepLift", "GradCAM", "Gradient",
     "GradientShap", "GradientTimesInput", "GuidedBackprop", "IntegratedGradients", "Inversions", "MapAttack",
     "MapAttackResult", "MapDistance", "MapStability", "Maps", "Measured", "Method", "MethodSpec", "Number",
-    "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "TokenGradCAM", "Visualisations",
-    "check_maps", "class_images", "class_seeds", "compare_numbers", "cosine", "counterfactuals", "explain",
-    "invert_features", "l2", "make_method", "make_number", "map_stability", "measure", "noise_images",
-    "rank_correlation", "shuffled_labels", "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
+    "NumberDifference", "NumberSpec", "Occlusion", "SmoothGrad", "SmoothTwin", "TokenGradCAM", "TokenModel",
+    "Visualisations", "WordMaps", "check_maps", "class_images", "class_seeds", "compare_numbers", "cosine",
+    "counterfactuals", "explain", "integrate_words", "invert_features", "l2", "make_method", "make_number",
+    "map_stability", "measure", "noise_images", "occlude_words", "rank_correlation", "shuffled_labels",
+    "smooth_twin", "ssim", "top_k_distance", "top_k_overlap", "visualise",
 ]  # fmt: skip
