@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 import torch
+from tests.sources import ROOT, SRC, nodes, package
 from torch import nn
 
 from robustlab import regularization
@@ -16,17 +17,15 @@ from robustlab.data import InMemory
 from robustlab.data.framing import Resize
 from robustlab.models import load
 
-ROOT = Path(__file__).parents[1]
-
 
 def _codes_in_source(*, on_texts: bool) -> set[str]:
     """First arguments of ``Finding`` and of the functions that make one, with names put in by hand."""
     found: set[str] = set()
-    room = ROOT / "src/robustlab/evaluation"
-    for path in room.rglob("*.py"):
-        if path.is_relative_to(room / "text") != on_texts:
+    room = SRC / "evaluation"
+    for path in package():
+        if not path.is_relative_to(room) or path.is_relative_to(room / "text") != on_texts:
             continue
-        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        for call in (node for node in nodes(path) if isinstance(node, ast.Call)):
             name = call.func.id if isinstance(call.func, ast.Name) else ""
             if name in {"Finding", "_fault"} and call.args:
                 found |= {text for part in ast.walk(call.args[0]) if (text := _code(part))}

@@ -13,7 +13,7 @@ from statistics import median, quantiles
 from typing import NamedTuple
 
 import pytest
-from tests.sources import ROOT, SRC, faults, nodes, package, relative, tree
+from tests.sources import ROOT, SRC, nodes, package, relative, tree
 
 OURS = [p for folder in ("src", "tests", "benchmarks", "notebooks") for p in sorted((ROOT / folder).rglob("*.py"))]
 PACKAGE = package()
@@ -24,8 +24,7 @@ LONGEST_FUNCTION = 40
 LONGEST_CELL = 15
 WORDS = json.loads((ROOT / "tests" / "words.json").read_text())
 """Lists of the rules on words; a room or page is added to "clean" or "docs" once it follows them."""
-CLEAN = [path for path in OURS if any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])]
-CLEAN_PACKAGE = [path for path in CLEAN if path.is_relative_to(SRC)]
+CLEAN = {path for path in OURS if any(path.is_relative_to(ROOT / room) for room in WORDS["clean"])}
 KEPT = {name for names in WORDS["kept"].values() for name in names}
 OPENINGS = re.compile(rf"\s*(?:{'|'.join(WORDS['openings'])})\b")
 PHRASES = re.compile(rf"\b(?:{'|'.join(WORDS['phrases'])})\b")
@@ -62,12 +61,19 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def test_files_stay_short() -> None:
-    assert not {relative(path): facts(path).lines for path in OURS if facts(path).lines > LONGEST_FILE}
+@pytest.mark.parametrize("path", OURS, ids=relative)
+def test_file_keeps_the_rules(path: Path) -> None:
+    rules = [*OF_ALL, *(OF_CLEAN if path in CLEAN else ())]
+    if path.is_relative_to(SRC):
+        rules += [*OF_PACKAGE, *(OF_CLEAN_PACKAGE if path in CLEAN else ())]
+    broken = {str(rule.__doc__): found for rule in rules if (found := rule(path))}
+    assert not broken
 
 
-def test_functions_stay_short() -> None:
-    assert not faults(OURS, lambda path: [found for found in facts(path).functions if found[1] > LONGEST_FUNCTION])
+def too_long(path: Path) -> list[object]:
+    """Files and functions stay short."""
+    lines, functions = facts(path).lines, facts(path).functions
+    return [f"{lines} lines"] * (lines > LONGEST_FILE) + [found for found in functions if found[1] > LONGEST_FUNCTION]
 
 
 def test_half_of_all_functions_are_under_ten_lines_and_nine_in_ten_under_twenty_five() -> None:
@@ -76,22 +82,17 @@ def test_half_of_all_functions_are_under_ten_lines_and_nine_in_ten_under_twenty_
     assert quantiles(lengths, n=10)[-1] < 25
 
 
-def test_the_library_prints_nothing() -> None:
-    assert not faults((path for path in PACKAGE if "cli" not in path.parts), _prints), "use logging, or return it"
-
-
-def _prints(path: Path) -> list[object]:
-    calls = [node for node in nodes(path) if isinstance(node, ast.Call)]
+def prints(path: Path) -> list[object]:
+    """The library prints nothing: use logging, or return it."""
+    calls = [] if "cli" in path.parts else [node for node in nodes(path) if isinstance(node, ast.Call)]
     return [f"line {call.lineno}" for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
-def test_names_say_what_things_are() -> None:
-    assert not [path for path in PACKAGE if len(path.relative_to(SRC).parts) > 3], "depth is two folders"
-    assert not faults(PACKAGE, lambda path: [name for name in [path.stem, *_classes(path)] if BANNED_NAMES.match(name)])
-
-
-def _classes(path: Path) -> list[str]:
-    return [node.name for node in nodes(path) if isinstance(node, ast.ClassDef)]
+def vague_names(path: Path) -> list[object]:
+    """Names say what things are, and depth is two folders."""
+    classes = [node.name for node in nodes(path) if isinstance(node, ast.ClassDef)]
+    deep = [path] if len(path.relative_to(SRC).parts) > 3 else []
+    return [*deep, *(name for name in [path.stem, *classes] if BANNED_NAMES.match(name))]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -131,31 +132,27 @@ def test_no_path_of_one_machine_is_in_the_repository() -> None:
     assert not [relative(path) for path in texts if path.exists() and own.search(path.read_text())]
 
 
-def test_docstrings_begin_with_the_noun_or_the_verb() -> None:
-    found = faults(CLEAN, _wrong_openings)
-    assert not found, f"begin with the noun or the verb, not with {', '.join(WORDS['openings'])}"
-
-
-def _wrong_openings(path: Path) -> list[object]:
+def wrong_openings(path: Path) -> list[object]:
+    """Docstrings begin with the noun or the verb, not with a word of "openings"."""
     return [(line, text.strip().splitlines()[0]) for line, text in facts(path).docstrings if OPENINGS.match(text)]
 
 
-def test_docstrings_and_messages_use_the_words_of_the_field() -> None:
-    assert not faults(CLEAN_PACKAGE, _phrases)
-
-
-def _phrases(path: Path) -> list[object]:
+def wrong_phrases(path: Path) -> list[object]:
+    """Docstrings and messages use the words of the field."""
     texts = [(node.lineno, line) for node in _texts(path) for line in _prose(str(node.value))]
     return [(number, found.group(), line.strip()) for number, line in texts if (found := PHRASES.search(line))]
 
 
-def test_public_names_use_the_words_of_the_field() -> None:
-    assert not faults(CLEAN_PACKAGE, _wrong_names), "use the noun that it is"
-
-
-def _wrong_names(path: Path) -> list[object]:
+def wrong_names(path: Path) -> list[object]:
+    """Public names use the words of the field: use the noun that it is."""
     names = {name for name in _names(path) if not name.startswith("_") and name not in KEPT}
     return [name for name in names if set(_parts(name)) & set(WORDS["names"])]
+
+
+OF_ALL = [too_long]
+OF_CLEAN = [wrong_openings]
+OF_PACKAGE = [prints, vague_names]
+OF_CLEAN_PACKAGE = [wrong_phrases, wrong_names]
 
 
 @pytest.mark.parametrize("page", WORDS["docs"])

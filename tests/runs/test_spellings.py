@@ -7,16 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field, make_dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.sources import nodes, package
 
-import robustlab
 from robustlab.runs import spellings
 from robustlab.studies.claim_engine.definition import UNSAID, described, fingerprint
-
-SRC = Path(robustlab.__file__).parent
 
 
 def divided(x: object, norm_mode: str = "") -> object:
@@ -94,9 +91,9 @@ def test_a_spelling_belongs_to_its_own_class() -> None:
     assert described(other("shared-bn")) == "Other(bn_mode='shared-bn')"
 
 
-def _named(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
+def _named(found: list[ast.AST]) -> Iterator[tuple[str, set[str]]]:
     """Classes with their fields, functions with their arguments."""
-    for node in ast.walk(tree):
+    for node in found:
         if isinstance(node, ast.ClassDef):
             yield node.name, {ast.unparse(one.target) for one in node.body if isinstance(one, ast.AnnAssign)}
         elif isinstance(node, ast.FunctionDef):
@@ -106,8 +103,7 @@ def _named(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
 @cache
 def there() -> tuple[tuple[str, set[str]], ...]:
     """Classes and functions of our code."""
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SRC.rglob("*.py")))
-    return tuple(one for tree in trees for one in _named(tree))
+    return tuple(one for path in package() for one in _named(nodes(path)))
 
 
 def stale() -> list[str]:
