@@ -19,7 +19,7 @@ from robustlab.core.user_code import model_called
 ScoreName: TypeAlias = Literal["logit", "probability", "log-probability", "margin"]
 """Score that is explained: logit of the class (the usual one), its softmax probability, the logarithm of that, or the
 logit less the largest other one."""
-_BLOCK_ROWS, _BLOCK_VALUES, _GPU_VALUES = 256, 1 << 20, 1 << 25
+_BLOCK_ROWS, _BLOCK_VALUES, _GPU_VALUES = 256, 1 << 20, 1 << 24
 _PASS_VALUES = 5 * 3 * 224 * 224  # input values per pass: half of a search's, as fast with half of the memory
 
 
