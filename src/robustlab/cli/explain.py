@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from robustlab.cli import explain_options as e
@@ -12,7 +12,7 @@ from robustlab.cli.commands import register_command
 from robustlab.cli.fields import from_fields
 from robustlab.cli.images import Images
 from robustlab.cli.run import directory, inspected, resumable, serious
-from robustlab.cli.show_explanations import explanation_tables
+from robustlab.cli.show_explanations import explanation_tables, found_findings
 
 if TYPE_CHECKING:
     from robustlab.evaluation import ExplanationPlan, Explanations
@@ -33,16 +33,17 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Conditions that end the command with an exit code of their own."""
+class Ending:
+    """Conditions that end the command with an exit code of their own, and more files."""
 
     force: o.Force = False
     strict: o.Strict = False
+    png: e.Png = False
 
 
 @from_fields
 def explain(
-    measured: o.Measured, images: Images, explaining: e.Explaining, sample: Sample, gate: Gate, run: o.Run
+    measured: o.Measured, images: Images, explaining: e.Explaining, sample: Sample, ending: Ending, run: o.Run
 ) -> None:
     """Makes attribution maps of a model by several methods, checks them, and measures them with intervals.
 
@@ -51,9 +52,9 @@ def explain(
     new one under runs/). Ctrl-C keeps what is finished; the same command with --out DIRECTORY resumes.
     """
     from robustlab.evaluation import ExplanationSettings, evaluate_explanations
-    from robustlab.report import write_explanations
+    from robustlab.report import save_maps, write_explanations
 
-    plan, place = _plan(explaining), parse.device(run.device)
+    plan, place = _plan(explaining, quick=sample.quick), parse.device(run.device)
     model = parse.model(measured.model, measured.architecture, measured.classes, place, size=images.size)
     other = parse.model(sample.compare, None, measured.classes, place, size=images.size) if sample.compare else None
     examples = parse.data(measured.data, measured.split, size=images, named_model=(measured.model, model))
@@ -66,32 +67,40 @@ def explain(
             seed=run.seed,
             name=sample.name or measured.model,
             other_name=sample.compare or "",
+            attacked=explaining.attacked,
             target=cast("Target", e.target(explaining.target)),
             progress=progress,
-            inspected=inspected(measured.model, force=gate.force),
+            inspected=inspected(measured.model, force=ending.force),
         )
         n = parse.at_most(_limit(sample), len(examples))
         result = evaluate_explanations(model, examples, compare=other, plan=plan, n=n, out=home, settings=settings)
         page = write_explanations(result, home)
+        if ending.png:
+            save_maps(result, home / "png")
     show.say(f"Report: {page}", "good")
     _print(result, json=run.json)
-    serious(result.findings, strict=gate.strict)
+    serious(result.findings, strict=ending.strict)
 
 
 def _limit(sample: Sample) -> int:
     return min(sample.limit, e.QUICK) if sample.quick and sample.limit == e.LIMIT else sample.limit
 
 
-def _plan(explaining: e.Explaining) -> ExplanationPlan:
-    """Methods, numbers and checks, as typed."""
+def _plan(explaining: e.Explaining, *, quick: bool) -> ExplanationPlan:
+    """Methods, numbers, checks and the attack on maps, as typed."""
     from robustlab.evaluation import ExplanationPlan
+    from robustlab.explain import MapAttack
 
-    typed = {"methods": e.words(explaining.methods), "numbers": e.words(explaining.numbers)}
     usual = ExplanationPlan()
-    chosen = {name: words for name, words in typed.items() if words is not None}
-    if chosen.get("numbers") == ("none",):
-        chosen["numbers"] = ()
-    return replace(usual, **chosen)
+    methods = e.words(explaining.methods) or (e.QUICK_METHODS if quick else tuple(usual.methods))
+    numbers, checks = e.words(explaining.numbers), e.words(explaining.checks)
+    attacked = explaining.attacked and not (quick and explaining.attacked == e.ATTACKED)
+    return ExplanationPlan(
+        methods=e.built(methods, explaining.layer),
+        numbers=usual.numbers if numbers is None else e.unless_none(numbers),
+        checks=usual.checks if checks is None else e.unless_none(checks),
+        attack=MapAttack(parse.threat("linf", parse.budgets([explaining.eps])[-1])) if attacked else None,
+    )
 
 
 def _print(result: Explanations, *, json: bool) -> None:
@@ -100,7 +109,7 @@ def _print(result: Explanations, *, json: bool) -> None:
         show.marked(result)
     else:
         explanation_tables(result)
-        show.findings([result])
+        found_findings(result)
 
 
 register_command("explain", explain, example=EXAMPLE)

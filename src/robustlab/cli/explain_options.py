@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustlab.cli import options as o
 from robustlab.cli.defaults import default_of
 
+if TYPE_CHECKING:
+    from robustlab.explain import Method
+
 PANEL = "Explanations"
 _PLAN = "evaluation/explanations/plan.py", "ExplanationSettings"
 BATCH_SIZE: int = default_of(*_PLAN, "batch_size")
+ATTACKED: int = default_of(*_PLAN, "attacked")
 LIMIT = 64
 QUICK = 16
 """Images of a first result."""
+QUICK_METHODS = ("gradient", "integrated-gradients")
 
 Compare = Annotated[
     str | None,
@@ -34,7 +40,7 @@ Quick = Annotated[
     bool,
     typer.Option(
         "--quick",
-        help=f"A first result: {QUICK} images (or --limit), the two cheapest methods, few numbers.",
+        help=f"A first result: {QUICK} images (or --limit), gradient and integrated gradients, and no attack.",
         rich_help_panel=o.INPUT,
     ),
 ]
@@ -54,6 +60,38 @@ Numbers = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--checks",
+        help="Names, several separated by commas or repeated, or none; default: all. {checks}.",
+        rich_help_panel=PANEL,
+    ),
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(
+        "--layer",
+        help="Layer of the methods that explain one, such as grad-cam; default: theirs.",
+        rich_help_panel=PANEL,
+    ),
+]
+Attacked = Annotated[
+    int,
+    typer.Option(
+        "--attacked",
+        min=0,
+        help="Number of images whose gradient maps are attacked with the prediction unchanged; 0: none.",
+        rich_help_panel=PANEL,
+    ),
+]
+Eps = Annotated[
+    str, typer.Option("--eps", help="Budget (linf) of the attack on maps, as 0.1 or 8/255.", rich_help_panel=PANEL)
+]
+Png = Annotated[
+    bool,
+    typer.Option("--png", help="Also write every map of every image as PNG, into png/.", rich_help_panel=o.OUTPUT),
+]
 Target = Annotated[
     str,
     typer.Option("--target", help="Explained class: label, or the prediction of each model.", rich_help_panel=PANEL),
@@ -67,6 +105,10 @@ class Explaining:
 
     methods: Methods = None
     numbers: Numbers = None
+    checks: Checks = None
+    layer: Layer = None
+    attacked: Attacked = ATTACKED
+    eps: Eps = "8/255"
     target: Target = "label"
 
 
@@ -89,3 +131,18 @@ def target(typed: str) -> str:
     if typed not in ("label", "prediction"):
         raise typer.BadParameter(f"--target is label or prediction, got {typed!r}")
     return typed
+
+
+def unless_none(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as typed, or none of them for the word "none"."""
+    return () if names == ("none",) else names
+
+
+def built(names: Sequence[str], layer: str | None) -> dict[str, Method]:
+    """Methods by name; those that explain a layer get the one that was typed."""
+    from robustlab.explain import METHODS, make_method
+
+    layered = [name for name in names if "layer" in signature(METHODS.get(name).build).parameters]
+    if layer is not None and not layered:
+        raise typer.BadParameter("--layer goes with a method that explains a layer, such as --methods grad-cam")
+    return {name: make_method(name, **({"layer": layer} if layer and name in layered else {})) for name in names}

@@ -9,7 +9,7 @@ import io
 from robustlab.evaluation.explanations.record import Explanations
 from robustlab.report.explanations import ExplanationPage
 from robustlab.report.plain import both, csv_text, md_table, md_text, next_part
-from robustlab.report.words import mark, number, p_value, sample, span
+from robustlab.report.words import mark, p_value, real, sample, span
 
 COLUMNS = (
     *("model", "data", "n", "method", "number", "mean", "low", "high", "level", "defined", "undefined"),
@@ -38,8 +38,11 @@ def explanation_markdown(page: ExplanationPage) -> str:
     parts = [f"# {md_text(page.title)}", md_text(sample(page.first.data))]
     parts += [f"- **{md_text(f.title)}** {md_text(f.advice)}" for kind in (*page.serious, *page.other)
               for _, f in kind.cases]  # fmt: skip
+    parts += [f"- {md_text(line)}" for line in page.answer]
     accuracy = [f"{md_text(s.name)}: {both(s.accuracy)}" for s in page.subjects]
     parts.append(f"Accuracy on these images: {'; '.join(accuracy)}.")
+    if page.verdicts:
+        parts += ["## Checks", _verdicts(page)]
     if page.lines:
         parts += ["## Numbers", _numbers(page)]
     parts += [*next_part(page.steps), "## How to reproduce"]
@@ -48,14 +51,19 @@ def explanation_markdown(page: ExplanationPage) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _verdicts(page: ExplanationPage) -> str:
+    rows = [[md_text(one.method), *(md_text(words) for words, _ in one.words)] for one in page.verdicts]
+    return md_table(["Maps of", *(md_text(s.name) for s in page.subjects)], rows)
+
+
 def _numbers(page: ExplanationPage) -> str:
     paired = len(page.subjects) > 1
     rows = []
     for line in page.lines:
-        cells = ["" if one is None else f"{number(one.mean.value)} {span(one.mean)}" for one in line.cells]
+        cells = ["" if one is None else f"{real(one.mean.value)} {span(one.mean)}" for one in line.cells]
         d = line.difference
         more = ["", ""] if d is None else [
-            f"{number(d.difference.value)} {span(d.difference)}", html.escape(p_value(d.corrected))
+            f"{real(d.difference.value)} {span(d.difference)}", html.escape(p_value(d.corrected))
         ]  # fmt: skip
         rows.append([md_text(line.number), md_text(line.method or "model"), *cells, *(more if paired else [])])
     head = ["Number", "Maps of", *(md_text(s.name) for s in page.subjects)]

@@ -19,8 +19,8 @@ from robustlab.evaluation.record import WORST, Evaluation, RunInfo
 from robustlab.evaluation.text.compare import TextComparison
 from robustlab.evaluation.text.record import TEXT_SCHEMA, TextEvaluation
 from robustlab.evaluation.upgrade import SCHEMA_VERSION
+from robustlab.report import map_curves, trace_panels, words
 from robustlab.report import rows as rows_file
-from robustlab.report import trace_panels, words
 from robustlab.report.chart import mark_of
 from robustlab.report.corruption_tables import corruption_csv, corruption_markdown
 from robustlab.report.corruptions import corruption_page
@@ -266,7 +266,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value", "span"):
+    for name in ("percent", "interval", "points", "budget", "number", "count", "duration", "p_value", "span", "real"):
         made.filters[name] = getattr(words, name)
     made.filters |= {"encodable": lambda text: text.encode("utf-8", "backslashreplace").decode()}
     made.filters |= {"evidence": _evidence, "day": lambda created: created[:10], "spoken": spoken}
@@ -277,6 +277,7 @@ def _environment() -> Environment:
         "thin": words.THIN,
         "sample": words.sample,
     }
+    made.globals |= {"map_size": (map_curves.WIDTH, map_curves.HEIGHT)}
     made.globals |= {"threat": _threat, "panel_size": (trace_panels.WIDTH, trace_panels.HEIGHT)}
     return made
 

@@ -35,11 +35,16 @@ def interval(fraction: Fraction, digits: int = 1) -> str:
     return f"[{100 * fraction.low:.{digits}f}, {100 * fraction.high:.{digits}f}]"
 
 
+def real(value: float, digits: int = 3) -> str:
+    """A number of either sign."""
+    return number(value, digits).replace("-", "\N{MINUS SIGN}")
+
+
 def span(estimate: Estimate, digits: int = 3) -> str:
     """The interval of any number, "[0.412, 0.52]"."""
     if math.isnan(estimate.value) or not math.isfinite(estimate.low + estimate.high):
         return NOTHING
-    return f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]".replace("-", "\N{MINUS SIGN}")
+    return f"[{real(estimate.low, digits)}, {real(estimate.high, digits)}]"
 
 
 def points(difference: float, digits: int = 1) -> str:

@@ -19,13 +19,12 @@ from robustlab.evaluation.explanations.plan import (
     ExplanationPlan,
     ExplanationSettings,
     infos_of,
-    methods_of,
-    numbers_of,
+    instruments_of,
 )
-from robustlab.evaluation.explanations.record import Explanations
-from robustlab.evaluation.explanations.run import ExplanationRun, Instruments
+from robustlab.evaluation.explanations.record import Explanations, MapFinding
+from robustlab.evaluation.explanations.run import ExplanationRun
 from robustlab.evaluation.given import for_model
-from robustlab.evaluation.input_checks import refuse, with_finding
+from robustlab.evaluation.input_checks import refuse
 from robustlab.evaluation.plan import batches, drawn
 from robustlab.evaluation.readings import Readings
 from robustlab.evaluation.subject import Subject, without_search
@@ -63,23 +62,27 @@ def evaluate_explanations(
         DataError: the data set does not match its length.
     """
     how, chosen = settings or ExplanationSettings(), plan or ExplanationPlan()
-    methods, numbers = methods_of(chosen), numbers_of(chosen)
+    instruments = instruments_of(chosen)
     readings = Readings(for_model(model, data))
     models = [model] if compare is None else [model, compare]
     ids, words = drawn(len(readings.examples), n, how.seed)
-    findings = [one for each in models for one in inspected(each, readings, ids=ids, seed=how.seed)]
-    findings = list({(one.code, one.title): one for one in findings}.values())
+    found = [
+        MapFinding(number, "", one)
+        for number, each in enumerate(models)
+        for one in inspected(each, readings, ids=ids, seed=how.seed)
+    ]
+    findings = list({(one.finding.code, one.finding.title): one.finding for one in found}.values())
     refuse(findings)
     if how.inspected is not None:
         how.inspected(findings)
     with home_of(out) as home, _subjects(models, readings, how.device) as subjects:
-        own = describe(subjects, ids, words, infos_of(methods, numbers), how)
+        own = describe(subjects, ids, words, infos_of(instruments), how)
+        if own.unstable is not None and own.unstable not in findings:
+            found.append(MapFinding(0, "", own.unstable))
         with alone(home):
             manifest = create_or_resume_explanations(own, home, durable=out is not None)
-            run = ExplanationRun(
-                subjects, Instruments(methods, numbers), manifest, home, batches(ids, how.batch_size), how
-            )
-            result = run.finished() or run.concluded(run.compute(), with_finding(findings, own.unstable))
+            run = ExplanationRun(subjects, instruments, manifest, home, batches(ids, how.batch_size), how)
+            result = run.finished() or run.concluded(run.compute(), found)
     if out is None:
         weakref.finalize(result, shutil.rmtree, home, ignore_errors=True)
     return result

@@ -36,6 +36,8 @@ class ExplanationManifest:
     run: RunInfo
     methods: tuple[InstrumentInfo, ...]
     numbers: tuple[InstrumentInfo, ...]
+    checks: tuple[InstrumentInfo, ...]
+    attack: InstrumentInfo | None
     target: str
     score: str
     level: float
@@ -62,7 +64,7 @@ def describe(
         subjects: one or two models, and the images.
         ids: of the images.
         drawn: how they were drawn.
-        instruments: "methods" and "numbers".
+        instruments: "methods", "numbers", "checks", and "attack", at most one.
         settings: of the run.
     """
     names = (settings.name, settings.other_name)
@@ -77,6 +79,8 @@ def describe(
         "target": settings.target,
         "score": settings.score,
         "pictures": settings.pictures,
+        "checked images": settings.checked,
+        "attacked images": settings.attacked,
     }
     return ExplanationManifest(
         models=tuple(one.model for one in found),
@@ -84,6 +88,8 @@ def describe(
         run=first.run,
         methods=tuple(instruments["methods"]),
         numbers=tuple(instruments["numbers"]),
+        checks=tuple(instruments["checks"]),
+        attack=next(iter(instruments["attack"]), None),
         target=settings.target,
         score=settings.score,
         level=settings.level,

@@ -79,6 +79,28 @@ def read_maps(result: Explanations, method: str, *, model: int = 0) -> tuple[Ten
 
 
 @typed
+def read_attacked(result: Explanations, *, model: int = 0) -> dict[str, Tensor]:
+    """The attacked images of one model.
+
+    Args:
+        result: with its run directory.
+        model: 0, or 1 for the model that it was compared with.
+
+    Returns: "ids" (M,), "x" and "x_adv" (M, ...), maps "before" and "after" (M, ...), "change" of the confidence,
+        "kept" and "noise_kept" (M,), and distances of maps, such as "value of cosine-under-attack" (M,).
+
+    Raises:
+        ValueError: the maps of the run were not attacked, or it has no such model.
+        RunError: it has no run directory, or files are missing or damaged.
+    """
+    if result.attack is None or not 0 <= model < len(result.models):
+        raise ValueError(f"the run has no attacked maps of model {model}")
+    files, count = files_of(result), -(-result.attacked // result.run.batch_size)
+    found = [files.known(path_of("attacks", model, result.attack.name, number)) for number in range(count)]
+    return {name: torch.cat([one[name] for one in found]) for name in found[0] if name != "seconds"}
+
+
+@typed
 def explained_pictures(result: Explanations) -> Tensor:
     """The images that a report shows, float32 (G, C, H, W) in [0, 1], in the order of ``result.pictures``.
 

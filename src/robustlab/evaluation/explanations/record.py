@@ -6,6 +6,8 @@ A run directory holds
     answers/*.safetensors    of each model to each batch: ids, label, prediction, confidence
     maps/*.safetensors       of each model and method: ids, target, maps (N, ...)
     numbers/*.safetensors    of each model and method: ids, and a value per example for each number
+    checks/*.safetensors     of each model and method: findings and curves as JSON
+    attacks/*.safetensors    of each model: attacked images, their maps before and after, and distances of maps
     explanations.json        ``Explanations.to_json()``
 
 A number that is undefined for an example, or over no examples, is NaN in Python and null in JSON.
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from robustlab.core.finding import Finding
 from robustlab.evaluation.record import DataInfo, ModelInfo, RunInfo
+from robustlab.explain.checks import CheckCurve
 from robustlab.runs.codec import decode, encode
 from robustlab.statistics.estimate import Estimate
 from robustlab.statistics.intervals import Interval
@@ -80,6 +83,30 @@ class NumberDifference:
 
 
 @dataclass(frozen=True)
+class CheckResult:
+    """Checks of the maps of one model by one method."""
+
+    model: int
+    method: str
+    n: int
+    """Images whose maps were checked."""
+    curves: dict[str, CheckCurve]
+    """Numbers behind a check, by its code."""
+    skipped: dict[str, str]
+    """Reasons for which a check could not be made, by its code."""
+
+
+@dataclass(frozen=True)
+class MapFinding:
+    """A finding, with the model and the method that it is about."""
+
+    model: int
+    method: str
+    """Empty: the finding is about model and data."""
+    finding: Finding
+
+
+@dataclass(frozen=True)
 class ExplainedPicture:
     """One image of a report, and the answers of the models to it."""
 
@@ -109,7 +136,14 @@ class Explanations:
     maps: tuple[MethodResult, ...]
     results: tuple[NumberResult, ...]
     differences: tuple[NumberDifference, ...]
-    findings: tuple[Finding, ...]
+    checks: tuple[InstrumentInfo, ...]
+    checked: tuple[CheckResult, ...]
+    attack: InstrumentInfo | None
+    """Attack on maps; None: there was none."""
+    attacked: int
+    """Images whose maps were attacked."""
+    found: tuple[MapFinding, ...]
+    """Findings, serious ones first."""
     pictures: tuple[ExplainedPicture, ...]
     schema: int = EXPLANATION_SCHEMA
     directory: Path | None = field(default=None, compare=False)
@@ -119,6 +153,11 @@ class Explanations:
     def model(self) -> ModelInfo:
         """The first model, whose answers are explained."""
         return self.models[0]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Findings, serious ones first."""
+        return tuple(one.finding for one in self.found)
 
     def to_json(self) -> dict[str, object]:
         """Plain dicts, lists, strings and finite numbers; NaN becomes None."""

@@ -10,15 +10,20 @@ import torch
 from torch import Tensor
 
 from robustlab.evaluation.explanations.manifest import ExplanationManifest
-from robustlab.evaluation.explanations.parts import Part, Parts
+from robustlab.evaluation.explanations.parts import Part, Parts, unpacked
 from robustlab.evaluation.explanations.record import (
+    CheckResult,
     ExplainedPicture,
     Explanations,
+    InstrumentInfo,
+    MapFinding,
     MethodResult,
     NumberDifference,
     NumberResult,
 )
-from robustlab.explain import Measured, compare_numbers
+from robustlab.explain import DISTANCES, Measured, compare_numbers
+from robustlab.explain.checks import CheckReport
+from robustlab.runs.codec import decode
 from robustlab.statistics.intervals import clopper_pearson
 
 VALUES = "value of "
@@ -38,6 +43,7 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
     answers = [joined(parts, plan, "answers", model) for model in models]
     shown = parts.known(next(part.path for part in plan if part.kind == "pictures"))["ids"]
     right = [one["prediction"] == one["label"] for one in answers]
+    checked = [_checked(parts, part) for part in plan if part.kind == "checks"]
     found = [_measured(manifest, parts, plan, model) for model in models]
     return Explanations(
         models=manifest.models,
@@ -46,13 +52,17 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
         target=manifest.target,
         score=manifest.score,
         methods=manifest.methods,
-        numbers=manifest.numbers,
+        numbers=(*manifest.numbers, *_of_attack(found)),
         level=level,
         accuracy=tuple(clopper_pearson(int(one.sum()), len(one), level) for one in right),
         maps=tuple(_method(parts, plan, info.name, model) for info in manifest.methods for model in models),
         results=tuple(_results(found, level)),
         differences=tuple(_differences(found, level)),
-        findings=(),
+        checks=manifest.checks,
+        checked=tuple(one for one, _ in checked),
+        attack=manifest.attack,
+        attacked=sum(part.count for part in plan if (part.kind, part.model) == ("attacks", 0)),
+        found=tuple(one for _, some in checked for one in some),
         pictures=tuple(_picture(answers, int(number)) for number in shown),
     )
 
@@ -90,7 +100,33 @@ def _measured(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part],
             if name.startswith(VALUES):
                 number = name.removeprefix(VALUES)
                 found[method, number] = Measured(number, values, infos[number].repr)
+    if manifest.attack is not None:
+        attacked = joined(parts, plan, "attacks", model, manifest.attack.name)
+        for name, values in attacked.items():
+            if name.startswith(VALUES):
+                number = name.removeprefix(VALUES)
+                found[manifest.attack.name, number] = Measured(number, values, manifest.attack.repr)
     return found
+
+
+def _checked(parts: Parts, part: Part) -> tuple[CheckResult, list[MapFinding]]:
+    """Outcome of the checks of the maps of one model by one method, and its findings."""
+    tensors = parts.known(part.path)
+    report = decode(CheckReport, unpacked(tensors["report"]))
+    result = CheckResult(part.model, part.name, part.count, report.curves, report.skipped)
+    return result, [MapFinding(part.model, part.name, one) for one in report.findings]
+
+
+def _of_attack(found: Sequence[Numbers]) -> list[InstrumentInfo]:
+    """Distances of maps under noise and under attack."""
+    infos = []
+    for (_, name), one in found[0].items():
+        kind, _, cause = name.rpartition("-under-")
+        if kind in DISTANCES and cause in ("noise", "attack"):
+            under = "an attack that keeps the prediction" if cause == "attack" else "random noise of the same size"
+            words = f"{DISTANCES.get(kind).help or kind}, under {under}"
+            infos.append(InstrumentInfo(name, one.setting, words, "lower"))
+    return infos
 
 
 def _results(found: Sequence[Numbers], level: float) -> Iterator[NumberResult]:

@@ -8,24 +8,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robustlab.core import Batch
-from robustlab.core.finding import Finding
 from robustlab.evaluation.explanations.manifest import RECORD, ExplanationManifest, seal, whole
-from robustlab.evaluation.explanations.parts import Part, Parts, Tensors, path_of
-from robustlab.evaluation.explanations.plan import ExplanationSettings, of_models
+from robustlab.evaluation.explanations.parts import Part, Parts, Tensors, packed, path_of
+from robustlab.evaluation.explanations.plan import ExplanationSettings, Instruments, attack_method, of_models
 from robustlab.evaluation.explanations.read import result_in
-from robustlab.evaluation.explanations.record import Explanations
+from robustlab.evaluation.explanations.record import Explanations, MapFinding
 from robustlab.evaluation.explanations.results import VALUES, assemble
 from robustlab.evaluation.input_checks import batch_faults, label_faults, logit_faults, refuse
-from robustlab.evaluation.plan import ranked
+from robustlab.evaluation.plan import batches, ranked
 from robustlab.evaluation.subject import UNDEFINED, Subject
-from robustlab.explain import Method, Number, explain, measure
+from robustlab.explain import MapAttack, Method, Number, explain, map_stability, measure
+from robustlab.explain.checks import CheckSubject, check_maps
 from robustlab.runs.clock import Clock
+from robustlab.runs.codec import encode
 from robustlab.runs.disk import disk
 from robustlab.runs.identity import row_digests
 from robustlab.runs.json_files import write_json
@@ -33,13 +33,6 @@ from robustlab.runs.progress import Progress, Report
 
 _BOUNDS = (0.0, 1.0)
 _ORDER = {"serious": 0, "warning": 1, "info": 2}
-
-
-class Instruments(NamedTuple):
-    """Instruments of a run, by the names that reports use."""
-
-    methods: Mapping[str, Method]
-    numbers: Mapping[str, Number]
 
 
 @dataclass
@@ -76,8 +69,27 @@ class ExplanationRun:
     def plan(self) -> list[Part]:
         """All parts of the run, in order."""
         found = [part for number in range(len(self.batches)) for part in self._of_batch(number)]
-        shown = ranked(torch.cat([*self.batches]), "gallery", self.settings.seed)[: self.settings.pictures]
-        return [*found, Part("pictures", 0, "", 0, len(shown), partial(self._pictures, shown.sort().values))]
+        ids, how = ranked(torch.cat([*self.batches]), "gallery", self.settings.seed), self.settings
+        found += self._checked_parts(ids[: how.checked].sort().values)
+        found += self._attacked_parts(ids[: how.attacked].sort().values)
+        shown = ids[: how.pictures].sort().values
+        return [*found, Part("pictures", 0, "", 0, len(shown), partial(self._pictures, shown))]
+
+    def _checked_parts(self, ids: Tensor) -> Iterator[Part]:
+        if not self.instruments.checks or not len(ids):
+            return
+        for name, method in self.instruments.methods.items():
+            for model in range(len(self.subjects)):
+                yield Part("checks", model, name, 0, len(ids), partial(self._checks, method, model, ids))
+
+    def _attacked_parts(self, ids: Tensor) -> Iterator[Part]:
+        attack = self.instruments.attack
+        if attack is None or not len(ids):
+            return
+        for number, some in enumerate(batches(ids, self.settings.batch_size)):
+            for model in range(len(self.subjects)):
+                work = partial(self._attacked, attack, model, some)
+                yield Part("attacks", model, attack_method(attack), number, len(some), work)
 
     def _of_batch(self, number: int) -> Iterator[Part]:
         n = len(self.batches[number])
@@ -174,16 +186,47 @@ class ExplanationRun:
         )
         return {"ids": batch.ids, **{f"{VALUES}{name}": one.values for name, one in found.items()}}
 
+    def _chosen(self, model: int, ids: Tensor) -> tuple[Batch, Tensor]:
+        """Some images in the form of a model, and their explained classes."""
+        subject, batch = self.subjects[model], self.subjects[0].readings.read(ids)
+        batch = Batch(batch.x.to(subject.device, subject.dtype), batch.y.to(subject.device), batch.ids)
+        return batch, batch.y if self.settings.target == "label" else subject.answers(batch.x).prediction
+
+    def _checks(self, method: Method, model: int, ids: Tensor) -> Tensors:
+        (batch, target), how = self._chosen(model, ids), self.settings
+        own = self.subjects[model].model
+        subject = CheckSubject(method, own, batch.x, target, score=how.score, seed=how.seed, ids=batch.ids)
+        return {"ids": batch.ids, "report": packed(encode(check_maps(subject, [*self.instruments.checks.values()])))}
+
+    def _attacked(self, attack: MapAttack, model: int, ids: Tensor) -> Tensors:
+        batch, target = self._chosen(model, ids)
+        own = self.subjects[model].model
+        found = map_stability(attack, own, batch.x, target, seed=self.settings.seed, ids=batch.ids)
+        attacked = found.attacked
+        return {
+            "ids": batch.ids,
+            "x": batch.x,
+            "x_adv": attacked.x_adv,
+            "target": attacked.before.target,
+            "before": attacked.before.values,
+            "after": attacked.after.values,
+            "change": attacked.change,
+            "kept": attacked.kept,
+            "noise_kept": found.noise_kept,
+            **{f"{VALUES}{name}-under-noise": values for name, values in found.noise.items()},
+            **{f"{VALUES}{name}-under-attack": values for name, values in found.attack.items()},
+        }
+
     def _pictures(self, ids: Tensor) -> Tensors:
         x = self.subjects[0].readings.read(ids).x if len(ids) else torch.zeros(0)
         return {"ids": ids, "x": x.mul(255).round().to(torch.uint8)}
 
-    def concluded(self, plan: Sequence[Part], findings: Sequence[Finding]) -> Explanations:
+    def concluded(self, plan: Sequence[Part], found: Sequence[MapFinding]) -> Explanations:
         """The result, written to the run directory.
 
         Args:
             plan: all parts, which are there.
-            findings: about models and data.
+            found: findings about models and data.
         """
         result = assemble(self.manifest, self.parts, plan)
         with disk(self.home):
@@ -191,7 +234,7 @@ class ExplanationRun:
             result = replace(
                 result,
                 run=replace(result.run, seconds=seconds, sessions=sessions),
-                findings=tuple(sorted([*findings, *result.findings], key=lambda one: _ORDER[one.severity])),
+                found=tuple(sorted([*found, *result.found], key=lambda one: _ORDER[one.finding.severity])),
             )
             write_json(self.home / RECORD, result.to_json(), durable=True)
             seal(self.manifest, self.home, (RECORD, *(part.path for part in plan)))
