@@ -13,7 +13,7 @@ import typer
 from robustlab.cli.explain_options import target, words
 
 Command = Callable[..., Any]
-SMALL = ("--data", "digits", "--limit", "6", "--methods", "gradient")
+SMALL = ("--data", "digits", "--limit", "6", "--methods", "gradient", "--checks", "zero-map", "--attacked", "0")
 
 
 def explained(command: Command, out: str, *more: str, model: str = "tiny:means") -> Any:  # noqa: ANN401 -- the output
@@ -57,6 +57,10 @@ def test_the_same_command_goes_on_and_another_is_refused(command: Command) -> No
     [
         (("--methods", "gradeint"), "did you mean gradient"),
         (("--methods", ","), "no name was given"),
+        (("--numbers", "gini"), "no number is called"),
+        (("--checks", "zero"), "zero-map"),
+        (("--layer", "3"), "--layer goes with a method that explains a layer"),
+        (("--eps", "much"), "is no number"),
         (("--target", "truth"), "--target is label or prediction"),
         (("--compare", "tiny:wide"), "cannot take inputs"),
     ],
@@ -66,6 +70,16 @@ def test_bad_input_is_one_sentence(command: Command, more: tuple[str, ...], said
     assert done.code in (1, 2)
     assert said in " ".join(done.err.split())
     assert "Traceback" not in done.err
+
+
+def test_a_quick_run_with_pictures_and_an_attack(command: Command, place: Path) -> None:
+    typed = ("--quick", "--png", "--numbers", "none", "--checks", "none", "--attacked", "2", "--limit", "3")
+    done = command("explain", "tiny:means", "--data", "digits", *typed, "--out", "one")
+    assert done.code == 0, done.err
+    stored = json.loads((place / "one" / "explanations.json").read_text())
+    assert [one["name"] for one in stored["methods"]] == ["gradient", "integrated-gradients"]
+    assert (stored["data"]["n"], stored["attacked"], stored["checked"]) == (3, 2, [])
+    assert len(list((place / "one" / "png").rglob("*.png"))) == 3 * 2
 
 
 def test_words_and_targets_as_typed() -> None:

@@ -89,10 +89,11 @@ def _limit(sample: Sample) -> int:
 def _plan(explaining: e.Explaining, *, quick: bool) -> ExplanationPlan:
     """Methods, numbers, checks and the attack on maps, as typed."""
     from robustlab.evaluation import ExplanationPlan
+    from robustlab.evaluation.explanations.plan import METHOD_NAMES
     from robustlab.explain import MapAttack
 
     usual = ExplanationPlan()
-    methods = e.words(explaining.methods) or (e.QUICK_METHODS if quick else tuple(usual.methods))
+    methods = e.words(explaining.methods) or (e.QUICK_METHODS if quick else METHOD_NAMES)
     numbers, checks = e.words(explaining.numbers), e.words(explaining.checks)
     attacked = explaining.attacked and not (quick and explaining.attacked == e.ATTACKED)
     return ExplanationPlan(

@@ -33,7 +33,13 @@ from robustlab.evaluation.doctor.findings import FindingSpec, register_finding
 from robustlab.evaluation.doctor.inputs import inspect_inputs
 from robustlab.evaluation.explanations.evaluate import evaluate_explanations
 from robustlab.evaluation.explanations.plan import ExplanationPlan, ExplanationSettings
-from robustlab.evaluation.explanations.read import explained_pictures, is_explanation_run, read_explanations, read_maps
+from robustlab.evaluation.explanations.read import (
+    explained_pictures,
+    is_explanation_run,
+    read_attacked,
+    read_explanations,
+    read_maps,
+)
 from robustlab.evaluation.explanations.record import Explanations
 from robustlab.evaluation.gallery import pictures
 from robustlab.evaluation.outcomes import Outcome, outcomes_of
@@ -166,6 +172,7 @@ __all__ = [
     "numbers_of",
     "outcomes_of",
     "pictures",
+    "read_attacked",
     "read_copy",
     "read_corruptions",
     "read_explanations",

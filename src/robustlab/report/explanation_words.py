@@ -66,7 +66,7 @@ def _moved(result: Explanations) -> Iterator[str]:
     for model, info in enumerate(result.models):
         pair = [_measured(result, f"cosine-under-{cause}", model) for cause in ("attack", "noise")]
         if pair[0] is not None and pair[1] is not None:
-            under, noise = (number(one.mean.value, 2) for one in pair if one is not None)
+            under, noise = (number(round(one.mean.value, 6), 2) for one in pair if one is not None)
             yield (
                 f"An attack that keeps the prediction moves {result.attack.name} maps of {info.name} by a cosine "
                 f"distance of {under}, random noise of the same size by {noise}."

@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustlab.evaluation import Explanations, ExplanationSettings, evaluate_explanations
+from robustlab.core import Linf, ThreatModel
+from robustlab.evaluation import ExplanationPlan, Explanations, ExplanationSettings, evaluate_explanations
+from robustlab.explain import MapAttack
+
+METHODS = ("gradient", "gradient-x-input")
+PLAN = ExplanationPlan(METHODS, checks=())
+"""Quick: without checks and attack."""
+WHOLE = ExplanationPlan(["gradient"], ["sparsity"], ["zero-map"], MapAttack(ThreatModel(Linf(), 0.1), steps=2))
+"""Something of everything."""
 
 
 def network(seed: int = 0, classes: int = 3) -> nn.Module:
@@ -24,5 +32,5 @@ def images(n: int = 10) -> tuple[Tensor, Tensor]:
 
 def explained(**more: Any) -> Explanations:  # noqa: ANN401 -- arguments of evaluate_explanations
     how = {"batch_size": 4, "command": "explained", **more.pop("how", {})}
-    given: dict[str, Any] = {"compare": network(1), "settings": ExplanationSettings(**how), **more}
+    given: dict[str, Any] = {"compare": network(1), "plan": PLAN, "settings": ExplanationSettings(**how), **more}
     return evaluate_explanations(given.pop("model", network()), given.pop("data", images()), **given)

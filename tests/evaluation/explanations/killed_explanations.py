@@ -13,15 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from explained import explained, images  # type: ignore[import-not-found]
-
-from robustlab.evaluation import ExplanationPlan
+from explained import WHOLE, explained, images  # type: ignore[import-not-found]
 
 TIMES = ("run", "seconds")
 
 
 def run(out: Path) -> None:
-    explained(out=out, data=images(8), plan=ExplanationPlan(["gradient"]))
+    explained(out=out, data=images(8), plan=WHOLE, how={"checked": 3, "attacked": 3})
 
 
 def on_every_write(act: Callable[[str], None]) -> None:
@@ -99,7 +97,7 @@ def main(folder: Path) -> None:
     assert forked(counted) == 0
     names: list[str] = json.loads(steps.read_text())
     failures = {}
-    for point in sorted({0, 1, *range(2, len(names), 9), *range(len(names) - 6, len(names))}):
+    for point in sorted({0, 1, *range(3, len(names), 16), *range(len(names) - 4, len(names))}):
         out = folder / f"killed-{point}"
         killed(out, point)
         run(out)

@@ -12,24 +12,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from explained import explained, images, network  # type: ignore[import-not-found]
+from explained import METHODS, WHOLE, explained, images, network  # type: ignore[import-not-found]
 from torch import Tensor
 
 from robustlab.core import RunError
+from robustlab.core.finding import Finding
 from robustlab.evaluation import (
     ExplanationPlan,
     ExplanationSettings,
     Progress,
     explained_pictures,
     is_explanation_run,
+    read_attacked,
     read_corruptions,
     read_explanations,
     read_maps,
     read_run,
     read_texts,
 )
-from robustlab.evaluation.explanations.plan import METHOD_NAMES
-from robustlab.explain import NUMBERS, Case, Gradient, NumberSpec, explain, measure
+from robustlab.explain import NUMBERS, Case, Gradient, NumberSpec, explain, map_stability, measure
+from robustlab.explain.checks import CheckOutcome, CheckSubject
 from robustlab.explain.numbers import Subject
 
 HERE = Path(__file__).parent
@@ -83,7 +85,7 @@ def swapped(path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [changed, swapped, Path.unlink])
-@pytest.mark.parametrize("name", ["maps/1-gradient-00001.safetensors", "answers/0-00001.safetensors"])
+@pytest.mark.parametrize("name", ["maps/1-gradient-00001.safetensors", "numbers/0-00001.safetensors"])
 def test_a_damaged_file_is_made_anew(fault: Callable[[Path], None], name: str, tmp_path: Path) -> None:
     first, told = explained(out=tmp_path), list[Progress]()
     maps = read_maps(first, "gradient", model=1)[1].values
@@ -116,7 +118,9 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
         ({"compare": None}, "weights of the compared model"),
         ({"data": images(12)}, "data"),
         ({"n": 5}, "number of examples 10 there, 5 here"),
-        ({"plan": ExplanationPlan(["gradient"])}, "methods"),
+        ({"plan": ExplanationPlan(["gradient"], checks=())}, "methods"),
+        ({"plan": ExplanationPlan(METHODS, ["sparsity"], ())}, "numbers"),
+        ({"plan": ExplanationPlan(METHODS, checks=["zero-map"])}, "checks"),
         ({"how": {"target": "prediction"}}, "target label there, prediction here"),
         ({"how": {"seed": 3}}, "seed 0 there, 3 here"),
         ({"how": {"batch_size": 5}}, "batch size 4 there, 5 here"),
@@ -147,7 +151,7 @@ def test_numbers_are_those_of_the_calls_paired_image_by_image(tmp_path: Path) ->
             assert (kept.value, kept.low, kept.high) == pytest.approx((own.value, own.low, own.high), rel=1e-5)
             assert (kept.n, result.result(number, method, model).undefined) == (10, 0)
     paired = {(one.number, one.method): one for one in result.differences}
-    assert set(paired) == {(n, m) for n in ("sparsity", "roughness") for m in METHOD_NAMES} | {("alignment-cosine", "")}
+    assert set(paired) == {(n, m) for n in ("sparsity", "roughness") for m in METHODS} | {("alignment-cosine", "")}
     values = [one["sparsity"].values for one in found]
     difference = paired["sparsity", "gradient-x-input"]
     assert difference.difference.value == pytest.approx(float((values[1] - values[0]).mean()), rel=1e-4)
@@ -168,15 +172,62 @@ class Brightness:
 def test_a_number_from_outside_is_in_the_run_by_value_and_by_name(tmp_path: Path) -> None:
     x, _ = images()
     mean = pytest.approx(float(x.mean()), rel=1e-5)
-    by_value = explained(out=tmp_path / "one", plan=ExplanationPlan(["gradient"], {"brightness": Brightness()}))
+    by_value = explained(out=tmp_path / "one", plan=ExplanationPlan(["gradient"], {"brightness": Brightness()}, ()))
     assert by_value.result("brightness", "gradient").mean.value == mean
     NUMBERS.register("toy-brightness", NumberSpec(Brightness, "mean of the image", about="model"))
     try:
-        by_name = explained(out=tmp_path / "two", plan=ExplanationPlan(["gradient"], ["toy-brightness"]))
+        by_name = explained(out=tmp_path / "two", plan=ExplanationPlan(["gradient"], ["toy-brightness"], ()))
     finally:
         NUMBERS.unregister("toy-brightness")
     assert by_name.result("toy-brightness").mean.value == mean
-    assert explained(out=tmp_path / "three", plan=ExplanationPlan(["gradient"], ())).results == ()
+    assert explained(out=tmp_path / "three", plan=ExplanationPlan(["gradient"], (), ())).results == ()
+
+
+def test_checks_and_the_attack_are_those_of_the_calls(tmp_path: Path) -> None:
+    x, y = images()
+    result = explained(out=tmp_path, plan=WHOLE, how={"checked": 3, "attacked": 4, "pictures": 4})
+    assert [(one.model, one.method, one.n) for one in result.checked] == [(0, "gradient", 3), (1, "gradient", 3)]
+    assert [info.name for info in result.checks] == ["zero-map"]
+    found = read_attacked(result, model=1)
+    assert found["ids"].tolist() == [one.id for one in result.pictures]
+    assert torch.equal(found["x"], x[found["ids"]])
+    own = map_stability(WHOLE.attack, network(1), found["x"], y[found["ids"]], ids=found["ids"])
+    assert torch.equal(own.attacked.x_adv, found["x_adv"])
+    assert WHOLE.attack.threat.contains(found["x"], found["x_adv"]).all()
+    assert torch.equal(network(1)(found["x"]).argmax(1), network(1)(found["x_adv"]).argmax(1))
+    mean = result.result("cosine-under-attack", "gradient", 1).mean
+    assert (mean.value, mean.n) == (pytest.approx(float(own.attack["cosine"].mean())), 4)
+    assert {one.number for one in result.differences} > {"sparsity", "cosine-under-attack", "cosine-under-noise"}
+    with pytest.raises(ValueError, match="no attacked maps of model 2"):
+        read_attacked(result, model=2)
+    assert explained(out=tmp_path / "none", plan=WHOLE, how={"checked": 0, "attacked": 0}).checked == ()
+
+
+def test_findings_name_the_model_and_the_method(tmp_path: Path) -> None:
+    plan = ExplanationPlan({"nothing": lambda case: torch.zeros_like(case.x), "gradient": Gradient()}, (), ["zero-map"])
+    result = explained(out=tmp_path, plan=plan)
+    assert {(one.model, one.method, one.finding.code) for one in result.found if one.method} == {
+        (0, "nothing", "zero-map"),
+        (1, "nothing", "zero-map"),
+    }
+    assert [one.zero for one in result.maps if one.method == "nothing"] == [10, 10]
+
+
+class Always:
+    """A check from outside."""
+
+    def __repr__(self) -> str:
+        return "Always()"
+
+    def __call__(self, subject: CheckSubject) -> CheckOutcome:
+        return CheckOutcome(Finding("toy-check", "warning", "It is a toy.", {"n": len(subject)}, "Leave it out."))
+
+
+def test_a_check_from_outside_is_in_the_run(tmp_path: Path) -> None:
+    result = explained(out=tmp_path, compare=None, plan=ExplanationPlan(["gradient"], (), {"toy": Always()}))
+    assert [(one.method, one.finding.code) for one in result.found if one.method] == [("gradient", "toy-check")]
+    with pytest.raises(ValueError, match="did you mean zero-map"):
+        explained(out=tmp_path / "bad", plan=ExplanationPlan(["gradient"], (), ["zero-mpa"]))
 
 
 class Reverse:
@@ -190,7 +241,7 @@ class Reverse:
 
 
 def test_methods_from_outside_have_the_names_that_they_are_given(tmp_path: Path) -> None:
-    plan = ExplanationPlan({"My method / 2": Reverse(), "g": Gradient()})
+    plan = ExplanationPlan({"My method / 2": Reverse(), "g": Gradient()}, checks=())
     result = explained(out=tmp_path, plan=plan)
     assert [info.name for info in result.methods] == ["My method / 2", "g"]
     mine, ours = (read_maps(result, name)[1].values for name in ("My method / 2", "g"))
@@ -230,5 +281,5 @@ def test_a_run_that_is_killed_at_any_write_ends_with_the_same_maps_and_numbers(t
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["failures"] == {key: [] for key in found["failures"]}
-    assert len(found["failures"]) > 9
+    assert len(found["failures"]) > 8
     assert found["steps"][-1].endswith("manifest.json in place")

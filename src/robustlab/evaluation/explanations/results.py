@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
     answers = [joined(parts, plan, "answers", model) for model in models]
     shown = parts.known(next(part.path for part in plan if part.kind == "pictures"))["ids"]
     right = [one["prediction"] == one["label"] for one in answers]
+    attacked = sum(part.count for part in plan if (part.kind, part.model) == ("attacks", 0))
     checked = [_checked(parts, part) for part in plan if part.kind == "checks"]
     found = [_measured(manifest, parts, plan, model) for model in models]
     return Explanations(
@@ -60,8 +62,8 @@ def assemble(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part]) 
         differences=tuple(_differences(found, level)),
         checks=manifest.checks,
         checked=tuple(one for one, _ in checked),
-        attack=manifest.attack,
-        attacked=sum(part.count for part in plan if (part.kind, part.model) == ("attacks", 0)),
+        attack=manifest.attack if attacked else None,
+        attacked=attacked,
         found=tuple(one for _, some in checked for one in some),
         pictures=tuple(_picture(answers, int(number)) for number in shown),
     )
@@ -100,7 +102,7 @@ def _measured(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part],
             if name.startswith(VALUES):
                 number = name.removeprefix(VALUES)
                 found[method, number] = Measured(number, values, infos[number].repr)
-    if manifest.attack is not None:
+    if manifest.attack is not None and any(part.kind == "attacks" for part in plan):
         attacked = joined(parts, plan, "attacks", model, manifest.attack.name)
         for name, values in attacked.items():
             if name.startswith(VALUES):
@@ -112,7 +114,7 @@ def _measured(manifest: ExplanationManifest, parts: Parts, plan: Sequence[Part],
 def _checked(parts: Parts, part: Part) -> tuple[CheckResult, list[MapFinding]]:
     """Outcome of the checks of the maps of one model by one method, and its findings."""
     tensors = parts.known(part.path)
-    report = decode(CheckReport, unpacked(tensors["report"]))
+    report = decode(CheckReport, cast("dict[str, object]", unpacked(tensors["report"])))
     result = CheckResult(part.model, part.name, part.count, report.curves, report.skipped)
     return result, [MapFinding(part.model, part.name, one) for one in report.findings]
 

@@ -196,7 +196,8 @@ class ExplanationRun:
         (batch, target), how = self._chosen(model, ids), self.settings
         own = self.subjects[model].model
         subject = CheckSubject(method, own, batch.x, target, score=how.score, seed=how.seed, ids=batch.ids)
-        return {"ids": batch.ids, "report": packed(encode(check_maps(subject, [*self.instruments.checks.values()])))}
+        report = replace(check_maps(subject, [*self.instruments.checks.values()]), seconds=0.0)
+        return {"ids": batch.ids, "report": packed(encode(report))}
 
     def _attacked(self, attack: MapAttack, model: int, ids: Tensor) -> Tensors:
         batch, target = self._chosen(model, ids)
