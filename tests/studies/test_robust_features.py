@@ -12,6 +12,10 @@ from robustlab.core import L2, RunError, ThreatModel, subset
 from robustlab.data import InMemory
 from robustlab.data import examples as data_at
 from robustlab.runs import Progress
+from robustlab.studies.claim_engine.budget import Budget
+from robustlab.studies.claim_engine.featured import Featured
+from robustlab.studies.claim_engine.lab import Lab
+from robustlab.studies.claim_engine.network import Network
 from robustlab.studies.robust_features import FeatureKind, FeatureSet
 from robustlab.training import Settings, fit, standard
 
@@ -123,3 +127,18 @@ def test_bad_settings_are_refused_in_a_sentence(data: InMemory, network: nn.Sequ
         features("robust", n=50).make(network, data, tmp_path / "a")
     with pytest.raises(ValueError, match="has no layer 'nine'"):
         FeatureSet("robust", n=4, layer="nine").make(network, data, tmp_path / "b")
+
+
+def test_a_set_of_a_claim_is_made_with_the_network_of_the_lab(data: InMemory, tmp_path: Path) -> None:
+    lab = Lab(tmp_path, 2, Budget("tiny", images=12, epochs=1), "cpu", examples=enlarged(data))
+    against = Network(standard(), architecture="shallow-cnn", batch_size=6)
+    made = Featured(FeatureSet("non-robust-next", threat=BUDGET, steps=2), against)
+    found = made.examples(lab).batch(torch.arange(12))
+    own = enlarged(data).batch(subset(40, 12, seed=2))
+    assert torch.equal(found.y, (own.y + 1) % 3)
+    assert bool(BUDGET.contains(own.x, found.x).all())
+    assert len(list(tmp_path.glob("*-2/data.npz"))) == 1
+
+
+def enlarged(data: InMemory) -> InMemory:
+    return InMemory("noise", data.classes, data.x.repeat(1, 1, 3, 3), data.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -44,6 +45,10 @@ class Trained(NamedTuple):
 
 class Site(Protocol):
     """Data and trained networks for experiments with one seed and budget; ``lab.Lab`` is one."""
+
+    @property
+    def home(self) -> Path:
+        """Directory of trained networks, and of data that are made with them."""
 
     @property
     def seed(self) -> int:
