@@ -21,6 +21,7 @@ from robustlab import attacks
 from robustlab.attacks import FGSM, OptimizerPGD
 from robustlab.core import Linf, Streams, ThreatModel, cross_entropy
 from robustlab.core.kinds import Kind, _kinds, checked_later
+from robustlab.core.losses import untargeted
 from robustlab.core.user_code import spoken
 from robustlab.data import InMemory
 from robustlab.training import RandAugment, madry, standard
@@ -37,6 +38,7 @@ RIGHT: list[object] = [
     1, 0.5, "x", True, X, nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), ThreatModel(), FGSM(ThreatModel()), Linf(),
     (0, 1), InMemory("two", ("a", "b"), X, Y), Streams(0, torch.arange(2)), cross_entropy, [], {}, len, Path("x"),
     torch.float32, standard(), madry(ThreatModel()), RandAugment(), ThreatModel().region(X), "both", "robust",
+    untargeted(nn.Flatten(), Y),
 ]  # fmt: skip
 
 
