@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from networks_of_digits import images as digits_of  # type: ignore[import-not-found]
+from networks_of_digits import trained
 from torch import Tensor, nn
 
 from robustlab.core import L2, Linf, Streams, ThreatModel
@@ -248,3 +250,12 @@ def test_bad_input_is_one_sentence() -> None:
         MapAttack(threat, gamma=-1.0)
     with pytest.raises(ValueError, match=r"^step_size must be"):
         MapAttack(threat, step_size=0.0)
+
+
+def test_within_the_tolerance_a_change_of_prediction_costs_nothing() -> None:
+    """A trained network is sure of its images: a penalty from the start would hold the attack at the input."""
+    model, x = trained("cnn"), digits_of("test")[0][:20]
+    threat = ThreatModel(Linf(), 0.1)
+    free, bound = (MapAttack(threat, distance="cosine", gamma=gamma)(model, x) for gamma in (0.0, 1.0))
+    checked(MapAttack(threat), model, x, bound)
+    assert float(bound.distance.mean()) > 0.9 * float(free.distance.mean())

@@ -55,7 +55,7 @@ class MapAttackResult:
 class MapAttack:
     """Points of a budget whose maps differ most from those of the inputs, at the same class and confidence.
 
-        maximise  distance(map(x_adv), map(x)) - gamma |p(x_adv) - p(x)|**2 / tolerance**2
+        maximise  distance(map(x_adv), map(x)) - gamma max(0, |p(x_adv) - p(x)| / tolerance - 1/2)**2
 
     by steps of equal length from a random point of the ball, p being the probabilities. With a target map the distance
     from that is minimised. The search takes derivatives from a smooth twin of the model; its iterates are judged by the
@@ -70,14 +70,13 @@ class MapAttack:
         steps: number of steps.
         step_size: length of each; None: 2.5 * eps / steps.
         tolerance: largest change of the predicted class's probability, above 0.
-        gamma: weight of the change of all probabilities.
+        gamma: weight of the change of all probabilities beyond half the tolerance.
         beta: sharpness of the smooth activations.
         score: explained.
 
     Source: Ghorbani, Abid, Zou, Interpretation of Neural Networks is Fragile, AAAI 2019 (untargeted, class kept);
     Dombrowski et al., Explanations Can Be Manipulated and Geometry Is to Blame, NeurIPS 2019, equation 5 (target map,
-    penalty). There the prediction is only approximately that of the input, and the penalty is not relative to a
-    tolerance.
+    penalty). There the prediction is only approximately that of the input, and the penalty, of outputs, begins at 0.
     """
 
     threat: ThreatModel

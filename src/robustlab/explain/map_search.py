@@ -100,6 +100,11 @@ def kept_prediction(before: Tensor, after: Tensor, tolerance: float) -> tuple[Te
     return change, (after.argmax(1) == classes) & (change.abs() <= tolerance)
 
 
+def beyond(squared: Tensor, free: float) -> Tensor:
+    """Distance (N,) of predictions beyond a free one, from the squared distance; 0 up to there, with derivative 0."""
+    return (squared.clamp_min(1e-12).sqrt() - free).relu()
+
+
 def own_probabilities(case: Case, x: Tensor) -> Tensor:
     """Probabilities of points (M, ...) by the user's own model (M, K), in float64."""
     with torch.no_grad():
@@ -121,7 +126,8 @@ def search(judge: Judge, plan: Plan, climbed: Climbed, weight: float) -> None:
     """
     x, streams = judge.case.x, judge.case.streams
     sign = 1.0 if judge.goal is None else -1.0
-    score = Score(lambda found, _: sign * found[:, 0] - weight * found[:, 1], "distance of maps")
+    free = judge.tolerance / 2
+    score = Score(lambda found, _: sign * found[:, 0] - weight * beyond(found[:, 1], free).square(), "distance of maps")
     twin = Twin(climbed, climbed, watch=_Watch(judge, max(1, plan.steps // _CHECKS)))
     objective = Objective(twin, all_rows(x), score, unfinished, ids=streams.ids)
     start = plan.start(x.to(torch.promote_types(x.dtype, torch.float32)), plan.threat, streams)
