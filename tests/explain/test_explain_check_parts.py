@@ -81,7 +81,7 @@ def test_every_weight_that_is_not_constant_is_drawn_anew(make: Callable[[], nn.M
     model = built(make)
     with torch.no_grad():
         for weights in model.parameters():
-            weights += 0.01 * torch.arange(weights.numel()).reshape(weights.shape)
+            weights.add_(0.01 * torch.arange(weights.numel()).reshape(weights.shape))
     before = {name: weights.clone() for name, weights in model.named_parameters()}
     state = torch.get_rng_state()
     for name in [name for name, part in model.named_modules() if any(True for _ in part.parameters(recurse=False))]:

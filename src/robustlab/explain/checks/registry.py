@@ -84,6 +84,7 @@ class CheckSubject:
         return explain(chosen, subject, self.x, self.target, score=self.score, seed=self.seed, ids=self.ids)
 
 
+@typed
 @dataclass(frozen=True)
 class CheckCurve:
     """Numbers behind a check, along one axis.
@@ -111,7 +112,7 @@ class CheckOutcome(NamedTuple):
 class Check(Protocol):
     """A value that looks for one fault of maps."""
 
-    def __call__(self, subject: CheckSubject) -> CheckOutcome:
+    def __call__(self, subject: CheckSubject, /) -> CheckOutcome:
         """Outcome for a subject whose method, target, maps and ids are filled in."""
 
 

@@ -18,6 +18,7 @@ from robustlab.explain.maps import Maps
 _SEVERITIES = ("serious", "warning", "info")
 
 
+@typed
 @dataclass(frozen=True)
 class CheckReport:
     """What the checks found.
