@@ -36,7 +36,7 @@ class Randomisation:
         images: most examples, the first ones.
     """
 
-    stages: int = 16
+    stages: int = 12
     images: int = 100
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ def _judged(maps: Maps, curve: CheckCurve) -> CheckOutcome:
     signs, strengths = (curve.values[name][-1] for name in ("signed", "absolute"))
     if signs <= max(_LIKE, by_chance(maps)):
         return CheckOutcome()
-    evidence: Evidence = {"signed": signs, "absolute": strengths, "layers": len(curve.points), "n": curve.n}
+    evidence: Evidence = {"signed": signs, "absolute": strengths, "stages": len(curve.points), "n": curve.n}
     return serious(
         _CODE,
         f"Maps hardly change when all layers are drawn anew (rank correlation {signs:.2f} with the trained network's).",
