@@ -13,8 +13,10 @@ from tests.sources import ROOT, SRC, nodes, package
 from torch import nn
 
 from robustlab import regularization
+from robustlab.core.registry import Registry
 from robustlab.data import InMemory
 from robustlab.data.framing import Resize
+from robustlab.explain import CHECKS, DISTANCES, METHODS, NUMBERS
 from robustlab.models import load
 
 
@@ -47,6 +49,14 @@ def test_the_guide_names_every_finding() -> None:
     source = "".join(path.read_text() for path in (ROOT / "src/robustlab/evaluation").rglob("*.py"))
     unknown = {code for code in named if f'"{code}"' not in source and code.split("-beats-")[0] not in source}
     assert unknown == set()
+
+
+@pytest.mark.parametrize(
+    "registry", [METHODS, NUMBERS, CHECKS, DISTANCES], ids=["methods", "numbers", "checks", "distances"]
+)
+def test_the_guide_names_every_instrument_of_explanations(registry: Registry[object]) -> None:
+    named = set(re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs/guide/explain.md").read_text()))
+    assert {name for name in registry if "toy" not in name} <= named
 
 
 def test_the_code_on_the_page_for_users_of_nsl_runs() -> None:
