@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from robustlab.core import Streams, as_twin
 from robustlab.explain import Case, DeepLift, GradCAM, GuidedBackprop, Method, explain, make_method
+from robustlab.explain.layers import copied
 
 BORROWED = (GuidedBackprop(), GradCAM(), DeepLift())
 
@@ -264,6 +266,31 @@ def test_maps_have_the_dtype_of_the_inputs(method: Method, dtype: torch.dtype) -
     values = explain(method, Net(nn.ReLU(), dtype=dtype), images(dtype=dtype)).values
     assert values.dtype == dtype
     assert values.isfinite().all()
+
+
+def test_a_copy_shares_weights_and_needs_no_leaf() -> None:
+    class Computed(Net):
+        """Keeps a tensor with a graph, as weight normalisation does, which torch refuses to copy."""
+
+        def __init__(self) -> None:
+            super().__init__(nn.ReLU())
+            self.scale = self.head.weight * 2
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) @ self.scale[:, :3]
+
+    net = Computed()
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        copy.deepcopy(net)
+    own = copied(net, "a method")
+    pairs = list(zip(net.parameters(), own.parameters(), strict=True))
+    assert all(theirs.data_ptr() == mine.data_ptr() and not mine.requires_grad for theirs, mine in pairs)
+    assert explain(GuidedBackprop(), net, images()).values.abs().sum() > 0
+    net.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(
+        ValueError, match=r"copying the model failed: .*lock.*; keep what cannot be copied outside of it"
+    ):
+        explain(GuidedBackprop(), net, images())
 
 
 def test_weights_computed_by_hooks_and_shared_weights() -> None:
