@@ -149,6 +149,24 @@ def test_what_cannot_be_checked_is_said() -> None:
     assert "no layers with weights" in bare.skipped["randomisation-ignored"]
 
 
+class Fixed(nn.Module):
+    """Weights that are all the same and that nothing draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(10, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images to logits (N, 10)."""
+        return x.flatten(1) @ self.weight.T
+
+
+def test_weights_that_cannot_be_drawn_are_no_fault_of_the_maps() -> None:
+    report = check_maps(CheckSubject("gradient", Fixed(), digits()))
+    assert report.findings == ()
+    assert "no layers with weights" in report.skipped["randomisation-ignored"]
+
+
 def test_a_check_that_fails_leaves_the_others() -> None:
     def failing(_subject: CheckSubject) -> CheckOutcome:
         raise KeyError("no such thing")

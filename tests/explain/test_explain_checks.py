@@ -55,6 +55,16 @@ def shown(case: Case) -> Tensor:
     return case.x
 
 
+def disc(case: Case) -> Tensor:
+    """The middle of the picture, times the score."""
+    inside = (torch.arange(8) - 3.5).square() < 6
+    return (inside[:, None] & inside) * case.scores(case.x)[:, None, None, None]
+
+
+def ones(case: Case) -> Tensor:
+    return torch.ones_like(case.x)
+
+
 def nothing(case: Case) -> Tensor:
     return torch.zeros_like(case.x)
 
@@ -200,6 +210,8 @@ PLANTED: dict[str, Plant] = {
     "an edge detector": Plant("randomisation-ignored", of(Edges(), cnn)),
     "guided backpropagation": Plant("randomisation-ignored", of("guided-backprop", cnn)),
     "the input itself": Plant("randomisation-ignored", of(shown, cnn)),
+    "one picture for all": Plant("randomisation-ignored", of(disc, cnn)),
+    "ones": Plant("randomisation-ignored", of(ones, cnn)),
     "one step through sigmoids": Plant("completeness-violated", of(IntegratedGradients(steps=1), lambda: built(Steep))),
     "two steps through sigmoids": Plant(
         "completeness-violated", of(IntegratedGradients(steps=2), lambda: built(Steep))

@@ -10,7 +10,7 @@ from torch import Tensor
 from robustlab.core import Streams
 from robustlab.core.finding import Evidence
 from robustlab.core.kinds import typed
-from robustlab.explain.checks.likeness import absolute, by_chance, signed
+from robustlab.explain.checks.likeness import absolute, hardly_changed, signed
 from robustlab.explain.checks.registry import CHECKS, CheckOutcome, CheckSpec, CheckSubject, serious
 
 _CODE = "labels-ignored"
@@ -54,7 +54,7 @@ class LabelRandomisation:
         few = subject[: self.images]
         maps = few.again(model=subject.other)
         signs, strengths = float(signed(few.made, maps).mean()), float(absolute(few.made, maps).mean())
-        if signs <= max(_LIKE, by_chance(maps)):
+        if not hardly_changed(few.made, maps, _LIKE):
             return CheckOutcome()
         evidence: Evidence = {"signed": signs, "absolute": strengths, "n": len(few)}
         return serious(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.random import subset
-from robustlab.explain.map_distances import rank_correlation, ssim
+from robustlab.explain.map_distances import cosine, rank_correlation, ssim
 from robustlab.explain.maps import Maps
 
 _PIXELS = 4096
@@ -16,6 +16,8 @@ _PIXELS = 4096
 for images of 224 x 224."""
 _IMAGES, _SSIM_PIXELS = 16, 1 << 18
 """Most examples of which SSIM is computed, and their pixels: it takes ten times as long as the ranks."""
+_SAME, _ALL, _FEWEST = 0.999, 0.9, 3
+"""Cosine from which maps are the same, for such a share of the examples; maps of fewer values are so by chance."""
 
 
 def signed(one: Maps, other: Maps) -> Tensor:
@@ -34,6 +36,26 @@ def similar(one: Maps, other: Maps) -> float:
         return math.nan
     few = max(1, min(_IMAGES, _SSIM_PIXELS // one.values[0, 0].numel()))
     return float(ssim(one[:few].per_pixel, other[:few].per_pixel).mean())
+
+
+def same(one: Maps, other: Maps) -> float:
+    """Share of the examples whose maps are the same up to a factor, among those with a map that is not zero."""
+    if one.values[0].numel() < _FEWEST:
+        return 0.0
+    there = ~(lost(one.values) | lost(other.values))
+    cosines = cosine(one.values[there], other.values[there]).abs() if bool(there.any()) else torch.zeros(1)
+    return float((cosines > _SAME).double().mean())
+
+
+def hardly_changed(one: Maps, other: Maps, limit: float) -> bool:
+    """True for maps that are the same up to a factor, or whose ranks, with signs, are alike beyond a limit and chance.
+
+    Args:
+        one: maps.
+        other: of the same inputs by another network.
+        limit: mean rank correlation up to which they differ.
+    """
+    return same(one, other) > _ALL or float(signed(one, other).mean()) > max(limit, by_chance(one))
 
 
 def by_chance(maps: Maps, deviations: float = 3.0) -> float:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import nn
 
 from robustlab.core import Twin
-from robustlab.core.finding import Evidence
+from robustlab.core.finding import Evidence, Finding
 from robustlab.core.kinds import typed
-from robustlab.explain.checks.likeness import absolute, by_chance, signed, similar
+from robustlab.explain.checks.likeness import absolute, hardly_changed, signed, similar
 from robustlab.explain.checks.redraw import copied, grouped, layers_of, redraw_
-from robustlab.explain.checks.registry import CHECKS, CheckCurve, CheckOutcome, CheckSpec, CheckSubject, serious
-from robustlab.explain.maps import Maps
+from robustlab.explain.checks.registry import CHECKS, CheckCurve, CheckOutcome, CheckSpec, CheckSubject
 
 _CODE = "randomisation-ignored"
 _LIKE = 0.35
@@ -49,36 +50,45 @@ class Randomisation:
         if not isinstance(model, nn.Module):
             return CheckOutcome(skipped="the model is a function, without layers to draw anew: give the torch module")
         few = subject[: self.images]
-        curve = _curve(few, copied(model), self.stages)
-        if curve is None:
+        stages = list(_stages(few, copied(model), self.stages))
+        if not any(stage.drawn for stage in stages):
             return CheckOutcome(skipped="the model has no layers with weights that could be drawn anew")
-        return CheckOutcome(_judged(few.made, curve).finding, curve)
+        curve = CheckCurve(
+            tuple(stage.layer for stage in stages),
+            {name: tuple(stage.likeness[name] for stage in stages) for name in stages[0].likeness},
+            len(few),
+        )
+        return CheckOutcome(_finding(curve) if stages[-1].like else None, curve)
 
 
-def _curve(subject: CheckSubject, model: nn.Module, stages: int) -> CheckCurve | None:
-    groups = grouped(layers_of(model, subject.x), stages)
-    found: list[tuple[float, float, float]] = []
-    for group in groups:
-        for layer in group:
-            redraw_(model, layer, subject.seed)
-        found.append(_likeness(subject.made, subject.again(model=model)))
-    if not groups:
-        return None
-    values = dict(zip(("signed", "absolute", "ssim"), zip(*found, strict=True), strict=True))
-    return CheckCurve(tuple(group[-1] for group in groups), values, len(subject))
+class _Stage(NamedTuple):
+    """Comparison of maps after the layers from the top down to one were drawn anew."""
+
+    layer: str
+    drawn: bool
+    likeness: dict[str, float]
+    like: bool
 
 
-def _likeness(before: Maps, after: Maps) -> tuple[float, float, float]:
-    return float(signed(before, after).mean()), float(absolute(before, after).mean()), similar(before, after)
+def _stages(subject: CheckSubject, model: nn.Module, stages: int) -> Iterator[_Stage]:
+    before = subject.made
+    for group in grouped(layers_of(model, subject.x), stages):
+        drawn = [redraw_(model, layer, subject.seed) for layer in group]
+        after = subject.again(model=model)
+        likeness = {
+            "signed": float(signed(before, after).mean()),
+            "absolute": float(absolute(before, after).mean()),
+            "ssim": similar(before, after),
+        }
+        yield _Stage(group[-1], any(drawn), likeness, hardly_changed(before, after, _LIKE))
 
 
-def _judged(maps: Maps, curve: CheckCurve) -> CheckOutcome:
+def _finding(curve: CheckCurve) -> Finding:
     signs, strengths = (curve.values[name][-1] for name in ("signed", "absolute"))
-    if signs <= max(_LIKE, by_chance(maps)):
-        return CheckOutcome()
     evidence: Evidence = {"signed": signs, "absolute": strengths, "stages": len(curve.points), "n": curve.n}
-    return serious(
+    return Finding(
         _CODE,
+        "serious",
         f"Maps hardly change when all layers are drawn anew (rank correlation {signs:.2f} with the trained network's).",
         evidence,
         "Such a map shows the input, as an edge detector does, not what was learned: take gradients, integrated "

@@ -61,7 +61,7 @@ def _place(name: str, last: dict[str, int]) -> int:
     return last[name]
 
 
-def redraw_(model: nn.Module, layer: str, seed: int) -> None:
+def redraw_(model: nn.Module, layer: str, seed: int) -> bool:
     """Draws the weights of a layer anew, in place, by its own ``reset_parameters``.
 
     Weights that it has not, or leaves, get normal numbers with their own mean and standard deviation; constant ones,
@@ -71,6 +71,8 @@ def redraw_(model: nn.Module, layer: str, seed: int) -> None:
         model: a copy.
         layer: name of the module.
         seed: of the draw, with the name.
+
+    Returns: True if any weight is another one.
     """
     part = model.get_submodule(layer)
     before = [(weights, weights.clone()) for weights in part.parameters(recurse=False)]
@@ -81,6 +83,7 @@ def redraw_(model: nn.Module, layer: str, seed: int) -> None:
         for weights, old in before:
             if torch.equal(weights, old) and weights.numel() > 1:
                 _drawn_(weights)
+    return not all(torch.equal(weights, old) for weights, old in before)
 
 
 def _drawn_(weights: Tensor) -> None:
