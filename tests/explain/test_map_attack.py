@@ -259,3 +259,12 @@ def test_within_the_tolerance_a_change_of_prediction_costs_nothing() -> None:
     free, bound = (MapAttack(threat, distance="cosine", gamma=gamma)(model, x) for gamma in (0.0, 1.0))
     checked(MapAttack(threat), model, x, bound)
     assert float(bound.distance.mean()) > 0.9 * float(free.distance.mean())
+
+
+def test_the_penalty_weighs_alike_in_images_of_any_size() -> None:
+    """A map repeated over a larger image is as far from another as before, in what is climbed."""
+    one, other = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    for name in ("l2", "cosine", "rank"):
+        climbed = DISTANCES.get(name).climbed
+        larger = climbed(one.repeat(1, 1, 5, 5), other.repeat(1, 1, 5, 5))
+        assert torch.allclose(larger, climbed(one, other), atol=0.02)

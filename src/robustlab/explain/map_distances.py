@@ -125,6 +125,11 @@ def top_k_mass(one: Tensor, other: Tensor, k: int = 100) -> Tensor:
     return (_divided(a, _length(a, 1)) * largest).sum(1)
 
 
+def _scaled_l2(one: Tensor, other: Tensor) -> Tensor:
+    """``l2`` times the root of the number of values: about 1 for unlike maps of any size."""
+    return l2(one, other) * math.sqrt(one[0].numel())
+
+
 @typed
 @dataclass(frozen=True)
 class MapDistance:
@@ -132,7 +137,7 @@ class MapDistance:
 
     Args:
         measure: from two maps (N, ...) to distances (N,).
-        climbed: differentiable by the first map, grows with the measure: what a search climbs.
+        climbed: differentiable by the first map, grows with the measure, about 1 for unlike maps: what a search climbs.
         help: description in a few words.
     """
 
@@ -257,7 +262,7 @@ def _window(shortest: int, like: Tensor) -> Tensor:
     return (weights[:, None] * weights)[None, None]
 
 
-DISTANCES.register("l2", MapDistance(l2, l2, "Euclidean distance at unit sums of absolute values"))
+DISTANCES.register("l2", MapDistance(l2, _scaled_l2, "Euclidean distance at unit sums of absolute values"))
 DISTANCES.register("cosine", MapDistance(_less(cosine), _less(cosine), "1 - cosine of the angle"))
 DISTANCES.register("ssim", MapDistance(_less(ssim), _less(ssim), "1 - structural similarity"))
 DISTANCES.register("rank", MapDistance(_less(rank_correlation), _less(pull), "1 - Spearman's correlation"))
