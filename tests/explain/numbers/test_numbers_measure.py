@@ -121,3 +121,14 @@ def test_bad_arguments_are_one_sentence() -> None:
         compare_numbers({"u": short}, {"u": other})
     with pytest.raises(ValueError, match="NumberSpec: better must be"):
         NumberSpec(Sparsity, better="more")  # type: ignore[arg-type]
+
+
+def test_labels_follow_their_examples_through_blocks() -> None:
+    x, y = torch.rand(1030, 3, 64, 64), torch.arange(1030) % 3
+
+    def label(subject: Subject) -> Tensor:
+        return subject.y + 0.5 * (subject.case.target != subject.y)
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 3)).eval()
+    found = measure("gradient", model, x, y, {"label": label}, target=(y + 1) % 3)["label"]
+    assert torch.equal(found.values, y + 0.5)
