@@ -169,7 +169,7 @@ assert gaps[-1] < gaps[2] < gaps[0]
 # library runs the test for any method.
 
 # %%
-few = slice(0, 60)
+few = slice(0, 30)
 reports = {
     name: check_maps(CheckSubject(method, plain, x[few], y[few]), ["randomisation-ignored"])
     for name, method in (("gradient", "gradient"), ("guided backprop", GuidedBackprop()))
@@ -210,7 +210,7 @@ assert last["guided backprop"] > last["gradient"] + 0.2
 
 # %%
 near = ThreatModel(Linf(), 0.06)
-some = slice(0, 40)
+some = slice(0, 24)
 attacked = MapAttack(near, distance="cosine", steps=40)(plain, x[some])
 noise = near.project(x[some], x[some] + near.eps * torch.randn(x[some].shape, generator=torch.manual_seed(SEED)).sign())
 before = attacked.before
