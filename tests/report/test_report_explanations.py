@@ -86,6 +86,7 @@ def test_the_page_says_whether_to_believe_the_maps(result: Explanations, tmp_pat
     assert "Do not believe these maps" in html
     assert "Do not believe those of gradient: randomisation-ignored." in html
     assert "Show no maps of gradient" in html
+    assert html.count("not to be believed") == 2
     html = write_explanations(replace(result, checked=(), attack=None), tmp_path).read_text()
     assert "The maps were not checked" in html
 

@@ -237,11 +237,13 @@ def _shown(result: Explanations, method: str, model: int) -> Maps:
 def _strip(result: Explanations, item: ExplainedPicture, model: int, maps: Mapping[str, Maps], image: Tensor) -> Strip:
     """The maps of one model of one image."""
     name, prediction = result.models[model].name, item.predictions[model]
+    doubted = {(one.model, one.method) for one in result.found if one.finding.severity == "serious"}
     tiles = []
     for method, one in maps.items():
         explained = class_name(result, int(one.target[0]))
         alt = f"{method} of {name} for {explained} on image {item.id}"
-        tiles.append(Tile(uri_of(map_colours(one.per_pixel[0], image), most=PICTURE), alt, method))
+        doubt = (model, method) in doubted
+        tiles.append(Tile(uri_of(map_colours(one.per_pixel[0], image), most=PICTURE), alt, method, doubt))
     answer = f"says {class_name(result, prediction)}, {percent(item.confidences[model], 0)}"
     return Strip(model, name, answer, prediction == item.label, tuple(tiles))
 

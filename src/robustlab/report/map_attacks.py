@@ -24,6 +24,8 @@ class Tile:
     uri: str
     alt: str
     words: str
+    doubt: bool = False
+    """True for a map that a check speaks against."""
 
 
 @dataclass(frozen=True)

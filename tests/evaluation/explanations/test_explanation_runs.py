@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from explained import METHODS, WHOLE, explained, images, network  # type: ignore[import-not-found]
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustlab.core import RunError
 from robustlab.core.finding import Finding
@@ -211,6 +212,28 @@ def test_findings_name_the_model_and_the_method(tmp_path: Path) -> None:
         (1, "nothing", "zero-map"),
     }
     assert [one.zero for one in result.maps if one.method == "nothing"] == [10, 10]
+
+
+def test_a_method_that_cannot_explain_the_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for methods, words in ((["gradient", "attention-rollout"], "has no attention"), (["gradeint"], "did you mean gradient")):
+        with pytest.raises(ValueError, match=words):
+            explained(out=tmp_path / "run", plan=ExplanationPlan(methods, checks=()))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", [{"methods": []}, {"numbers": "sparsity"}, {"checks": "zero-map"}])
+def test_plans_that_make_no_sense_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"name at least one|write \['"):
+        ExplanationPlan(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (5,)])
+def test_images_of_one_pixel_and_features_are_explained(shape: tuple[int, ...]) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 3)).eval()
+    x = torch.rand(9, *shape, generator=torch.Generator().manual_seed(0))
+    plan = ExplanationPlan(["gradient-x-input", "occlusion"], ["sparsity"], ["completeness-violated"])
+    result = explained(model=net, compare=None, data=(x, torch.arange(9) % 3), plan=plan)
+    assert read_maps(result, "occlusion")[1].values.shape == (9, *shape)
 
 
 class Always:

@@ -22,7 +22,7 @@ from robustlab.evaluation.explanations.plan import (
     instruments_of,
 )
 from robustlab.evaluation.explanations.record import Explanations, MapFinding
-from robustlab.evaluation.explanations.run import ExplanationRun
+from robustlab.evaluation.explanations.run import ExplanationRun, try_out
 from robustlab.evaluation.given import for_model
 from robustlab.evaluation.input_checks import refuse
 from robustlab.evaluation.plan import batches, drawn
@@ -76,6 +76,7 @@ def evaluate_explanations(
     if how.inspected is not None:
         how.inspected(findings)
     with home_of(out) as home, _subjects(models, readings, how.device) as subjects:
+        try_out(subjects, instruments, readings.read(ids[:1]), how)
         own = describe(subjects, ids, words, infos_of(instruments), how)
         if own.unstable is not None and own.unstable not in findings:
             found.append(MapFinding(0, "", own.unstable))

@@ -101,6 +101,9 @@ class ExplanationPlan:
     def __post_init__(self) -> None:
         if not self.methods:
             raise ValueError("no methods were given: name at least one, such as 'gradient'")
+        for kind, some in (("numbers", self.numbers), ("checks", self.checks)):
+            if isinstance(some, str) and (kind, some) != ("checks", "all"):
+                raise ValueError(f"{kind} must be a list of names, got the text {some!r}: write [{some!r}]")
 
 
 def methods_of(plan: ExplanationPlan) -> dict[str, Method]:

@@ -242,6 +242,19 @@ class ExplanationRun:
         return replace(result, directory=self.home)
 
 
+def try_out(subjects: Sequence[Subject], instruments: Instruments, first: Batch, settings: ExplanationSettings) -> None:
+    """Makes the map of one image by every method, and attacks it, so that what cannot be made is known at the start.
+
+    Raises: ValueError for a method that cannot explain a model, with the reason.
+    """
+    for one in subjects:
+        x = first.x.to(one.device, one.dtype)
+        for method in instruments.methods.values():
+            explain(method, one.model, x, seed=settings.seed, ids=first.ids)
+        if instruments.attack is not None and settings.attacked:
+            map_stability(replace(instruments.attack, steps=1), one.model, x, seed=settings.seed, ids=first.ids)
+
+
 @dataclass
 class Pace:
     """Progress of a run, and the time left.
