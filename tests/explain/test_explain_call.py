@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from robustlab.core.errors import UserCodeError
-from robustlab.explain import Case, Gradient, GradientTimesInput, explain, make_method
+from robustlab.explain import Case, Gradient, GradientTimesInput, Measured, explain, make_method, measure
 from robustlab.models import black_box
 
 
@@ -220,3 +222,11 @@ def test_a_model_that_looks_at_its_batch_gets_the_whole() -> None:
 
     explain("gradient", seen, torch.rand(1000, 4), torch.zeros(1000, dtype=torch.int64))
     assert max(sizes) == sizes[-1] == 1000
+
+
+def test_maps_and_numbers_print_on_one_line() -> None:
+    model, x = linear((3, 4, 4), 5, torch.float32), torch.rand(6, 3, 4, 4)
+    assert repr(explain("gradient", model, x)) == "Maps(Gradient(), 6 x 3 x 4 x 4)"
+    found = repr(measure("gradient", model, x, torch.arange(6) % 5, numbers=["sparsity"])["sparsity"])
+    assert re.fullmatch(r"Measured\(sparsity: \d[\d.]* \[[\d.]+, [\d.]+\], n 6\)", found), found
+    assert repr(Measured("own", torch.tensor([1.0, torch.nan, 3.0]))).endswith("n 2, undefined for 1)")

@@ -28,6 +28,9 @@ class Maps:
     method: str
     change: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return f"Maps({self.method}, {' x '.join(str(side) for side in self.values.shape)})"
+
     def __len__(self) -> int:
         return self.values.shape[0]
 

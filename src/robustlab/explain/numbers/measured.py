@@ -33,6 +33,11 @@ class Measured:
     values: Tensor
     setting: str = ""
 
+    def __repr__(self) -> str:
+        one = self.interval()
+        missing = f", undefined for {self.undefined}" if self.undefined else ""
+        return f"Measured({self.name}: {one.value:.4g} [{one.low:.4g}, {one.high:.4g}], n {one.n}{missing})"
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
