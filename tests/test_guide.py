@@ -93,6 +93,7 @@ def test_the_page_for_users_of_nsl_leaves_no_public_name_out() -> None:
 PAGE = (ROOT / "docs/guide/data.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_on_the_page_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 

@@ -188,6 +188,7 @@ def test_a_step_costs_two_forward_passes_and_one_backward_pass_per_class() -> No
     assert (twin.passes.forward, twin.passes.backward) == (8 + 8 * 3 * (1 + 2 * 5), 8 * 3 * 5)
 
 
+@pytest.mark.slow
 def test_micro_batches_and_classes_in_one_batch_change_nothing() -> None:
     model = curved()
     x, y = labelled(model, 30)

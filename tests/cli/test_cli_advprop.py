@@ -64,6 +64,7 @@ def test_a_network_without_batchnorm_is_refused(command: Command) -> None:
     )
 
 
+@pytest.mark.slow
 def test_with_shared_norms_nothing_is_split(command: Command, place: Path) -> None:
     words = ("--recipe", "advprop", "--shared-bn", "--untargeted", "--steps", "1", "--hold-out", "20")
     done = command("train", "batchnorm-cnn", *SMALL, *words, "--out", "net")

@@ -45,6 +45,7 @@ def test_a_closed_pipe_is_told() -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_prints_leaves_json_alone(command: Command, place: Path) -> None:
     text = "import tiny\n\ndef model():\n    print('hello')\n    made = tiny.means()\n"
     text += "    made.register_forward_hook(lambda *_: print('called'))\n    return made\n"

@@ -73,6 +73,7 @@ def installed(place: Path, **entries: str) -> None:
     ATTACKS._waiting.append("group")
 
 
+@pytest.mark.slow
 def test_an_installed_attack_is_evaluated_by_the_command(toys: Path, command: Command) -> None:
     installed(toys, corner="corners:CORNER")
     assert "of other packages corner;" in " ".join(command("evaluate", "--help").out.replace("│", " ").split())
@@ -89,6 +90,7 @@ def test_an_installed_attack_is_evaluated_by_the_command(toys: Path, command: Co
     assert "corner works in linf" in command("evaluate", "tiny:means", "--attack", "corner", "--norm", "l2").err
 
 
+@pytest.mark.slow
 def test_a_registered_attack_is_evaluated_doubted_and_reported_in_python(toys: Path) -> None:
     import corners as mine  # type: ignore[import-not-found]
     import tiny  # type: ignore[import-not-found]

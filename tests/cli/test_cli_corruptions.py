@@ -45,6 +45,7 @@ def test_json_alone_is_on_standard_output(command: Command) -> None:
     assert json.loads(done.out)["data"]["n"] == 30
 
 
+@pytest.mark.slow
 def test_gate_is_the_lower_bound_of_mean_accuracy(command: Command, place: Path) -> None:
     assert evaluated(command, "one", "--fail-under", "0.05").code == 0
     stored = json.loads((place / "one" / "corruptions.json").read_text())

@@ -48,6 +48,7 @@ def test_strict_fails_on_what_the_doctor_finds(model: str, code: str, command: C
     assert strict.code == 4
 
 
+@pytest.mark.slow
 def test_serious_findings_come_first_in_the_report(command: Command, place: Path) -> None:
     command("evaluate", "faulty:bits", *WORDS, "--attack", "pgd", "--limit", "100", "--out", "run")
     page = (place / "run" / "report.md").read_text()

@@ -22,6 +22,7 @@ Command = Callable[..., Done]
 SMALL = ("--data", "digits", "--limit", "30", "--attack", "pgd", "--steps", "3", "--eps", "0.1")
 
 
+@pytest.mark.slow
 def test_evaluate_writes_every_file_that_was_asked_for(command: Command, place: Path) -> None:
     files = ("--junit", "junit.xml", "--sarif", "deep/findings.sarif", "--model-card", "card.md", "--png")
     done = command("evaluate", "tiny:means", *SMALL, "--out", "one", "--name", "nearest mean", *files)
@@ -41,6 +42,7 @@ def test_evaluate_writes_every_file_that_was_asked_for(command: Command, place: 
         assert sum(row["outcome"] == "robust" for row in csv.DictReader(file)) == robust["count"]
 
 
+@pytest.mark.slow
 def test_a_gate_that_closes_still_writes_its_files(command: Command, place: Path) -> None:
     done = command("evaluate", "tiny:means", *SMALL, "--out", "one", "--junit", "junit.xml", "--fail-under", "0.99")
     assert done.code == 3

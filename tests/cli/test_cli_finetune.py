@@ -57,6 +57,7 @@ def test_a_checkpoint_of_other_classes_and_sizes_is_tuned_and_evaluated(
     assert "clean" in evaluated.out
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_ends_with_the_same_weights(
     command: Command, place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

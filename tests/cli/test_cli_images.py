@@ -196,6 +196,7 @@ def test_a_typed_size_reaches_networks_of_fixed_size(side: int) -> None:
     assert enlarged == (side == 32)  # larger images than the published are seen as they are
 
 
+@pytest.mark.slow
 def test_the_command_data_decodes_every_image(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (9, 7)).save(photos / "ant" / "grey.png")
     assert run("data", str(photos), "--json") == 0

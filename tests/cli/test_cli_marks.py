@@ -62,6 +62,7 @@ def test_corrupted_numbers_carry_the_mark_too(command: Command, place: Path) -> 
         assert {row["mark"] for row in csv.DictReader(file)} == {"not to be trusted: probabilities-for-logits"}
 
 
+@pytest.mark.slow
 def test_good_numbers_carry_none(command: Command, place: Path) -> None:
     done = command("evaluate", "tiny:means", *WORDS[2:], "--out", "run")
     assert done.code == 0

@@ -180,6 +180,7 @@ def test_fine_tuning_is_at_a_tenth_of_the_rate(
     assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
+@pytest.mark.slow
 def test_a_trained_teacher_and_other_data_without_labels(command: Command, place: Path) -> None:
     assert command("train", "batchnorm-cnn", *DATA, "--out", "teacher").code == 0
     words = ("--unlabelled", "digits", "--unlabelled-split", "test", "--teacher", "teacher", "--rounds", "1")

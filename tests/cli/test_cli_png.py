@@ -41,6 +41,7 @@ def folder(place: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pgd", "targeted-pgd"])
 def test_images_on_disk_are_those_that_were_judged(command: Command, folder: Path, name: str) -> None:
     words = ["--data", "images", "--eps", "24/255", "--steps", "10", "--attack", name, "--restarts", "2", "--png"]

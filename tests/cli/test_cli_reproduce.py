@@ -29,6 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studies, "QUICK", studies.Budget("quick", 64, 1, 4))
 
 
+@pytest.mark.slow
 def test_list_says_everything_and_computes_nothing(command: Command, place: Path) -> None:
     done = command("reproduce", "--list")
     assert done.code == 0
@@ -44,6 +45,7 @@ def test_list_of_one_claim_as_json(command: Command) -> None:
     assert found["effects"][0]["smallest"] == 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_dry_run_ends_with_a_warning_and_is_not_done_twice(command: Command, place: Path) -> None:
     done = command("reproduce", "fgsm-training", "--quick", "--seeds", "1", "--out", "again")

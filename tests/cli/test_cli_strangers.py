@@ -110,6 +110,7 @@ def test_a_second_model_has_its_name_in_front(command: Command) -> None:
     assert command(*words, "batchnorm-cnn=theirs.pt", *DATA).code == 0
 
 
+@pytest.mark.slow
 def test_the_folder_counts_once_a_function_was_typed(
     command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_function_may_return_the_classifier(command: Command, texts: Path) -> 
     assert [(one["measured"], one["difference"]) for one in found] == [("clean", 0.0), ("deepwordbug", 0.0)]
 
 
+@pytest.mark.slow
 def test_the_gate_is_the_lower_bound_of_accuracy_under_all_recipes(command: Command, texts: Path) -> None:
     evaluated(command, "one")
     low = json.loads((texts / "one" / "report.json").read_text())["worst"]["low"]
@@ -123,6 +124,7 @@ def test_a_serious_fault_of_the_victim_ends_the_command_before_any_attack(comman
     assert evaluated(command, "one", "--force", "--strict", model="words:constant").code == 4
 
 
+@pytest.mark.slow
 def test_reports_lists_and_comparisons_know_runs_on_texts(command: Command, texts: Path) -> None:
     evaluated(command, "all/one", "--name", "first")
     evaluated(command, "all/two", "--name", "second", model="words:made")
@@ -146,6 +148,7 @@ def test_searches_are_compared_under_equal_constraints_only(command: Command, te
     assert command("text", "compare", "one").code == 2
 
 
+@pytest.mark.slow
 def test_one_text_is_attacked_and_its_changes_marked(command: Command, texts: Path) -> None:
     done = command("text", "attack", "words:counts", "a good film", "--recipe", "deepwordbug")
     assert done.code == 0, done.err
@@ -233,6 +236,7 @@ def test_csv_files_without_texts_get_a_sentence(content: str, tmp_path: Path) ->
         read_csv(tmp_path / "x.csv")
 
 
+@pytest.mark.slow
 def test_a_folder_of_hugging_face_is_a_victim(command: Command, texts: Path) -> None:
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer

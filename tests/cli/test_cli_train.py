@@ -68,6 +68,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(command: Command, place: P
     assert not list((place / "net").glob("epoch-*"))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
     command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
     assert command(*words).code == 0, "goes on from there"
 
 
+@pytest.mark.slow
 def test_a_directory_of_another_run_or_of_other_data_is_refused_and_left_alone(command: Command, place: Path) -> None:
     words = ("train", "batchnorm-cnn", "--data", "digits", "--batch-size", "30", "--epochs", "1", "--out", "net")
     assert command(*words, "--limit", "60").code == 0
@@ -107,6 +109,7 @@ def test_a_directory_of_another_run_or_of_other_data_is_refused_and_left_alone(c
         assert (place / "net" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_attacked_after_each_epoch_and_the_best_weights_stay(
     command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +135,7 @@ def test_what_is_held_out_is_attacked_after_each_epoch_and_the_best_weights_stay
     assert data_line.startswith("digits train (60 of 1438) (without 20), 40 examples")
 
 
+@pytest.mark.slow
 def test_smooth_adversarial_training_has_a_smooth_activation(command: Command, place: Path) -> None:
     for more, smooth in (((), nn.SiLU), (("--activation", "gelu"), nn.GELU)):
         done = command("train", *SMALL, "--recipe", "sat", "--out", smooth.__name__, *more)
@@ -153,6 +157,7 @@ def test_holding_out_measures_recipes_without_a_budget_of_their_own(
     assert 0 <= json.loads(done.out)["epochs"][0]["validation_robust_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_labels_beyond_those_asked_for_are_never_read(
     command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,7 @@ def test_subsets_are_sorted_samples_that_contain_each_other() -> None:
     assert subset(50, 20, seed=4).tolist() != sorted(subsets[20])
 
 
+@pytest.mark.slow
 def test_every_example_is_equally_likely_to_be_in_a_subset() -> None:
     counts = torch.bincount(torch.cat([subset(20, 5, seed) for seed in range(2000)]), minlength=20)
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3

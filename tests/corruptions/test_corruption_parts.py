@@ -147,6 +147,7 @@ def test_coarse_pixels_are_one_level_of_those_of_pillow(
     assert away.abs().max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [range(8, 100), pytest.param(range(100, 513), marks=pytest.mark.slow)], ids=str)
 def test_coarse_pixels_are_those_of_pillow_at_every_side(sides: range) -> None:
     wrong = []

@@ -109,6 +109,7 @@ UNEVEN = {"elastic_transform", "frost", "glass_blur", "saturate", "snow", "spatt
 """Corruptions whose published constants do not all grow with severity."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [c for c in ALL if c.name not in UNEVEN], ids=label)
 def test_the_distance_grows_with_severity(picture: Callable[[str], Tensor], c: Corrupt) -> None:
     x = picture("inputs/chelsea")[..., 40:168:2, 40:168:2].expand(8, -1, -1, -1)

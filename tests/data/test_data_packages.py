@@ -127,6 +127,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_pip_fetches_a_wheel_without_what_it_depends_on() -> None:
     source = PythonPackage("toy-words==1.0", "toy_words/data")

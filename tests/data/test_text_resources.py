@@ -152,6 +152,7 @@ def test_without_fetching_nobody_is_asked(made: TextResource, site: Site, tmp_pa
     assert site.asked == []
 
 
+@pytest.mark.slow
 def test_two_at_once_fetch_it_once(
     made: TextResource, site: Site, published: tuple[PublishedFile, ...], tmp_path: Path
 ) -> None:

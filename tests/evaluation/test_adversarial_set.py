@@ -36,6 +36,7 @@ def test_a_set_of_this_model_is_left_alone(digits: Digits, standard: nn.Module, 
         assert check_adversarial(model, x, x_adv, y, threat=THREAT, fooled=model(x_adv).argmax(1) != y) == ()
 
 
+@pytest.mark.slow
 def test_a_set_of_another_model_is_stale(digits: Digits, standard: nn.Module, with_norm: nn.Module) -> None:
     x, x_adv, y = made(with_norm, digits)
     assert codes(check_adversarial(standard, x, x_adv, y, threat=THREAT)) == ["stale-adversarial-set"]

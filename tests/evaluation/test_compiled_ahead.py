@@ -43,6 +43,7 @@ def _inside_another(model: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Dropout(0.5), _exported(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [_scripted, _frozen_script, _exported, _inside_another])
 def test_it_is_evaluated_as_the_module_that_it_comes_from(made: Callable[[nn.Module], nn.Module]) -> None:
     x = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(1))

@@ -49,6 +49,7 @@ def test_a_single_step_alone_is_told_to_take_more(digits: Digits, standard: nn.M
     assert "PGD" in str(finding.evidence["with"])
 
 
+@pytest.mark.slow
 def test_more_steps_are_given_through_wrappers(digits: Digits, standard: nn.Module) -> None:
     weak = Restarts(PGD(THREAT, 1, 0.01), 2)
     (finding,) = [f for f in diagnose(standard, digits.test, attack=weak, n=300) if f.severity == "serious"]

@@ -41,6 +41,7 @@ def test_pictures_are_those_of_the_rows(
     assert all(item.prediction != item.label and item.linf <= item.eps for item in got.gallery)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_what_was_asked_for(threshold: Threshold, points: type[Points], tmp_path: Path) -> None:
     for kept in ("all", "gallery"):
         settings = Settings(doctor=False, keep=kept, batch_size=100)
@@ -54,6 +55,7 @@ def test_what_is_kept_is_what_was_asked_for(threshold: Threshold, points: type[P
         assert names == {"run"}, "a recheck keeps nothing"
 
 
+@pytest.mark.slow
 def test_few_that_fall_may_have_no_picture(threshold: Threshold, points: type[Points], tmp_path: Path) -> None:
     for kept, most in (("all", 8), ("gallery", 7)):
         settings = Settings(doctor=False, keep=kept)  # type: ignore[arg-type]  # one of its literals

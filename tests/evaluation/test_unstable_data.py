@@ -106,6 +106,7 @@ def test_data_that_stay_the_same_raise_no_alarm(name: str, digits: Digits, stand
     assert "unstable-data" not in [f.code for f in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doctor", [True, False])
 def test_both_evaluations_say_it_even_without_the_doctor(doctor: bool, digits: Digits, standard: nn.Module) -> None:
     data = Items(digits, flipped)

@@ -128,6 +128,7 @@ def test_activations_inside_the_norms_of_timm_are_kept_on_every_route() -> None:
         assert kinds == [[type(part).__name__ for part in norm.modules()] for norm in inner]
 
 
+@pytest.mark.slow
 def test_the_search_twin_folds_the_norms_of_the_route_it_is_made_on() -> None:
     split = split_bn(timm.create_model("resnet18", num_classes=5))
     _moved(split, 1, 3.0)

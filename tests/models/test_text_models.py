@@ -135,6 +135,7 @@ def test_vocabularies_keep_what_occurs_often_enough_and_is_known() -> None:
         WordCNN(["<pad>", "<unk>", "a", "a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [WordCNN(vocabulary_of(TEXTS), 3, width=8), fit_tfidf(TEXTS, LABELS)])
 def test_text_models_come_back_from_files(model: WordCNN | TfidfClassifier, tmp_path: Path) -> None:
     save(model, tmp_path / "model.safetensors")

@@ -22,6 +22,7 @@ from robustlab.training import Settings, fit
 from robustlab.training.settings import Precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("recipe", ["adversarial", "graph"])
 def test_regularized_training_runs_in_half_precision(recipe: str, precision: Precision) -> None:

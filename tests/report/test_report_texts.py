@@ -248,6 +248,7 @@ def test_letters_that_look_like_others_are_named() -> None:
     assert compared("caf\u00e9 good", "caf\u00e9 bad")[1][0].note == ""
 
 
+@pytest.mark.slow
 def test_long_texts_are_marked_to_their_end() -> None:
     text = "word " * 20_000
     first, second = compared(text, text + "end")

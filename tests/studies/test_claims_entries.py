@@ -105,6 +105,7 @@ def test_unlabelled_images_go_to_vat_alone(tmp_path: Path) -> None:
         Network(standard(), unlabelled=1).recipe_for(lab)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_early_stopping_needs_images_that_are_left_out(tmp_path: Path) -> None:
     from dataclasses import replace

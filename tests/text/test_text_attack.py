@@ -254,6 +254,7 @@ def test_budgets_below_the_clean_text_are_refused(queries: int) -> None:
         AttackSettings(queries=queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranking", ["delete", "unk", "gradient", "random"])
 def test_a_very_long_text_does_not_fill_the_memory(ranking: str) -> None:
     text = " ".join(["film"] * 3000 + ["great", "good"])

@@ -47,6 +47,7 @@ def outcomes(name: str) -> list[TextOutcome]:
     return attack(tfidf(), sentences.texts[:200], sentences.labels[:200].tolist(), attacked, ids=ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["typo-delete", "wordnet-delete", "pwws"])
 def test_outcomes_are_the_recorded_ones(name: str) -> None:
     expected = json.loads((REFERENCE / "parity.json").read_text())[name]

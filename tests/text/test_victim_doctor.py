@@ -71,6 +71,7 @@ def test_padding_to_the_longest_of_a_batch_is_found() -> None:
     assert faults.rows == tuple(np.flatnonzero(change > faults.tolerance).tolist())
 
 
+@pytest.mark.slow
 def test_on_the_movie_sentences_it_changes_classes() -> None:
     try:
         sentences = movie_sentences("test").part(slice(200))

@@ -72,6 +72,7 @@ def test_each_round_has_the_student_of_the_one_before_as_its_teacher(
     assert kept["chosen"] == sum(kept["per_class"].values()) == len(done.rounds[1].pseudo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_that_was_stopped_in_any_stage_ends_with_the_same_bits(
     make_net: MakeNet, divided: tuple[InMemory, Secret], tmp_path: Path, stage: str
@@ -179,6 +180,7 @@ def test_advprop_teaches_and_learns_and_leaves_a_plain_network(
         assert not torch.allclose(plain(x), done.model(x)), "the other route has norms of its own"
 
 
+@pytest.mark.slow
 def test_the_last_student_is_tuned_on_larger_images_and_goes_on_with_no_other_size(
     divided: tuple[InMemory, Secret], tmp_path: Path
 ) -> None:
@@ -230,6 +232,7 @@ def test_a_student_that_cannot_be_enlarged_is_refused_before_anything_is_trained
         replace(plan, tuning=None)
 
 
+@pytest.mark.slow
 def test_pseudo_labels_help_where_labels_are_few(tmp_path: Path) -> None:
     train, test = (load_data("digits", split=split) for split in ("train", "test"))
     labelled, unlabelled = apart(train, 60)

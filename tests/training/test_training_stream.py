@@ -83,6 +83,7 @@ def photos(squares: InMemory, tmp_path: Path) -> Examples:
     return replace(found, framing=replace(found.framing, channels=1))
 
 
+@pytest.mark.slow
 @MORE_THAN_CORES
 @pytest.mark.parametrize("kind", ["shifting", "photos"])
 def test_weights_are_the_same_with_any_number_of_workers(
@@ -105,6 +106,7 @@ def test_what_an_item_draws_follows_seed_and_id_alone(shifting: Examples) -> Non
     assert not torch.equal(fetched(shifting, ids, seed=6).x, whole.x)
 
 
+@pytest.mark.slow
 @MORE_THAN_CORES
 def test_a_stopped_run_goes_on_with_other_workers_to_the_same_bits(
     shifting: Examples, make_net: MakeNet, tmp_path: Path

@@ -107,6 +107,7 @@ def test_in_training_mode_the_model_searches_with_itself(make_net: Callable[...,
     assert training_twin(model, X).search is model
 
 
+@pytest.mark.slow
 def test_a_follower_does_not_keep_its_model_alive(make_net: Callable[..., nn.Sequential]) -> None:
     model = make_net().eval()
     training_twin(model, X)

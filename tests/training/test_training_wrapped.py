@@ -70,6 +70,7 @@ def plainly(squares: InMemory, tmp_path: Path) -> Path:
     return cast(Path, done.checkpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_a_wrapped_model_leaves_the_files_of_the_model(
     squares: InMemory, tmp_path: Path, plainly: Path, wrap: str

@@ -164,6 +164,7 @@ def test_chance_depends_on_seed_and_example_alone() -> None:
     assert _drawn([0], seed=1)[0] != every[0]
 
 
+@pytest.mark.slow
 def test_chance_does_not_depend_on_how_strings_are_hashed() -> None:
     root = Path(__file__).parents[3]
     program = "from tests.text.transformations.test_typos import _drawn; print(sorted(_drawn([4, 5]).items()))"
