@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from robustlab.cli.codes import MEANINGS, Code
+from robustlab.cli.failures import report
 from robustlab.cli.main import main
 from robustlab.core import UserCodeError
 
@@ -203,3 +206,35 @@ def test_the_guide_and_the_help_have_every_code_and_no_other(command: Command) -
     assert rows == {str(code.value): meaning for code, meaning in MEANINGS.items()}
     shown = command("--help").out
     assert re.findall(r"(\d+):", shown.partition("Exit codes:")[2].partition("Options")[0]) == list(rows)
+
+
+def _borrowed() -> None:
+    from robustlab.explain import GradCAM, explain
+
+    explain(GradCAM(), torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten()), torch.rand(2, 1, 1, 1))
+
+
+def _neighbours() -> None:
+    from robustlab.regularization.nearest import approximate
+
+    approximate(torch.eye(3), 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "use"), [("captum", "explain", _borrowed), ("faiss", "graph", _neighbours)]
+)
+def test_a_missing_package_is_one_line_with_its_extra(
+    package: str,
+    extra: str,
+    use: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package] or [package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError) as caught:
+        use()
+    assert report(caught.value, debug=False) == Code.WRONG
+    printed = capsys.readouterr().err
+    assert f"pip install 'robustlab[{extra}]'" in " ".join(printed.split())
+    assert "Traceback" not in printed

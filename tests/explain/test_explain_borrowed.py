@@ -287,9 +287,7 @@ def test_a_copy_shares_weights_and_needs_no_leaf() -> None:
     assert all(theirs.data_ptr() == mine.data_ptr() and not mine.requires_grad for theirs, mine in pairs)
     assert explain(GuidedBackprop(), net, images()).values.abs().sum() > 0
     net.lock = threading.Lock()  # type: ignore[assignment]
-    with pytest.raises(
-        ValueError, match=r"copying the model failed: .*lock.*; keep what cannot be copied outside of it"
-    ):
+    with pytest.raises(ValueError, match=r"copying the model failed: .*lock.*; keep what cannot be copied"):
         explain(GuidedBackprop(), net, images())
 
 

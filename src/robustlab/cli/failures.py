@@ -43,8 +43,9 @@ def _sentence(error: BaseException) -> str | None:
         where = getattr(getattr(error, "ctx", None), "command_path", "robustlab")
         return _line(f"{(present(error, where) or usage()).rstrip('.')}. See '{where} --help'.")
     from robustlab.core.errors import RobustlabError
+    from robustlab.core.user_code import spoken
 
-    if isinstance(error, RobustlabError | ValueError):
+    if isinstance(error, RobustlabError | ValueError) or (isinstance(error, ImportError) and spoken(error)):
         return _line(str(error) or type(error).__name__)
     return _from_outside(error)
 

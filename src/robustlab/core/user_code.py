@@ -79,10 +79,10 @@ def inputs(x: Tensor, source: str = "") -> str:
 
 
 def spoken(error: BaseException) -> bool:
-    """True for errors of our own: one of our kinds, or a ``ValueError`` raised in our own code."""
+    """True for errors of our own: one of our kinds, or a ``ValueError`` or missing package raised in our own code."""
     if isinstance(error, RobustlabError):
         return True
-    return isinstance(error, ValueError | TypeError) and _raised_by_us(error.__traceback__)
+    return isinstance(error, ValueError | TypeError | ImportError) and _raised_by_us(error.__traceback__)
 
 
 def model_output(model: Model, x: Tensor, *, untouched: bool = False) -> object:
