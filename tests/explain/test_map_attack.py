@@ -9,6 +9,7 @@ import torch
 from networks_of_digits import images as digits_of  # type: ignore[import-not-found]
 from networks_of_digits import trained
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from robustlab.core import L2, Linf, Streams, ThreatModel
 from robustlab.explain import DISTANCES, Case, MapAttack, MapDistance, explain, map_stability, top_k_distance
@@ -210,6 +211,40 @@ def test_no_trace_is_left() -> None:
     assert model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert x.grad is None
+
+
+class OnlyOnce(torch.autograd.Function):
+    """Squares, with a gradient that autograd cannot follow."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+        x: Tensor = ctx.saved_tensors[0]  # type: ignore[attr-defined]
+        return 2 * x * grad
+
+
+class Squares(nn.Module):
+    """Logits of squares by a custom backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(OnlyOnce.apply(x.flatten(1)))
+        return logits
+
+
+def test_a_model_without_second_derivative_is_refused_and_a_random_linear_one_is_not() -> None:
+    with pytest.raises(ValueError, match=r"^the maps change with the inputs, but have no derivative by them"):
+        MapAttack(ThreatModel(), steps=1)(Squares(), images())
+    dropping = nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(64, 3)).train()
+    MapAttack(ThreatModel(), steps=1)(dropping, images())
 
 
 def constant(case: Case) -> Tensor:

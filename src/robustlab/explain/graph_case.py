@@ -13,6 +13,8 @@ from robustlab.core import Logits, Twin
 from robustlab.explain.case import Case, class_score
 from robustlab.explain.registry import Method
 
+_LABEL, _NEAR = 0x6D61, 0.1
+
 
 class GraphCase:
     """A case whose inputs require a gradient, and whose scores and gradients lead back to them.
@@ -126,11 +128,36 @@ def probabilities(logits: Logits) -> Tensor:
 
 
 def smooth_map(method: Method, case: Case) -> tuple[Tensor, Tensor]:
-    """Map and probabilities of the smooth twin at the inputs, without a graph: (N, ...) and (N, K)."""
+    """Map and probabilities of the smooth twin at the inputs, without a graph: (N, ...) and (N, K).
+
+    Raises: ValueError for a method or a model that keeps no graph.
+    """
+    _check_derivative(method, case[:2])
+    _, maps, clean = _smooth_map(method, case)
+    return maps.detach(), clean
+
+
+def _check_derivative(method: Method, case: Case) -> None:
+    """Refuses maps that change with the inputs, but have no derivative by them."""
+    x, maps, _ = _smooth_map(method, case)
+    if maps.requires_grad and torch.autograd.grad(maps.sum(), x, allow_unused=True)[0] is not None:
+        return
+    noise = case.streams.fork(_LABEL).uniform(case.x.shape[1:]).sub_(0.5).mul_(_NEAR).to(case.x.dtype)
+    again, near = (_smooth_map(method, replace(case, x=x))[1].detach() for x in (case.x, case.x + noise))
+    least = 1e-3 * maps.detach().abs().amax()  # by rounding; where another pass differs as much, the model is random
+    if bool((near - maps).abs().amax() > least) and bool((again - maps).abs().amax() <= least):
+        raise ValueError(
+            "the maps change with the inputs, but have no derivative by them: the backward pass of a layer can be "
+            "differentiated only once (a custom one), or all kinks are of maximum pooling"
+        )
+
+
+def _smooth_map(method: Method, case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Points, their maps with a graph to them, and the probabilities."""
     with torch.enable_grad():
         x = case.x.detach().clone().requires_grad_()
         logits = case.twin.searched(x)
-        return graph_map(method, case, x, logits).detach(), probabilities(logits.detach())
+        return x, graph_map(method, case, x, logits), probabilities(logits.detach())
 
 
 def with_search(case: Case, search: Callable[[Tensor], Logits]) -> Case:
