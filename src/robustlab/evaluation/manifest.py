@@ -21,7 +21,7 @@ from robustlab.evaluation.subject import Subject, dtype_of_search
 from robustlab.evaluation.upgrade import READABLE, SCHEMA_VERSION
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.json_files import read_json
-from robustlab.runs.resume import create_or_resume
+from robustlab.runs.resume import create_or_resume, readable
 
 RESULTS = ("report.json", "corruptions.json", "natural.json", "mined.json", "explanations.json")
 """Results of each kind of run; natural.json is an older name of corruptions.json."""
@@ -167,15 +167,8 @@ def read_manifest(directory: Path) -> Manifest:
         raise RunError(f"{directory} holds a run of attacks on texts, not on images: read it with read_texts")
     if content.get("measures") == EXPLANATIONS_MEASURED:
         raise RunError(f"{directory} holds a run of explanations, not one of attacks: read it with read_explanations")
-    try:
-        if content.get("schema") not in READABLE:
-            known = ", ".join(map(str, READABLE))
-            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
+    with readable(directory, content, READABLE):
         return _consistent(decode(Manifest, {"sealed": None, **content}))
-    except ValueError as error:
-        raise RunError(
-            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
-        ) from error
 
 
 def _consistent(manifest: Manifest) -> Manifest:

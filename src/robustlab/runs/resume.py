@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,3 +59,25 @@ def check_empty(directory: Path) -> None:
         others = sorted(one.name for one in directory.iterdir() if not one.name.startswith("."))
     if others:
         raise RunError(f"{directory} holds {others[0]} without a manifest: choose another directory")
+
+
+@contextmanager
+def readable(directory: Path, content: Mapping[str, object], schemas: Collection[int]) -> Iterator[None]:
+    """Context of decoding the manifest of a run directory.
+
+    Args:
+        directory: of the run.
+        content: of its ``manifest.json``.
+        schemas: those that this version reads.
+
+    Raises: RunError for another schema, and from a ValueError in the block.
+    """
+    try:
+        if content.get("schema") not in schemas:
+            known = ", ".join(map(str, schemas))
+            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {known}")
+        yield
+    except ValueError as error:
+        raise RunError(
+            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
+        ) from error

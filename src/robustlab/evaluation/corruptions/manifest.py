@@ -19,7 +19,7 @@ from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.files import sha256_of
 from robustlab.runs.json_files import read_json, write_json
-from robustlab.runs.resume import create_or_resume
+from robustlab.runs.resume import create_or_resume, readable
 
 RECORD = "corruptions.json"
 RECORD_V1 = "natural.json"
@@ -130,16 +130,8 @@ def read_corruption_manifest(directory: Path) -> CorruptionManifest:
     content = read_json(directory / "manifest.json")
     if content.get("measures") != CORRUPTIONS_MEASURED:
         raise RunError(f"{directory} holds no run over corrupted images: choose another directory")
-    try:
-        if content.get("schema") != CORRUPTION_SCHEMA:
-            raise ValueError(
-                f"it has schema {content.get('schema')}, this version of robustlab reads {CORRUPTION_SCHEMA}"
-            )
+    with readable(directory, content, (CORRUPTION_SCHEMA,)):
         found = decode(CorruptionManifest, {"sealed": None, **content})
         if not found.corruptions or not found.severities:
             raise ValueError("it names no corruptions")
         return found
-    except ValueError as error:
-        raise RunError(
-            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
-        ) from error

@@ -19,7 +19,7 @@ from robustlab.evaluation.subject import Subject
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.files import sha256_of
 from robustlab.runs.json_files import read_json, write_json
-from robustlab.runs.resume import create_or_resume
+from robustlab.runs.resume import create_or_resume, readable
 
 RECORD = "explanations.json"
 _OF_MODEL = ("weights", "answers of the model", "dtype")
@@ -146,16 +146,8 @@ def read_explanation_manifest(directory: Path) -> ExplanationManifest:
     content = read_json(directory / "manifest.json")
     if content.get("measures") != EXPLANATIONS_MEASURED:
         raise RunError(f"{directory} holds no run of explanations: choose another directory")
-    try:
-        if content.get("schema") != EXPLANATION_SCHEMA:
-            raise ValueError(
-                f"it has schema {content.get('schema')}, this version of robustlab reads {EXPLANATION_SCHEMA}"
-            )
+    with readable(directory, content, (EXPLANATION_SCHEMA,)):
         found = decode(ExplanationManifest, content)
         if not found.models or not found.methods:
             raise ValueError("it names no models or no methods")
         return found
-    except ValueError as error:
-        raise RunError(
-            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
-        ) from error

@@ -22,7 +22,7 @@ from robustlab.evaluation.text.record import TEXT_SCHEMA
 from robustlab.runs.codec import decode, encode
 from robustlab.runs.identity import check_same
 from robustlab.runs.json_files import read_json
-from robustlab.runs.resume import create_or_resume
+from robustlab.runs.resume import create_or_resume, readable
 from robustlab.text import TextRecipe, Victim
 
 
@@ -126,14 +126,8 @@ def read_text_manifest(directory: Path) -> TextManifest:
     content = read_json(directory / "manifest.json")
     if content.get("measures") != TEXTS_MEASURED:
         raise RunError(f"{directory} holds no run of attacks on texts: choose another directory")
-    try:
-        if content.get("schema") != TEXT_SCHEMA:
-            raise ValueError(f"it has schema {content.get('schema')}, this version of robustlab reads {TEXT_SCHEMA}")
+    with readable(directory, content, (TEXT_SCHEMA,)):
         found = decode(TextManifest, content)
         if not found.recipes:
             raise ValueError("it names no recipes")
         return found
-    except ValueError as error:
-        raise RunError(
-            f"{directory / 'manifest.json'} cannot be used: {error}; start over in a new directory"
-        ) from error
