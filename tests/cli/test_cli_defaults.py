@@ -24,7 +24,8 @@ from robustlab.training.recipes.registry import RECIPES
 
 USED = (
     ("evaluation/plan.py", "Settings", ("batch_size", "seed", "device")),
-    ("evaluation/explanations/plan.py", "ExplanationSettings", ("batch_size",)),
+    ("evaluation/explanations/plan.py", "ExplanationSettings", ("batch_size", "checked", "attacked")),
+    ("evaluation/explanations/plan.py", "", ("METHOD_NAMES", "NUMBER_NAMES")),
     ("evaluation/copies/manifest.py", "CopySettings", ("format", "quality")),
     ("studies/mining/run.py", "mine", ("folds", "below")),
     ("studies/sweep/attackers.py", "Spend", ("images",)),

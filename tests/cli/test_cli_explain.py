@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import typer
 
 from robustlab.cli.explain_options import target, words
+from robustlab.explain import CHECKS, METHODS, NUMBERS
 
 Command = Callable[..., Any]
 SMALL = ("--data", "digits", "--limit", "6", "--methods", "gradient", "--checks", "zero-map", "--attacked", "0")
@@ -80,6 +82,13 @@ def test_a_quick_run_with_pictures_and_an_attack(command: Command, place: Path) 
     assert [one["name"] for one in stored["methods"]] == ["gradient", "integrated-gradients"]
     assert (stored["data"]["n"], stored["attacked"], stored["checked"]) == (3, 2, [])
     assert len(list((place / "one" / "png").rglob("*.png"))) == 3 * 2
+
+
+def test_the_help_names_what_is_registered(command: Command) -> None:
+    shown = re.sub(r"[\s│]+", " ", command("explain", "--help").out)
+    for registry in (METHODS, NUMBERS, CHECKS):
+        ours = sorted(name for name in registry if "toy" not in name)
+        assert [name for name in ours if not re.search(rf"[ :]{name}[,.] ?", shown)] == []
 
 
 def test_words_and_targets_as_typed() -> None:

@@ -20,8 +20,24 @@ NAMES = "{attacks}"
 def _registered(folder: str, registry: str) -> str:
     """Names that files of the room ``explain`` register, in a sentence."""
     paths = sorted((Path(__file__).parents[1] / "explain" / folder).glob("*.py"))
-    calls = [call for path in paths for call in _register_calls(ast.parse(path.read_text(encoding="utf-8")), registry)]
-    return ", ".join(str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant))
+    return ", ".join(name for path in paths for name in _names_in(path.read_text(encoding="utf-8"), registry))
+
+
+def _names_in(text: str, registry: str) -> Iterator[str]:
+    """First arguments of ``register``: texts, or constants of the file."""
+    if f"{registry}.register(" not in text:
+        return
+    tree = ast.parse(text)
+    constants: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            constants |= {ast.unparse(target): node.value.value for target in node.targets}
+    for call in _register_calls(tree, registry):
+        name = call.args[0]
+        if isinstance(name, ast.Name) and name.id in constants:
+            yield str(constants[name.id])
+        elif isinstance(name, ast.Constant):
+            yield str(name.value)
 
 
 def _register_calls(tree: ast.Module, registry: str) -> Iterator[ast.Call]:

@@ -67,6 +67,7 @@ def explain(
             seed=run.seed,
             name=sample.name or measured.model,
             other_name=sample.compare or "",
+            checked=explaining.checked,
             attacked=explaining.attacked,
             target=cast("Target", e.target(explaining.target)),
             progress=progress,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PANEL = "Explanations"
 _PLAN = "evaluation/explanations/plan.py", "ExplanationSettings"
 BATCH_SIZE: int = default_of(*_PLAN, "batch_size")
+METHODS: tuple[str, ...] = default_of(_PLAN[0], "", "METHOD_NAMES")
+NUMBERS: tuple[str, ...] = default_of(_PLAN[0], "", "NUMBER_NAMES")
+CHECKED: int = default_of(*_PLAN, "checked")
 ATTACKED: int = default_of(*_PLAN, "attacked")
 LIMIT = 64
 QUICK = 16
@@ -48,7 +51,7 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--methods",
-        help="Names, several separated by commas or repeated: {methods}.",
+        help=f"Names, several separated by commas or repeated: {{methods}}. Default: {', '.join(METHODS)}.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -56,7 +59,7 @@ Numbers = Annotated[
     list[str] | None,
     typer.Option(
         "--numbers",
-        help="Names, several separated by commas or repeated, or none: {numbers}.",
+        help=f"Names, several separated by commas or repeated, or none: {{numbers}}. Default: {', '.join(NUMBERS)}.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -64,7 +67,16 @@ Checks = Annotated[
     list[str] | None,
     typer.Option(
         "--checks",
-        help="Names, several separated by commas or repeated, or none; default: all. {checks}.",
+        help="Names, several separated by commas or repeated, or none: {checks}. Default: all.",
+        rich_help_panel=PANEL,
+    ),
+]
+Checked = Annotated[
+    int,
+    typer.Option(
+        "--checked",
+        min=1,
+        help="Number of images whose maps are checked; the checks make many maps of each.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -106,6 +118,7 @@ class Explaining:
     methods: Methods = None
     numbers: Numbers = None
     checks: Checks = None
+    checked: Checked = CHECKED
     layer: Layer = None
     attacked: Attacked = ATTACKED
     eps: Eps = "8/255"

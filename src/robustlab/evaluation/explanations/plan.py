@@ -61,7 +61,7 @@ class ExplanationSettings:
     target: Target = "label"
     score: ScoreName = "logit"
     pictures: int = 6
-    checked: int = 32
+    checked: int = 16
     attacked: int = 16
     level: float = 0.95
     progress: Report | None = None
