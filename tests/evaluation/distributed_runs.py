@@ -27,7 +27,7 @@ from robustlab.evaluation import Progress, Settings, evaluate
 
 FOLDER, RANK = Path(sys.argv[-1]), int(os.environ.get("RANK", "0"))
 WAY = Settings(batch_size=16, command="killed_runs", doctor=False)
-POINTS = {"sweep": (0, 9, 58), "autoattack": (23, 40)}
+POINTS = {"sweep": (0, 58), "autoattack": (23,)}
 """Steps of a commit before which one of the two is killed: the first at odd ones, the second at even ones."""
 ALL: dict[str, tuple[list[Attack], list[float]]] = {**PLANS, "quick": ([autoattack(THREAT, "quick")], [0.02])}
 

@@ -26,7 +26,7 @@ from robustlab.runs import json_files
 from robustlab.runs import tensors as files
 from robustlab.runs.files import write_bytes
 
-LATER = 3
+LATER = 1
 THREAT = ThreatModel(Linf(), 0.1)
 SUITE = AutoAttack(
     ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -37,6 +37,8 @@ PLANS: dict[str, tuple[list[Attack], list[float]]] = {
     "sweep": ([FGSM(THREAT), Restarts(PGD(THREAT, 2), 2)], [0.02, 0.05]),
     "autoattack": ([SUITE], [0.02]),
 }
+PLACES = {"sweep": (0, 0.999), "autoattack": (0.5,)}
+"""Writes at which a run is killed, as parts of all writes of a kind."""
 
 
 def model() -> nn.Module:
@@ -159,10 +161,13 @@ def differences(out: Path, expected: dict[str, object]) -> list[str]:
     return [name for name, value in expected.items() if found[name] != value]
 
 
-def firsts_and_lasts(names: list[str]) -> list[int]:
-    """Numbers of the first and of the last step of each name, and of one between them."""
-    steps = ([number for number, other in enumerate(names) if other == name] for name in dict.fromkeys(names))
-    return sorted({some[place] for some in steps for place in (0, len(some) // 2, -1)})
+def points(names: list[str], places: tuple[float, ...]) -> list[int]:
+    """Numbers of the steps at some places among those of a name; of stages that of the middle alone."""
+    found = set()
+    for name in dict.fromkeys(names):
+        steps = [number for number, other in enumerate(names) if other == name]
+        found |= {steps[int(place * len(steps))] for place in ((0.5,) if name.startswith("stage") else places)}
+    return sorted(found)
 
 
 def main(folder: Path) -> None:
@@ -177,7 +182,7 @@ def main(folder: Path) -> None:
     os.waitpid(child, 0)
     names: list[str] = json.loads((folder / "steps.json").read_text())
     failures = {}
-    for point in firsts_and_lasts(names):
+    for point in points(names, PLACES[sys.argv[2]]):
         out = folder / f"killed-{point}"
         killed(out, point)
         failures[f"{point}: {names[point]}"] = differences(out, expected)

@@ -56,7 +56,7 @@ def test_killed_at_any_moment_two_processes_or_one_end_the_run_of_two(two: Path)
     exits = {rank: told(two, rank)["exits"] for rank in (0, 1)}
     assert isinstance(exits[0], dict)
     assert isinstance(exits[1], dict)
-    assert len(exits[0]) == 5
+    assert len(exits[0]) == 3
     for name, status in exits[0].items():
         assert -signal.SIGKILL in (status, exits[1][name]), f"nobody was killed in {name}"
         assert found[name] == [], f"{name} differs"
