@@ -33,9 +33,11 @@ def pairs() -> list[tuple[str, str]]:
         lambda word: [other for other, _ in vectors.neighbours(word, 10)],
         dictionary.synonyms,
     )
+    texts = [cut(str(text)) for text in movie_sentences("validation").texts[:PAIRS]]
+    vectors.all_neighbours(sorted({word for text in texts[::2] for word in text.words} - stop_words()), 10)  # at once
     found = []
-    for row, text in enumerate(movie_sentences("validation").texts[:PAIRS]):
-        words, draw = cut(str(text)), random.Random(row)
+    for row, words in enumerate(texts):
+        draw = random.Random(row)
         places = [at for at, word in enumerate(words.words) if word not in stop_words() and near[row % 2](word)]
         chosen = draw.sample(places, min(len(places), 1 + row // 2 % 4))
         changed = words.rewritten({at: draw.choice(near[row % 2](words.words[at])) for at in sorted(chosen)})
