@@ -124,6 +124,7 @@ def test_a_network_is_loaded_by_name_and_from_its_weight_file(tmp_path: Path) ->
     assert again(x).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_step_rule_is_in_a_new_sweep_and_not_in_the_published_ones(tmp_path: Path) -> None:
     subject = Given("toy", ThreatModel(Linf(), 0.3), load("toy_members:model"), data.load("toy-stripes:4"))
     spend = Spend(QUICK, (2,), tuning=4, images=4, widen=0)
@@ -229,6 +230,7 @@ def test_a_command_takes_options_of_its_own_and_shared_ones(capsys: pytest.Captu
     assert "--toys" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_command_is_listed_last_and_shows_its_help_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(commands())[-1] == "toy-command"
     assert main(["--help"]) == 0
@@ -260,8 +262,10 @@ def test_the_command_knows_members_of_installed_packages(folder: Path) -> None:
 import sys
 sys.path.insert(0, {str(folder)!r})
 from robustlab.cli.main import main
-for typed in (["toy-command", "Ada"], ["data"], ["train", "--recipe", "toy-recpie"], ["train", "--help"]):
+train = "train batchnorm-cnn --data digits --limit 40 --batch-size 20 --epochs 1 --device cpu --recipe".split()
+for typed in (["toy-command", "Ada"], ["data"], [*train, "toy-recpie"], ["train", "--help"]):
     main(typed)
+sys.exit(main([*train, "toy-recipe", "--toys", "5", "--out", {str(folder / "net")!r}]))
 """
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -269,3 +273,4 @@ for typed in (["toy-command", "Ada"], ["data"], ["train", "--recipe", "toy-recpi
     assert "how many toys to buy" in done.stdout
     assert "Ada buys 3 toys" in done.stderr
     assert "did you mean toy-recipe?" in done.stderr
+    assert (folder / "net" / "model.safetensors").is_file()

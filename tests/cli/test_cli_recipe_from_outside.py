@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -19,30 +16,6 @@ from robustlab.training import Budget, Option, register_recipe
 from robustlab.training.recipes.registry import RECIPES, RecipeSpec
 
 Command = Callable[..., Any]
-TOY = """
-from dataclasses import dataclass
-from typing import Annotated
-from robustlab.core import ThreatModel
-from robustlab.training import Budget, Option, adversarial, register_recipe
-from robustlab.attacks import FGSM
-
-@register_recipe("toy", "FGSM, with a share of it")
-@dataclass(frozen=True)
-class ToyOptions:
-    threat: Annotated[ThreatModel, Budget(eps="3/255")]
-    pull: Annotated[float, Option("Share of the toy.", flag="--toy-share")] = 0.75
-
-    def recipe(self):
-        if not 0 <= self.pull <= 1:
-            raise ValueError(f"pull is a share, in [0, 1], got {self.pull}")
-        return adversarial(FGSM(self.threat), mix=self.pull)
-"""
-RUN = """
-import sys
-from robustlab.cli.main import main
-small = "batchnorm-cnn --data digits --limit 40 --batch-size 20 --epochs 1 --device cpu".split()
-sys.exit(main(["train", "--help"]) or main(["train", *small, "--recipe", "toy", "--toy-share", "0.5", "--out", "net"]))
-"""
 
 
 @dataclass(frozen=True)
@@ -90,21 +63,6 @@ def test_what_does_not_fit_a_registered_recipe_is_refused_like_any_other(
     done = command("train", "--data", "digits", "--limit", "40", *words.split(), "--out", "net")
     assert (done.code, done.out) == (2, "")
     assert message in " ".join(done.err.split())
-
-
-@pytest.mark.slow
-def test_an_installed_package_adds_a_recipe_by_an_entry_point(tmp_path: Path) -> None:
-    (tmp_path / "toy_recipes.py").write_text(TOY, encoding="utf-8")
-    info = tmp_path / "toy-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[robustlab.recipes]\ntoy = toy_recipes\n", encoding="utf-8")
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{RUN}"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--toy-share" in done.stdout
-    assert "Adversarial(" in done.stderr
-    assert (tmp_path / "net" / "model.safetensors").is_file()
 
 
 def test_a_class_that_can_hold_no_options_is_refused() -> None:
