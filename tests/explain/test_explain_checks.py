@@ -245,8 +245,9 @@ PLANTED: dict[str, Plant] = {
     "the same after shuffled labels": Plant(
         "labels-ignored", lambda: CheckSubject("gradient", cnn(), digits(), other=copy.deepcopy(cnn()))
     ),
-    "the first layer, as all networks have it": Plant(
-        "labels-ignored", lambda: CheckSubject(first_layer, cnn(), digits(), other=with_first_of(cnn()))
+    "the first layer": Plant("randomisation-ignored", of(first_layer, cnn)),
+    "the first layer, after shuffled labels": Plant(
+        "randomisation-ignored", lambda: CheckSubject(first_layer, cnn(), digits(), other=with_first_of(cnn()))
     ),
     "distances from grey": Plant(
         "baseline-sensitive", lambda: CheckSubject(SOUND["integrated gradients"], built(FromGrey), uniform())

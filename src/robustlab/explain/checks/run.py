@@ -74,7 +74,9 @@ def check_maps(subject: CheckSubject, checks: Sequence[str | Check] | None = Non
 
 
 def _code(check: str | Check) -> str:
-    return check if isinstance(check, str) else getattr(check, "__name__", "") or repr(check)
+    """Code of a check; for a value of ours that of its kind, for a function its name."""
+    known = () if isinstance(check, str) else (code for code in CHECKS if CHECKS[code].build is type(check))
+    return check if isinstance(check, str) else next(iter(known), getattr(check, "__name__", "") or repr(check))
 
 
 def _outcomes(subject: CheckSubject, checks: dict[str, Check]) -> Iterator[tuple[str, CheckOutcome]]:
