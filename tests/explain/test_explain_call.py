@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 
 import pytest
 import torch
@@ -230,3 +231,17 @@ def test_maps_and_numbers_print_on_one_line() -> None:
     found = repr(measure("gradient", model, x, torch.arange(6) % 5, numbers=["sparsity"])["sparsity"])
     assert re.fullmatch(r"Measured\(sparsity: \d[\d.]* \[[\d.]+, [\d.]+\], n 6\)", found), found
     assert repr(Measured("own", torch.tensor([1.0, torch.nan, 3.0]))).endswith("n 2, undefined for 1)")
+
+
+def test_the_parts_of_a_large_map_do_not_stay_in_memory() -> None:
+    model, x = linear((1, 40, 40), 4, torch.float32), torch.rand(700, 1, 40, 40)
+    storages: list[weakref.ref[torch.UntypedStorage]] = []
+
+    def method(case: Case) -> torch.Tensor:
+        assert sum(one() is not None for one in storages) <= 1
+        values = torch.zeros_like(case.x)
+        storages.append(weakref.ref(values.untyped_storage()))
+        return values
+
+    explain(method, model, x)
+    assert len(storages) > 2

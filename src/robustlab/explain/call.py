@@ -46,7 +46,7 @@ def explain(
         values, small = torch.empty(x.shape, dtype=x.dtype, device=x.device), []
         for rows, part in _placed(maps_of(chosen, case) for case in parts):
             values[rows] = part.values
-            small.append(replace(part, values=part.values[:0]))  # each part once in memory, not twice
+            small.append(replace(part, values=part.values[:0].clone()))  # a view would keep the part
         return replace(Maps.joined(small), values=values)
 
 
