@@ -42,7 +42,7 @@ def serious(findings: tuple[Finding, ...]) -> list[str]:
 @pytest.fixture(scope="module")
 def diagnosed(digits: Digits, standard: nn.Module) -> Callable[[str], tuple[Finding, ...]]:
     """Findings about a faulty model, made once."""
-    return cache(lambda fault: diagnose(FAULTS[fault][1](standard), digits.test, attack=STRONG, n=100))
+    return cache(lambda fault: diagnose(FAULTS[fault][1](standard), digits.test, attack=STRONG, n=60))
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_fault_of_the_model_is_found_by_its_own_code_alone(
 def test_an_evaluation_finds_the_same_by_itself(fault: str, digits: Digits, standard: nn.Module) -> None:
     code, around = FAULTS[fault]
     settings = Settings(seed=1)
-    assert serious(evaluate(around(standard), digits.test, attacks=[STRONG], n=150, settings=settings).findings) == [
+    assert serious(evaluate(around(standard), digits.test, attacks=[STRONG], n=80, settings=settings).findings) == [
         code
     ]
 
@@ -75,7 +75,7 @@ def test_autoattack_does_not_hide_a_fault(digits: Digits, standard: nn.Module) -
 def test_batch_norm_left_in_training_mode_is_found_alone(digits: Digits, with_norm: nn.Module) -> None:
     stuck = faults.training_mode(with_norm)
     before = [b.clone() for b in stuck.buffers()]
-    assert serious(diagnose(stuck, digits.test, attack=STRONG, n=100)) == ["training-mode-batchnorm"]
+    assert serious(diagnose(stuck, digits.test, attack=STRONG, n=60)) == ["training-mode-batchnorm"]
     assert all(torch.equal(a, b) for a, b in zip(before, stuck.buffers(), strict=True))
 
 
@@ -87,7 +87,7 @@ def test_batch_norm_without_running_statistics_is_the_same_fault(digits: Digits,
     norm = bare[1]
     assert isinstance(norm, nn.BatchNorm2d)
     norm.running_mean = norm.running_var = None
-    assert serious(diagnose(bare, digits.test, attack=STRONG, n=100)) == ["training-mode-batchnorm"]
+    assert serious(diagnose(bare, digits.test, attack=STRONG, n=60)) == ["training-mode-batchnorm"]
 
 
 def test_a_class_for_each_place_in_the_batch_is_a_leak_of_the_order(digits: Digits, standard: nn.Module) -> None:
@@ -96,7 +96,7 @@ def test_a_class_for_each_place_in_the_batch_is_a_leak_of_the_order(digits: Digi
         logits: Tensor = inner(x) + 8 * nn.functional.one_hot(place, 10)
         return logits
 
-    found = diagnose(faults.Faulty(standard, answer), digits.test, attack=STRONG, n=100)
+    found = diagnose(faults.Faulty(standard, answer), digits.test, attack=STRONG, n=60)
     (leak,) = [f for f in found if f.code == "label-order-leak"]
     assert leak.evidence["ordered"] > leak.evidence["shuffled"]  # type: ignore[operator]  # both numbers
 
@@ -119,19 +119,19 @@ def test_a_forward_pass_with_gradients_but_no_backward_is_no_optimisation(digits
         logits: Tensor = inner(x)
         return logits
 
-    assert diagnose(faults.Faulty(standard, answer), digits.test, attack=STRONG, n=100) == ()
+    assert diagnose(faults.Faulty(standard, answer), digits.test, attack=STRONG, n=60) == ()
 
 
 @pytest.mark.slow
 def test_a_temperature_that_leaves_gradients_is_none(digits: Digits, standard: nn.Module) -> None:
-    assert diagnose(faults.scaled(standard, 0.5), digits.test, attack=STRONG, n=100) == ()
-    assert diagnose(faults.divided(standard, 1e20), digits.test, attack=STRONG, n=100) == ()
+    assert diagnose(faults.scaled(standard, 0.5), digits.test, attack=STRONG, n=60) == ()
+    assert diagnose(faults.divided(standard, 1e20), digits.test, attack=STRONG, n=60) == ()
 
 
 @pytest.mark.slow
 def test_a_callable_that_rounds_has_no_gradient_anywhere(digits: Digits, standard: nn.Module) -> None:
     bits = faults.fewer_bits(standard)
-    found = diagnose(lambda x: bits(x), digits.test, attack=STRONG, n=100)
+    found = diagnose(lambda x: bits(x), digits.test, attack=STRONG, n=60)
     assert serious(found) == ["zero-gradients"], "what has no layers to look at cannot say where"
 
 
@@ -147,7 +147,7 @@ def test_the_adaptive_attack_fits_the_fault_and_breaks_it(
     attack = adaptive(THREAT, found)
     assert isinstance(attack, WorstOf)
     assert kind in {type(part) for part in attack.attacks}
-    got = run_adaptive(model, digits.test, attack=STRONG, findings=found, n=100)
+    got = run_adaptive(model, digits.test, attack=STRONG, findings=found, n=60)
     assert got.attack == attack
     assert got.difference == pytest.approx(got.after.value - got.before.value)
     assert got.high < -0.05
@@ -156,7 +156,7 @@ def test_the_adaptive_attack_fits_the_fault_and_breaks_it(
 
 @pytest.mark.slow
 def test_without_findings_there_is_little_to_adapt(digits: Digits, standard: nn.Module) -> None:
-    got = run_adaptive(standard, digits.test, attack=STRONG, n=100)
+    got = run_adaptive(standard, digits.test, attack=STRONG, n=60)
     assert got.after.count <= got.before.count <= got.after.count + 5
     assert {type(part).__name__ for part in got.attack.attacks} == {"APGD"}  # type: ignore[attr-defined]  # WorstOf
 
@@ -164,7 +164,7 @@ def test_without_findings_there_is_little_to_adapt(digits: Digits, standard: nn.
 @pytest.mark.slow
 def test_a_surrogate_is_used_where_it_is_given(digits: Digits, standard: nn.Module, with_norm: nn.Module) -> None:
     model = faults.rounding(standard)
-    found = diagnose(model, digits.test, attack=STRONG, n=100, surrogate=with_norm)
+    found = diagnose(model, digits.test, attack=STRONG, n=60, surrogate=with_norm)
     assert [f.severity for f in found if f.code == "transfer-beats-white-box"] == ["warning"], "explained"
     attack = adaptive(THREAT, found, surrogate=with_norm)
     assert isinstance(attack, WorstOf)
