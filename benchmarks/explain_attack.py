@@ -77,7 +77,7 @@ def compared(clock: Callable[[], float], repeats: int = 3, images: int = 128, st
 
 
 def strength(images: int = 64) -> list[Row]:
-    """Mean distance of the maps under noise and under attack, at the same prediction, each attacked by its measure."""
+    """Mean distance of the maps under noise and under attack, each attacked by its own measure."""
     rows, x = [], fashion_mnist(images)[0]
     for name, model in (("shallow CNN", shallow()), ("robust CNN", robust())):
         for threat in (ThreatModel(Linf(), EPS), ThreatModel(L2(), 0.5)):
