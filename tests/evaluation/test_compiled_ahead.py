@@ -24,13 +24,13 @@ def _network() -> nn.Module:
 
 def _scripted(model: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore")  # its kind differs between versions of torch
         return torch.jit.script(model)
 
 
 def _frozen_script(model: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore")
         return torch.jit.freeze(_scripted(model))  # type: ignore[no-any-return]
 
 
