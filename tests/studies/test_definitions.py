@@ -26,7 +26,7 @@ from robustlab.studies.sweep.trainers import School, named
 from robustlab.studies.sweep.unit import RESULTS, Compute, Get, Trial, Unit, published
 
 PINNED = Path(__file__).with_name("definitions.json")
-CLAIM_UNITS = 271
+CLAIM_UNITS = 277
 SWEEP_UNITS = {"attackers-standard": 112, "attackers-robust": 123, "trainers-standard": 57}
 
 
