@@ -37,6 +37,7 @@ def test_explain_writes_a_run_that_report_and_runs_know(command: Command, place:
     listed = command("runs", ".")
     assert "tiny:blurred" in listed.out
     assert "1 method of explanation" in listed.out
+    assert "take runs of attacks only" in command("report", "one", "--junit", "x.xml").err
     refused = command("report", "one", "one")
     assert refused.code == 2
     assert "a report of its own" in refused.err

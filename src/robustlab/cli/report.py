@@ -58,6 +58,8 @@ def report(
     if any(map(is_explanation_run, runs)):
         if len(runs) > 1:
             raise typer.BadParameter("a run of explanations has a report of its own: name it alone")
+        if junit or sarif or model_card:
+            raise typer.BadParameter("--junit, --sarif and --model-card take runs of attacks only: leave them out")
         show.say(f"Report: {write_explanations(read_explanations(runs[0]), place, title=title)}", "good")
         return
     on_texts = [read_texts(run) for run in runs if is_text_run(run)]

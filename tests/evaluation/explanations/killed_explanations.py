@@ -97,7 +97,7 @@ def main(folder: Path) -> None:
     assert forked(counted) == 0
     names: list[str] = json.loads(steps.read_text())
     failures = {}
-    for point in sorted({0, 1, *range(3, len(names), 16), *range(len(names) - 4, len(names))}):
+    for point in sorted({0, 1, *range(3, len(names), 24), *range(len(names) - 3, len(names))}):
         out = folder / f"killed-{point}"
         killed(out, point)
         run(out)
