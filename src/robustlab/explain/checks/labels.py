@@ -54,7 +54,7 @@ class LabelRandomisation:
         few = subject[: self.images]
         maps = few.again(model=subject.other)
         signs, strengths = float(signed(few.made, maps).mean()), float(absolute(few.made, maps).mean())
-        if not hardly_changed(few.made, maps, _LIKE):
+        if not hardly_changed(few.made, maps, _LIKE)[0]:
             return CheckOutcome()
         evidence: Evidence = {"signed": signs, "absolute": strengths, "n": len(few)}
         return serious(

@@ -39,7 +39,8 @@ def similar(one: Maps, other: Maps) -> float:
 
 
 def same(one: Maps, other: Maps) -> float:
-    """Share of the examples whose maps are the same up to a factor, among those with a map that is not zero."""
+    """Share of the first 16 examples whose maps are the same up to a factor; maps of zeros do not count."""
+    one, other = one[:_IMAGES], other[:_IMAGES]
     if one.values[0].numel() < _FEWEST:
         return 0.0
     there = ~(lost(one.values) | lost(other.values))
@@ -47,15 +48,18 @@ def same(one: Maps, other: Maps) -> float:
     return float((cosines > _SAME).double().mean())
 
 
-def hardly_changed(one: Maps, other: Maps, limit: float) -> bool:
+def hardly_changed(one: Maps, other: Maps, *limits: float) -> tuple[bool, ...]:
     """True for maps that are the same up to a factor, or whose ranks, with signs, are alike beyond a limit and chance.
 
     Args:
         one: maps.
         other: of the same inputs by another network.
-        limit: mean rank correlation up to which they differ.
+        limits: mean rank correlations up to which they differ.
+
+    Returns: an answer for each limit.
     """
-    return same(one, other) > _ALL or float(signed(one, other).mean()) > max(limit, by_chance(one))
+    equal, signs, chance = same(one, other) > _ALL, float(signed(one, other).mean()), by_chance(one)
+    return tuple(equal or signs > max(limit, chance) for limit in limits)
 
 
 def by_chance(maps: Maps, deviations: float = 3.0) -> float:

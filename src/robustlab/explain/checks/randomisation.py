@@ -84,7 +84,7 @@ def _stages(subject: CheckSubject, model: nn.Module, stages: int) -> Iterator[_S
             "absolute": float(absolute(before, after).mean()),
             "ssim": similar(before, after),
         }
-        like, stays = (hardly_changed(before, after, limit) for limit in (_LIKE, _STAYS))
+        like, stays = hardly_changed(before, after, _LIKE, _STAYS)
         yield _Stage(group[-1], any(drawn), likeness, like, stays)
 
 
