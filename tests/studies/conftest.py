@@ -1,19 +1,19 @@
-"""Digits in the place of Fashion-MNIST for the experiments of claims, a budget of seconds, and short attacks."""
+"""Digits for Fashion-MNIST in the experiments of claims, a budget of seconds, short attacks, two severities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from torch import nn
 
 from robustlab.attacks import PGD, AutoAttack, Square
 from robustlab.core import Attack, Examples
-from robustlab.evaluation import Evaluation
+from robustlab.evaluation import Evaluation, evaluate_corruptions
 from robustlab.studies import Budget
-from robustlab.studies.claim_engine import measures
+from robustlab.studies.claim_engine import corruption_measures, measures
 from robustlab.studies.claim_engine.network import Site
 
 TINY = Budget("tiny", images=32, epochs=1, test=4)
@@ -50,4 +50,5 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Budget:
 
     monkeypatch.setattr(lab, "_fetched", enlarged)
     monkeypatch.setattr(measures, "attacked", briefly)
+    monkeypatch.setattr(corruption_measures, "evaluate_corruptions", partial(evaluate_corruptions, severities=(1, 5)))
     return TINY
