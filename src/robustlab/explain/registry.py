@@ -44,7 +44,12 @@ class MethodSpec:
     extra: str = ""
 
 
-METHODS: Registry[MethodSpec] = Registry("method", "robustlab.explain", "robustlab.methods")
+METHODS: Registry[MethodSpec] = Registry(
+    "method",
+    "robustlab.explain",
+    "robustlab.methods",
+    first=("gradient", "gradient-x-input", "integrated-gradients", "smoothgrad", "gradient-shap", "occlusion"),
+)
 """Methods by name."""
 
 
