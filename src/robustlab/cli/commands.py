@@ -22,7 +22,7 @@ GROUP = "robustlab.commands"
 """Entry points of other packages: a ``CommandSpec``, or a module that registers its commands."""
 _FIRST = (
     "demo", "data", "train", "finetune", "noisy-student", "attack", "evaluate", "compare", "report", "runs", "doctor",
-    "reproduce", "sweep", "corruptions", "explain", "mine", "hard",
+    "reproduce", "sweep", "corruptions", "explain", "mine", "hard", "text",
 )  # fmt: skip
 
 
