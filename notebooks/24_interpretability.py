@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Interpretability
 #
-# **What does a network look at, and can the picture be believed?**
+# **Which pixels does a network use, and can the picture be believed?**
 #
 # An attribution map gives every pixel a number: how much it speaks for the class. Such maps look convincing, and this
 # is the problem: a picture that looks right need not be about the network at all. We compute maps by hand, test a
 # popular method and see it fail, change a map without changing the prediction, and then ask what adversarial training
-# does to what a network looks at.
+# does to the pixels that a network uses.
 
 # %%
 import os
@@ -203,7 +203,7 @@ assert last["guided backprop"] > last["gradient"] + 0.2
 #
 # ## Another map at the same prediction
 #
-# Suppose that the method is sound. Is its map a property of the image? We look for a point within 0.06 per pixel where
+# Suppose that the method is sound. Is its map a property of the image? We search a point within 0.06 per pixel where
 # the class is the same and its probability differs by at most 0.1, but where the map is as different as possible. This
 # needs the derivative of a derivative, which is 0 or undefined in a ReLU network; the library searches with softplus in
 # place of ReLU and judges with the network itself.
@@ -234,18 +234,18 @@ worst = kept["attacked"].argsort()[:4]
 figure, axes = plt.subplots(4, 4, figsize=(6.5, 6.4), layout="constrained")
 for row, n in zip(axes, worst.tolist(), strict=True):
     row[0].imshow(x[n, 0], cmap="gray")
-    row[0].set_title(f"{test.classes[int(before.target[n])]}", fontsize=8)
+    row[0].set_title(f"{test.classes[int(before.target[n])]}")
     row[0].axis("off")
     draw(row[1], before.per_pixel[n], "map before")
     row[2].imshow(attacked.x_adv[n, 0], cmap="gray", vmin=0, vmax=1)
-    row[2].set_title("attacked, same class", fontsize=8)
+    row[2].set_title("attacked, same class")
     row[2].axis("off")
     draw(row[3], attacked.after.per_pixel[n], "map after")
 plt.show()
 
 # %% [markdown]
-# Noise of the same size changes the map much less. Whoever can choose the image can choose the explanation, too; a map
-# is evidence about one point only.
+# Noise of the same size changes the map much less. An attacker who chooses the image chooses the explanation as well;
+# a map is evidence about one point only.
 #
 # ## What adversarial training changes
 #
@@ -283,11 +283,11 @@ drawn = {name: class_images(model, wanted, start, wide, steps=60) for name, mode
 # %%
 # alt: Three rows of five images: the starts, blurry clothes of another class; what the standard network is sure of,
 #   the start under noise; what the robust network is sure of, with shapes of the wanted class.
-figure, axes = plt.subplots(3, 5, figsize=(7, 4.4), layout="constrained")
+figure, axes = plt.subplots(3, 5, figsize=(7, 5.2), layout="constrained")
 for row, (name, shown) in zip(axes, {"start": start, **drawn}.items(), strict=True):
     for axis, image, k in zip(row, shown, wanted.tolist(), strict=True):
         axis.imshow(image[0], cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"{name}: {test.classes[k]}" if name != "start" else name, fontsize=7)
+        axis.set_title(f"{name}:\n{test.classes[k]}" if name != "start" else name)
         axis.axis("off")
 plt.show()
 
@@ -299,7 +299,7 @@ assert all((model(drawn[name]).argmax(1) == wanted).all() for name, model in net
 # network have more of the shape, clearest in the sneaker. On photographs, with networks that were trained for days, the
 # difference is striking (Santurkar et al., 2019); with this small network it is modest.
 #
-# ## Features that nobody sees
+# ## Invisible features
 #
 # So is the noise that fools the standard network meaningless? Ilyas et al. (2019) tested it. Give every training image
 # a random *wrong* label, and change it by at most 0.1 per pixel until the standard network is nearer to that label. To

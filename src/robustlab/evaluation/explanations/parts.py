@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustlab.core import RunError
 from robustlab.runs.files import digest
+from robustlab.runs.json_files import parsed
 from robustlab.runs.tensors import read_tensors, write_tensors
 
 Tensors = Mapping[str, Tensor]
@@ -114,4 +115,4 @@ def packed(value: object) -> Tensor:
 
 def unpacked(content: Tensor) -> object:
     """The JSON value in bytes that ``packed`` made."""
-    return json.loads(bytes(content.numpy().tobytes()))
+    return parsed(bytes(content.numpy().tobytes()).decode())
