@@ -59,7 +59,7 @@ def trained(recipe, pairs, epochs):
 
 # %%
 plain = trained(standard(), images, 2)
-robust = trained(madry(at, steps=7, bn_mode="eval"), images, 3)
+robust = trained(madry(at, steps=7, bn_mode="eval"), images, 2)
 
 # %%
 x, y, ids, *_ = test.batch(subset(len(test), 200, seed=SEED))
