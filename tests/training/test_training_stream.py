@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -126,6 +126,18 @@ def test_a_worker_that_is_killed_is_told_in_one_sentence(squares: InMemory, make
     found = r"^a process that reads shifting ended unexpectedly \(DataLoader worker .*\): check the free memory, or "
     with pytest.raises(DataError, match=found + r"set workers=0 to read in this process; no epoch was complete$"):
         fit(make_net(), standard(), data, replace(WAY, workers=1), out=tmp_path)
+
+
+def test_a_dead_worker_is_not_reported_again_while_its_iterator_is_held(shifting: Examples) -> None:
+    reader = Reader(shifting, 1, torch.device("cpu"))
+    batches = reader.read([torch.arange(4)] * 40, 0)
+    next(batches)
+    held = cast("Any", reader._reading)
+    os.kill(held._workers[0].pid, signal.SIGKILL)
+    with pytest.raises(DataError, match="ended unexpectedly"), reader.watched():
+        list(batches)
+    assert held._shutdown
+    assert not held._worker_pids_set
 
 
 @pytest.mark.parametrize("workers", [0, 1])

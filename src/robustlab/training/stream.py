@@ -102,8 +102,11 @@ class Reader:
             ) from error
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Ends the workers, at once: while something holds the iterator, a dead one is reported at any later moment."""
+        end = getattr(self._reading, "_shutdown_workers", None)
         self._loader, self._reading = None, iter(())
+        if end is not None:
+            end()
 
 
 @dataclass(frozen=True)
