@@ -130,12 +130,16 @@ def test_a_worker_that_is_killed_is_told_in_one_sentence(squares: InMemory, make
 
 def test_a_dead_worker_is_not_reported_again_while_its_iterator_is_held(shifting: Examples) -> None:
     reader = Reader(shifting, 1, torch.device("cpu"))
-    batches = reader.read([torch.arange(4)] * 40, 0)
-    next(batches)
-    held = cast("Any", reader._reading)
-    os.kill(held._workers[0].pid, signal.SIGKILL)
+    held: Any = None
+
+    def read() -> None:
+        nonlocal held
+        for _ in reader.read([torch.arange(4)] * 40, 0):
+            held = cast("Any", reader._reading)
+            os.kill(held._workers[0].pid, signal.SIGKILL)
+
     with pytest.raises(DataError, match="ended unexpectedly"), reader.watched():
-        list(batches)
+        read()
     assert held._shutdown
     assert not held._worker_pids_set
 
