@@ -135,8 +135,9 @@ def test_a_dead_worker_is_not_reported_again_while_its_iterator_is_held(shifting
     def read() -> None:
         nonlocal held
         for _ in reader.read([torch.arange(4)] * 40, 0):
-            held = cast("Any", reader._reading)
-            os.kill(held._workers[0].pid, signal.SIGKILL)
+            if held is None:
+                held = cast("Any", reader._reading)
+                os.kill(held._workers[0].pid, signal.SIGKILL)
 
     with pytest.raises(DataError, match="ended unexpectedly"), reader.watched():
         read()
