@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from traceback import clear_frames
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils.signal_handling import _remove_worker_pids  # type: ignore[attr-defined]
 
 from robustlab.core import Batch, DataError, Examples, fold_in
 from robustlab.core.processes import sendable, tried
@@ -90,10 +93,11 @@ class Reader:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, EOFError, OSError) as error:
+            told = "DataLoader worker" in str(error)
+            if not (told or self._lost()):
                 raise
-            reason = str(error).splitlines()[0].rstrip(". ")
+            reason = str(error).splitlines()[0].rstrip(". ") if told else "DataLoader worker closed its connection"
             self.close()
             clear_frames(error.__traceback__)  # they hold the loader, which reports the dead worker at any later moment
             raise DataError(
@@ -101,12 +105,25 @@ class Reader:
                 "or set workers=0 to read in this process"
             ) from error
 
+    def _lost(self) -> bool:
+        """True if a worker has ended, or does so within a second: its connections break off a moment before."""
+        sentinels = [worker.sentinel for worker in getattr(self._reading, "_workers", ())]
+        return bool(sentinels and wait(sentinels, 1))
+
     def close(self) -> None:
         """Ends the workers, at once: while something holds the iterator, a dead one is reported at any later moment."""
-        end = getattr(self._reading, "_shutdown_workers", None)
+        for _ in range(2):  # the signal of a dead one may raise here, too
+            with suppress(RuntimeError):
+                self._end()
+
+    def _end(self) -> None:
+        reading: Any = self._reading
+        if getattr(reading, "_worker_pids_set", False):
+            _remove_worker_pids(id(reading))
+            reading._worker_pids_set = False
+        if hasattr(reading, "_shutdown_workers"):
+            reading._shutdown_workers()
         self._loader, self._reading = None, iter(())
-        if end is not None:
-            end()
 
 
 @dataclass(frozen=True)
