@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from killed_corruptions import forked  # type: ignore[import-not-found]
+from forks import forked  # type: ignore[import-not-found]
 
 from robustlab.evaluation import CopySettings, write_corrupted
 from robustlab.evaluation.copies import files as copy_files

@@ -6,13 +6,13 @@ A program rather than a test, so that it can fork before any thread runs: ``pyth
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from forks import forked, killed  # type: ignore[import-not-found]
 from torch import nn
 
 from robustlab.evaluation import CorruptionSettings, evaluate_corruptions
@@ -46,31 +46,6 @@ def on_every_write(act: Callable[[str], None]) -> None:
 
     Path.replace = replacing  # type: ignore[method-assign,assignment]
     Path.unlink = unlinking  # type: ignore[method-assign]
-
-
-def forked(work: Callable[[], None]) -> int:
-    """Works in a child; returns how it ended."""
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
-
-
-def killed(out: Path, point: int) -> None:
-    """Runs in a child that kills itself at a step."""
-    left = [point]
-
-    def die(_: str) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def work() -> None:
-        on_every_write(die)
-        run(out)
-
-    assert os.WTERMSIG(forked(work)) == signal.SIGKILL
 
 
 def content(out: Path) -> dict[str, object]:
@@ -109,7 +84,7 @@ def main(folder: Path) -> None:
     failures = {}
     for point in sorted({*range(0, len(names), 11), *range(len(names) - 28, len(names))}):
         out = folder / f"killed-{point}"
-        killed(out, point)
+        killed(partial(run, out), point, on_every_write)
         run(out)
         found = content(out)
         failures[f"{point}: {names[point]}"] = [name for name, value in expected.items() if found[name] != value]

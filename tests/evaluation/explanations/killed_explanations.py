@@ -6,14 +6,14 @@ A program rather than a test, so that it can fork before any thread runs: ``pyth
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from explained import WHOLE, explained, images  # type: ignore[import-not-found]
+from forks import forked, killed  # type: ignore[import-not-found]
 
 TIMES = ("run", "seconds")
 
@@ -33,31 +33,6 @@ def on_every_write(act: Callable[[str], None]) -> None:
         return found
 
     Path.replace = replacing  # type: ignore[method-assign,assignment]
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Works in a child; returns how it ended."""
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
-
-
-def killed(out: Path, point: int) -> None:
-    """Runs in a child that kills itself at a step."""
-    left = [point]
-
-    def die(_: str) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def work() -> None:
-        on_every_write(die)
-        run(out)
-
-    assert os.WTERMSIG(forked(work)) == signal.SIGKILL
 
 
 def timeless(value: object) -> object:
@@ -99,7 +74,7 @@ def main(folder: Path) -> None:
     failures = {}
     for point in sorted({0, 1, *range(3, len(names), 24), *range(len(names) - 3, len(names))}):
         out = folder / f"killed-{point}"
-        killed(out, point)
+        killed(partial(run, out), point, on_every_write)
         run(out)
         found = content(out)
         failures[f"{point}: {names[point]}"] = [name for name, value in expected.items() if found[name] != value]

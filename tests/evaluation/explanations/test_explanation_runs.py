@@ -299,7 +299,8 @@ def test_models_and_data_are_left_as_they_were() -> None:
 def test_a_run_that_is_killed_at_any_write_ends_with_the_same_maps_and_numbers(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, HERE / "killed_explanations.py", tmp_path],
-        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE.parent)])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -6,14 +6,14 @@ A program rather than a test, so that it can fork before any thread runs: ``pyth
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
+from forks import forked, killed  # type: ignore[import-not-found]
 from text_toys import FREE, GREEDY, RANDOM, VICTIM, sentences  # type: ignore[import-not-found]
 
 from robustlab.evaluation import TextSettings, evaluate_text, store
@@ -59,31 +59,6 @@ def on_every_step(act: Callable[[str], None]) -> None:
     store.Store.spend = spent  # type: ignore[method-assign]
 
 
-def forked(work: Callable[[], None]) -> int:
-    """Status of a child that did some work."""
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
-
-
-def killed(out: Path, point: int) -> None:
-    """Runs in a child that kills itself at a step."""
-    left = [point]
-
-    def die(_: str) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def work() -> None:
-        on_every_step(die)
-        run(out)
-
-    assert os.WTERMSIG(forked(work)) == signal.SIGKILL
-
-
 def content(out: Path) -> dict[str, object]:
     """Everything of a run but times, costs, names and how many sessions it took."""
     database = sqlite3.connect(out / "outcomes.sqlite")
@@ -120,7 +95,7 @@ def main(folder: Path, points: int) -> None:
     failures = {}
     for point in chosen:
         out = folder / f"killed-{point}"
-        killed(out, point)
+        killed(partial(run, out), point, on_every_step)
         run(out)
         found = content(out)
         failures[f"{point}: {names[point]}"] = [name for name, value in expected.items() if found[name] != value]

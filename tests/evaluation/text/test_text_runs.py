@@ -42,7 +42,7 @@ def test_a_killed_run_ends_with_the_same_rows(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE), str(HERE.parent)])},
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
