@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from benchmarks.networks import efficientnet, fashion_mnist, photographs, robust
 from benchmarks.timing import machine, table
-from robustlab.explain import IntegratedGradients, Method, Occlusion, SmoothGrad, explain
+from robustlab.explain import CheckSubject, IntegratedGradients, Method, Occlusion, SmoothGrad, check_maps, explain
+from robustlab.models import BatchNormCNN
 
 Row = dict[str, str]
 Work = Callable[[], Tensor]
@@ -155,9 +156,27 @@ def _captum() -> Any:  # noqa: ANN401 -- a package without types
     return captum.attr
 
 
-def small(clock: Callable[[], float], n: int = 128) -> list[Row]:
-    """The robust CNN on Fashion-MNIST."""
-    on = Setting("robust CNN", robust(), fashion_mnist(n)[0], 3, clock)
+def randomisation(clock: Callable[[], float], n: int = 100) -> list[Row]:
+    """The check that draws all layers anew, for maps of the gradient; the CNN has random weights."""
+    torch.manual_seed(0)
+    networks = {
+        "BatchNorm CNN": (BatchNormCNN().eval(), fashion_mnist(n)[0]),
+        "EfficientNet-Lite0": (efficientnet(), photographs(n)),
+    }
+    rows = []
+    for name, (model, x) in networks.items():
+        start = clock()
+        report = check_maps(CheckSubject("gradient", model, x), ["randomisation-ignored"])
+        stages = len(report.curves["randomisation-ignored"].points)
+        rows.append({"network": name, "images": str(len(x)), "stages": str(stages), "s": f"{clock() - start:.1f}"})
+    return rows
+
+
+def small(clock: Callable[[], float], n: int = 128, *, untrained: bool = False) -> list[Row]:
+    """The robust CNN on Fashion-MNIST, or the same network with random weights."""
+    torch.manual_seed(0)
+    model = BatchNormCNN().eval() if untrained else robust()
+    on = Setting("BatchNorm CNN, untrained" if untrained else "robust CNN", model, fashion_mnist(n)[0], 3, clock)
     return [*integrated(on), *smoothgrad(on), *occlusion(on)]
 
 
@@ -176,15 +195,17 @@ def large(clock: Callable[[], float], n: int = 64, steps: int = 4) -> list[Row]:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", help="some of memory, single, small, large")
+    parser.add_argument("works", nargs="*", help="some of memory, single, randomisation, small, large")
     parser.add_argument("--processor", action="store_true", help="count the seconds of the processor")
     parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--untrained", action="store_true", help="random weights in small, which takes no training")
     given = parser.parse_args()
     clock = CLOCKS[given.processor]
     works: dict[str, Callable[[], list[Row]]] = {
         "memory": memory,
         "single": single,
-        "small": lambda: small(clock),
+        "randomisation": lambda: randomisation(clock),
+        "small": lambda: small(clock, untrained=given.untrained),
         "large": lambda: large(clock),
     }
     if given.threads:
