@@ -22,6 +22,7 @@ def explained(command: Command, out: str, *more: str, model: str = "tiny:means")
     return command("explain", model, *SMALL, "--out", out, *more)
 
 
+@pytest.mark.slow
 def test_explain_writes_a_run_that_report_and_runs_know(command: Command, place: Path) -> None:
     done = explained(command, "one", "--compare", "tiny:blurred")
     assert done.code == 0, done.err
@@ -43,10 +44,12 @@ def test_explain_writes_a_run_that_report_and_runs_know(command: Command, place:
     assert "a report of its own" in refused.err
 
 
+@pytest.mark.slow
 def test_json_alone_is_on_standard_output(command: Command) -> None:
     assert json.loads(explained(command, "one", "--json").out)["data"]["n"] == 6
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_another_is_refused(command: Command) -> None:
     explained(command, "one")
     assert explained(command, "one").code == 0
@@ -75,6 +78,7 @@ def test_bad_input_is_one_sentence(command: Command, more: tuple[str, ...], said
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_a_quick_run_with_pictures_and_an_attack(command: Command, place: Path) -> None:
     typed = ("--quick", "--png", "--numbers", "none", "--checks", "none", "--attacked", "2", "--limit", "3")
     done = command("explain", "tiny:means", "--data", "digits", *typed, "--out", "one")
@@ -85,6 +89,7 @@ def test_a_quick_run_with_pictures_and_an_attack(command: Command, place: Path) 
     assert len(list((place / "one" / "png").rglob("*.png"))) == 3 * 2
 
 
+@pytest.mark.slow
 def test_the_help_names_what_is_registered(command: Command) -> None:
     shown = re.sub(r"[\s│]+", " ", command("explain", "--help").out)
     for registry in (METHODS, NUMBERS, CHECKS):

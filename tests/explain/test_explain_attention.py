@@ -102,6 +102,7 @@ def test_rollout_of_one_layer_without_shortcut_is_its_attention() -> None:
     assert torch.allclose(found, F.interpolate(expected, (32, 48), mode="bilinear")[:, 0])
 
 
+@pytest.mark.slow
 def test_models_of_other_libraries() -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

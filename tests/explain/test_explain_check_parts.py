@@ -45,6 +45,7 @@ def test_the_curve_has_a_point_for_each_layer_from_the_top_down() -> None:
     assert report.seconds > 0
 
 
+@pytest.mark.slow
 def test_layers_keep_the_weights_drawn_for_them_and_go_in_groups_where_there_are_many() -> None:
     wide, narrow = (
         check_maps(CheckSubject(Gradient(), trained("batchnorm"), digits()), [Randomisation(stages=stages)])
@@ -91,6 +92,7 @@ def test_every_weight_that_is_not_constant_is_drawn_anew(make: Callable[[], nn.M
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 def test_tokens_places_and_fused_parts_go_where_data_reaches_them() -> None:
     model = copy.deepcopy(trained("vit"))
     layers = layers_of(model, digits())

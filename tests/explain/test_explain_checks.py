@@ -33,6 +33,7 @@ def digits(n: int = N) -> Tensor:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOUND)
 @pytest.mark.parametrize("name", MAKERS)
 def test_no_false_alarm_on_sound_maps(name: str, method: str) -> None:
@@ -262,6 +263,7 @@ def with_first_of(model: nn.Module) -> nn.Module:
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_every_planted_fault_is_found_by_its_code_alone(name: str) -> None:
     report = check_maps(PLANTED[name].subject())

@@ -65,6 +65,7 @@ def test_the_counterfactual_of_two_linear_classes_is_at_the_distance_of_the_boun
     assert bool((found.size >= exact * (1 - 1e-12)).all())
 
 
+@pytest.mark.slow
 def test_counterfactuals_say_what_was_found() -> None:
     model, x = network(), noise_images(4, (1, 6, 6), seed=5)
     answers = model(x).argmax(1)

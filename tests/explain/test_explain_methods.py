@@ -129,6 +129,7 @@ def test_smoothgrad_of_a_linear_model_is_its_weight(shape: tuple[int, ...], *, s
         torch.testing.assert_close(values, weight[TARGET] ** (1 + squared), rtol=1e-14, atol=0)
 
 
+@pytest.mark.slow
 def test_smoothgrad_of_a_square_has_the_mean_and_the_spread_of_its_noise() -> None:
     """The gradient is 2 w (x + s z): mean 2 w x, and the mean of squares is 4 w**2 (x**2 + s**2)."""
     torch.manual_seed(0)

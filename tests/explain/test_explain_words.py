@@ -127,6 +127,7 @@ def victims() -> dict[str, Any]:
     return {"cnn": text_room.victim(cnn), "bert": text_room.victim(bert, tokenizer=tokenizer)}
 
 
+@pytest.mark.slow
 def test_integrated_gradients_of_our_victims_are_complete() -> None:
     texts: list[Text] = ["a good film!", "not good, and not a film", "good", "unknown words"]
     for name, victim in victims().items():

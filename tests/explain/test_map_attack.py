@@ -287,6 +287,7 @@ def test_bad_input_is_one_sentence() -> None:
         MapAttack(threat, step_size=0.0)
 
 
+@pytest.mark.slow
 def test_within_the_tolerance_a_change_of_prediction_costs_nothing() -> None:
     """A trained network is sure of its images: a penalty from the start would hold the attack at the input."""
     model, x = trained("cnn"), digits_of("test")[0][:20]

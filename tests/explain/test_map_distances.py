@@ -93,6 +93,7 @@ def test_scale_does_not_count_and_like_maps_have_distance_zero(name: str) -> Non
     assert torch.allclose(distance(one, other), alone, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DISTANCES.names())
 def test_what_a_search_climbs_is_differentiable_and_goes_with_the_measure(name: str) -> None:
     distance, (one, other) = DISTANCES.get(name), pair(2, 2, 12, 12)

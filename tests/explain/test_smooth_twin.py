@@ -163,6 +163,7 @@ def test_the_model_is_as_it_was() -> None:
     assert smooth_twin(Mixed().train()).training
 
 
+@pytest.mark.slow
 def test_models_out_of_reach_are_one_sentence() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -40,6 +40,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Explanations:
     return evaluate_explanations(network(0), (x, y), compare=network(1), plan=plan, out=out, settings=how)
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_map_with_a_text_for_those_who_do_not_see_it(result: Explanations, tmp_path: Path) -> None:
     html = write_explanations(result, tmp_path).read_text()
     alts = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]+)"', html)
@@ -75,6 +76,7 @@ def test_maps_of_zeros_with_few_values_or_not_finite_are_drawn() -> None:
     assert shaded[0, 0, 0] < shaded[0, 1, 0] == 255
 
 
+@pytest.mark.slow
 def test_the_page_says_whether_to_believe_the_maps(result: Explanations, tmp_path: Path) -> None:
     html = write_explanations(result, tmp_path).read_text()
     assert "No check speaks against the maps of gradient and gradient-x-input" in html
@@ -105,6 +107,7 @@ def test_maps_are_saved_as_pictures_on_demand(result: Explanations, tmp_path: Pa
         save_maps(replace(result, data=replace(result.data, shape=(4,))), tmp_path)
 
 
+@pytest.mark.slow
 def test_without_its_directory_the_page_has_no_pictures(result: Explanations, tmp_path: Path) -> None:
     from robustlab.evaluation import Explanations as Record
 

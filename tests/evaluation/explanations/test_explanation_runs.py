@@ -60,6 +60,7 @@ def test_the_explained_class_is_the_label_or_the_prediction(tmp_path: Path) -> N
     assert not torch.equal(read_maps(result, "gradient", model=1)[1].target, y)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_and_not_computed_again(tmp_path: Path) -> None:
     told: list[Progress] = []
     first = explained(out=tmp_path, how={"progress": told.append})
@@ -85,6 +86,7 @@ def swapped(path: Path) -> None:
     path.write_bytes(path.with_name(path.name.replace("00001", "00000")).read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [changed, swapped, Path.unlink])
 @pytest.mark.parametrize("name", ["maps/1-gradient-00001.safetensors", "numbers/0-00001.safetensors"])
 def test_a_damaged_file_is_made_anew(fault: Callable[[Path], None], name: str, tmp_path: Path) -> None:
@@ -98,6 +100,7 @@ def test_a_damaged_file_is_made_anew(fault: Callable[[Path], None], name: str, t
     assert again.run.sessions == 2
 
 
+@pytest.mark.slow
 def test_damage_is_told_by_readers_and_a_changed_result_is_drawn_anew(tmp_path: Path) -> None:
     first = explained(out=tmp_path)
     changed(tmp_path / "maps" / "0-gradient-00000.safetensors")
@@ -111,6 +114,7 @@ def test_damage_is_told_by_readers_and_a_changed_result_is_drawn_anew(tmp_path: 
     assert explained(out=tmp_path).accuracy == first.accuracy
 
 
+@pytest.mark.slow
 def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
     explained(out=tmp_path)
     for more, seen in (
@@ -141,6 +145,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         read_explanations(tmp_path)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_calls_paired_image_by_image(tmp_path: Path) -> None:
     x, y = images()
     result = explained(out=tmp_path)
@@ -184,6 +189,7 @@ def test_a_number_from_outside_is_in_the_run_by_value_and_by_name(tmp_path: Path
     assert explained(out=tmp_path / "three", plan=ExplanationPlan(["gradient"], (), ())).results == ()
 
 
+@pytest.mark.slow
 def test_checks_and_the_attack_are_those_of_the_calls(tmp_path: Path) -> None:
     x, y = images()
     result = explained(out=tmp_path, plan=WHOLE, how={"checked": 3, "attacked": 4, "pictures": 4})
@@ -296,6 +302,7 @@ def test_models_and_data_are_left_as_they_were() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_write_ends_with_the_same_maps_and_numbers(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, HERE / "killed_explanations.py", tmp_path],

@@ -18,6 +18,7 @@ MODEL = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64,
 X, Y = torch.rand(7, 3, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method"),
     [
